@@ -1,0 +1,115 @@
+"""A small f8 autoencoder for seamless textures: [N,3,H,W] in [-1, 1] <-> latent [N,C,H/8,W/8].
+
+Every convolution pads circularly, so a texture that tiles has a latent that tiles, and rolling the
+image by 8 pixels rolls the latent by one. Latent channels have zero mean and unit variance over the
+training set by construction (a batch norm without affine terms ends the encoder).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FACTOR = 8  # pixels per latent cell, along each axis
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    latent_channels: int = 8
+    encoder_widths: tuple[int, int] = (64, 128)  # at 1/4 and 1/8 of the resolution
+    decoder_widths: tuple[int, int, int, int] = (128, 96, 48, 16)  # at 1/8, 1/4, 1/2 and full resolution
+
+    def asdict(self) -> dict:
+        return asdict(self)
+
+
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode="circular")
+
+
+class ResBlock(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1, self.conv1 = nn.GroupNorm(8, width), conv(width, width)
+        self.norm2, self.conv2 = nn.GroupNorm(8, width), conv(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(F.silu(self.norm2(h)))
+
+
+class Upsample(nn.Module):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = conv(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Encoder(nn.Module):
+    """Image [N,3,H,W] -> latent mean [N,C,H/8,W/8]."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        a, b = config.encoder_widths
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            conv(48, a),
+            ResBlock(a),
+            conv(a, b, stride=2),
+            ResBlock(b),
+            ResBlock(b),
+            nn.GroupNorm(8, b),
+            nn.SiLU(),
+            conv(b, config.latent_channels),
+            nn.BatchNorm2d(config.latent_channels, affine=False),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image)
+
+
+class Decoder(nn.Module):
+    """Latent [N,C,H/8,W/8] -> image [N,3,H,W], nominally in [-1, 1]."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        a, b, c, d = config.decoder_widths
+        self.layers = nn.Sequential(
+            conv(config.latent_channels, a),
+            ResBlock(a),
+            ResBlock(a),
+            Upsample(a, b),
+            ResBlock(b),
+            ResBlock(b),
+            Upsample(b, c),
+            ResBlock(c),
+            nn.GroupNorm(8, c),
+            nn.SiLU(),
+            conv(c, 4 * d),
+            nn.PixelShuffle(2),
+            nn.SiLU(),
+            conv(d, 3),
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.layers(latent)
+
+
+class Autoencoder(nn.Module):
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        return self.encoder(image)
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        return self.decoder(latent).clamp(-1, 1)

@@ -1,0 +1,207 @@
+"""SiT, the scalable interpolant transformer, as velocity predictor and as FlowTurbo's refiner.
+
+The module tree is named so that an official SiT, DiT or FlowTurbo state dict loads unchanged
+(`blocks.0.attn.qkv.weight`, ...). A refiner is the same network with twice the input channels:
+the state `x` first, the cached velocity `v` after it, and it returns an offset to add to `v`.
+
+Sources: SiT (arXiv 2401.08740) models.py, FlowTurbo (arXiv 2409.18128) section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FREQUENCIES = 256  # width of the sinusoidal time embedding
+
+
+@dataclass(frozen=True)
+class SiTConfig:
+    """Geometry of one network. `out_channels` counts what the last layer emits, learned sigma included."""
+
+    input_size: int  # edge of the square latent
+    patch_size: int
+    latent_channels: int
+    hidden_size: int
+    depth: int
+    num_heads: int
+    num_classes: int  # without the null class, whose label is `num_classes`
+    mlp_hidden: int
+    out_channels: int
+    refiner: bool = False
+    time_scale: float = 1.0  # DiT-style checkpoints embed 1000 * t
+
+    @property
+    def in_channels(self) -> int:
+        return self.latent_channels * (2 if self.refiner else 1)
+
+    @property
+    def grid(self) -> int:
+        return self.input_size // self.patch_size
+
+    def asdict(self) -> dict:
+        return asdict(self)
+
+
+class TimestepEmbedder(nn.Module):
+    def __init__(self, hidden: int, scale: float):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(FREQUENCIES, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        half = FREQUENCIES // 2
+        frequencies = scale * torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        angles = t[:, None] * self.frequencies[None]
+        return self.mlp(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))
+
+
+class LabelEmbedder(nn.Module):
+    def __init__(self, classes: int, hidden: int):
+        super().__init__()
+        self.embedding_table = nn.Embedding(classes + 1, hidden)
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.embedding_table(y)
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        self.proj = nn.Conv2d(config.in_channels, config.hidden_size, config.patch_size, config.patch_size)
+        self.tokens, self.hidden = config.grid**2, config.hidden_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).reshape(-1, self.hidden, self.tokens).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Softmax attention; `exportable` spells it out in plain matrix products for the ONNX graph."""
+
+    exportable = False
+
+    def __init__(self, hidden: int, heads: int, tokens: int):
+        super().__init__()
+        self.heads, self.head, self.tokens, self.hidden = heads, hidden // heads, tokens, hidden
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.proj = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x).reshape(-1, self.tokens, 3, self.heads, self.head).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        if self.exportable:
+            scores = torch.matmul(q * self.head**-0.5, k.transpose(-2, -1))
+            x = torch.matmul(torch.softmax(scores, dim=-1), v)
+        else:
+            x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(-1, self.tokens, self.hidden))
+
+
+class Mlp(nn.Module):
+    def __init__(self, hidden: int, inner: int):
+        super().__init__()
+        self.fc1 = nn.Linear(hidden, inner)
+        self.fc2 = nn.Linear(inner, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
+
+
+class Block(nn.Module):
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        hidden = config.hidden_size
+        self.norm1 = nn.LayerNorm(hidden, elementwise_affine=False, eps=1e-6)
+        self.attn = Attention(hidden, config.num_heads, config.grid**2)
+        self.norm2 = nn.LayerNorm(hidden, elementwise_affine=False, eps=1e-6)
+        self.mlp = Mlp(hidden, config.mlp_hidden)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 6 * hidden))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, dim=1)
+        x = x + gate1.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift1, scale1))
+        return x + gate2.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift2, scale2))
+
+
+class FinalLayer(nn.Module):
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        hidden = config.hidden_size
+        self.norm_final = nn.LayerNorm(hidden, elementwise_affine=False, eps=1e-6)
+        self.linear = nn.Linear(hidden, config.patch_size**2 * config.out_channels)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 2 * hidden))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))
+
+
+class SiT(nn.Module):
+    """`forward(x [N,C,H,W], t [N], y [N])` for a predictor, `forward(x, v, t, y)` for a refiner.
+
+    Returns [N,C,H,W]; a learned sigma half of the output is dropped.
+    """
+
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        self.config = config
+        self.x_embedder = PatchEmbed(config)
+        self.t_embedder = TimestepEmbedder(config.hidden_size, config.time_scale)
+        self.y_embedder = LabelEmbedder(config.num_classes, config.hidden_size)
+        self.pos_embed = nn.Parameter(position_embedding(config.hidden_size, config.grid), requires_grad=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.final_layer = FinalLayer(config)
+
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        if self.config.refiner:
+            v, t, y = conditions
+            x = torch.cat([x, v], dim=1)
+        else:
+            t, y = conditions
+        tokens = self.x_embedder(x) + self.pos_embed
+        c = self.t_embedder(t) + self.y_embedder(y)
+        for block in self.blocks:
+            tokens = block(tokens, c)
+        return self.unpatchify(self.final_layer(tokens, c))
+
+    def unpatchify(self, tokens: Tensor) -> Tensor:
+        g, p, c = self.config.grid, self.config.patch_size, self.config.out_channels
+        image = tokens.reshape(-1, g, g, p, p, c).permute(0, 5, 1, 3, 2, 4).reshape(-1, c, g * p, g * p)
+        return image[:, : self.config.latent_channels]
+
+    def initialise(self) -> SiT:
+        """Random weights as SiT starts training: adaLN-zero, Xavier linears, zero output."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        projection = self.x_embedder.proj
+        nn.init.xavier_uniform_(projection.weight.view(projection.weight.shape[0], -1))
+        nn.init.zeros_(projection.bias)
+        for weight in (self.y_embedder.embedding_table.weight, self.t_embedder.mlp[0].weight, self.t_embedder.mlp[2].weight):
+            nn.init.normal_(weight, std=0.02)
+        for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
+            self.final_layer.adaLN_modulation[-1],
+            self.final_layer.linear,
+        ]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        return self
+
+
+def position_embedding(hidden: int, grid: int) -> Tensor:
+    """The fixed 2-D sine-cosine table [1, grid*grid, hidden]: column position first, row position second."""
+    quarter = hidden // 4
+    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+    rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+    halves = [p.reshape(-1, 1) * omega[None] for p in (columns, rows)]
+    table = torch.cat([f(angle) for angle in halves for f in (torch.sin, torch.cos)], dim=1)
+    return table.float().unsqueeze(0)

@@ -1,0 +1,133 @@
+"""Stage 1: the autoencoder. L1, local spectrum and gradient losses, then a small patch discriminator.
+
+The decoder is trained on noised latents (standard deviation drawn from [0, `NOISE`]), because at run
+time its latents come from a sampler that is never exact.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nets.autoencoder import Autoencoder, AutoencoderConfig
+from train.data import BalancedSampler, Images, augment, to_unit
+from train.sheets import save_sheet
+from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
+
+NOISE = 0.3
+ADVERSARIAL_FROM = 0.35  # share of the budget after which the discriminator joins
+
+
+class Discriminator(nn.Module):
+    """PatchGAN: scores overlapping patches; returns its features for feature matching."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128)):
+        super().__init__()
+        layers, previous = [], 3
+        for width in widths:
+            layers.append(nn.utils.parametrizations.spectral_norm(nn.Conv2d(previous, width, 4, 2, 1, padding_mode="circular")))
+            previous = width
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.utils.parametrizations.spectral_norm(nn.Conv2d(previous, 1, 3, 1, 1, padding_mode="circular"))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        features = []
+        for layer in self.layers:
+            image = F.leaky_relu(layer(image), 0.2)
+            features.append(image)
+        return self.head(image), features
+
+
+def spectrum(image: Tensor, edge: int = 32) -> Tensor:
+    """Amplitudes of the orthonormal 2-D Fourier transform of every edge x edge tile."""
+    n, c, h, w = image.shape
+    tiles = image.reshape(n, c, h // edge, edge, w // edge, edge).transpose(3, 4)
+    return torch.fft.rfft2(tiles, norm="ortho").abs()
+
+
+def gradients(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Wrap-around differences to the right and lower neighbour."""
+    return image - image.roll(-1, 3), image - image.roll(-1, 2)
+
+
+def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
+    edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(output), gradients(target)))
+    return F.l1_loss(output, target) + 0.5 * edges + F.l1_loss(spectrum(output), spectrum(target))
+
+
+def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: Budget, out: Path, *,
+          batch: int, rate: float, device: torch.device, bf16: bool, seed: int) -> Autoencoder:
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = Autoencoder(config).to(device)
+    critic = Discriminator().to(device)
+    ema = Ema(model, 0.998)
+    optimiser = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
+    checkpoint = out / "autoencoder.pt"
+    parts = dict(model=model, critic=critic, ema=ema.module, optimiser=optimiser, critic_optimiser=critic_optimiser)
+    log = Log(out / "autoencoder.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    sampler = BalancedSampler(images.labels, generator)
+
+    budget.start()
+    while budget.progress < 1:
+        for group in optimiser.param_groups + critic_optimiser.param_groups:
+            group["lr"] = budget.learning_rate(rate)
+        real = augment(to_unit(images.pixels[sampler.draw(batch)]), generator).to(device)
+        with autocast(device, bf16):
+            latent = model.encoder(real)
+            level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
+            fake = model.decoder(latent + level * torch.randn_like(latent)).float()
+        rebuilt = reconstruction_loss(fake, real)
+        loss, scores = rebuilt, {}
+        if budget.progress >= ADVERSARIAL_FROM:
+            with autocast(device, bf16):
+                judged, features = critic(fake)
+                with torch.no_grad():
+                    wanted = critic(real)[1]
+                matching = sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, wanted))
+                adversarial = -judged.float().mean()
+            loss = rebuilt + 0.05 * adversarial + 0.5 * matching
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        ema.update(model, budget.step)
+        if budget.progress >= ADVERSARIAL_FROM:
+            with autocast(device, bf16):
+                on_real, on_fake = critic(real)[0].float(), critic(fake.detach())[0].float()
+                hinge = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+            critic_optimiser.zero_grad(set_to_none=True)
+            hinge.backward()
+            critic_optimiser.step()
+            scores = dict(matching=matching.item(), hinge=hinge.item())
+        budget.advance()
+        if budget.step % 50 == 0:
+            scores = scores or dict(matching=0.0, hinge=0.0)
+            log.row(budget, reconstruction=rebuilt.item(), **scores)
+        if budget.step % 500 == 0:
+            save_checkpoint(checkpoint, budget, **parts)
+            preview(ema.module, held_out, out / "autoencoder.png", device)
+    save_checkpoint(checkpoint, budget, **parts)
+    preview(ema.module, held_out, out / "autoencoder.png", device)
+    return ema.module
+
+
+def preview(model: Autoencoder, held_out: Images, path: Path, device: torch.device) -> None:
+    """A sheet of held-out images (odd rows) above their reconstructions (even rows)."""
+    pixels = to_unit(held_out.pixels[torch.linspace(0, len(held_out.labels) - 1, 16).long()]).to(device)
+    rebuilt = model.decode(model.encode(pixels))
+    rows = [half for start in (0, 8) for half in (pixels[start : start + 8], rebuilt[start : start + 8])]
+    save_sheet(path, torch.cat(rows), columns=8)
+
+
+@torch.no_grad()
+def evaluate(model: Autoencoder, held_out: Images, device: torch.device) -> dict[str, float]:
+    """Peak signal-to-noise ratio (dB, peak 2) and mean L1 on images the stage never saw."""
+    pixels = to_unit(held_out.pixels).to(device)
+    rebuilt = torch.cat([model.decode(model.encode(part)) for part in pixels.split(16)])
+    squared = (rebuilt - pixels).square().mean(dim=(1, 2, 3))
+    return dict(psnr=(10 * torch.log10(4 / squared)).mean().item(), l1=(rebuilt - pixels).abs().mean().item())

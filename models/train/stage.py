@@ -1,0 +1,105 @@
+"""What every training stage shares: the budget, EMA weights, resumable checkpoints, and the loss log."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Budget:
+    """Ends a stage after `steps` steps or `minutes` minutes, whichever is first; both survive a resume."""
+
+    steps: int
+    minutes: float
+    step: int = 0
+    seconds: float = 0.0
+    _tick: float | None = None
+
+    def start(self) -> None:
+        self._tick = time.monotonic()
+
+    def advance(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - (self._tick or now)
+        self._tick = now
+        self.step += 1
+
+    @property
+    def progress(self) -> float:
+        """0 at the start, 1 at the end."""
+        return min(1.0, max(self.step / self.steps, self.seconds / 60 / self.minutes))
+
+    def learning_rate(self, peak: float, warmup: int = 100) -> float:
+        """Linear warm-up, then a half cosine down to 2 % of the peak."""
+        return peak * min(1.0, (self.step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+
+
+class Ema:
+    """An exponential moving average of a module's weights; its horizon grows with the step count."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.module, self.decay = copy.deepcopy(module).eval().requires_grad_(False), decay
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mine, theirs in zip(self.module.parameters(), module.parameters()):
+            mine.lerp_(theirs, 1 - decay)
+        for mine, theirs in zip(self.module.buffers(), module.buffers()):
+            mine.copy_(theirs)
+
+
+class Log:
+    """Appends rows of numbers to a CSV file; `column` reads one back for the curves."""
+
+    def __init__(self, path: Path, resumed: bool):
+        self.path = path
+        if not resumed:
+            path.unlink(missing_ok=True)
+
+    def row(self, budget: Budget, **values: float) -> None:
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", "seconds", *values])
+            writer.writerow([budget.step, round(budget.seconds, 1), *(f"{v:.5g}" for v in values.values())])
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  {shown}", flush=True)
+
+
+def save_checkpoint(path: Path, budget: Budget, **parts) -> None:
+    """Writes aside and renames, so that a kill leaves the previous checkpoint whole."""
+    state = {name: part.state_dict() if hasattr(part, "state_dict") else part for name, part in parts.items()}
+    aside = path.with_suffix(".partial")
+    torch.save({"step": budget.step, "seconds": budget.seconds, **state}, aside)
+    os.replace(aside, path)
+
+
+def load_checkpoint(path: Path, budget: Budget, **parts) -> dict | None:
+    """Restores `parts` in place; None when there is no checkpoint yet."""
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    budget.step, budget.seconds = state["step"], state["seconds"]
+    return state
+
+
+def pick_device(name: str) -> torch.device:
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+
+
+def autocast(device: torch.device, enabled: bool):
+    """bfloat16 matrix products and convolutions; weights, losses and optimiser stay float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

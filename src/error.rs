@@ -1,0 +1,115 @@
+//! One error type for the whole library.
+//!
+//! An error belongs to one of a handful of families, by whose fault it is: the program can branch on
+//! [`Error::kind`], the person reads `Display`, one line that names what failed, where (file, field,
+//! node, step) and, where it helps, what to do next.
+
+use std::fmt;
+
+/// The result of every fallible call in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller asked for something that makes no sense: a class out of range, a schedule typo.
+    InvalidArgument,
+    /// The bundle is broken or contradicts itself: bad JSON, wrong hash, shapes that disagree.
+    InvalidBundle,
+    /// The bundle is sound but this build cannot run it: a newer format, an operator tract lacks.
+    Unsupported,
+    /// A size that the [`Limits`](crate::Limits) in force refuse.
+    LimitExceeded,
+    /// A file or reader could not be read or written.
+    Io,
+    /// A number that is not finite turned up in weights or while sampling.
+    NonFinite,
+    /// The generation was stopped by its cancel token or by a callback.
+    Cancelled,
+    /// A network failed while it ran.
+    Runtime,
+}
+
+/// What failed, where, and what to do next.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    /// Outermost first: `models/textures`, `bundle.json`, `latent.channels`.
+    context: Vec<String>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new() }))
+    }
+
+    /// The family this error belongs to.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Puts `place` (a file, a field, a step) in front of what is already known.
+    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+        self.0.context.insert(0, place.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in &self.0.context {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds the place of a failure while it passes through.
+pub(crate) trait Context<T> {
+    fn at(self, place: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for Result<T> {
+    fn at(self, place: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| error.at(place()))
+    }
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {
+        $($(#[$doc])* pub(crate) fn $name(message: impl Into<String>) -> Error {
+            Error::new(ErrorKind::$kind, message)
+        })*
+    };
+}
+
+constructors! {
+    invalid_argument => InvalidArgument;
+    invalid_bundle => InvalidBundle;
+    unsupported => Unsupported;
+    limit_exceeded => LimitExceeded;
+    io => Io;
+    non_finite => NonFinite;
+    cancelled => Cancelled;
+    runtime => Runtime;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_reads_from_the_outermost_place_to_the_message() {
+        let error: Result<()> = Err(invalid_bundle("must be at least 1"));
+        let error = error.at(|| "latent.channels".into()).at(|| "bundle.json".into()).unwrap_err();
+        assert_eq!(error.to_string(), "bundle.json: latent.channels: must be at least 1");
+        assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+    }
+}

@@ -1,0 +1,67 @@
+//! Upper bounds on everything whose size comes from input.
+
+/// Sizes above which loading or generating is refused before anything is allocated.
+///
+/// The defaults admit SiT-XL/2 at 512x512 pixels with room to spare.
+///
+/// ```
+/// let limits = flowturbo::Limits::default().with_max_batch(4);
+/// assert_eq!(limits.max_batch, 4);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// `bundle.json`, in bytes.
+    pub max_manifest_bytes: u64,
+    /// One ONNX graph or external data file, in bytes.
+    pub max_file_bytes: u64,
+    /// Edge of the image, in pixels; the latent's edge is held to the same number.
+    pub max_edge: u32,
+    /// Channels of the latent.
+    pub max_channels: u32,
+    /// Entries of the class table.
+    pub max_classes: u32,
+    /// Images made in one request.
+    pub max_batch: u32,
+    /// Steps of one schedule.
+    pub max_steps: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_manifest_bytes: 1 << 20,
+            max_file_bytes: 16 << 30,
+            max_edge: 8192,
+            max_channels: 256,
+            max_classes: 1 << 20,
+            max_batch: 256,
+            max_steps: 1000,
+        }
+    }
+}
+
+macro_rules! with {
+    ($($name:ident => $field:ident: $type:ty;)*) => {
+        impl Limits {
+            $(
+                #[doc = concat!("These limits with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.$field = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+with! {
+    with_max_manifest_bytes => max_manifest_bytes: u64;
+    with_max_file_bytes => max_file_bytes: u64;
+    with_max_edge => max_edge: u32;
+    with_max_channels => max_channels: u32;
+    with_max_classes => max_classes: u32;
+    with_max_batch => max_batch: u32;
+    with_max_steps => max_steps: u32;
+}
