@@ -91,8 +91,9 @@ class Attention(nn.Module):
         self.proj = nn.Linear(hidden, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(x).reshape(-1, self.tokens, 3, self.heads, self.head).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv[0], qkv[1], qkv[2]
+        q, k, v = (
+            part.reshape(-1, self.tokens, self.heads, self.head).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
+        )
         if self.exportable:
             scores = torch.matmul(q * self.head**-0.5, k.transpose(-2, -1))
             x = torch.matmul(torch.softmax(scores, dim=-1), v)

@@ -1,0 +1,139 @@
+"""Networks + manifest -> a bundle: verified ONNX graphs and `bundle.json`, in a folder or a stored zip.
+
+Everything is built in a temporary folder beside the target and moved into place at the end, so a failure
+leaves nothing behind and an older bundle untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from export import ExportError
+from export.graph import DTYPES, EXTERNAL_THRESHOLD, Signature, fold_batch_norm, write_graph
+from export.manifest import Classes, Latent, Manifest, Time, require
+from export.verify import verify
+
+__all__ = ["Classes", "Latent", "Manifest", "Report", "Time", "write_bundle"]
+
+ROLES = ("predictor", "refiner", "decoder", "encoder")
+
+
+@dataclass
+class Report:
+    """What was written: a line per network, and the total."""
+
+    out: Path
+    networks: list[tuple[str, int, int, float]] = field(default_factory=list)  # role, parameters, bytes, error
+
+    def __str__(self) -> str:
+        lines = [f"{'network':<10} {'parameters':>12} {'MB':>9} {'max error':>10}"]
+        lines += [f"{r:<10} {p:>12,} {b / 1e6:>9.2f} {e:>10.1e}" for r, p, b, e in self.networks]
+        return "\n".join([*lines, f"wrote {self.out}"])
+
+
+def signature(role: str, manifest: Manifest) -> Signature:
+    """The names, shapes and dtypes of a network's inputs, by its role."""
+    latent = (manifest.latent.channels, manifest.latent.height, manifest.latent.width)
+    state, time, label = (latent, torch.float32), ((), torch.float32), ((), torch.int64)
+    if role == "predictor":
+        return Signature({"x": state, "t": time, "y": label}, "velocity")
+    if role == "refiner":
+        return Signature({"x": state, "v": state, "t": time, "y": label}, "offset")
+    if role == "decoder":
+        return Signature({"latent": state}, "image")
+    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent")
+
+
+def write_bundle(
+    out: Path | str,
+    manifest: Manifest,
+    networks: dict[str, nn.Module],
+    dtype: str = "f16",
+    external_threshold: int = EXTERNAL_THRESHOLD,
+) -> Report:
+    """Exports `networks` (role -> module on the CPU; predictor required), verifies each, and writes `out`."""
+    out = Path(out)
+    check(out, manifest, networks, dtype)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    report = Report(out)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        entries = {}
+        for role in (r for r in ROLES if r in networks):
+            entries[role], line = write_network(role, manifest, networks[role], folder, dtype, external_threshold)
+            report.networks.append(line)
+        data = manifest.as_json() | {"networks": entries}
+        (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        built = pack(folder) if out.suffix == ".zip" else folder
+        replace(out, built, Path(scratch))
+    return report
+
+
+def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> None:
+    require(dtype in DTYPES, f"dtype {dtype!r}: one of {', '.join(DTYPES)}")
+    require("predictor" in networks, "a bundle needs a predictor")
+    require(set(networks) <= set(ROLES), f"networks are {', '.join(ROLES)}, not {', '.join(set(networks) - set(ROLES))}")
+    manifest.check()
+    if {"decoder", "encoder"} & set(networks):
+        require(manifest.image is not None, "a decoder or an encoder needs the image size")
+    schedules = [manifest.schedule, *(schedule for schedule, _ in manifest.presets.values())]
+    require("refiner" in networks or not any("R" in s for s in schedules), "the schedule has refiner steps but there is no refiner")
+    if out.is_dir():
+        require((out / "bundle.json").is_file() or not any(out.iterdir()), f"{out} is a folder that is not a bundle")
+    elif out.exists():
+        require(zipfile.is_zipfile(out), f"{out} is a file that is not a bundle")
+
+
+def write_network(
+    role: str, manifest: Manifest, module: nn.Module, folder: Path, dtype: str, external_threshold: int
+) -> tuple[dict, tuple[str, int, int, float]]:
+    module, shape = fold_batch_norm(module), signature(role, manifest)
+    path = folder / f"{role}.onnx"
+    files = write_graph(module, shape, path, dtype, external_threshold)
+    labels = (*range(manifest.classes.count), manifest.classes.null_label)
+    error = verify(module, shape, labels, path, dtype)
+    entry = {"file": path.name, "sha256": sha256(path)}
+    if files[1:]:
+        entry["external_data"] = [{"file": file.name, "sha256": sha256(file)} for file in files[1:]]
+    entry |= {"inputs": {name: name for name in shape.inputs}, "output": shape.output}
+    parameters = sum(p.numel() for p in module.parameters())
+    return entry, (role, parameters, sum(file.stat().st_size for file in files), error)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pack(folder: Path) -> Path:
+    """A zip of stored entries, the manifest first, with a fixed date so that equal contents give equal bytes."""
+    target = folder.with_suffix(".zip")
+    files = sorted(folder.iterdir(), key=lambda f: (f.name != "bundle.json", f.name))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in files:
+            info = zipfile.ZipInfo(file.name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            info.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(info, "w") as entry:
+                shutil.copyfileobj(source, entry, 1 << 20)
+    return target
+
+
+def replace(out: Path, built: Path, scratch: Path) -> None:
+    """Moves `built` to `out`; what was there goes into the scratch folder, which is about to be removed."""
+    try:
+        if out.is_dir():
+            out.rename(scratch / "replaced")
+        built.replace(out)
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error.strerror}") from error

@@ -1,0 +1,132 @@
+"""A SiT, DiT-layout or FlowTurbo checkpoint -> a `nets.sit.SiT`, its geometry read from the state dict."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from export import ExportError
+from nets.sit import SiT, SiTConfig
+
+HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # SiT-S, B, L, XL: a state dict doesn't hold the number of heads
+State = dict[str, Tensor]
+
+
+def load_sit(path: Path, refiner: bool = False, heads: int | None = None, weights: str = "ema", trust: bool = False) -> SiT:
+    """The network in the file, learned sigma already cut from its last layer."""
+    state = load_state(path, weights, trust)
+    try:
+        config = read_config(state, refiner, heads)
+        state, config = cut_learned_sigma(state, config)
+        network = SiT(config)
+        fill(network, state)
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}") from error
+    return network.eval()
+
+
+def load_state(path: Path, weights: str = "ema", trust: bool = False) -> State:
+    """The state dict in a file: plain, or the `ema` or `model` half of a training checkpoint."""
+    data = read(path, trust)
+    if isinstance(data, dict) and "model" in data and not isinstance(data["model"], Tensor):
+        half = weights if data.get(weights) else "model"
+        data = data[half]
+    if not isinstance(data, dict) or not data or not all(isinstance(v, Tensor) for v in data.values()):
+        raise ExportError(f"{path}: holds no state dict")
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor.float() for name, tensor in data.items()}
+
+
+def read(path: Path, trust: bool) -> object:
+    if not path.is_file():
+        raise ExportError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "weights_only" in str(error):
+            raise ExportError(
+                f"{path}: holds more than tensors, and loading that can run code; --trust loads it anyway"
+            ) from error
+        raise ExportError(f"{path}: not a checkpoint, or a damaged one") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ExportError(f"{path}: not a checkpoint, or a damaged one") from error
+
+
+def read_config(state: State, refiner: bool, heads: int | None) -> SiTConfig:
+    def shape(name: str, rank: int) -> torch.Size:
+        if name not in state:
+            raise ExportError(f"not a SiT checkpoint: there is no {name}")
+        if state[name].dim() != rank:
+            raise ExportError(f"{name} has shape {tuple(state[name].shape)}; {rank} dimensions were expected")
+        return state[name].shape
+
+    hidden, channels, patch, _ = shape("x_embedder.proj.weight", 4)
+    tokens = shape("pos_embed", 3)[1]
+    rows = shape("final_layer.linear.weight", 2)[0]
+    depth = 1 + max((int(m[1]) for name in state if (m := re.match(r"blocks\.(\d+)\.", name))), default=-1)
+    grid, latent = math.isqrt(tokens), channels // 2 if refiner else channels
+    if refiner and channels % 2:
+        raise ExportError(f"a refiner takes the state and the velocity, but x_embedder has {channels} input channels")
+    if grid * grid != tokens:
+        raise ExportError(f"pos_embed has {tokens} tokens, which is not a square")
+    if rows not in (patch**2 * latent, 2 * patch**2 * latent):
+        raise ExportError(f"final_layer.linear has {rows} rows; {latent} channels in {patch}x{patch} patches were expected")
+    return SiTConfig(
+        input_size=grid * patch,
+        patch_size=patch,
+        latent_channels=latent,
+        hidden_size=hidden,
+        depth=depth,
+        num_heads=count_heads(hidden, heads),
+        num_classes=shape("y_embedder.embedding_table.weight", 2)[0] - 1,
+        mlp_hidden=shape("blocks.0.mlp.fc1.weight", 2)[0],
+        out_channels=rows // patch**2,
+        refiner=refiner,
+    )
+
+
+def count_heads(hidden: int, heads: int | None) -> int:
+    heads = heads or HEADS.get(hidden)
+    if heads is None:
+        raise ExportError(f"the number of attention heads is not known for width {hidden}; give --heads")
+    if heads < 1 or hidden % heads:
+        raise ExportError(f"{heads} heads do not divide width {hidden}")
+    return heads
+
+
+def cut_learned_sigma(state: State, config: SiTConfig) -> tuple[State, SiTConfig]:
+    """Drops the rows of the last layer that make the learned sigma; rows run over (patch row, patch column, channel)."""
+    if config.out_channels == config.latent_channels:
+        return state, config
+    state = dict(state)
+    for name in ("final_layer.linear.weight", "final_layer.linear.bias"):
+        rows = state[name].unflatten(0, (config.patch_size**2, config.out_channels))
+        state[name] = rows[:, : config.latent_channels].flatten(0, 1).contiguous()
+    return state, replace(config, out_channels=config.latent_channels)
+
+
+def fill(network: SiT, state: State) -> None:
+    """load_state_dict, with one line that names the first few culprits."""
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problems = [f"no {name}" for name in own if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in own]
+    problems += [
+        f"{name} has shape {tuple(state[name].shape)}, not {shape}"
+        for name, shape in own.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ExportError("; ".join(problems[:3]) + more)
+    network.load_state_dict(state)

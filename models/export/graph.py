@@ -1,0 +1,163 @@
+"""A torch module -> a clean ONNX file: opset 18, batch dimension `N` symbolic, every other shape fixed.
+
+Weights can be stored as float16, each followed by a Cast, so that compute stays float32. A graph whose
+weights come near protobuf's limit of 2 GB puts them in one external file beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from export import ExportError
+from export.clean import clean
+from nets.sit import Attention
+
+OPSET = 18
+EXTERNAL_THRESHOLD = 1_500_000_000  # bytes of weights
+DTYPES = ("f32", "f16")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its output."""
+
+    inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
+    output: str
+
+    def zeros(self, batch: int) -> list[Tensor]:
+        return [torch.zeros(batch, *shape, dtype=dtype) for shape, dtype in self.inputs.values()]
+
+
+def stored_as_f16(shape: tuple[int, ...]) -> bool:
+    """Matrices, kernels and tables of more than 1000 numbers; vectors and small tensors stay float32."""
+    return sum(d > 1 for d in shape) >= 2 and math.prod(shape) > 1000
+
+
+def write_graph(
+    module: nn.Module, signature: Signature, path: Path, dtype: str = "f32", external_threshold: int = EXTERNAL_THRESHOLD
+) -> list[Path]:
+    """Writes `path`, and `path`.data for large weights; returns the files written."""
+    model = trace(module, signature)
+    clean(model, keep=module.state_dict().keys())
+    if dtype == "f16":
+        halve_weights(model.graph)
+    model.producer_name = "flowturbo models/export"
+    model.producer_version = f"torch {version('torch')}, onnxscript {version('onnxscript')}"
+    model.graph.name = path.stem
+    external = path.name + ".data" if weight_bytes(model.graph) > external_threshold else None
+    ir.save(model, path, external_data=external)
+    return [path] if external is None else [path, path.with_name(external)]
+
+
+def trace(module: nn.Module, signature: Signature) -> ir.Model:
+    batch = torch.export.Dim("N")
+    axes: list = [{0: batch} for _ in signature.inputs]
+    with exporting(module), quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(signature.zeros(2)),
+            input_names=list(signature.inputs),
+            output_names=[signature.output],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=nest_like_forward(module, axes),
+            verbose=False,
+        )
+    return program.model
+
+
+def nest_like_forward(module: nn.Module, axes: list) -> tuple:
+    """`forward(x, *conditions)` wants its axes as (x, (conditions...))."""
+    code = module.forward.__code__
+    named = code.co_argcount - 1
+    return (*axes[:named], tuple(axes[named:])) if len(axes) > named else tuple(axes)
+
+
+@contextmanager
+def exporting(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and attention spelled out, while it lasts."""
+    training, exportable = module.training, Attention.exportable
+    module.eval()
+    Attention.exportable = True
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+        Attention.exportable = exportable
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The torch exporter's chatter about optional packages and shared dimensions says nothing about our graphs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def fold_batch_norm(module: nn.Module) -> nn.Module:
+    """A copy in which every BatchNorm2d that follows a Conv2d in a Sequential is folded into it."""
+    if not any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
+        return module
+    module = copy.deepcopy(module).eval()
+    for sequence in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
+        layers = list(sequence)
+        for index in range(len(layers) - 1, 0, -1):
+            if isinstance(layers[index], nn.BatchNorm2d) and isinstance(layers[index - 1], nn.Conv2d):
+                sequence[index - 1] = fuse_conv_bn_eval(layers[index - 1], layers[index])
+                del sequence[index]
+    return module
+
+
+def weight_bytes(graph: ir.Graph) -> int:
+    return sum(value.const_value.nbytes for value in graph.initializers.values())
+
+
+def halve_weights(graph: ir.Graph) -> None:
+    """Stores large float weights as float16, each behind a Cast to float32."""
+    casts = []
+    for value in list(graph.initializers.values()):
+        tensor = value.const_value
+        if tensor.dtype != ir.DataType.FLOAT or not stored_as_f16(tuple(tensor.shape)):
+            continue
+        half = ir.Value(name=value.name + ".f16", type=ir.TensorType(ir.DataType.FLOAT16), shape=tensor.shape)
+        half.const_value = ir.LazyTensor(
+            lambda tensor=tensor, name=half.name: ir.tensor(to_half(tensor.numpy(), name), name=name),
+            ir.DataType.FLOAT16,
+            ir.Shape(tensor.shape),
+            name=half.name,
+        )
+        cast = ir.node("Cast", [half], {"to": ir.DataType.FLOAT.value}, name=value.name + "/Cast")
+        cast.outputs[0].name = value.name + "/Cast"
+        ir.convenience.replace_all_uses_with(value, cast.outputs[0])
+        del graph.initializers[value.name]
+        graph.initializers[half.name] = half
+        casts.append(cast)
+    graph.insert_before(graph[0], casts)
+
+
+def to_half(array: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ExportError(f"{name}: a weight of {np.abs(array).max():.3g} does not fit in float16; export with --dtype f32")
+    return half

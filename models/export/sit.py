@@ -1,0 +1,119 @@
+"""SiT and FlowTurbo checkpoints -> a bundle: python models/export/sit.py --predictor predictor.pt --out BUNDLE"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from torch import nn  # noqa: E402
+
+from export import ExportError  # noqa: E402
+from export.bundle import Classes, Latent, Manifest, Time, write_bundle  # noqa: E402
+from export.checkpoint import load_sit  # noqa: E402
+from export.graph import DTYPES  # noqa: E402
+from export.synthetic import random_networks  # noqa: E402
+from nets.kl import KlConfig, load_kl  # noqa: E402
+from nets.sit import SiTConfig  # noqa: E402
+
+SD_SCALE = 0.18215  # of the Stable Diffusion VAE that published SiT checkpoints were trained with
+OFFICIAL_GUIDED = 3  # of its 4 latent channels
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--predictor", type=Path, metavar="FILE", help="velocity predictor, a state dict or a training checkpoint")
+    add("--refiner", type=Path, metavar="FILE", help="velocity refiner, likewise")
+    add("--random", metavar="SIZE/PATCH", help="random weights of a published size instead, such as XL/2 or S/8")
+    add("--vae", type=Path, metavar="DIR", help="folder of a diffusers AutoencoderKL")
+    add("--out", type=Path, required=True, metavar="BUNDLE", help="a folder, or a file that ends in .zip")
+    add("--dtype", choices=DTYPES, default="f16", help="how weights are stored; compute is float32")
+    add("--weights", choices=("ema", "model"), default="ema", help="which half of a training checkpoint")
+    add("--trust", action="store_true", help="load checkpoints that hold more than tensors (can run code)")
+    add("--heads", type=int, metavar="N", help="attention heads, where the width is not a published one")
+    add("--name", help="name in the manifest; the name of BUNDLE without it")
+    add("--description", metavar="TEXT")
+    add("--license", metavar="SPDX")
+    add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
+    add("--schedule", help="default schedule; H1P5R3 with a refiner, P8 without")
+    add("--guidance", type=float, default=4.0, help="default guidance scale")
+    add("--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all")
+    add("--latent-scale", type=float, metavar="X", help="from the VAE, 0.18215 for 4 channels, else 1")
+    add("--latent-shift", type=float, metavar="X", help="from the VAE, else 0")
+    add("--time-direction", choices=("noise_to_data", "data_to_noise"), default="noise_to_data")
+    add("--time-scale", type=float, default=1.0, metavar="X")
+    add("--velocity-sign", type=int, choices=(1, -1), default=1)
+    arguments = parser.parse_args()
+    if (arguments.predictor is None) == (arguments.random is None):
+        parser.error("give --predictor or --random, one of them")
+    if arguments.random and arguments.refiner:
+        parser.error("--random makes its own refiner; leave --refiner out")
+    return arguments
+
+
+def load_networks(a: argparse.Namespace) -> dict[str, nn.Module]:
+    if a.random:
+        return random_networks(a.random)
+    networks: dict[str, nn.Module] = {"predictor": load_sit(a.predictor, False, a.heads, a.weights, a.trust)}
+    if a.refiner:
+        networks["refiner"] = load_sit(a.refiner, True, a.heads, a.weights, a.trust)
+        check_pair(networks["predictor"].config, networks["refiner"].config)
+    return networks
+
+
+def check_pair(predictor: SiTConfig, refiner: SiTConfig) -> None:
+    for field in ("latent_channels", "input_size", "num_classes"):
+        a, b = getattr(predictor, field), getattr(refiner, field)
+        if a != b:
+            raise ExportError(f"predictor and refiner do not belong together: {field.replace('_', ' ')} {a} and {b}")
+
+
+def describe(a: argparse.Namespace, sit: SiTConfig, has_refiner: bool, vae: KlConfig | None) -> Manifest:
+    channels, size = sit.latent_channels, sit.input_size
+    scale, shift = (vae.scaling_factor, vae.shift_factor) if vae else (SD_SCALE if channels == 4 else 1.0, 0.0)
+    if vae and vae.latent_channels != channels:
+        raise ExportError(f"the VAE has {vae.latent_channels} latent channels, the predictor {channels}")
+    guided = OFFICIAL_GUIDED if channels == 4 else channels
+    return Manifest(
+        name=a.name or a.out.name.removesuffix(".zip"),
+        description=a.description,
+        license=a.license,
+        latent=Latent(
+            channels, size, size, scale if a.latent_scale is None else a.latent_scale, shift if a.latent_shift is None else a.latent_shift
+        ),
+        image=(size * vae.factor, size * vae.factor) if vae else None,
+        classes=Classes(sit.num_classes, labels=read_labels(a.labels) if a.labels else None),
+        time=Time(a.time_direction, a.time_scale, a.velocity_sign),
+        guided_channels=guided if a.guided_channels is None else a.guided_channels,
+        schedule=a.schedule or ("H1P5R3" if has_refiner else "P8"),
+        guidance=a.guidance,
+    )
+
+
+def read_labels(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path}: cannot read the labels: {error}") from error
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    try:
+        networks = load_networks(arguments)
+        vae = None
+        if arguments.vae:
+            vae, networks["decoder"], networks["encoder"] = load_kl(arguments.vae)
+        manifest = describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
+        print(write_bundle(arguments.out, manifest, networks, arguments.dtype))
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Does the written ONNX file compute what the torch module computes? ONNX Runtime against PyTorch, batch 1 and 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from export import ExportError
+from export.graph import Signature, exporting, stored_as_f16
+
+TOLERANCE = 1e-4  # largest error over largest output
+
+
+def verify(module: nn.Module, signature: Signature, labels: tuple[int, ...], path: Path, dtype: str) -> float:
+    """Largest error over largest output, within TOLERANCE; `labels` are the classes to draw `y` from."""
+    inputs = [random_inputs(signature, labels, batch) for batch in (1, 2)]
+    expected = [reference(module, arguments, dtype) for arguments in inputs]
+    session = open_session(path)
+    worst = 0.0
+    for arguments, want in zip(inputs, expected):
+        feeds = {name: a.numpy() for name, a in zip(signature.inputs, arguments)}
+        got = session.run([signature.output], feeds)[0]
+        if got.shape != want.shape:
+            raise ExportError(f"{path.name}: ONNX Runtime gives {got.shape}, PyTorch {want.shape}")
+        if not np.isfinite(want).all():
+            raise ExportError(f"{path.name}: the network gives values that are not finite on random inputs")
+        worst = max(worst, float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-12)))
+    if not worst <= TOLERANCE:
+        raise ExportError(f"{path.name}: ONNX Runtime is {worst:.2g} away from PyTorch, more than {TOLERANCE:g}")
+    return worst
+
+
+def random_inputs(signature: Signature, labels: tuple[int, ...], batch: int) -> list[Tensor]:
+    """Times in 0..1, labels from `labels`, everything else normal."""
+    generator = torch.Generator().manual_seed(batch)
+    arguments = []
+    for name, (shape, dtype) in signature.inputs.items():
+        if dtype == torch.int64:
+            arguments.append(torch.tensor(labels)[torch.randint(len(labels), (batch,), generator=generator)])
+        elif name == "t":
+            arguments.append(torch.rand(batch, generator=generator))
+        else:
+            arguments.append(torch.randn(batch, *shape, generator=generator))
+    return arguments
+
+
+def reference(module: nn.Module, arguments: list[Tensor], dtype: str) -> np.ndarray:
+    with exporting(module):
+        if dtype == "f32":
+            return module(*arguments).numpy()
+        rounded = {n: p.half().float() if stored_as_f16(tuple(p.shape)) else p for n, p in module.named_parameters()}
+        return torch.func.functional_call(module, rounded, tuple(arguments)).numpy()
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """The graph as it is written: unoptimised, which also keeps one copy of the weights in memory."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
