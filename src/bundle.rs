@@ -1,0 +1,194 @@
+//! A model package: `bundle.json` and the ONNX files it lists.
+//!
+//! ```text
+//! folder ─┐
+//! zip ────┼─▶ Source ──▶ bundle.json ──version, parse──▶ Manifest ──validate (rules, Limits)──▶ Bundle
+//! caller ─┘     └─────▶ listed files ──checksum──▶ graph bytes, external data
+//! ```
+//!
+//! Opening reads `bundle.json` and asks for the size of each listed file; the files themselves are
+//! read, and their hashes checked, when a network is loaded. The format is described in
+//! `docs/bundle.md`.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod checksum;
+mod external;
+mod manifest;
+mod parse;
+mod source;
+#[cfg(test)]
+pub(crate) mod testing;
+mod validate;
+mod version;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use external::ExternalData;
+pub use manifest::{
+    Classes, DecoderInputs, Direction, EncoderInputs, Guidance, Image, Latent, ListedFile, Manifest, Network,
+    Networks, PredictorInputs, Preset, RefinerInputs, Role, Sampling, Time,
+};
+pub use source::Source;
+
+use crate::error::{Context, io};
+use crate::{Limits, Result};
+use archive::Archive;
+use source::Folder;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "bundle.json";
+
+/// A model package, opened and checked but not yet loaded.
+///
+/// Holds the manifest and a way to read the files, not the files. It can be shared between threads.
+///
+/// ```no_run
+/// let bundle = flowturbo::Bundle::open("models/textures")?;
+/// println!("{} {}", bundle.manifest().name, bundle.hash());
+/// # Ok::<(), flowturbo::Error>(())
+/// ```
+pub struct Bundle {
+    source: Arc<dyn Source>,
+    manifest: Manifest,
+    hash: String,
+    limits: Limits,
+}
+
+impl Bundle {
+    /// Opens a folder or a zip file, told apart by what is there, under the default [`Limits`].
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &Limits::default())
+    }
+
+    /// Opens a folder or a zip file, told apart by what is there.
+    ///
+    /// # Errors
+    /// - [`Io`](crate::ErrorKind::Io): nothing readable at `path`.
+    /// - [`InvalidBundle`](crate::ErrorKind::InvalidBundle): not a bundle, a listed file is missing,
+    ///   the zip is damaged or compressed, or `bundle.json` breaks a rule of the format.
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported): a format version that this build doesn't know.
+    /// - [`LimitExceeded`](crate::ErrorKind::LimitExceeded): a size above `limits`.
+    pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let path = path.as_ref();
+        let place = || path.display().to_string();
+        let there = std::fs::metadata(path).map_err(|e| io(e.to_string())).at(place)?;
+        if there.is_dir() {
+            return Self::from_source(Folder::new(path), limits);
+        }
+        // Opening a pipe or a device could wait for ever.
+        if !there.is_file() {
+            return Err(io("is neither a folder nor a file").at(place()));
+        }
+        let file = File::open(path).map_err(|e| io(e.to_string())).at(place)?;
+        Self::from_source(Archive::new(file, place()).at(place)?, limits)
+    }
+
+    /// Opens a zip that is in memory. The bytes are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with), without `Io`.
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>, limits: &Limits) -> Result<Self> {
+        let place = "zip in memory";
+        Self::from_source(Archive::new(Cursor::new(bytes.into()), place).at(|| place.into())?, limits)
+    }
+
+    /// Opens a zip behind a reader: an entry of a game's asset pack, a decrypting stream.
+    ///
+    /// The zip fills the reader from its first byte to its last.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with); `Io` carries what the reader said.
+    pub fn from_reader(reader: impl Read + Seek + Send + 'static, limits: &Limits) -> Result<Self> {
+        let place = "zip behind a reader";
+        Self::from_source(Archive::new(reader, place).at(|| place.into())?, limits)
+    }
+
+    /// Opens a bundle whose files the caller serves.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with); `Io` carries what the source said.
+    pub fn from_source(source: impl Source + 'static, limits: &Limits) -> Result<Self> {
+        let place = source.describe();
+        Self::load(Arc::new(source), limits).at(|| place)
+    }
+
+    fn load(source: Arc<dyn Source>, limits: &Limits) -> Result<Self> {
+        let bytes = checksum::read_manifest(source.as_ref(), limits)?;
+        let manifest = parse::manifest(&bytes).at(|| MANIFEST.into())?;
+        validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
+        for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
+            checksum::size(source.as_ref(), &file, limits)?;
+        }
+        Ok(Self { source, manifest, hash: checksum::hex_of(&bytes), limits: limits.clone() })
+    }
+
+    /// What `bundle.json` says. Its values have been checked against the format's rules and the limits.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The SHA-256 of `bundle.json`, 64 lower-case hex digits.
+    ///
+    /// It names this model: the manifest holds the hash of every other file.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The limits that the bundle was opened under; the model made of it keeps to them.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Reads every listed file once and checks its SHA-256, for example after a download.
+    ///
+    /// Loading a model checks the files it reads anyway. Memory use does not grow with the files.
+    ///
+    /// # Errors
+    /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names the file that is damaged or gone;
+    /// [`Io`](crate::ErrorKind::Io) one that cannot be read.
+    pub fn verify(&self) -> Result<()> {
+        let listed = Role::ALL.iter().flat_map(|&role| self.manifest.listed(role));
+        for file in listed {
+            checksum::check(self.source.as_ref(), &file, &self.limits).at(|| self.source.describe())?;
+        }
+        Ok(())
+    }
+
+    /// The ONNX graph of a network, its hash checked.
+    pub(crate) fn graph(&self, role: Role) -> Result<Vec<u8>> {
+        let place = || self.source.describe();
+        let files = self.manifest.listed(role);
+        let graph = files.first().ok_or_else(|| parse::no_network(role)).at(place)?;
+        checksum::read(self.source.as_ref(), graph, &self.limits).at(place)
+    }
+
+    /// The weights that a network keeps outside its graph, their hashes checked; none is fine.
+    pub(crate) fn external_data(&self, role: Role) -> Result<ExternalData> {
+        let place = || self.source.describe();
+        let files = self.manifest.listed(role);
+        let (_, external) = files.split_first().ok_or_else(|| parse::no_network(role)).at(place)?;
+        ExternalData::new(Arc::clone(&self.source), external, &self.limits).at(place)
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("source", &self.source.describe())
+            .field("name", &self.manifest.name)
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! What `bundle.json` says: one struct per JSON object, fields named as in the file.
+//!
+//! The rules that go beyond types are in `validate.rs`, the format's description in `docs/bundle.md`.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::checksum::Listed;
+use super::parse::{direction, object, object_map, objects, present, present_object, size};
+
+/// The whole of `bundle.json`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// Always `flowturbo-bundle`.
+    pub format: String,
+    /// `major.minor`.
+    pub format_version: String,
+    /// Short name: 1 to 64 characters of `[A-Za-z0-9._-]`.
+    pub name: String,
+    /// One line for people.
+    #[serde(default, deserialize_with = "present")]
+    pub description: Option<String>,
+    /// SPDX expression for the weights.
+    #[serde(default, deserialize_with = "present")]
+    pub license: Option<String>,
+    /// Shape and scaling of the latent.
+    #[serde(deserialize_with = "object")]
+    pub latent: Latent,
+    /// Size of the image; there is one if there is a decoder or an encoder.
+    #[serde(default, deserialize_with = "present_object")]
+    pub image: Option<Image>,
+    /// The class table.
+    #[serde(deserialize_with = "object")]
+    pub classes: Classes,
+    /// How the networks count time.
+    #[serde(default, deserialize_with = "object")]
+    pub time: Time,
+    /// What classifier-free guidance touches; see [`guided_channels`](Self::guided_channels).
+    #[serde(default, deserialize_with = "present_object")]
+    pub guidance: Option<Guidance>,
+    /// Default schedule and guidance scale.
+    #[serde(deserialize_with = "object")]
+    pub sampling: Sampling,
+    /// The networks' files.
+    #[serde(deserialize_with = "object")]
+    pub networks: Networks,
+}
+
+/// Shape of the latent, and the affine map between it and the autoencoder's own.
+///
+/// Stored latent = (encoder mean − shift) · scale; decoder input = latent / scale + shift.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Latent {
+    /// Channels, at least 1.
+    #[serde(deserialize_with = "size")]
+    pub channels: u32,
+    /// Rows, at least 1.
+    #[serde(deserialize_with = "size")]
+    pub height: u32,
+    /// Columns, at least 1.
+    #[serde(deserialize_with = "size")]
+    pub width: u32,
+    /// Finite, not 0. Default 1.
+    #[serde(default = "one")]
+    pub scale: f32,
+    /// Finite. Default 0.
+    #[serde(default)]
+    pub shift: f32,
+}
+
+/// Size of the image in pixels: RGB in [-1, 1], a whole multiple of the latent's size.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Image {
+    /// Rows.
+    #[serde(deserialize_with = "size")]
+    pub height: u32,
+    /// Columns.
+    #[serde(deserialize_with = "size")]
+    pub width: u32,
+}
+
+/// The class table of a class-conditional model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Classes {
+    /// Number of classes, at least 1; classes are `0..count`.
+    #[serde(deserialize_with = "size")]
+    pub count: u32,
+    /// The `y` that means "no class" in guidance; at least `count`.
+    pub null: i64,
+    /// One unique name per class.
+    #[serde(default, deserialize_with = "present")]
+    pub labels: Option<Vec<String>>,
+}
+
+/// How the networks count time.
+///
+/// The sampler's time s runs from 0 (noise) to 1 (data); a network is given t = scale · s, or
+/// t = scale · (1 − s) if it counts from data to noise.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Time {
+    /// Which end is 0. Default [`NoiseToData`](Direction::NoiseToData).
+    #[serde(deserialize_with = "direction")]
+    pub direction: Direction,
+    /// Finite, above 0. Default 1.
+    pub scale: f32,
+    /// 1 or -1: dx/ds = `velocity_sign` · the network's output. Default 1.
+    ///
+    /// A refiner is given v in the network's own sign, and its offset has the same sign.
+    pub velocity_sign: i32,
+}
+
+/// The direction in which a network's time runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// t = 0 is noise.
+    NoiseToData,
+    /// t = 0 is data.
+    DataToNoise,
+}
+
+/// What classifier-free guidance touches.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Guidance {
+    /// The first `channels` channels of the latent are guided: 1 to `latent.channels`.
+    #[serde(deserialize_with = "size")]
+    pub channels: u32,
+}
+
+/// What a request uses that says nothing else.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Sampling {
+    /// Such as `H1P5R3`.
+    pub schedule: String,
+    /// Guidance scale, finite, at least 0; 1 is no guidance.
+    pub guidance: f32,
+    /// Named alternatives; a name is 1 to 64 characters of `[A-Za-z0-9._-]`.
+    #[serde(default, deserialize_with = "object_map")]
+    pub presets: BTreeMap<String, Preset>,
+}
+
+/// A named schedule and guidance scale.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Preset {
+    /// Such as `H1P5R3`.
+    pub schedule: String,
+    /// Guidance scale, finite, at least 0; 1 is no guidance.
+    pub guidance: f32,
+}
+
+/// The networks' files.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Networks {
+    /// The heavy velocity network.
+    #[serde(deserialize_with = "object")]
+    pub predictor: Network<PredictorInputs>,
+    /// The light network that corrects a cached velocity; R steps need it.
+    #[serde(default, deserialize_with = "present_object")]
+    pub refiner: Option<Network<RefinerInputs>>,
+    /// Latent to image.
+    #[serde(default, deserialize_with = "present_object")]
+    pub decoder: Option<Network<DecoderInputs>>,
+    /// Image to latent mean.
+    #[serde(default, deserialize_with = "present_object")]
+    pub encoder: Option<Network<EncoderInputs>>,
+}
+
+/// One network: its files, and its tensors' names inside the ONNX graph.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(bound = "I: Deserialize<'de>")]
+#[non_exhaustive]
+pub struct Network<I> {
+    /// The ONNX graph.
+    pub file: String,
+    /// SHA-256 of `file`, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Files beside the graph that hold weights.
+    #[serde(default, deserialize_with = "objects")]
+    pub external_data: Vec<ListedFile>,
+    /// Names of the input tensors.
+    #[serde(deserialize_with = "object")]
+    pub inputs: I,
+    /// Name of the output tensor.
+    pub output: String,
+}
+
+/// A file and its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct ListedFile {
+    /// A flat name: 1 to 128 characters of `[A-Za-z0-9._-]`, not starting with a dot.
+    pub file: String,
+    /// SHA-256 of `file`, 64 lower-case hex digits.
+    pub sha256: String,
+}
+
+macro_rules! inputs {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+                #[non_exhaustive]
+        pub struct $name { $($(#[$field_doc])* pub $field: String,)* }
+
+        impl TensorNames for $name {
+            fn named(&self) -> Vec<(&'static str, &str)> {
+                vec![$((stringify!($field), &self.$field)),*]
+            }
+        }
+    )* };
+}
+
+/// Input tensors by role, for checks that are the same for every network.
+pub(super) trait TensorNames {
+    fn named(&self) -> Vec<(&'static str, &str)>;
+}
+
+inputs! {
+    /// Names of the predictor's inputs.
+    PredictorInputs {
+        /// Noisy latent, f32 `[N, C, H, W]`.
+        x,
+        /// Time, f32 `[N]`.
+        t,
+        /// Class, i64 `[N]`.
+        y,
+    }
+    /// Names of the refiner's inputs.
+    RefinerInputs {
+        /// Noisy latent, f32 `[N, C, H, W]`.
+        x,
+        /// Cached velocity, f32 `[N, C, H, W]`.
+        v,
+        /// Time, f32 `[N]`.
+        t,
+        /// Class, i64 `[N]`.
+        y,
+    }
+    /// Names of the decoder's inputs.
+    DecoderInputs {
+        /// Unscaled latent, f32 `[N, C, H, W]`.
+        latent,
+    }
+    /// Names of the encoder's inputs.
+    EncoderInputs {
+        /// RGB in [-1, 1], f32 `[N, 3, H, W]`.
+        image,
+    }
+}
+
+/// The part a network plays. `Display` gives its key under `networks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Latent, time, class to velocity.
+    Predictor,
+    /// Latent, velocity, time, class to an offset of the velocity.
+    Refiner,
+    /// Latent to image.
+    Decoder,
+    /// Image to latent mean.
+    Encoder,
+}
+
+impl Role {
+    /// Every role, in the manifest's order.
+    pub const ALL: [Self; 4] = [Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Predictor => "predictor",
+            Self::Refiner => "refiner",
+            Self::Decoder => "decoder",
+            Self::Encoder => "encoder",
+        })
+    }
+}
+
+impl Manifest {
+    /// How many leading latent channels guidance touches: all, unless `guidance` says otherwise.
+    pub fn guided_channels(&self) -> u32 {
+        self.guidance.as_ref().map_or(self.latent.channels, |guidance| guidance.channels)
+    }
+
+    /// The files of a network, its graph first; empty if the bundle has no such network.
+    pub(super) fn listed(&self, role: Role) -> Vec<Listed<'_>> {
+        let networks = &self.networks;
+        match role {
+            Role::Predictor => networks.predictor.listed(role),
+            Role::Refiner => networks.refiner.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
+            Role::Decoder => networks.decoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
+            Role::Encoder => networks.encoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
+        }
+    }
+}
+
+impl<I> Network<I> {
+    fn listed(&self, role: Role) -> Vec<Listed<'_>> {
+        let graph = Listed { name: &self.file, sha256: &self.sha256, field: format!("networks.{role}.file") };
+        let external = self.external_data.iter().enumerate().map(|(i, entry)| Listed {
+            name: &entry.file,
+            sha256: &entry.sha256,
+            field: format!("networks.{role}.external_data[{i}].file"),
+        });
+        std::iter::once(graph).chain(external).collect()
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self { direction: Direction::NoiseToData, scale: 1.0, velocity_sign: 1 }
+    }
+}
+
+fn one() -> f32 {
+    1.0
+}

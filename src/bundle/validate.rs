@@ -1,0 +1,175 @@
+//! The rules of the format that types do not carry, and the limits on every size.
+//!
+//! Runs before anything is allocated by what the manifest says. Each failure names its field.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+
+use super::manifest::{Classes, Image, Latent, Manifest, Network, Preset, Role, Sampling, TensorNames, Time};
+use super::parse::quoted;
+use crate::error::{invalid_bundle, limit_exceeded};
+use crate::{Limits, Result};
+
+/// Most characters of a bundle's or a preset's name.
+const NAME_CHARS: usize = 64;
+/// Most characters of a file's name.
+const FILE_CHARS: usize = 128;
+
+/// Checks everything that can be known without opening the networks.
+pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
+    name("name", &m.name)?;
+    line("description", m.description.as_deref())?;
+    line("license", m.license.as_deref())?;
+    latent(&m.latent, limits)?;
+    image(m, limits)?;
+    classes(&m.classes, limits)?;
+    time(&m.time)?;
+    if let Some(guidance) = &m.guidance {
+        let most = m.latent.channels;
+        require((1..=most).contains(&guidance.channels), "guidance.channels", || {
+            format!("must be 1 to {most} (latent.channels), is {}", guidance.channels)
+        })?;
+    }
+    sampling(&m.sampling)?;
+    network(Role::Predictor, Some(&m.networks.predictor))?;
+    network(Role::Refiner, m.networks.refiner.as_ref())?;
+    network(Role::Decoder, m.networks.decoder.as_ref())?;
+    network(Role::Encoder, m.networks.encoder.as_ref())
+}
+
+/// A flat file name that means the same on every system and leads nowhere else.
+pub(super) fn is_file_name(text: &str) -> bool {
+    is_plain(text, FILE_CHARS) && !text.starts_with('.') && !text.contains("..")
+}
+
+fn is_plain(text: &str, most: usize) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=most).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn require(holds: bool, field: &str, message: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(invalid_bundle(message()).at(field)) }
+}
+
+fn name(field: &str, text: &str) -> Result<()> {
+    require(is_plain(text, NAME_CHARS), field, || {
+        format!("must be 1 to {NAME_CHARS} of A-Z a-z 0-9 . _ -, is {}", quoted(text))
+    })
+}
+
+fn line(field: &str, text: Option<&str>) -> Result<()> {
+    let text = text.unwrap_or_default();
+    require(!text.chars().any(|c| c.is_ascii_control()), field, || {
+        format!("must be one line, is {}", quoted(text))
+    })
+}
+
+/// At least 1 and within a limit.
+fn size(field: &str, value: u32, limit: u32, limit_name: &str) -> Result<()> {
+    require(value > 0, field, || "must be at least 1, is 0".into())?;
+    if value <= limit && value < u32::MAX {
+        return Ok(());
+    }
+    let value = if value == u32::MAX { "over 4294967294".to_owned() } else { value.to_string() };
+    Err(limit_exceeded(format!("is {value}, above the limit of {limit} (Limits::{limit_name})")).at(field))
+}
+
+fn finite(field: &str, value: f32) -> Result<()> {
+    require(value.is_finite(), field, || "must be a finite 32-bit number".into())
+}
+
+fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
+    size("latent.channels", latent.channels, limits.max_channels, "max_channels")?;
+    size("latent.height", latent.height, limits.max_edge, "max_edge")?;
+    size("latent.width", latent.width, limits.max_edge, "max_edge")?;
+    finite("latent.scale", latent.scale)?;
+    require(latent.scale != 0.0, "latent.scale", || "must not be 0".into())?;
+    finite("latent.shift", latent.shift)
+}
+
+fn image(m: &Manifest, limits: &Limits) -> Result<()> {
+    let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
+    let Some(Image { height, width }) = m.image else {
+        return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
+    };
+    require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;
+    for (edge, value, latent) in [("height", height, m.latent.height), ("width", width, m.latent.width)] {
+        let field = format!("image.{edge}");
+        size(&field, value, limits.max_edge, "max_edge")?;
+        require(value.is_multiple_of(latent), &field, || {
+            format!("must be a multiple of latent.{edge} ({latent}), is {value}")
+        })?;
+    }
+    Ok(())
+}
+
+fn classes(classes: &Classes, limits: &Limits) -> Result<()> {
+    let count = classes.count;
+    size("classes.count", count, limits.max_classes, "max_classes")?;
+    require(classes.null >= i64::from(count), "classes.null", || {
+        format!("must be at least {count} (classes.count), so that it is no class; is {}", classes.null)
+    })?;
+    let Some(labels) = &classes.labels else { return Ok(()) };
+    require(labels.len() == count as usize, "classes.labels", || {
+        format!("must have {count} entries (classes.count), has {}", labels.len())
+    })?;
+    let mut seen = HashSet::new();
+    for (i, label) in labels.iter().enumerate() {
+        let field = || format!("classes.labels[{i}]");
+        require(!label.is_empty(), &field(), || "must not be empty".into())?;
+        require(seen.insert(label), &field(), || format!("repeats the label {}", quoted(label)))?;
+    }
+    Ok(())
+}
+
+fn time(time: &Time) -> Result<()> {
+    finite("time.scale", time.scale)?;
+    require(time.scale > 0.0, "time.scale", || format!("must be above 0, is {}", time.scale))?;
+    let sign = time.velocity_sign;
+    require(sign == 1 || sign == -1, "time.velocity_sign", || format!("must be 1 or -1, is {sign}"))
+}
+
+fn sampling(sampling: &Sampling) -> Result<()> {
+    preset("sampling", &sampling.schedule, sampling.guidance)?;
+    for (key, Preset { schedule, guidance }) in &sampling.presets {
+        name("sampling.presets", key)?;
+        preset(&format!("sampling.presets.{key}"), schedule, *guidance)?;
+    }
+    Ok(())
+}
+
+// The schedule's own grammar is the sampler's; the model loader checks it there.
+fn preset(field: &str, schedule: &str, guidance: f32) -> Result<()> {
+    require(!schedule.is_empty(), &format!("{field}.schedule"), || "must not be empty".into())?;
+    let field = format!("{field}.guidance");
+    finite(&field, guidance)?;
+    require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))
+}
+
+fn network<I: TensorNames>(role: Role, network: Option<&Network<I>>) -> Result<()> {
+    let Some(network) = network else { return Ok(()) };
+    let field = format!("networks.{role}");
+    file(&field, &network.file, &network.sha256)?;
+    for (i, entry) in network.external_data.iter().enumerate() {
+        file(&format!("{field}.external_data[{i}]"), &entry.file, &entry.sha256)?;
+    }
+    let mut seen = HashSet::new();
+    for (input, tensor) in network.inputs.named() {
+        let field = format!("{field}.inputs.{input}");
+        require(!tensor.is_empty(), &field, || "must not be empty".into())?;
+        require(seen.insert(tensor), &field, || format!("repeats the tensor {}", quoted(tensor)))?;
+    }
+    require(!network.output.is_empty(), &format!("{field}.output"), || "must not be empty".into())
+}
+
+fn file(field: &str, name: &str, sha256: &str) -> Result<()> {
+    require(is_file_name(name), &format!("{field}.file"), || {
+        let name = quoted(name);
+        format!("must be a flat name of at most {FILE_CHARS} A-Z a-z 0-9 . _ - without '..', is {name}")
+    })?;
+    let hex = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    require(hex, &format!("{field}.sha256"), || {
+        format!("must be 64 lower-case hex digits, is {}", quoted(sha256))
+    })
+}
