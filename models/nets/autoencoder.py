@@ -1,8 +1,10 @@
 """A small f8 autoencoder for seamless textures: [N,3,H,W] in [-1, 1] <-> latent [N,C,H/8,W/8].
 
 Every convolution pads circularly, so a texture that tiles has a latent that tiles, and rolling the
-image by 8 pixels rolls the latent by one. Latent channels have zero mean and unit variance over the
-training set by construction (a batch norm without affine terms ends the encoder).
+image by 8 pixels rolls the latent by one. Both halves are a linear map of 8x8 patches plus a network that
+starts at zero: `start_from_patches` sets the linear maps to a principal component analysis, so that
+training begins at the best linear code. Latent channels have zero mean and unit variance over the
+training set by construction.
 """
 
 from __future__ import annotations
@@ -50,6 +52,26 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
+class RunningNorm(nn.BatchNorm2d):
+    """Standardises channels by running statistics, in training too.
+
+    A batch's own statistics would not do: a batch holds few textures, and their mean colour is what most of
+    a channel's variance is.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, affine=False, momentum=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        if self.training:
+            with torch.no_grad():
+                variance, mean = torch.var_mean(x, dim=(0, 2, 3))
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance, self.momentum)
+        return F.batch_norm(x, self.running_mean, self.running_var, eps=self.eps)
+
+
 class Encoder(nn.Module):
     """Image [N,3,H,W] -> latent mean [N,C,H/8,W/8]."""
 
@@ -66,11 +88,12 @@ class Encoder(nn.Module):
             nn.GroupNorm(8, b),
             nn.SiLU(),
             conv(b, config.latent_channels),
-            nn.BatchNorm2d(config.latent_channels, affine=False),
         )
+        self.patches = nn.Sequential(nn.PixelUnshuffle(FACTOR), nn.Conv2d(3 * FACTOR**2, config.latent_channels, 1))
+        self.norm = RunningNorm(config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layers(image)
+        return self.norm(self.layers(image) + self.patches(image))
 
 
 class Decoder(nn.Module):
@@ -95,9 +118,10 @@ class Decoder(nn.Module):
             nn.SiLU(),
             conv(d, 3),
         )
+        self.patches = nn.Sequential(nn.Conv2d(config.latent_channels, 3 * FACTOR**2, 1), nn.PixelShuffle(FACTOR))
 
     def forward(self, latent: Tensor) -> Tensor:
-        return self.layers(latent)
+        return self.layers(latent) + self.patches(latent)
 
 
 class Autoencoder(nn.Module):
@@ -113,3 +137,20 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         return self.decoder(latent).clamp(-1, 1)
+
+    @torch.no_grad()
+    def start_from_patches(self, images: Tensor) -> None:
+        """Sets the linear halves to the principal components of the 8x8 patches of `images` [K,3,H,W]."""
+        channels = self.config.latent_channels
+        patches = F.pixel_unshuffle(images, FACTOR).permute(0, 2, 3, 1).flatten(0, 2)
+        mean = patches.mean(0)
+        values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        basis, deviation = vectors[:, -channels:].T, values[-channels:].sqrt()
+        into, back = self.encoder.patches[1], self.decoder.patches[0]
+        into.weight.copy_((basis / deviation[:, None])[:, :, None, None])
+        into.bias.copy_(-(basis / deviation[:, None]) @ mean)
+        back.weight.copy_((basis * deviation[:, None]).T[:, :, None, None])
+        back.bias.copy_(mean)
+        for network in (self.encoder.layers, self.decoder.layers):
+            nn.init.zeros_(network[-1].weight)
+            nn.init.zeros_(network[-1].bias)

@@ -18,7 +18,7 @@ from train.sheets import save_sheet
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
 
 NOISE = 0.3
-ADVERSARIAL_FROM = 0.35  # share of the budget after which the discriminator joins
+ADVERSARIAL_FROM = 0.3  # share of the budget after which the discriminator joins
 
 
 class Discriminator(nn.Module):
@@ -62,7 +62,9 @@ def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: B
           batch: int, rate: float, device: torch.device, bf16: bool, seed: int) -> Autoencoder:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Autoencoder(config).to(device)
+    model = Autoencoder(config)
+    model.start_from_patches(to_unit(images.pixels))
+    model.to(device)
     critic = Discriminator().to(device)
     ema = Ema(model, 0.998)
     optimiser = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-4)

@@ -103,3 +103,13 @@ def pick_device(name: str) -> torch.device:
 def autocast(device: torch.device, enabled: bool):
     """bfloat16 matrix products and convolutions; weights, losses and optimiser stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def matrix_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the transformer blocks' matrices, AdamW for everything else; `peak` holds each group's rate."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks.")]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+    muon = torch.optim.Muon([dict(params=matrices, peak=rate)], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW([dict(params=others, peak=rate)], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+    return [muon, adamw]

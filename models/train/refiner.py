@@ -1,0 +1,102 @@
+"""Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2).
+
+The trained predictor F is the teacher. From a point on the path, its velocity `v` at `t` carries the
+state to `x' = x_t + dt * v` with `dt` uniform in (0, `MAX_DELTA`]; the refiner sees `(x', v, t + dt)` and
+regresses what the teacher would add to `v` there: `F(x', t + dt) - v`.
+
+At run time the cached velocity is a guided one, so a share of each batch is trained with `v` guided by a
+scale drawn from [1, `max_guidance`]; a scale of 1 for all is the paper's objective to the letter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nets.sit import SiT, SiTConfig
+from train.latents import Latents
+from train.stage import Budget, Ema, Log, autocast, load_checkpoint, matrix_optimisers, save_checkpoint
+
+MAX_DELTA = 0.12
+NULL_SHARE = 0.2  # of the refiner's labels; guidance leans on its null answers as hard as on the others
+
+
+@torch.no_grad()
+def teach(teacher: SiT, data: Tensor, noise: Tensor, t: Tensor, delta: Tensor, labels: Tensor, seen: Tensor,
+          guidance: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns `x'` and `v` [N,C,H,W], and the teacher's unguided velocity for the labels `seen` at `x'`, `t + delta`.
+
+    `v` is guided towards `labels`, which `seen` may hide: at run time both guidance halves share one `v`.
+    """
+    null = torch.full_like(labels, teacher.config.num_classes)
+    t_wide, delta_wide, s = (part[:, None, None, None] for part in (t, delta, guidance))
+    with autocast(data.device, bf16):
+        x = t_wide * data + (1 - t_wide) * noise
+        both = teacher(torch.cat([x, x]), torch.cat([t, t]), torch.cat([labels, null])).float()
+        conditional, unconditional = both.chunk(2)
+        v = unconditional + s * (conditional - unconditional)
+        x = x + delta_wide * v
+        return x, v, teacher(x, t + delta, seen).float()
+
+
+def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out: Path, *, batch: int, rate: float,
+          max_guidance: float, device: torch.device, bf16: bool, seed: int) -> SiT:
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = start_from(teacher, SiT(config).initialise()).to(device)
+    ema = Ema(model, 0.999)
+    optimisers = matrix_optimisers(model, rate)
+    checkpoint = out / "refiner.pt"
+    parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
+    log = Log(out / "refiner.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+
+    budget.start()
+    total = reuse = 0.0
+    while budget.progress < 1:
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = budget.learning_rate(group["peak"])
+        data, labels = latents.batch(batch)
+        noise = torch.randn(data.shape, generator=generator)
+        delta = MAX_DELTA * (1 - torch.rand(batch, generator=generator))
+        t = (1 - delta) * torch.rand(batch, generator=generator)
+        dropped = torch.rand(batch, generator=generator) < NULL_SHARE
+        guided = torch.rand(batch, generator=generator) < 0.5
+        guidance = torch.where(guided, 1 + (max_guidance - 1) * torch.rand(batch, generator=generator), 1.0)
+        seen = torch.where(dropped, config.num_classes, labels)
+        parts_in = (p.to(device) for p in (data, noise, t, delta, labels, seen, guidance))
+        data, noise, t, delta, labels, seen, guidance = parts_in
+        x, v, target = teach(teacher, data, noise, t, delta, labels, seen, guidance, bf16=bf16)
+        with autocast(device, bf16):
+            offset = model(x, v, t + delta, seen).float()
+        loss = F.mse_loss(offset, target - v)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        ema.update(model, budget.step)
+        total += loss.item()
+        reuse += (target - v).square().mean().item()
+        budget.advance()
+        if budget.step % 100 == 0:
+            # `reuse` is the loss of an offset of zero: reusing the cached velocity as it is.
+            log.row(budget, loss=total / 100, reuse=reuse / 100)
+            total = reuse = 0.0
+        if budget.step % 1000 == 0:
+            save_checkpoint(checkpoint, budget, **parts)
+    save_checkpoint(checkpoint, budget, **parts)
+    return ema.module
+
+
+def start_from(teacher: SiT, refiner: SiT) -> SiT:
+    """Takes over the teacher's embeddings, which mean the same thing in both networks."""
+    refiner.t_embedder.load_state_dict(teacher.t_embedder.state_dict())
+    refiner.y_embedder.load_state_dict(teacher.y_embedder.state_dict())
+    with torch.no_grad():
+        refiner.x_embedder.proj.weight[:, : teacher.config.in_channels] = teacher.x_embedder.proj.weight
+    return refiner
