@@ -17,6 +17,7 @@ mod checksum;
 mod external;
 mod manifest;
 mod parse;
+mod role;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -32,8 +33,9 @@ use std::sync::Arc;
 pub(crate) use external::ExternalData;
 pub use manifest::{
     Classes, DecoderInputs, Direction, EncoderInputs, Guidance, Image, Latent, ListedFile, Manifest, Network,
-    Networks, PredictorInputs, Preset, RefinerInputs, Role, Sampling, Time,
+    Networks, PredictorInputs, Preset, RefinerInputs, Sampling, Time,
 };
+pub use role::Role;
 pub use source::Source;
 
 use crate::error::{Context, io};

@@ -5,12 +5,12 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Deserialize;
 
 use super::checksum::Listed;
 use super::parse::{direction, object, object_map, objects, present, present_object, size};
+use super::role::Role;
 
 /// The whole of `bundle.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -111,7 +111,7 @@ pub struct Time {
     /// Which end is 0. Default [`NoiseToData`](Direction::NoiseToData).
     #[serde(deserialize_with = "direction")]
     pub direction: Direction,
-    /// Finite, above 0. Default 1.
+    /// Finite, not 0. Default 1.
     pub scale: f32,
     /// 1 or -1: dx/ds = `velocity_sign` · the network's output. Default 1.
     ///
@@ -257,35 +257,6 @@ inputs! {
     EncoderInputs {
         /// RGB in [-1, 1], f32 `[N, 3, H, W]`.
         image,
-    }
-}
-
-/// The part a network plays. `Display` gives its key under `networks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Latent, time, class to velocity.
-    Predictor,
-    /// Latent, velocity, time, class to an offset of the velocity.
-    Refiner,
-    /// Latent to image.
-    Decoder,
-    /// Image to latent mean.
-    Encoder,
-}
-
-impl Role {
-    /// Every role, in the manifest's order.
-    pub const ALL: [Self; 4] = [Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder];
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Predictor => "predictor",
-            Self::Refiner => "refiner",
-            Self::Decoder => "decoder",
-            Self::Encoder => "encoder",
-        })
     }
 }
 

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::manifest::{Direction, Manifest, Role};
+use super::manifest::{Direction, Manifest};
+use super::role::Role;
 use super::version::{FORMAT, SUPPORTED, Version};
 use crate::Result;
 use crate::error::{Error, invalid_bundle};

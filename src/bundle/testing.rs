@@ -1,1 +1,163 @@
+//! Small bundles for tests: every network, dummy bytes for graphs, right hashes.
 
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Write};
+
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::checksum::hex_of;
+use super::{Bundle, MANIFEST, Source};
+use crate::{Limits, Result};
+
+/// The files of a bundle, to be spoilt and then opened.
+#[derive(Clone)]
+pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    /// A manifest that uses every field, and the files it lists.
+    pub(crate) fn complete() -> Self {
+        let mut files = BTreeMap::new();
+        let mut listed = |name: &str, bytes: Vec<u8>| {
+            let entry = json!({ "file": name, "sha256": hex_of(&bytes) });
+            files.insert(name.to_owned(), bytes);
+            entry
+        };
+        let mut network = |name: &str, external: &[Value], inputs: Value, output: &str| {
+            let mut entry = listed(name, format!("graph {name}").into_bytes());
+            entry["external_data"] = json!(external);
+            entry["inputs"] = inputs;
+            entry["output"] = json!(output);
+            entry
+        };
+        let predictor = network("predictor.onnx", &[], json!({ "x": "x", "t": "t", "y": "y" }), "velocity");
+        let refiner =
+            network("refiner.onnx", &[], json!({ "x": "x", "v": "v", "t": "t", "y": "y" }), "offset");
+        let decoder = network("decoder.onnx", &[], json!({ "latent": "latent" }), "image");
+        let encoder = network("encoder.onnx", &[], json!({ "image": "image" }), "latent");
+        let weights = listed("predictor.onnx.data", (0..=255).collect());
+        let mut manifest = json!({
+            "format": "flowturbo-bundle", "format_version": "1.0", "name": "test.1_a-b",
+            "description": "one line", "license": "MIT",
+            "latent": { "channels": 4, "height": 8, "width": 16, "scale": 0.5, "shift": 0.25 },
+            "image": { "height": 64, "width": 128 },
+            "classes": { "count": 2, "null": 2, "labels": ["brick", "moss"] },
+            "time": { "direction": "data_to_noise", "scale": 1000.0, "velocity_sign": -1 },
+            "guidance": { "channels": 3 },
+            "sampling": {
+                "schedule": "H1P5R3", "guidance": 4.0,
+                "presets": { "fast": { "schedule": "H1R2", "guidance": 1.5 } },
+            },
+            "networks": { "predictor": predictor, "refiner": refiner, "decoder": decoder, "encoder": encoder },
+        });
+        manifest["networks"]["predictor"]["external_data"] = json!([weights]);
+        let mut files = Self(files);
+        files.set_manifest(&manifest);
+        files
+    }
+
+    /// The smallest manifest: a predictor and nothing optional.
+    pub(crate) fn minimal() -> Self {
+        let mut files = Self::complete();
+        for field in
+            ["description", "license", "image", "time", "guidance", "networks.refiner", "networks.decoder"]
+        {
+            files.remove(field);
+        }
+        for field in [
+            "networks.encoder",
+            "networks.predictor.external_data",
+            "latent.scale",
+            "latent.shift",
+            "classes.labels",
+            "sampling.presets",
+        ] {
+            files.remove(field);
+        }
+        files
+    }
+
+    pub(crate) fn manifest(&self) -> Value {
+        serde_json::from_slice(&self.0[MANIFEST]).unwrap()
+    }
+
+    pub(crate) fn set_manifest(&mut self, manifest: &Value) {
+        self.0.insert(MANIFEST.into(), serde_json::to_vec_pretty(manifest).unwrap());
+    }
+
+    /// Sets a field of the manifest by its path, such as `networks.refiner.external_data.0.file`.
+    pub(crate) fn set(&mut self, path: &str, value: Value) -> &mut Self {
+        let mut manifest = self.manifest();
+        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let parent = manifest.pointer_mut(&pointer(parent)).unwrap();
+        match parent {
+            Value::Array(entries) => entries[key.parse::<usize>().unwrap()] = value,
+            _ => parent[key] = value,
+        }
+        self.set_manifest(&manifest);
+        self
+    }
+
+    pub(crate) fn remove(&mut self, path: &str) -> &mut Self {
+        let mut manifest = self.manifest();
+        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let parent = manifest.pointer_mut(&pointer(parent)).unwrap().as_object_mut().unwrap();
+        parent.remove(key).unwrap();
+        self.set_manifest(&manifest);
+        self
+    }
+
+    pub(crate) fn open(&self) -> Result<Bundle> {
+        self.open_with(&Limits::default())
+    }
+
+    pub(crate) fn open_with(&self, limits: &Limits) -> Result<Bundle> {
+        Bundle::from_source(self.clone(), limits)
+    }
+
+    pub(crate) fn folder(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in &self.0 {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    /// A zip by another library than ours.
+    pub(crate) fn zip(&self) -> Vec<u8> {
+        self.zip_with(SimpleFileOptions::default().compression_method(CompressionMethod::Stored))
+    }
+
+    pub(crate) fn zip_with(&self, options: SimpleFileOptions) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in &self.0 {
+            zip.start_file(name, options).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+}
+
+fn pointer(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("/{}", path.replace('.', "/")) }
+}
+
+impl Source for Files {
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.0.get(name).map(|bytes| bytes.len() as u64).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let range = bytes.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(range.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "test files".into()
+    }
+}

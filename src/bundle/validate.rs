@@ -6,8 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::manifest::{Classes, Image, Latent, Manifest, Network, Preset, Role, Sampling, TensorNames, Time};
+use super::manifest::{Classes, Image, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
 use super::parse::quoted;
+use super::role::Role;
 use crate::error::{invalid_bundle, limit_exceeded};
 use crate::{Limits, Result};
 
@@ -125,7 +126,7 @@ fn classes(classes: &Classes, limits: &Limits) -> Result<()> {
 
 fn time(time: &Time) -> Result<()> {
     finite("time.scale", time.scale)?;
-    require(time.scale > 0.0, "time.scale", || format!("must be above 0, is {}", time.scale))?;
+    require(time.scale != 0.0, "time.scale", || "must not be 0".into())?;
     let sign = time.velocity_sign;
     require(sign == 1 || sign == -1, "time.velocity_sign", || format!("must be 1 or -1, is {sign}"))
 }
