@@ -15,7 +15,7 @@
 mod archive;
 mod checksum;
 mod external;
-mod manifest;
+pub mod manifest;
 mod parse;
 mod role;
 mod source;
@@ -31,10 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use external::ExternalData;
-pub use manifest::{
-    Classes, DecoderInputs, Direction, EncoderInputs, Guidance, Image, Latent, ListedFile, Manifest, Network,
-    Networks, PredictorInputs, Preset, RefinerInputs, Sampling, Time,
-};
+pub use manifest::Manifest;
 pub use role::Role;
 pub use source::Source;
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::manifest::{Direction, Image, Preset, Time};
 use super::super::testing::Files;
 use super::super::*;
 use super::error;
