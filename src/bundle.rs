@@ -35,7 +35,7 @@ pub use manifest::Manifest;
 pub use role::Role;
 pub use source::Source;
 
-use crate::error::{Context, io};
+use crate::error::{Context, Error, invalid_bundle, io};
 use crate::{Limits, Result};
 use archive::Archive;
 use source::Folder;
@@ -166,7 +166,7 @@ impl Bundle {
     pub(crate) fn graph(&self, role: Role) -> Result<Vec<u8>> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
-        let graph = files.first().ok_or_else(|| parse::no_network(role)).at(place)?;
+        let graph = files.first().ok_or_else(|| no_network(role)).at(place)?;
         checksum::read(self.source.as_ref(), graph, &self.limits).at(place)
     }
 
@@ -174,7 +174,7 @@ impl Bundle {
     pub(crate) fn external_data(&self, role: Role) -> Result<ExternalData> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
-        let (_, external) = files.split_first().ok_or_else(|| parse::no_network(role)).at(place)?;
+        let (_, external) = files.split_first().ok_or_else(|| no_network(role)).at(place)?;
         ExternalData::new(Arc::clone(&self.source), external, &self.limits).at(place)
     }
 }
@@ -187,6 +187,11 @@ impl fmt::Debug for Bundle {
             .field("hash", &self.hash)
             .finish_non_exhaustive()
     }
+}
+
+/// The error of asking for a network that the bundle does not have.
+fn no_network(role: Role) -> Error {
+    invalid_bundle("the bundle has no such network").at(format!("networks.{role}")).at(MANIFEST)
 }
 
 #[cfg(test)]

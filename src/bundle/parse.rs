@@ -14,7 +14,6 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::manifest::{Direction, Manifest};
-use super::role::Role;
 use super::version::{FORMAT, SUPPORTED, Version};
 use crate::Result;
 use crate::error::{Error, invalid_bundle};
@@ -44,11 +43,6 @@ pub(super) fn manifest(json: &[u8]) -> Result<Manifest> {
         log::warn!("bundle.json: {path}: ignored; format {version} is newer than {SUPPORTED}");
     }
     Ok(manifest)
-}
-
-/// The error of asking for a network that the bundle does not have.
-pub(super) fn no_network(role: Role) -> Error {
-    invalid_bundle("the bundle has no such network").at(format!("networks.{role}")).at(super::MANIFEST)
 }
 
 /// A string of the input as it may stand in a one-line message.

@@ -54,6 +54,13 @@ fn a_bundle_reads_the_same_from_every_kind_of_place() {
 }
 
 #[test]
+fn the_bundle_in_the_repository_opens_and_is_whole() {
+    let bundle = Bundle::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-sit/bundle")).unwrap();
+    assert_eq!(bundle.manifest().name, "tiny-sit");
+    bundle.verify().unwrap();
+}
+
+#[test]
 fn a_bundle_and_its_external_data_can_be_shared_between_threads() {
     fn shareable<T: Send + Sync + 'static>() {}
     shareable::<Bundle>();

@@ -88,6 +88,31 @@ fn a_zip64_directory_is_followed() {
 }
 
 #[test]
+fn an_entry_with_zip64_sizes_and_offset_is_read() {
+    let zip = Files::complete().zip();
+    let header = (0..zip.len()).find(|&at| zip[at..].starts_with(b"PK\x01\x02")).unwrap();
+    let field = |at: usize| <[u8; 4]>::try_from(&zip[header + at..][..4]).unwrap();
+    let name_end = header + 46 + MANIFEST.len();
+    let build = |values: &[[u8; 4]]| {
+        // Behind another extra field, which has to be skipped.
+        let mut extra = b"UT\x05\0\0\0\0\0\0\x01\0".to_vec();
+        extra.extend_from_slice(&(8 * values.len() as u16).to_le_bytes());
+        extra.extend(values.iter().flat_map(|value| [*value, [0; 4]].concat()));
+        let mut wide = [&zip[..name_end], &extra, &zip[name_end..]].concat();
+        for at in [20, 24, 42] {
+            wide[header + at..][..4].copy_from_slice(&[0xff; 4]);
+        }
+        wide[header + 30..][..2].copy_from_slice(&(extra.len() as u16).to_le_bytes());
+        let size = (wide.len() - 22 - header) as u32;
+        patch_end(&wide, 12, &size.to_le_bytes())
+    };
+    open(&build(&[field(24), field(20), field(42)])).unwrap().verify().unwrap();
+    for wrong in [&[][..], &[field(24), field(20)], &[[9; 4], field(20), field(42)], &[[0xff; 4]; 3]] {
+        assert_eq!(error(open(&build(wrong))).kind(), InvalidBundle);
+    }
+}
+
+#[test]
 fn what_a_bundle_has_no_use_for_is_refused_and_named() {
     let zip = Files::complete().zip();
     let name = b"decoder.onnx";
