@@ -31,7 +31,7 @@ class Images:
         out = torch.zeros(len(self.labels), dtype=torch.bool)
         for label in range(len(self.classes)):
             members = torch.nonzero(self.labels == label).flatten()
-            count = max(1, round(held_out * len(members))) if held_out > 0 else 0
+            count = min(max(1, round(held_out * len(members))), len(members) - 1) if held_out > 0 else 0
             out[members[torch.randperm(len(members), generator=generator)[:count]]] = True
         return self.select(~out), self.select(out)
 
@@ -41,17 +41,41 @@ class Images:
 
 def load_images(folder: Path, size: int) -> Images:
     """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`."""
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no such folder")
+    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     pixels, labels = [], []
     for label, name in enumerate(classes):
-        for path in sorted((folder / name).iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                image = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BOX)
-                pixels.append(np.asarray(image).transpose(2, 0, 1))
-                labels.append(label)
+        paths = [path for path in sorted((folder / name).iterdir()) if path.suffix.lower() in SUFFIXES]
+        if len(paths) < 2:
+            raise SystemExit(f"{folder / name}: a class needs two images or more ({', '.join(sorted(SUFFIXES))})")
+        pixels += [read_image(path, size) for path in paths]
+        labels += [label] * len(paths)
     if not pixels:
-        raise SystemExit(f"no images under {folder}/<class>/ (looked for {', '.join(sorted(SUFFIXES))})")
+        raise SystemExit(f"{folder}: no images; they belong into {folder}/<class>/")
     return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(labels), classes)
+
+
+def read_image(path: Path, size: int) -> np.ndarray:
+    """uint8 [3,size,size]"""
+    try:
+        with Image.open(path) as image:
+            pixels = image.convert("RGB").resize((size, size), Image.Resampling.BOX)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SystemExit(f"{path}: not an image that can be read: {error}") from error
+    return np.asarray(pixels).transpose(2, 0, 1)
+
+
+def write_smoke_images(folder: Path, size: int, classes: int = 3, each: int = 4) -> None:
+    """Seamless stripes of random direction, colour and phase, to try the stages on."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.meshgrid(*(2 * np.pi * np.arange(size) / size,) * 2, indexing="ij")
+    for kind in range(classes):
+        (folder / f"class{kind}").mkdir(parents=True, exist_ok=True)
+        for index in range(each):
+            wave = np.sin(rng.integers(1, 4) * rows + rng.integers(1, 4) * columns + rng.uniform(0, 6))
+            pixels = 128 + 100 * wave[..., None] * rng.uniform(0.2, 1, 3)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"class{kind}" / f"{index}.png")
 
 
 class BalancedSampler:

@@ -1,0 +1,112 @@
+"""The command line of run.py: what can be chosen, its defaults, and what `auto` means on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+STAGES = ("autoencoder", "predictor", "refiner")
+SHARES = {"autoencoder": 0.25, "predictor": 0.6, "refiner": 0.15}  # of --minutes
+STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000}
+BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64}
+RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3}
+SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
+SMOKE_STEPS, SMOKE_BATCH = 10, 4
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="From a folder of images, one sub-folder a class, to a flowturbo bundle. Every stage resumes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, metavar="FOLDER", help="images, FOLDER/<class>/*.jpg")
+    add("--out", type=Path, required=True, metavar="WORK", help="checkpoints, logs and sheets; run again to resume")
+    add("--bundle", type=Path, help="what to export: a folder, or a file that ends in .zip; WORK/bundle without it")
+    add("--stage", choices=(*STAGES, "all"), default="all")
+    add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
+    add("--latent-channels", type=int, default=8)
+    add("--hidden", type=int, default=256, help="width of the transformers")
+    add("--depth", type=int, default=6, help="blocks of the predictor; the refiner has one")
+    add("--heads", type=int, default=4)
+    add("--minutes", type=float, default=120, help="for the three training stages together")
+    for stage, share in SHARES.items():
+        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} %% of --minutes")
+        add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
+        add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
+        add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")
+    add("--batch", type=int, metavar="N", help="of all three stages, before the three above")
+    add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
+    add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
+    add("--max-guidance", type=float, default=4.0, help="the refiner learns from velocities guided up to this scale")
+    add("--preview-minutes", type=float, default=10.0, metavar="M", help="between sheets of the predictor's samples")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--bf16", choices=("auto", "on", "off"), default="auto", help="bfloat16 products; auto: where they are native")
+    add("--compile", choices=("auto", "on", "off"), default="auto", help="torch.compile the predictor; auto: on CUDA")
+    add("--threads", type=int, help="CPU threads; all cores without it")
+    add("--seed", type=int, default=0)
+    add("--samples", type=int, default=8, help="of every class, in the evaluation")
+    add("--reference-steps", type=int, default=100, help="Heun steps of the reference in the evaluation")
+    add("--name", default="textures", help="of the bundle")
+    add("--description", metavar="TEXT")
+    add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
+    add("--schedule", default="H1P5R3", help="the bundle's default")
+    add("--guidance", type=float, default=2.5, help="the bundle's default")
+    add("--smoke", action="store_true", help="tiny networks, a few steps, and generated images where --data is absent")
+    chosen = parser.parse_args(arguments)
+    if chosen.smoke:
+        shrink(chosen)
+    elif chosen.data is None and chosen.stage != "export":
+        parser.error("--data is required")
+    complete(chosen)
+    if problem := find_problem(chosen):
+        parser.error(problem)
+    return chosen
+
+
+def shrink(chosen: argparse.Namespace) -> None:
+    """Makes the run last seconds."""
+    vars(chosen).update(SMOKE)
+    for stage in SHARES:
+        setattr(chosen, f"{stage}_steps", min(SMOKE_STEPS, getattr(chosen, f"{stage}_steps")))
+        setattr(chosen, f"{stage}_batch", SMOKE_BATCH)
+
+
+def complete(chosen: argparse.Namespace) -> None:
+    """Replaces `auto` and what depends on other options."""
+    for stage, share in SHARES.items():
+        if getattr(chosen, f"{stage}_minutes") is None:
+            setattr(chosen, f"{stage}_minutes", share * chosen.minutes)
+        if chosen.batch is not None:
+            setattr(chosen, f"{stage}_batch", chosen.batch)
+    if chosen.device == "auto":
+        chosen.device = "cuda" if torch.cuda.is_available() else "cpu"
+    cuda = chosen.device.startswith("cuda")
+    chosen.bf16 = chosen.bf16 == "on" or (chosen.bf16 == "auto" and (cuda or native_bf16()))
+    chosen.compile = chosen.compile == "on" or (chosen.compile == "auto" and cuda)
+    chosen.bundle = chosen.bundle or chosen.out / "bundle"
+
+
+def native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    return any(name.endswith("bf16") and present is True for name, present in torch.cpu.get_capabilities().items())
+
+
+def find_problem(chosen: argparse.Namespace) -> str | None:
+    if chosen.size < 32 or chosen.size % 32:
+        return f"--size {chosen.size}: a multiple of 32 is needed"
+    if chosen.hidden % (4 * chosen.heads):
+        return f"--hidden {chosen.hidden}: a multiple of 4 times --heads ({chosen.heads}) is needed"
+    if not 0 < chosen.held_out < 1:
+        return f"--held-out {chosen.held_out}: a share between 0 and 1 is needed"
+    for name in ("depth", "latent_channels", "shifts", "samples", "reference_steps"):
+        if getattr(chosen, name) < 1:
+            return f"--{name.replace('_', '-')}: 1 or more is needed"
+    for stage in SHARES:
+        for name in ("minutes", "steps", "batch", "rate"):
+            if not getattr(chosen, f"{stage}_{name}") > 0:
+                return f"--{stage}-{name}: more than 0 is needed"
+    return None

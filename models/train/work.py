@@ -1,0 +1,65 @@
+"""The folder of one training run: `run.json` (what it was begun with), and a checkpoint for each stage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from train.stage import Budget
+
+GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
+SOURCES = {"predictor": "autoencoder", "refiner": "predictor"}  # what each stage learns from
+
+
+class Work:
+    """Refuses to go on with other sizes or classes than the folder was begun with, or with a stage gone stale."""
+
+    def __init__(self, chosen: argparse.Namespace):
+        self.folder: Path = chosen.out
+        self.file = self.folder / "run.json"
+        self.facts = json.loads(self.file.read_text()) if self.file.exists() else {}
+        for name in GEOMETRY:
+            self.keep(name, getattr(chosen, name), f"--{name.replace('_', '-')}")
+
+    def keep(self, name: str, value: object, called: str) -> None:
+        """Notes a fact, or compares it with the one noted before."""
+        if self.facts.setdefault(name, value) != value:
+            raise SystemExit(f"{self.file}: begun with {called} {self.facts[name]}, not {value}; choose another --out")
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.folder / f"{stage}.pt"
+
+    def spent(self, stage: str, budget: Budget) -> Budget:
+        """The budget with what the stage's checkpoint has used of it, if there is one."""
+        if self.checkpoint(stage).exists():
+            state = torch.load(self.checkpoint(stage), map_location="cpu", weights_only=True, mmap=True)
+            budget.step, budget.seconds = state["step"], state["seconds"]
+        return budget
+
+    def begin(self, stage: str) -> None:
+        """Writes the facts down, the stage's source among them: it is of use only with the weights it learnt from."""
+        if stage in SOURCES:
+            source, name = SOURCES[stage], f"{stage}_learnt_from_step"
+            step = self.spent(source, Budget(1, 1)).step
+            if not self.checkpoint(stage).exists():
+                self.facts.pop(name, None)
+            if self.facts.setdefault(name, step) != step:
+                raise SystemExit(
+                    f"{self.checkpoint(stage)}: learnt from the {source} at step {self.facts[name]}, which has gone on "
+                    f"to step {step}; delete this file to train the {stage} again"
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.facts, indent=2) + "\n")
+
+    def load_ema(self, stage: str, network: nn.Module) -> nn.Module:
+        """Fills the network with the averaged weights of a stage's checkpoint."""
+        path = self.checkpoint(stage)
+        if not path.exists():
+            raise SystemExit(f"{path}: no such checkpoint; run --stage {stage} first")
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        network.load_state_dict(state["ema"])
+        return network.eval().requires_grad_(False)
