@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from export import ExportError
-from export.graph import DTYPES, EXTERNAL_THRESHOLD, Signature, fold_batch_norm, write_graph
+from export.graph import DTYPES, EXTERNAL_THRESHOLD, Signature, write_graph
 from export.manifest import Classes, Latent, Manifest, Time, require
 from export.verify import verify
 
@@ -63,31 +63,47 @@ def write_bundle(
     """Exports `networks` (role -> module on the CPU; predictor required), verifies each, and writes `out`."""
     out = Path(out)
     check(out, manifest, networks, dtype)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = Report(out)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
-        entries = {}
-        for role in (r for r in ROLES if r in networks):
-            entries[role], line = write_network(role, manifest, networks[role], folder, dtype, external_threshold)
-            report.networks.append(line)
-        data = manifest.as_json() | {"networks": entries}
-        (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        built = pack(folder) if out.suffix == ".zip" else folder
-        replace(out, built, Path(scratch))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+            return build(out, manifest, networks, dtype, external_threshold, Path(scratch))
+    except OSError as error:
+        raise ExportError(f"cannot write {out}: {error}") from error
+
+
+def build(
+    out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str, external_threshold: int, scratch: Path
+) -> Report:
+    """Makes the bundle in the scratch folder, then moves it to `out`; what was there goes with the scratch folder."""
+    report, entries = Report(out), {}
+    folder = scratch / "bundle"
+    folder.mkdir()
+    for role in (r for r in ROLES if r in networks):
+        entries[role], line = write_network(role, manifest, networks[role], folder, dtype, external_threshold)
+        report.networks.append(line)
+    data = manifest.as_json() | {"networks": entries}
+    (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    built = pack(folder) if out.suffix == ".zip" else folder
+    if out.is_dir():
+        out.rename(scratch / "replaced")
+    built.replace(out)
     return report
 
 
 def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> None:
     require(dtype in DTYPES, f"dtype {dtype!r}: one of {', '.join(DTYPES)}")
     require("predictor" in networks, "a bundle needs a predictor")
-    require(set(networks) <= set(ROLES), f"networks are {', '.join(ROLES)}, not {', '.join(set(networks) - set(ROLES))}")
+    require(
+        set(networks) <= set(ROLES), f"networks are {', '.join(ROLES)}, not {', '.join(set(networks) - set(ROLES))}"
+    )
     manifest.check()
     if {"decoder", "encoder"} & set(networks):
         require(manifest.image is not None, "a decoder or an encoder needs the image size")
     schedules = [manifest.schedule, *(schedule for schedule, _ in manifest.presets.values())]
-    require("refiner" in networks or not any("R" in s for s in schedules), "the schedule has refiner steps but there is no refiner")
+    require(
+        "refiner" in networks or not any("R" in s for s in schedules),
+        "the schedule has refiner steps but there is no refiner",
+    )
     if out.is_dir():
         require((out / "bundle.json").is_file() or not any(out.iterdir()), f"{out} is a folder that is not a bundle")
     elif out.exists():
@@ -97,7 +113,7 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
 def write_network(
     role: str, manifest: Manifest, module: nn.Module, folder: Path, dtype: str, external_threshold: int
 ) -> tuple[dict, tuple[str, int, int, float]]:
-    module, shape = fold_batch_norm(module), signature(role, manifest)
+    shape = signature(role, manifest)
     path = folder / f"{role}.onnx"
     files = write_graph(module, shape, path, dtype, external_threshold)
     labels = (*range(manifest.classes.count), manifest.classes.null_label)
@@ -127,13 +143,3 @@ def pack(folder: Path) -> Path:
             with file.open("rb") as source, archive.open(info, "w") as entry:
                 shutil.copyfileobj(source, entry, 1 << 20)
     return target
-
-
-def replace(out: Path, built: Path, scratch: Path) -> None:
-    """Moves `built` to `out`; what was there goes into the scratch folder, which is about to be removed."""
-    try:
-        if out.is_dir():
-            out.rename(scratch / "replaced")
-        built.replace(out)
-    except OSError as error:
-        raise ExportError(f"cannot write {out}: {error.strerror}") from error

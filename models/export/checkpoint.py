@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,7 +19,9 @@ HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # SiT-S, B, L, XL: a state dict d
 State = dict[str, Tensor]
 
 
-def load_sit(path: Path, refiner: bool = False, heads: int | None = None, weights: str = "ema", trust: bool = False) -> SiT:
+def load_sit(
+    path: Path, refiner: bool = False, heads: int | None = None, weights: str = "ema", trust: bool = False
+) -> SiT:
     """The network in the file, learned sigma already cut from its last layer."""
     state = load_state(path, weights, trust)
     try:
@@ -37,9 +37,9 @@ def load_sit(path: Path, refiner: bool = False, heads: int | None = None, weight
 def load_state(path: Path, weights: str = "ema", trust: bool = False) -> State:
     """The state dict in a file: plain, or the `ema` or `model` half of a training checkpoint."""
     data = read(path, trust)
-    if isinstance(data, dict) and "model" in data and not isinstance(data["model"], Tensor):
-        half = weights if data.get(weights) else "model"
-        data = data[half]
+    if isinstance(data, dict):
+        halves = [half for half in (weights, "model", "ema") if isinstance(data.get(half), dict)]
+        data = data[halves[0]] if halves else data
     if not isinstance(data, dict) or not data or not all(isinstance(v, Tensor) for v in data.values()):
         raise ExportError(f"{path}: holds no state dict")
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor.float() for name, tensor in data.items()}
@@ -53,13 +53,11 @@ def read(path: Path, trust: bool) -> object:
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "weights_only" in str(error):
+    except Exception as error:  # a damaged file can make the unpickler raise anything
+        if "Unsupported global" in str(error):
             raise ExportError(
-                f"{path}: holds more than tensors, and loading that can run code; --trust loads it anyway"
+                f"{path}: holds more than tensors, and loading such a file can run code; --trust loads it"
             ) from error
-        raise ExportError(f"{path}: not a checkpoint, or a damaged one") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise ExportError(f"{path}: not a checkpoint, or a damaged one") from error
 
 
@@ -81,7 +79,9 @@ def read_config(state: State, refiner: bool, heads: int | None) -> SiTConfig:
     if grid * grid != tokens:
         raise ExportError(f"pos_embed has {tokens} tokens, which is not a square")
     if rows not in (patch**2 * latent, 2 * patch**2 * latent):
-        raise ExportError(f"final_layer.linear has {rows} rows; {latent} channels in {patch}x{patch} patches were expected")
+        raise ExportError(
+            f"final_layer.linear has {rows} rows; {latent} channels in {patch}x{patch} patches were expected"
+        )
     return SiTConfig(
         input_size=grid * patch,
         patch_size=patch,
@@ -126,6 +126,7 @@ def fill(network: SiT, state: State) -> None:
         for name, shape in own.items()
         if name in state and tuple(state[name].shape) != shape
     ]
+    problems = problems or [f"{n} holds values that are not finite" for n, t in state.items() if not t.isfinite().all()]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ExportError("; ".join(problems[:3]) + more)

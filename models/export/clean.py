@@ -17,7 +17,7 @@ from onnx_ir.passes import common
 
 from export import ExportError
 
-DYNAMIC_OPS = {"Shape", "Size", "If", "Loop", "Scan", "Range", "ConstantOfShape", "NonZero", "Identity", "Expand"}
+DYNAMIC_OPS = {"Shape", "Size", "If", "Loop", "Scan", "Range", "ConstantOfShape", "NonZero"}
 
 
 def clean(model: ir.Model, keep: Collection[str]) -> None:
@@ -28,6 +28,9 @@ def clean(model: ir.Model, keep: Collection[str]) -> None:
             fix_reshape(graph, node)
         elif node.op_type == "Pad" and mode(node) == "wrap":
             unroll_wrap_pad(graph, node)
+        elif node.op_type == "BatchNormalization":
+            unroll_batch_norm(graph, node)
+    common.IdentityEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
     check(graph)
     rename(graph, keep)
@@ -62,45 +65,64 @@ def mode(node: ir.Node) -> str:
     return node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
 
 
+class Rewrite:
+    """The nodes that take the place of one node, named after its output."""
+
+    def __init__(self, graph: ir.Graph, node: ir.Node):
+        self.graph, self.node, self.new = graph, node, []
+
+    def add(self, op: str, inputs: list[ir.Value], **attributes: int) -> ir.Value:
+        node = ir.node(op, inputs, attributes=attributes, metadata_props=dict(self.node.metadata_props))
+        node.outputs[0].name = f"{self.node.outputs[0].name}.{len(self.new)}"
+        self.new.append(node)
+        return node.outputs[0]
+
+    def constant(self, array: np.ndarray) -> ir.Value:
+        name = f"{self.node.outputs[0].name}.constant{len(self.graph.initializers)}"
+        return constant(self.graph, name, array)
+
+    def finish(self, value: ir.Value) -> None:
+        old = self.node.outputs[0]
+        ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+        value.name, value.shape, value.type = old.name, old.shape, old.type
+        self.graph.insert_before(self.node, self.new)
+        self.graph.remove(self.node, safe=True)
+
+
 def unroll_wrap_pad(graph: ir.Graph, node: ir.Node) -> None:
     """Pad(wrap) -> per padded axis Concat(Slice(the end), x, Slice(the start))."""
-    value, output = node.inputs[0], node.outputs[0]
-    pads = node.inputs[1].const_value.numpy().tolist()
-    rank = len(pads) // 2
-    new = []
+    rewrite, value = Rewrite(graph, node), node.inputs[0]
+    shape, pads = value.shape, node.inputs[1].const_value.numpy().tolist()
 
-    def add(op: str, inputs: list[ir.Value], suffix: str, **attributes: int) -> ir.Value:
-        new.append(ir.node(op, inputs, attributes=attributes))
-        new[-1].outputs[0].name = f"{output.name}.{suffix}"
-        new[-1].metadata_props.update(node.metadata_props)
-        return new[-1].outputs[0]
+    def cut(x: ir.Value, axis: int, start: int, end: int) -> ir.Value:
+        return rewrite.add("Slice", [x, *(rewrite.constant(np.array([n], np.int64)) for n in (start, end, axis))])
 
-    def cut(x: ir.Value, axis: int, start: int, end: int, suffix: str) -> ir.Value:
-        bounds = [
-            constant(graph, f"{output.name}.{suffix}.{name}", np.array([number], np.int64))
-            for name, number in (("starts", start), ("ends", end), ("axes", axis))
-        ]
-        return add("Slice", [x, *bounds], suffix)
-
-    for axis in range(rank):
-        before, after = pads[axis], pads[rank + axis]
-        size = node.inputs[0].shape[axis]
+    for axis, (before, after) in enumerate(zip(pads[: len(shape)], pads[len(shape) :], strict=True)):
         parts = [value]
         if before:
-            parts.insert(0, cut(value, axis, size - before, size, f"before{axis}"))
+            parts.insert(0, cut(value, axis, shape[axis] - before, shape[axis]))
         if after:
-            parts.append(cut(value, axis, 0, after, f"after{axis}"))
+            parts.append(cut(value, axis, 0, after))
         if len(parts) > 1:
-            value = add("Concat", parts, f"axis{axis}", axis=axis)
-    graph.insert_before(node, new)
-    ir.convenience.replace_all_uses_with(output, value)
-    graph.remove(node, safe=True)
+            value = rewrite.add("Concat", parts, axis=axis)
+    rewrite.finish(value)
+
+
+def unroll_batch_norm(graph: ir.Graph, node: ir.Node) -> None:
+    """BatchNormalization with fixed statistics -> x * a + b, for each channel."""
+    scale, bias, mean, variance = (value.const_value.numpy().astype(np.float64) for value in node.inputs[1:])
+    a = scale / np.sqrt(variance + node.attributes["epsilon"].as_float())
+    rewrite = Rewrite(graph, node)
+    factor, offset = (rewrite.constant(v.astype(np.float32).reshape(1, -1, 1, 1)) for v in (a, bias - mean * a))
+    rewrite.finish(rewrite.add("Add", [rewrite.add("Mul", [node.inputs[0], factor]), offset]))
 
 
 def check(graph: ir.Graph) -> None:
     for node in graph:
         if node.op_type in DYNAMIC_OPS or node.domain not in ("", "ai.onnx"):
-            raise ExportError(f"the graph still has a {node.domain}{node.op_type} ({node.name}); fixed shapes were expected")
+            raise ExportError(
+                f"the graph still has a {node.domain}{node.op_type} ({node.name}); fixed shapes were expected"
+            )
         if node.op_type == "Gather" and node.inputs[0].const_value is None:
             raise ExportError(f"the graph gathers from a computed tensor ({node.name}); only label tables are expected")
 

@@ -6,7 +6,6 @@ weights come near protobuf's limit of 2 GB puts them in one external file beside
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import warnings
@@ -20,7 +19,6 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export import ExportError
 from export.clean import clean
@@ -29,6 +27,7 @@ from nets.sit import Attention
 OPSET = 18
 EXTERNAL_THRESHOLD = 1_500_000_000  # bytes of weights
 DTYPES = ("f32", "f16")
+F16_LIMIT = 65520.0  # what rounds to infinity
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,11 @@ def stored_as_f16(shape: tuple[int, ...]) -> bool:
 
 
 def write_graph(
-    module: nn.Module, signature: Signature, path: Path, dtype: str = "f32", external_threshold: int = EXTERNAL_THRESHOLD
+    module: nn.Module,
+    signature: Signature,
+    path: Path,
+    dtype: str = "f32",
+    external_threshold: int = EXTERNAL_THRESHOLD,
 ) -> list[Path]:
     """Writes `path`, and `path`.data for large weights; returns the files written."""
     model = trace(module, signature)
@@ -90,14 +93,15 @@ def nest_like_forward(module: nn.Module, axes: list) -> tuple:
 @contextmanager
 def exporting(module: nn.Module) -> Iterator[None]:
     """Evaluation mode and attention spelled out, while it lasts."""
-    training, exportable = module.training, Attention.exportable
+    modes, exportable = {m: m.training for m in module.modules()}, Attention.exportable
     module.eval()
     Attention.exportable = True
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(training)
+        for m, training in modes.items():
+            m.training = training
         Attention.exportable = exportable
 
 
@@ -114,20 +118,6 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """A copy in which every BatchNorm2d that follows a Conv2d in a Sequential is folded into it."""
-    if not any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
-        return module
-    module = copy.deepcopy(module).eval()
-    for sequence in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
-        layers = list(sequence)
-        for index in range(len(layers) - 1, 0, -1):
-            if isinstance(layers[index], nn.BatchNorm2d) and isinstance(layers[index - 1], nn.Conv2d):
-                sequence[index - 1] = fuse_conv_bn_eval(layers[index - 1], layers[index])
-                del sequence[index]
-    return module
-
-
 def weight_bytes(graph: ir.Graph) -> int:
     return sum(value.const_value.nbytes for value in graph.initializers.values())
 
@@ -139,15 +129,16 @@ def halve_weights(graph: ir.Graph) -> None:
         tensor = value.const_value
         if tensor.dtype != ir.DataType.FLOAT or not stored_as_f16(tuple(tensor.shape)):
             continue
-        half = ir.Value(name=value.name + ".f16", type=ir.TensorType(ir.DataType.FLOAT16), shape=tensor.shape)
+        check_range(tensor.numpy(), value.name)
+        half = ir.Value(name=value.name + ".f16")
         half.const_value = ir.LazyTensor(
-            lambda tensor=tensor, name=half.name: ir.tensor(to_half(tensor.numpy(), name), name=name),
+            lambda tensor=tensor: ir.tensor(tensor.numpy().astype(np.float16)),
             ir.DataType.FLOAT16,
             ir.Shape(tensor.shape),
             name=half.name,
         )
         cast = ir.node("Cast", [half], {"to": ir.DataType.FLOAT.value}, name=value.name + "/Cast")
-        cast.outputs[0].name = value.name + "/Cast"
+        cast.outputs[0].name = cast.name
         ir.convenience.replace_all_uses_with(value, cast.outputs[0])
         del graph.initializers[value.name]
         graph.initializers[half.name] = half
@@ -155,9 +146,7 @@ def halve_weights(graph: ir.Graph) -> None:
     graph.insert_before(graph[0], casts)
 
 
-def to_half(array: np.ndarray, name: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise ExportError(f"{name}: a weight of {np.abs(array).max():.3g} does not fit in float16; export with --dtype f32")
-    return half
+def check_range(array: np.ndarray, name: str) -> None:
+    largest = max(float(array.max()), -float(array.min()))
+    if not largest < F16_LIMIT:
+        raise ExportError(f"{name}: a weight of {largest:.3g} does not fit in float16")

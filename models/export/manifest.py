@@ -79,7 +79,10 @@ class Manifest:
         require(math.isfinite(latent.scale) and latent.scale != 0, "latent scale must be finite and not 0")
         require(math.isfinite(latent.shift), "latent shift must be finite")
         require(classes.count >= 1, "there must be one class or more")
-        require(classes.null_label >= classes.count, f"null label {classes.null_label} is one of the {classes.count} classes")
+        require(
+            classes.null_label >= classes.count,
+            f"null label {classes.null_label} is one of the {classes.count} classes",
+        )
         if classes.labels is not None:
             labels = classes.labels
             require(len(labels) == classes.count, f"{len(labels)} labels for {classes.count} classes")

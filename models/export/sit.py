@@ -8,21 +8,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from torch import nn  # noqa: E402
+from torch import nn
 
-from export import ExportError  # noqa: E402
-from export.bundle import Classes, Latent, Manifest, Time, write_bundle  # noqa: E402
-from export.checkpoint import load_sit  # noqa: E402
-from export.graph import DTYPES  # noqa: E402
-from export.synthetic import random_networks  # noqa: E402
-from nets.kl import KlConfig, load_kl  # noqa: E402
-from nets.sit import SiTConfig  # noqa: E402
+from export import ExportError
+from export.bundle import Classes, Latent, Manifest, Time, write_bundle
+from export.checkpoint import load_sit
+from export.graph import DTYPES
+from export.synthetic import random_networks
+from export.vae import load_kl
+from nets.kl import KlConfig
+from nets.sit import SiTConfig
 
 SD_SCALE = 0.18215  # of the Stable Diffusion VAE that published SiT checkpoints were trained with
 OFFICIAL_GUIDED = 3  # of its 4 latent channels
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--predictor", type=Path, metavar="FILE", help="velocity predictor, a state dict or a training checkpoint")
@@ -40,13 +41,15 @@ def parse_arguments() -> argparse.Namespace:
     add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     add("--schedule", help="default schedule; H1P5R3 with a refiner, P8 without")
     add("--guidance", type=float, default=4.0, help="default guidance scale")
-    add("--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all")
+    add(
+        "--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all"
+    )
     add("--latent-scale", type=float, metavar="X", help="from the VAE, 0.18215 for 4 channels, else 1")
     add("--latent-shift", type=float, metavar="X", help="from the VAE, else 0")
     add("--time-direction", choices=("noise_to_data", "data_to_noise"), default="noise_to_data")
     add("--time-scale", type=float, default=1.0, metavar="X")
     add("--velocity-sign", type=int, choices=(1, -1), default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if (arguments.predictor is None) == (arguments.random is None):
         parser.error("give --predictor or --random, one of them")
     if arguments.random and arguments.refiner:
@@ -82,7 +85,11 @@ def describe(a: argparse.Namespace, sit: SiTConfig, has_refiner: bool, vae: KlCo
         description=a.description,
         license=a.license,
         latent=Latent(
-            channels, size, size, scale if a.latent_scale is None else a.latent_scale, shift if a.latent_shift is None else a.latent_shift
+            channels,
+            size,
+            size,
+            scale if a.latent_scale is None else a.latent_scale,
+            shift if a.latent_shift is None else a.latent_shift,
         ),
         image=(size * vae.factor, size * vae.factor) if vae else None,
         classes=Classes(sit.num_classes, labels=read_labels(a.labels) if a.labels else None),
@@ -100,13 +107,13 @@ def read_labels(path: Path) -> list[str]:
         raise ExportError(f"{path}: cannot read the labels: {error}") from error
 
 
-def main() -> int:
-    arguments = parse_arguments()
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
     try:
         networks = load_networks(arguments)
         vae = None
         if arguments.vae:
-            vae, networks["decoder"], networks["encoder"] = load_kl(arguments.vae)
+            vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
         manifest = describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
         print(write_bundle(arguments.out, manifest, networks, arguments.dtype))
     except ExportError as error:
