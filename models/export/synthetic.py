@@ -30,13 +30,13 @@ def random_networks(size: str, seed: int = 0) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def enliven(network: SiT) -> SiT:
-    """Fills what `initialise` leaves zero, so that every block works and the output is of order 1."""
+    """Fills what `initialise` leaves zero, so that every block works; velocities are of order 1, a refiner's offsets of 0.1."""
     hidden = network.config.hidden_size
     for block in network.blocks:
         nn.init.normal_(block.adaLN_modulation[-1].weight, std=0.5 * hidden**-0.5)
         nn.init.normal_(block.adaLN_modulation[-1].bias, std=0.2)
     nn.init.normal_(network.final_layer.adaLN_modulation[-1].weight, std=0.5 * hidden**-0.5)
-    nn.init.normal_(network.final_layer.linear.weight, std=hidden**-0.5)
+    nn.init.normal_(network.final_layer.linear.weight, std=(0.1 if network.config.refiner else 1.0) * hidden**-0.5)
     for embedding in (network.t_embedder.mlp[0], network.t_embedder.mlp[2]):
         nn.init.xavier_normal_(embedding.weight)
     nn.init.normal_(network.y_embedder.embedding_table.weight, std=0.5)
