@@ -11,6 +11,8 @@ use serde::Deserialize;
 use super::checksum::Listed;
 use super::parse::{direction, object, object_map, objects, present, present_object, size};
 use super::role::Role;
+use crate::Result;
+use crate::error::invalid_argument;
 
 /// The whole of `bundle.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -298,4 +300,30 @@ impl Default for Time {
 
 fn one() -> f32 {
     1.0
+}
+
+impl Manifest {
+    /// True if the bundle has a network for `role`.
+    pub fn has(&self, role: Role) -> bool {
+        !self.listed(role).is_empty()
+    }
+
+    /// The ONNX file that plays `role`; empty if there is none.
+    pub(crate) fn file(&self, role: Role) -> &str {
+        self.listed(role).first().map_or("", |listed| listed.name)
+    }
+
+    /// `[C, H, W]` that an image network takes and makes.
+    pub(crate) fn shapes(&self, role: Role) -> Result<([usize; 3], [usize; 3])> {
+        let latent = [self.latent.channels as usize, self.latent.height as usize, self.latent.width as usize];
+        match (&self.image, self.has(role), role) {
+            (Some(image), true, Role::Decoder) => {
+                Ok((latent, [3, image.height as usize, image.width as usize]))
+            }
+            (Some(image), true, Role::Encoder) => {
+                Ok(([3, image.height as usize, image.width as usize], latent))
+            }
+            _ => Err(invalid_argument(format!("bundle '{}' has no {role}", self.name))),
+        }
+    }
 }

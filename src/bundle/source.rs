@@ -41,7 +41,7 @@ impl Folder {
         Self { path: path.to_owned() }
     }
 
-    /// Opens a file without following a name that is not a plain file into a wait (a pipe, a device).
+    /// Opens a plain file; opening a pipe or a device could wait for ever.
     fn file(&self, name: &str) -> io::Result<(File, u64)> {
         let path = self.path.join(name);
         let there = std::fs::metadata(&path)?;

@@ -1,0 +1,45 @@
+//! Turns a [`Graph`] into something that runs.
+//!
+//! A [`Backend`] compiles a graph for its fixed shapes into a [`Program`], which is immutable and
+//! shared by every session of a model; a session [instantiates](Program::instantiate) it once and
+//! keeps the [`Instance`], which holds whatever scratch memory one run at a time needs. [`reference`]
+//! runs plain tract and stays as the oracle that every faster backend is held to.
+
+#![forbid(unsafe_code)]
+
+mod reference;
+
+use std::sync::Arc;
+
+pub(crate) use reference::Reference;
+
+use crate::graph::Graph;
+use crate::{CancelToken, Result};
+
+/// A way to run networks on a device.
+pub(crate) trait Backend: Send + Sync {
+    /// Optimises and plans `graph`; errors name its file.
+    fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>>;
+
+    /// Threads that one run uses.
+    fn threads(&self) -> usize;
+}
+
+/// A network planned for fixed shapes.
+pub(crate) trait Program: Send + Sync {
+    fn instantiate(self: Arc<Self>) -> Box<dyn Instance>;
+}
+
+/// A program with the scratch memory to run it, one run at a time.
+pub(crate) trait Instance: Send {
+    /// Runs once. Inputs come in the contract's order and have its lengths; `output` takes the
+    /// answer. A cancelled run ends early with `ErrorKind::Cancelled` and can be repeated.
+    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()>;
+}
+
+/// One input tensor, row-major.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
+    F32(&'a [f32]),
+    I64(&'a [i64]),
+}

@@ -1,0 +1,130 @@
+//! Plain tract: its own optimiser, its own plan, its own kernels.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::bail;
+use tract_onnx::tract_core::plan::{SimplePlan, eval};
+
+use super::{Backend, Input, Instance, Program};
+use crate::error::{Context, invalid_argument, runtime, unsupported};
+use crate::graph::{Contract, Graph};
+use crate::{CancelToken, Error, Result};
+
+/// The oracle: slow, trusted, and able to run whatever tract runs.
+pub(crate) struct Reference {
+    executor: Executor,
+    threads: usize,
+}
+
+impl Reference {
+    /// One thread means tract's single-thread executor; more mean a rayon pool of this model's own.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let executor = if threads == 1 {
+            Executor::SingleThread
+        } else {
+            let name = |i| format!("flowturbo-{i}");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
+            let pool =
+                pool.map_err(|e| invalid_argument(format!("cannot start a pool of {threads} threads: {e}")))?;
+            Executor::MultiThread(Arc::new(pool))
+        };
+        Ok(Self { executor, threads })
+    }
+}
+
+/// Runs `work` under `executor`, and gives the thread its former executor back even if `work` panics.
+fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> TractResult<R> {
+    // The scope restores on return only, so the panic is stopped inside of it.
+    let outcome = multithread_tract_scope(executor.clone(), || catch_unwind(AssertUnwindSafe(work)));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        bail!("tract panicked: {text}")
+    })
+}
+
+impl Backend for Reference {
+    fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
+        let Graph { file, contract, model, .. } = graph;
+        let plan = scoped(&self.executor, || SimplePlan::new(model.into_optimized()?))
+            .map_err(|error| unsupported(format!("tract cannot plan this graph: {error:#}")))
+            .at(|| file.clone())?;
+        Ok(Arc::new(Planned { plan, contract, file, executor: self.executor.clone() }))
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+struct Planned {
+    plan: Arc<TypedSimplePlan>,
+    contract: Contract,
+    file: String,
+    executor: Executor,
+}
+
+impl Program for Planned {
+    fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
+        Box::new(Run(self))
+    }
+}
+
+/// tract allocates its intermediates anew for each run, so there is no scratch to keep.
+struct Run(Arc<Planned>);
+
+impl Instance for Run {
+    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()> {
+        let Planned { plan, contract, file, executor } = &*self.0;
+        let mut tensors = TVec::new();
+        for (input, port) in inputs.iter().zip(&contract.inputs) {
+            let tensor = match input {
+                Input::F32(data) => Tensor::from_shape(&port.shape, data),
+                Input::I64(data) => Tensor::from_shape(&port.shape, data),
+            };
+            tensors.push(tensor.map_err(|error| failed(&error)).at(|| file.clone())?.into_tvalue());
+        }
+        let answer = scoped(executor, || {
+            plan.spawn()?.run_plan_with_eval(tensors, |context, state, node, inputs| {
+                cancel.check()?;
+                eval(context, state, node, inputs)
+            })
+        });
+        let answer = answer.map_err(|error| failed(&error)).at(|| file.clone())?;
+        let view = answer.first().and_then(|tensor| tensor.as_plain_ram());
+        let values = view.as_ref().and_then(|view| view.as_slice::<f32>().ok());
+        match values {
+            Some(values) if values.len() == output.len() => output.copy_from_slice(values),
+            _ => {
+                return Err(runtime("the network's answer has another shape than planned"))
+                    .at(|| file.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Our own errors (a cancelled token) pass through tract unchanged.
+fn failed(error: &TractError) -> Error {
+    error.downcast_ref::<Error>().cloned().unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_linalg::multithread::current_tract_executor;
+
+    #[test]
+    fn the_executor_is_restored_after_a_panic() {
+        let ours = Reference::new(2).unwrap();
+        let inside =
+            scoped(&ours.executor, || Ok(matches!(current_tract_executor(), Executor::MultiThread(_))));
+        assert!(inside.unwrap());
+        let error = scoped(&ours.executor, || -> TractResult<()> { panic!("boom") }).unwrap_err();
+        assert!(error.to_string().contains("boom"));
+        assert!(matches!(current_tract_executor(), Executor::SingleThread));
+    }
+}

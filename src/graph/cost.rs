@@ -1,0 +1,62 @@
+//! What one call of a network costs, counted on its decluttered graph.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::Cost as OpCost;
+use tract_onnx::tract_core::ops::konst::Const;
+
+use super::Graph;
+
+/// The size of one network at one batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// Elements of all weights in the ONNX file, by stored type (`FLOAT`, `FLOAT16`, ...).
+    pub weights: Vec<(String, u64)>,
+    /// Floating-point operations of one call; a fused multiply-add counts two, a division one.
+    pub flops: u64,
+    /// Bytes of weights and constants once decluttered (before packing).
+    pub constant_bytes: u64,
+    /// Bytes of the largest intermediate tensor of one call.
+    pub largest_activation_bytes: u64,
+    /// Nodes of the decluttered graph.
+    pub nodes: usize,
+}
+
+impl Cost {
+    /// Weights of floating-point type.
+    pub fn parameters(&self) -> u64 {
+        self.weights.iter().filter(|(kind, _)| kind.contains("FLOAT")).map(|(_, count)| count).sum()
+    }
+}
+
+impl Graph {
+    /// Counts; operators that tract has no cost for count nothing.
+    pub(crate) fn cost(&self) -> Cost {
+        let mut cost =
+            Cost { weights: self.weights.clone(), nodes: self.model.nodes().len(), ..Cost::default() };
+        for node in self.model.nodes() {
+            if let Some(constant) = node.op_as::<Const>() {
+                let tensor = constant.val();
+                cost.constant_bytes += (tensor.len() * tensor.datum_type().size_of()) as u64;
+                continue;
+            }
+            let activation = node.outputs.iter().filter_map(|outlet| bytes(&outlet.fact)).max().unwrap_or(0);
+            cost.largest_activation_bytes = cost.largest_activation_bytes.max(activation);
+            let Ok(facts) = self.model.node_input_facts(node.id) else { continue };
+            for (kind, count) in node.op.cost(&facts).unwrap_or_default() {
+                let count = count.to_i64().unwrap_or(0).unsigned_abs();
+                cost.flops += match kind {
+                    OpCost::FMA(_) => 2 * count,
+                    OpCost::Div(_) => count,
+                    _ => 0,
+                };
+            }
+        }
+        cost
+    }
+}
+
+fn bytes(fact: &TypedFact) -> Option<u64> {
+    let elements: usize = fact.shape.as_concrete()?.iter().product();
+    Some((elements * fact.datum_type.size_of()) as u64)
+}

@@ -1,0 +1,78 @@
+//! The starting noise: the same bits on every machine, for every thread count.
+
+use ndarray::Array4;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::Result;
+use crate::error::limit_exceeded;
+
+/// Standard normal noise `[batch, channels, height, width]` for `seed`.
+///
+/// The generator is ChaCha8 with the seed, little-endian, in the first eight bytes of its key and
+/// zeros in the rest; image `i` of the batch is its stream `i`, so an image's noise does not depend on
+/// the size of the batch. Each pair of numbers takes two 53-bit uniforms `u1` in (0, 1] and `u2` in
+/// [0, 1) and is made by the Box-Muller transform in float64 (`sqrt(-2 ln u1)` times the cosine and
+/// sine of `2 pi u2`) with the `libm` crate's functions, then rounded to float32.
+///
+/// # Errors
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if the sizes' product overflows.
+pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
+    let [batch, channels, height, width] = shape;
+    let image = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
+    let total = image.and_then(|n| n.checked_mul(batch)).filter(|&n| n <= isize::MAX as usize / 4);
+    let (Some(image), Some(total)) = (image, total) else {
+        return Err(limit_exceeded(format!("noise of shape {shape:?} does not fit in memory")));
+    };
+    let mut values = Vec::with_capacity(total);
+    for stream in 0..batch as u64 {
+        fill(seed, stream, image, &mut values);
+    }
+    Array4::from_shape_vec(shape, values).map_err(|error| limit_exceeded(error.to_string()))
+}
+
+fn fill(seed: u64, stream: u64, count: usize, values: &mut Vec<f32>) {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut generator = ChaCha8Rng::from_seed(key);
+    generator.set_stream(stream);
+    let mut uniform = || (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+    let end = values.len() + count;
+    while values.len() < end {
+        let radius = libm::sqrt(-2.0 * libm::log(1.0 - uniform()));
+        let (sine, cosine) = libm::sincos(std::f64::consts::TAU * uniform());
+        values.push((radius * cosine) as f32);
+        if values.len() < end {
+            values.push((radius * sine) as f32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_noise_does_not_depend_on_its_batch() {
+        let four = noise(7, [4, 3, 5, 5]).unwrap();
+        let two = noise(7, [2, 3, 5, 5]).unwrap();
+        assert_eq!(four.slice(ndarray::s![..2, .., .., ..]), two);
+        assert_ne!(two.slice(ndarray::s![0, .., .., ..]), two.slice(ndarray::s![1, .., .., ..]));
+        assert_ne!(noise(8, [2, 3, 5, 5]).unwrap(), two);
+    }
+
+    #[test]
+    fn the_first_four_moments_are_those_of_a_standard_normal() {
+        let values = noise(1, [1, 1, 500, 500]).unwrap();
+        let moment = |k: i32| values.iter().map(|&v| f64::from(v).powi(k)).sum::<f64>() / values.len() as f64;
+        for (k, expected, tolerance) in [(1, 0.0, 0.01), (2, 1.0, 0.015), (3, 0.0, 0.04), (4, 3.0, 0.1)] {
+            assert!((moment(k) - expected).abs() < tolerance, "moment {k} is {}", moment(k));
+        }
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused() {
+        let error = noise(0, [usize::MAX, 2, 1, 1]).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::LimitExceeded);
+    }
+}

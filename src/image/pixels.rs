@@ -1,0 +1,49 @@
+//! Decoder output to 8-bit RGB.
+
+use ndarray::ArrayView4;
+use ndarray::{ArrayView3, Axis};
+
+/// One picture, 8-bit RGB, rows from top to bottom, no padding.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Image {
+    /// In pixels.
+    pub width: usize,
+    /// In pixels.
+    pub height: usize,
+    /// `height * width * 3` bytes: red, green, blue.
+    pub rgb: Vec<u8>,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({}x{})", self.width, self.height)
+    }
+}
+
+/// Turns `[N, 3, H, W]` in [-1, 1] into pictures; what lies outside is clamped.
+pub fn to_pixels(images: ArrayView4<f32>) -> Vec<Image> {
+    images.axis_iter(Axis(0)).map(to_image).collect()
+}
+
+fn to_image(image: ArrayView3<f32>) -> Image {
+    let (_, height, width) = image.dim();
+    let byte = |v: &f32| ((v.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+    let rgb = image.permuted_axes([1, 2, 0]).iter().map(byte).collect();
+    Image { width, height, rgb }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array4;
+
+    #[test]
+    fn channels_interleave_and_values_clamp() {
+        let values = vec![-1.0, 5.0, /* g */ 0.0, -7.0, /* b */ 1.0, 0.5];
+        let images = to_pixels(Array4::from_shape_vec([1, 3, 1, 2], values).unwrap().view());
+        assert_eq!(images.len(), 1);
+        assert_eq!((images[0].width, images[0].height), (2, 1));
+        assert_eq!(images[0].rgb, [0, 128, 255, 255, 0, 191]);
+    }
+}

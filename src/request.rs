@@ -1,0 +1,147 @@
+//! One generation, by value, and what is seen of it while it runs.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use ndarray::{Array4, ArrayView4};
+
+use crate::bundle::Manifest;
+use crate::error::{invalid_argument, limit_exceeded, non_finite};
+use crate::{CancelToken, Limits, Result, Schedule, StepKind};
+
+/// What to generate.
+///
+/// ```
+/// let request = flowturbo::Request::new(vec![3, 6]).with_seed(7).with_guidance(4.0);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The class of each image of the batch, at least one; the null class makes an unconditional image.
+    pub classes: Vec<i64>,
+    /// Seed of the noise, see [`noise`](crate::noise); unused when `noise` is given.
+    pub seed: u64,
+    /// The starting noise `[N, C, H, W]`, instead of a seed.
+    pub noise: Option<Array4<f32>>,
+    /// The steps; the bundle's own if none.
+    pub schedule: Option<Schedule>,
+    /// Scale of classifier-free guidance, finite and at least 0; the bundle's own if none. At exactly
+    /// 1 the null half is not computed.
+    pub guidance: Option<f32>,
+    /// Stops this generation from another thread.
+    pub cancel: CancelToken,
+}
+
+impl Request {
+    /// One image for each entry of `classes`, seed 0, the bundle's schedule and guidance.
+    pub fn new(classes: Vec<i64>) -> Self {
+        Self { classes, seed: 0, noise: None, schedule: None, guidance: None, cancel: CancelToken::new() }
+    }
+
+    /// This request with another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// This request starting at the caller's own noise `[N, C, H, W]`.
+    #[must_use]
+    pub fn with_noise(mut self, noise: Array4<f32>) -> Self {
+        self.noise = Some(noise);
+        self
+    }
+
+    /// This request with another schedule.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// This request with another guidance scale.
+    #[must_use]
+    pub fn with_guidance(mut self, guidance: f32) -> Self {
+        self.guidance = Some(guidance);
+        self
+    }
+
+    /// This request stopping when `cancel` is cancelled.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Fills in the bundle's defaults and refuses what makes no sense for it.
+    pub(crate) fn settle(&self, manifest: &Manifest, limits: &Limits) -> Result<Settled> {
+        let batch = self.classes.len();
+        if batch == 0 {
+            return Err(invalid_argument("classes: empty; give one class for each image"));
+        }
+        if batch > limits.max_batch as usize {
+            let most = limits.max_batch;
+            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+        }
+        let classes = &manifest.classes;
+        for &class in &self.classes {
+            if !(0..i64::from(classes.count)).contains(&class) && class != classes.null {
+                let (last, null) = (classes.count - 1, classes.null);
+                return Err(invalid_argument(format!(
+                    "class {class} is out of range; this bundle has 0 to {last}, and {null} for no class"
+                )));
+            }
+        }
+        let guidance = self.guidance.unwrap_or(manifest.sampling.guidance);
+        if !(guidance.is_finite() && guidance >= 0.0) {
+            return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
+        }
+        let schedule = match &self.schedule {
+            Some(schedule) => schedule.clone(),
+            None => manifest.sampling.schedule.parse()?,
+        };
+        schedule.check(limits)?;
+        if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
+            return Err(invalid_argument(format!(
+                "schedule {schedule} has R steps, but this bundle has no refiner (networks.refiner in bundle.json)"
+            )));
+        }
+        let latent = &manifest.latent;
+        let shape = [batch, latent.channels as usize, latent.height as usize, latent.width as usize];
+        if let Some(noise) = &self.noise {
+            if noise.shape() != shape {
+                return Err(invalid_argument(format!("noise: shape {:?}, must be {shape:?}", noise.shape())));
+            }
+            if !noise.iter().all(|value| value.is_finite()) {
+                return Err(non_finite("noise: holds a number that is not finite"));
+            }
+        }
+        Ok(Settled { schedule, guidance, shape })
+    }
+}
+
+/// A request's choices with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) schedule: Schedule,
+    pub(crate) guidance: f32,
+    /// `[N, C, H, W]` of the latent.
+    pub(crate) shape: [usize; 4],
+}
+
+/// What a generation reports after each step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// Steps done, from 1 to `steps`.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// The step just done.
+    pub kind: StepKind,
+    /// The time it took.
+    pub took: Duration,
+    /// The state after it, `[N, C, H, W]`.
+    pub latent: ArrayView4<'a, f32>,
+}

@@ -1,0 +1,190 @@
+//! The step equations, in the paper's symbols (FlowTurbo, arXiv 2409.18128, section 3).
+//!
+//! `x` is the state at `t`, `Δ` the grid step, `d` and `d′` the velocities at the two ends, `x̃` the
+//! Euler prediction that `d′` is taken at, and `v` the velocity that a step leaves for the next.
+
+use super::{Field, StepKind};
+use crate::Result;
+
+/// The state of one request between steps, with all the memory its steps need.
+///
+/// `x` holds `N` images. Velocities hold `B`: under guidance the null half keeps its own value in
+/// the channels that are not guided, and the refiner is shown it. Only the class half moves `x`.
+pub(crate) struct State {
+    x: Vec<f32>,
+    x_tilde: Vec<f32>,
+    d: Vec<f32>,
+    d_prime: Vec<f32>,
+    v: Vec<f32>,
+    has_v: bool,
+}
+
+impl State {
+    /// Starts at `noise`, with velocities of `velocity_len` (`B` images) floats.
+    pub(crate) fn new(noise: Vec<f32>, velocity_len: usize) -> Self {
+        let zeros = || vec![0.0; velocity_len];
+        Self {
+            x_tilde: vec![0.0; noise.len()],
+            x: noise,
+            d: zeros(),
+            d_prime: zeros(),
+            v: zeros(),
+            has_v: false,
+        }
+    }
+
+    pub(crate) fn x(&self) -> &[f32] {
+        &self.x
+    }
+
+    pub(crate) fn into_x(self) -> Vec<f32> {
+        self.x
+    }
+
+    /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`.
+    pub(crate) fn step(
+        &mut self,
+        kind: StepKind,
+        field: &mut dyn Field,
+        t: f32,
+        t_next: f32,
+        delta: f32,
+    ) -> Result<()> {
+        match kind {
+            StepKind::Euler => {
+                field.predict(&self.x, t, &mut self.v)?;
+                euler(&mut self.x_tilde, &self.x, &self.v, delta);
+                std::mem::swap(&mut self.x, &mut self.x_tilde);
+            }
+            StepKind::Heun => {
+                field.predict(&self.x, t, &mut self.d)?;
+                self.correct(field, t_next, delta)?;
+            }
+            StepKind::PseudoCorrector => {
+                if self.has_v {
+                    std::mem::swap(&mut self.d, &mut self.v);
+                } else {
+                    field.predict(&self.x, t, &mut self.d)?;
+                }
+                self.correct(field, t_next, delta)?;
+            }
+            StepKind::Refiner => {
+                // d = g[R(x, v, t)] + v
+                field.refine(&self.x, &self.v, t, &mut self.d)?;
+                add(&mut self.d, &self.v);
+                euler(&mut self.x_tilde, &self.x, &self.d, delta);
+                // d′ = g[R(x̃, v, t′)] + d
+                field.refine(&self.x_tilde, &self.v, t_next, &mut self.d_prime)?;
+                add(&mut self.d_prime, &self.d);
+                trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
+                std::mem::swap(&mut self.v, &mut self.d);
+            }
+        }
+        self.has_v = true;
+        Ok(())
+    }
+
+    /// The second half of a Heun step, `d` being known: caches `d′`.
+    fn correct(&mut self, field: &mut dyn Field, t_next: f32, delta: f32) -> Result<()> {
+        euler(&mut self.x_tilde, &self.x, &self.d, delta);
+        field.predict(&self.x_tilde, t_next, &mut self.d_prime)?;
+        trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
+        std::mem::swap(&mut self.v, &mut self.d_prime);
+        Ok(())
+    }
+}
+
+/// `x̃ = x + Δ d`, over the class half of `d`.
+fn euler(x_tilde: &mut [f32], x: &[f32], d: &[f32], delta: f32) {
+    for ((out, x), d) in x_tilde.iter_mut().zip(x).zip(d) {
+        *out = x + delta * d;
+    }
+}
+
+/// `x ← x + Δ/2 (d + d′)`, over the class halves.
+fn trapezoid(x: &mut [f32], d: &[f32], d_prime: &[f32], delta: f32) {
+    for ((x, d), d_prime) in x.iter_mut().zip(d).zip(d_prime) {
+        *x += 0.5 * delta * (d + d_prime);
+    }
+}
+
+fn add(d: &mut [f32], other: &[f32]) {
+    for (d, other) in d.iter_mut().zip(other) {
+        *d += other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::{Schedule, grid};
+
+    /// `dx/dt = a·x + t`, and a refiner that knows it exactly.
+    struct Linear {
+        predicted: usize,
+        refined: usize,
+    }
+
+    impl Field for Linear {
+        fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+            self.predicted += 1;
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = -0.5 * x + t);
+            Ok(())
+        }
+
+        fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+            self.refined += 1;
+            for ((out, x), v) in out.iter_mut().zip(x).zip(v) {
+                *out = -0.5 * x + t - v;
+            }
+            Ok(())
+        }
+    }
+
+    fn sample(text: &str) -> (f32, Linear) {
+        let schedule: Schedule = text.parse().unwrap();
+        let grid = grid(schedule.steps().len());
+        let mut field = Linear { predicted: 0, refined: 0 };
+        let mut state = State::new(vec![1.0], 1);
+        for (i, &kind) in schedule.steps().iter().enumerate() {
+            state.step(kind, &mut field, grid[i], grid[i + 1], grid[1]).unwrap();
+        }
+        (state.x()[0], field)
+    }
+
+    /// x(1) of `x' = -x/2 + t`, `x(0) = 1`: 5 e^(-1/2) - 2.
+    const EXACT: f32 = 1.032_653_3;
+
+    #[test]
+    fn the_orders_of_convergence_are_one_for_euler_and_two_for_heun_and_pseudo_corrector() {
+        for (kind, order) in [("E", 1.0), ("H", 2.0), ("P", 2.0)] {
+            let error = |n: usize| (sample(&format!("{kind}{n}")).0 - EXACT).abs();
+            let measured = (error(8) / error(16)).log2();
+            assert!((measured - order).abs() < 0.35, "{kind}: order {measured}");
+        }
+    }
+
+    #[test]
+    fn each_schedule_makes_the_calls_it_announces() {
+        for text in ["E4", "H4", "P4", "H1P5R3", "H2R1P2R2", "P3R1"] {
+            let schedule: Schedule = text.parse().unwrap();
+            let field = sample(text).1;
+            assert_eq!(field.predicted, schedule.predictor_calls(), "{text}");
+            assert_eq!(field.refined, schedule.refiner_calls(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refiner_step_averages_d_and_d_plus_its_second_offset() {
+        // One H step to t = 1/2 by hand, then R by its equations.
+        let delta = 0.5;
+        let (x0, d) = (1.0f32, -0.5);
+        let v = -0.5 * (x0 + delta * d) + 0.5;
+        let x = x0 + delta / 2.0 * (d + v);
+        let first = (-0.5 * x + 0.5 - v) + v;
+        let x_tilde = x + delta * first;
+        let second = (-0.5 * x_tilde + 1.0 - v) + first;
+        let expected = x + delta / 2.0 * (first + second);
+        assert!((sample("H1R1").0 - expected).abs() < 1e-6);
+    }
+}
