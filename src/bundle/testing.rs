@@ -77,6 +77,7 @@ impl Files {
         ] {
             files.remove(field);
         }
+        files.set("sampling.schedule", json!("H1P5"));
         files
     }
 

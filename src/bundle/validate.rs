@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use super::manifest::{Classes, Image, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
 use super::parse::quoted;
 use super::role::Role;
-use crate::error::{invalid_bundle, limit_exceeded};
+use crate::error::{Error, invalid_bundle, limit_exceeded};
+use crate::sampler::Schedule;
 use crate::{Limits, Result};
 
 /// Most characters of a bundle's or a preset's name.
@@ -32,7 +33,7 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
             format!("must be 1 to {most} (latent.channels), is {}", guidance.channels)
         })?;
     }
-    sampling(&m.sampling)?;
+    sampling(m)?;
     network(Role::Predictor, Some(&m.networks.predictor))?;
     network(Role::Refiner, m.networks.refiner.as_ref())?;
     network(Role::Decoder, m.networks.decoder.as_ref())?;
@@ -131,19 +132,27 @@ fn time(time: &Time) -> Result<()> {
     require(sign == 1 || sign == -1, "time.velocity_sign", || format!("must be 1 or -1, is {sign}"))
 }
 
-fn sampling(sampling: &Sampling) -> Result<()> {
-    preset("sampling", &sampling.schedule, sampling.guidance)?;
-    for (key, Preset { schedule, guidance }) in &sampling.presets {
+fn sampling(m: &Manifest) -> Result<()> {
+    let Sampling { schedule, guidance, presets } = &m.sampling;
+    let refiner = m.networks.refiner.is_some();
+    preset("sampling", schedule, *guidance, refiner)?;
+    for (key, Preset { schedule, guidance }) in presets {
         name("sampling.presets", key)?;
-        preset(&format!("sampling.presets.{key}"), schedule, *guidance)?;
+        preset(&format!("sampling.presets.{key}"), schedule, *guidance, refiner)?;
     }
     Ok(())
 }
 
-// The schedule's own grammar is the sampler's; the model loader checks it there.
-fn preset(field: &str, schedule: &str, guidance: f32) -> Result<()> {
-    require(!schedule.is_empty(), &format!("{field}.schedule"), || "must not be empty".into())?;
-    let field = format!("{field}.guidance");
+fn preset(field: &str, schedule: &str, guidance: f32, refiner: bool) -> Result<()> {
+    let (place, field) = (format!("{field}.schedule"), format!("{field}.guidance"));
+    // The sampler also takes lower case and spaces, for people who type.
+    let plain = schedule.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    require(plain, &place, || format!("must be written like H1P5R3, is {}", quoted(schedule)))?;
+    let steps: Schedule =
+        schedule.parse().map_err(|error: Error| invalid_bundle(error.to_string()).at(&place))?;
+    require(refiner || !steps.needs_refiner(), &place, || {
+        format!("{} has R steps, but networks has no refiner", quoted(schedule))
+    })?;
     finite(&field, guidance)?;
     require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))
 }

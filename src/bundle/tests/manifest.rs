@@ -114,7 +114,12 @@ fn each_broken_rule_names_its_field() {
         ("time.velocity_sign", json!(0), InvalidBundle, "must be 1 or -1, is 0"),
         ("guidance.channels", json!(0), InvalidBundle, "must be 1 to 4 (latent.channels), is 0"),
         ("guidance.channels", json!(5), InvalidBundle, "must be 1 to 4 (latent.channels), is 5"),
-        ("sampling.schedule", json!(""), InvalidBundle, "must not be empty"),
+        ("sampling.schedule", json!(""), InvalidBundle, "no steps"),
+        ("sampling.schedule", json!("H1X2"), InvalidBundle, "'X' is no step"),
+        ("sampling.schedule", json!("R3"), InvalidBundle, "an R step needs a velocity before it"),
+        ("sampling.schedule", json!("h1 p5"), InvalidBundle, "must be written like H1P5R3, is \"h1 p5\""),
+        ("sampling.schedule", json!("H99999999999999999999"), InvalidBundle, "more than"),
+        ("sampling.presets.fast.schedule", json!("P0"), InvalidBundle, "P0 is no step"),
         ("sampling.guidance", json!(-0.5), InvalidBundle, "must be at least 0, is -0.5"),
         ("sampling.guidance", json!(1e39), InvalidBundle, "must be a finite 32-bit number"),
         ("sampling.presets.fast.guidance", json!(-1), InvalidBundle, "must be at least 0, is -1"),
@@ -237,6 +242,22 @@ fn a_newer_major_version_is_refused_for_its_version_whatever_else_changed() {
     assert_eq!(error.kind(), Unsupported);
     let message = "test files: bundle.json: format_version: 2.3 is newer than 1.0, the version this build reads; update flowturbo";
     assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn a_schedule_with_r_steps_needs_a_refiner() {
+    let mut files = Files::minimal();
+    let presets = json!({ "best": { "schedule": "H1R1", "guidance": 1 } });
+    for (field, value, place) in
+        [("schedule", json!("H1R1"), "schedule"), ("presets", presets, "presets.best.schedule")]
+    {
+        let error = error(files.clone().set(&format!("sampling.{field}"), value).open());
+        let message =
+            format!("bundle.json: sampling.{place}: \"H1R1\" has R steps, but networks has no refiner");
+        assert!(error.to_string().ends_with(&message), "{error}");
+        assert_eq!(error.kind(), InvalidBundle);
+    }
+    files.set("sampling.schedule", json!("E4P2")).open().unwrap();
 }
 
 #[test]
