@@ -9,6 +9,7 @@ training set by construction.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 
 import torch
@@ -94,6 +95,18 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.norm(self.layers(image) + self.patches(image))
+
+    @torch.no_grad()
+    def folded(self) -> Encoder:
+        """A copy for inference, whose last convolutions have taken over what `norm` does."""
+        encoder = copy.deepcopy(self).eval()
+        scale = torch.rsqrt(self.norm.running_var + self.norm.eps)
+        for convolution in (encoder.layers[-1], encoder.patches[-1]):
+            convolution.weight.mul_(scale[:, None, None, None])
+            convolution.bias.mul_(scale)
+        encoder.layers[-1].bias.sub_(self.norm.running_mean * scale)
+        encoder.norm = nn.Identity()
+        return encoder
 
 
 class Decoder(nn.Module):

@@ -1,4 +1,7 @@
-"""Stage 1: the autoencoder. L1, local spectrum and gradient losses, then a small patch discriminator.
+"""Stages 1 and 4: the autoencoder. L1, local spectrum and gradient losses, then a small patch discriminator.
+
+Stage 1 trains both halves. Stage 4 goes on with the decoder alone: the latents that the transformers were
+trained on stay as they are, while what is seen of them gets sharper.
 
 The decoder is trained on noised latents (standard deviation drawn from [0, `NOISE`]), because at run
 time its latents come from a sampler that is never exact.
@@ -59,33 +62,44 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: Budget, out: Path, *,
-          batch: int, rate: float, device: torch.device, bf16: bool, seed: int) -> Autoencoder:
+          batch: int, rate: float, device: torch.device, bf16: bool, seed: int,
+          start: Autoencoder | None = None) -> Autoencoder:
+    """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
+    stage = "decoder" if start else "autoencoder"
     model = Autoencoder(config)
-    model.start_from_patches(to_unit(images.pixels))
+    if start:
+        model.load_state_dict(start.state_dict())
+        model.encoder.requires_grad_(False)
+    else:
+        model.start_from_patches(to_unit(images.pixels))
     model.to(device)
     critic = Discriminator().to(device)
     ema = Ema(model, 0.998)
-    optimiser = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4)
     critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
-    checkpoint = out / "autoencoder.pt"
+    checkpoint, sheet = out / f"{stage}.pt", out / f"{stage}.png"
     parts = dict(model=model, critic=critic, ema=ema.module, optimiser=optimiser, critic_optimiser=critic_optimiser)
-    log = Log(out / "autoencoder.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    log = Log(out / f"{stage}.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
 
+    adversarial_from = 0.0 if start else ADVERSARIAL_FROM
+    if start:
+        model.encoder.eval()
     budget.start()
     while budget.progress < 1:
         for group in optimiser.param_groups + critic_optimiser.param_groups:
             group["lr"] = budget.learning_rate(rate)
         real = augment(to_unit(images.pixels[sampler.draw(batch)]), generator).to(device)
         with autocast(device, bf16):
-            latent = model.encoder(real)
+            with torch.set_grad_enabled(not start):
+                latent = model.encoder(real)
             level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
             fake = model.decoder(latent + level * torch.randn_like(latent)).float()
         rebuilt = reconstruction_loss(fake, real)
         loss, scores = rebuilt, {}
-        if budget.progress >= ADVERSARIAL_FROM:
+        if budget.progress >= adversarial_from:
             with autocast(device, bf16):
                 judged, features = critic(fake)
                 with torch.no_grad():
@@ -98,7 +112,7 @@ def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: B
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         ema.update(model, budget.step)
-        if budget.progress >= ADVERSARIAL_FROM:
+        if budget.progress >= adversarial_from:
             with autocast(device, bf16):
                 on_real, on_fake = critic(real)[0].float(), critic(fake.detach())[0].float()
                 hinge = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
@@ -107,14 +121,14 @@ def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: B
             critic_optimiser.step()
             scores = dict(matching=matching.item(), hinge=hinge.item())
         budget.advance()
-        if budget.step % 50 == 0:
+        if budget.step % 50 == 0 or budget.progress >= 1:
             scores = scores or dict(matching=0.0, hinge=0.0)
             log.row(budget, reconstruction=rebuilt.item(), **scores)
         if budget.step % 500 == 0:
             save_checkpoint(checkpoint, budget, **parts)
-            preview(ema.module, held_out, out / "autoencoder.png", device)
+            preview(ema.module, held_out, sheet, device)
     save_checkpoint(checkpoint, budget, **parts)
-    preview(ema.module, held_out, out / "autoencoder.png", device)
+    preview(ema.module, held_out, sheet, device)
     return ema.module
 
 

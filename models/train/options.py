@@ -7,7 +7,10 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("autoencoder", "predictor", "refiner")
+from export import ExportError
+from export.manifest import check_schedule
+
+STAGES = ("autoencoder", "predictor", "refiner", "evaluate", "export")
 SHARES = {"autoencoder": 0.25, "predictor": 0.6, "refiner": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000}
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64}
@@ -70,6 +73,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def shrink(chosen: argparse.Namespace) -> None:
     """Makes the run last seconds."""
     vars(chosen).update(SMOKE)
+    chosen.threads = chosen.threads or 1
     for stage in SHARES:
         setattr(chosen, f"{stage}_steps", min(SMOKE_STEPS, getattr(chosen, f"{stage}_steps")))
         setattr(chosen, f"{stage}_batch", SMOKE_BATCH)
@@ -102,6 +106,10 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--hidden {chosen.hidden}: a multiple of 4 times --heads ({chosen.heads}) is needed"
     if not 0 < chosen.held_out < 1:
         return f"--held-out {chosen.held_out}: a share between 0 and 1 is needed"
+    try:
+        check_schedule(chosen.schedule)
+    except ExportError as error:
+        return str(error)
     for name in ("depth", "latent_channels", "shifts", "samples", "reference_steps"):
         if getattr(chosen, name) < 1:
             return f"--{name.replace('_', '-')}: 1 or more is needed"

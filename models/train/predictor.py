@@ -6,7 +6,10 @@ replaced by the null class, for classifier-free guidance.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +30,9 @@ def draw_times(count: int, generator: torch.Generator) -> Tensor:
 
 
 def train(latents: Latents, held_out: Latents, config: SiTConfig, budget: Budget, out: Path, *, batch: int, rate: float,
-          device: torch.device, bf16: bool, compiled: bool, seed: int) -> SiT:
+          device: torch.device, bf16: bool, compiled: bool, seed: int,
+          watch: Callable[[SiT, Budget], None] | None = None) -> SiT:
+    """`watch` is called with the averaged weights every 100 steps."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = SiT(config).initialise().to(device)
@@ -39,7 +44,7 @@ def train(latents: Latents, held_out: Latents, config: SiTConfig, budget: Budget
     forward = torch.compile(model) if compiled else model
 
     budget.start()
-    total = 0.0
+    losses: list[float] = []
     while budget.progress < 1:
         for optimiser in optimisers:
             for group in optimiser.param_groups:
@@ -57,12 +62,14 @@ def train(latents: Latents, held_out: Latents, config: SiTConfig, budget: Budget
         for optimiser in optimisers:
             optimiser.step()
         ema.update(model, budget.step)
-        total += loss.item()
+        losses.append(loss.item())
         budget.advance()
-        if budget.step % 100 == 0:
-            held = evaluate(ema.module, held_out, device) if budget.step % 1000 == 0 else float("nan")
-            log.row(budget, loss=total / 100, held_out=held)
-            total = 0.0
+        if budget.step % 100 == 0 or budget.progress >= 1:
+            judge = budget.step % 1000 == 0 or budget.progress >= 1
+            log.row(budget, loss=fmean(losses), held_out=evaluate(ema.module, held_out, device) if judge else math.nan)
+            losses.clear()
+            if watch is not None:
+                watch(ema.module, budget)
         if budget.step % 1000 == 0:
             save_checkpoint(checkpoint, budget, **parts)
     save_checkpoint(checkpoint, budget, **parts)

@@ -11,6 +11,7 @@ scale drawn from [1, `max_guidance`]; a scale of 1 for all is the paper's object
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,23 @@ def teach(teacher: SiT, data: Tensor, noise: Tensor, t: Tensor, delta: Tensor, l
         return x, v, teacher(x, t + delta, seen).float()
 
 
+def draw_lesson(latents: Latents, teacher: SiT, batch: int, max_guidance: float, generator: torch.Generator,
+                device: torch.device, *, bf16: bool) -> tuple[tuple[Tensor, ...], Tensor]:
+    """What the refiner is given, `(x', v, t + dt, labels)`, and what it should answer."""
+    data, labels = latents.batch(batch)
+    noise = torch.randn(data.shape, generator=generator)
+    delta = MAX_DELTA * (1 - torch.rand(batch, generator=generator))
+    t = (1 - delta) * torch.rand(batch, generator=generator)
+    dropped = torch.rand(batch, generator=generator) < NULL_SHARE
+    guided = torch.rand(batch, generator=generator) < 0.5
+    guidance = torch.where(guided, 1 + (max_guidance - 1) * torch.rand(batch, generator=generator), 1.0)
+    seen = torch.where(dropped, teacher.config.num_classes, labels)
+    parts = (p.to(device) for p in (data, noise, t, delta, labels, seen, guidance))
+    data, noise, t, delta, labels, seen, guidance = parts
+    x, v, target = teach(teacher, data, noise, t, delta, labels, seen, guidance, bf16=bf16)
+    return (x, v, t + delta, seen), target - v
+
+
 def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out: Path, *, batch: int, rate: float,
           max_guidance: float, device: torch.device, bf16: bool, seed: int) -> SiT:
     torch.manual_seed(seed)
@@ -54,25 +72,16 @@ def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out
     log = Log(out / "refiner.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
 
     budget.start()
-    total = reuse = 0.0
+    losses: list[float] = []
+    reuse: list[float] = []
     while budget.progress < 1:
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = budget.learning_rate(group["peak"])
-        data, labels = latents.batch(batch)
-        noise = torch.randn(data.shape, generator=generator)
-        delta = MAX_DELTA * (1 - torch.rand(batch, generator=generator))
-        t = (1 - delta) * torch.rand(batch, generator=generator)
-        dropped = torch.rand(batch, generator=generator) < NULL_SHARE
-        guided = torch.rand(batch, generator=generator) < 0.5
-        guidance = torch.where(guided, 1 + (max_guidance - 1) * torch.rand(batch, generator=generator), 1.0)
-        seen = torch.where(dropped, config.num_classes, labels)
-        parts_in = (p.to(device) for p in (data, noise, t, delta, labels, seen, guidance))
-        data, noise, t, delta, labels, seen, guidance = parts_in
-        x, v, target = teach(teacher, data, noise, t, delta, labels, seen, guidance, bf16=bf16)
+        given, wanted = draw_lesson(latents, teacher, batch, max_guidance, generator, device, bf16=bf16)
         with autocast(device, bf16):
-            offset = model(x, v, t + delta, seen).float()
-        loss = F.mse_loss(offset, target - v)
+            offset = model(*given).float()
+        loss = F.mse_loss(offset, wanted)
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -80,17 +89,32 @@ def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out
         for optimiser in optimisers:
             optimiser.step()
         ema.update(model, budget.step)
-        total += loss.item()
-        reuse += (target - v).square().mean().item()
+        losses.append(loss.item())
+        reuse.append(wanted.square().mean().item())
         budget.advance()
-        if budget.step % 100 == 0:
+        if budget.step % 100 == 0 or budget.progress >= 1:
             # `reuse` is the loss of an offset of zero: reusing the cached velocity as it is.
-            log.row(budget, loss=total / 100, reuse=reuse / 100)
-            total = reuse = 0.0
+            log.row(budget, loss=fmean(losses), reuse=fmean(reuse))
+            losses.clear()
+            reuse.clear()
         if budget.step % 1000 == 0:
             save_checkpoint(checkpoint, budget, **parts)
     save_checkpoint(checkpoint, budget, **parts)
     return ema.module
+
+
+@torch.no_grad()
+def evaluate(model: SiT, teacher: SiT, latents: Latents, max_guidance: float, device: torch.device,
+             batches: int = 4) -> dict[str, float]:
+    """The loss, beside that of reusing the cached velocity; both fixed by a seed."""
+    generator = torch.Generator().manual_seed(1)
+    latents.generator.manual_seed(1)
+    loss = reuse = 0.0
+    for _ in range(batches):
+        given, wanted = draw_lesson(latents, teacher, 64, max_guidance, generator, device, bf16=False)
+        loss += F.mse_loss(model(*given), wanted).item() / batches
+        reuse += wanted.square().mean().item() / batches
+    return {"loss": loss, "reuse": reuse}
 
 
 def start_from(teacher: SiT, refiner: SiT) -> SiT:

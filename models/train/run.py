@@ -15,11 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from export import ExportError
+from export.bundle import Classes, Latent, Manifest, write_bundle
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
-from train import autoencoder, options, predictor, refiner
-from train.data import Images, load_images, write_smoke_images
+from train import autoencoder, evaluate, options, predictor, refiner
+from train.data import Images, load_images, to_unit, write_smoke_images
 from train.latents import Latents, encode
+from train.sampler import Sampler
+from train.sheets import save_curves, save_sheet
 from train.stage import Budget
 from train.work import Work
 
@@ -65,7 +69,7 @@ class Run:
             hidden_size=chosen.hidden,
             depth=1 if refiner else chosen.depth,
             num_heads=chosen.heads,
-            num_classes=len(self.work.facts["classes"]),
+            num_classes=len(self.work.classes()),
             mlp_hidden=4 * chosen.hidden,
             out_channels=chosen.latent_channels,
             refiner=refiner,
@@ -78,6 +82,18 @@ class Run:
     @cached_property
     def predictor(self) -> SiT:
         return self.work.load_ema("predictor", SiT(self.transformer_config())).to(self.device)
+
+    @cached_property
+    def refiner(self) -> SiT:
+        return self.work.load_ema("refiner", SiT(self.transformer_config(refiner=True))).to(self.device)
+
+    def do(self, stage: str) -> None:
+        if stage == "evaluate":
+            self.evaluate()
+        elif stage == "export":
+            self.export()
+        else:
+            self.train(stage)
 
     def train(self, stage: str) -> None:
         """Trains a stage until its budget is used up."""
@@ -106,6 +122,9 @@ class Run:
                 budget,
                 out,
                 compiled=self.chosen.compile,
+                watch=evaluate.Watch(
+                    self.autoencoder, images[0].classes, self.chosen.preview_minutes, out, self.device
+                ),
                 **common,
             )
         else:
@@ -119,14 +138,69 @@ class Run:
                 **common,
             )
 
+    def evaluate(self) -> None:
+        """Writes `evaluation.json`, `samples.png`, `schedules.png` and `curves.png`."""
+        chosen, out, device = self.chosen, self.chosen.out, self.device
+        images, held_out = self.images
+        classes = len(images.classes)
+        schedules = list(dict.fromkeys([chosen.schedule, *evaluate.SCHEDULES]))
+        judge = evaluate.Judge(
+            self.autoencoder, Sampler(self.predictor, self.refiner, chosen.guidance), classes, chosen.samples, device
+        )
+        samples = judge.images(judge.latents(chosen.schedule))
+        save_sheet(out / "samples.png", samples, chosen.samples, names=images.classes)
+        save_curves(out / "curves.png", [out / f"{stage}.csv" for stage in options.SHARES])
+        halves = {"held_out": self.held_out_latents, "training": self.latents}
+        numbers = {
+            "images": {"training": len(images.labels), "held_out": len(held_out.labels)},
+            "trained": {stage: self.work.summary(stage) for stage in options.SHARES},
+            "autoencoder": autoencoder.evaluate(self.autoencoder, held_out, device),
+            "predictor": {name: predictor.evaluate(self.predictor, half, device) for name, half in halves.items()},
+            "refiner": {
+                name: refiner.evaluate(self.refiner, self.predictor, half, chosen.max_guidance, device)
+                for name, half in halves.items()
+            },
+            "seam": {"training": evaluate.seam(to_unit(images.pixels)), "samples": evaluate.seam(samples)},
+            "guidance": chosen.guidance,
+            "reference": f"H{chosen.reference_steps}",
+            "schedules": evaluate.compare_schedules(judge, schedules, chosen.reference_steps, out, classes),
+        }
+        evaluate.write_json(out / "evaluation.json", numbers)
+
+    def export(self) -> None:
+        """Writes the bundle; every latent channel is guided."""
+        chosen = self.chosen
+        classes, edge = self.work.classes(), chosen.size // FACTOR
+        manifest = Manifest(
+            name=chosen.name,
+            description=chosen.description,
+            license=chosen.license,
+            latent=Latent(chosen.latent_channels, edge, edge),
+            image=(chosen.size, chosen.size),
+            classes=Classes(len(classes), labels=classes),
+            schedule=chosen.schedule,
+            guidance=chosen.guidance,
+        )
+        networks = {
+            "predictor": self.predictor,
+            "refiner": self.refiner,
+            "decoder": self.autoencoder.decoder,
+            "encoder": self.autoencoder.encoder.folded(),
+        }
+        try:
+            print(write_bundle(chosen.bundle, manifest, {role: n.cpu() for role, n in networks.items()}))
+        except ExportError as error:
+            raise SystemExit(f"error: {error}") from error
+
 
 def main() -> None:
     chosen = options.parse()
+    torch.set_flush_denormal(True)  # a CPU takes a hundred times longer over numbers that near zero
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     run = Run(chosen)
     for stage in options.STAGES if chosen.stage == "all" else (chosen.stage,):
-        run.train(stage)
+        run.do(stage)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,46 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from train.stage import read_log
 
-def save_sheet(path: Path, images: Tensor, columns: int, gap: int = 4) -> None:
-    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row."""
+MARGIN = 96  # pixels for the names of rows
+
+
+def save_sheet(path: Path, images: Tensor, columns: int, gap: int = 4, names: list[str] | None = None) -> None:
+    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row; `names` are written left of the rows."""
     count, _, h, w = images.shape
-    rows = -(-count // columns)
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, np.uint8)
+    rows, margin = -(-count // columns), MARGIN if names else 0
+    sheet = np.full((rows * (h + gap) - gap, margin + columns * (w + gap) - gap, 3), 255, np.uint8)
     pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(pixels):
-        top, left = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        top, left = (i // columns) * (h + gap), margin + (i % columns) * (w + gap)
         sheet[top : top + h, left : left + w] = image
-    Image.fromarray(sheet).save(path)
+    picture = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(picture)
+    for row, name in enumerate(names or []):
+        draw.text((4, row * (h + gap) + h // 2), name, "black", anchor="lm")
+    picture.save(path)
+
+
+def save_curves(path: Path, logs: list[Path]) -> None:
+    """A panel for each log: every column against the step, on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(logs), figsize=(6 * len(logs), 4), squeeze=False, layout="constrained")
+    for panel, log in zip(panels[0], logs):
+        columns = read_log(log)
+        for name in set(columns) - {"step", "seconds"}:
+            values = np.array(columns[name])
+            shown = np.isfinite(values) & (values > 0)
+            panel.plot(np.array(columns["step"])[shown], values[shown], label=name, linewidth=1)
+        panel.set(title=log.stem, xlabel="step", yscale="log")
+        panel.grid(alpha=0.3)
+        panel.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -59,7 +59,7 @@ class Ema:
 
 
 class Log:
-    """Appends rows of numbers to a CSV file; `column` reads one back for the curves."""
+    """Appends rows of numbers to a CSV file; `read_log` reads them back for the curves."""
 
     def __init__(self, path: Path, resumed: bool):
         self.path = path
@@ -75,6 +75,18 @@ class Log:
             writer.writerow([budget.step, round(budget.seconds, 1), *(f"{v:.5g}" for v in values.values())])
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         print(f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  {shown}", flush=True)
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """The columns by name. Rows that a resumed stage went over again count once, as they were last."""
+    rows: list[dict[str, float]] = []
+    with path.open(newline="") as file:
+        for text in csv.DictReader(file):
+            row = {name: float(value) for name, value in text.items()}
+            while rows and rows[-1]["step"] >= row["step"]:
+                rows.pop()
+            rows.append(row)
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def save_checkpoint(path: Path, budget: Budget, **parts) -> None:

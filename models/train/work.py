@@ -30,6 +30,11 @@ class Work:
         if self.facts.setdefault(name, value) != value:
             raise SystemExit(f"{self.file}: begun with {called} {self.facts[name]}, not {value}; choose another --out")
 
+    def classes(self) -> list[str]:
+        if "classes" not in self.facts:
+            raise SystemExit(f"{self.folder}: nothing is trained here yet; run the stages in order")
+        return self.facts["classes"]
+
     def checkpoint(self, stage: str) -> Path:
         return self.folder / f"{stage}.pt"
 
@@ -39,6 +44,10 @@ class Work:
             state = torch.load(self.checkpoint(stage), map_location="cpu", weights_only=True, mmap=True)
             budget.step, budget.seconds = state["step"], state["seconds"]
         return budget
+
+    def summary(self, stage: str) -> dict[str, float]:
+        spent = self.spent(stage, Budget(1, 1))
+        return {"steps": spent.step, "minutes": spent.seconds / 60}
 
     def begin(self, stage: str) -> None:
         """Writes the facts down, the stage's source among them: it is of use only with the weights it learnt from."""

@@ -1,0 +1,97 @@
+"""How good a trained run is: sheets and curves to look at, and `evaluation.json` to compare.
+
+`schedules` holds, for every schedule from the same noise, the network calls it makes, how far its latents end from
+those of a long Heun run (root mean square over a latent, then the mean over samples), and how far its images do
+(mean absolute difference, of a range of 2). `seam` is how much stronger the step across an image's border is than
+the steps inside it: 1 for an image that tiles.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nets.autoencoder import Autoencoder
+from nets.sit import SiT
+from train.sampler import Sampler, parse_schedule
+from train.sheets import save_sheet
+from train.stage import Budget
+
+SCHEDULES = ("E9", "E25", "H4", "H8", "P9", "H1P5", "H1P5R3", "H1P2R2")
+CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
+CHUNK = 64  # samples drawn at once
+
+
+class Judge:
+    """Draws samples of every class from fixed noise, and decodes them."""
+
+    def __init__(self, autoencoder: Autoencoder, sampler: Sampler, classes: int, each: int, device: torch.device):
+        self.autoencoder, self.sampler = autoencoder, sampler
+        config = sampler.predictor.config
+        shape = (classes * each, config.latent_channels, config.input_size, config.input_size)
+        self.noise = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(device)
+        self.labels = torch.arange(classes, device=device).repeat_interleave(each)
+
+    def latents(self, schedule: str) -> Tensor:
+        parts = zip(self.noise.split(CHUNK), self.labels.split(CHUNK))
+        return torch.cat([self.sampler.sample(schedule, noise, labels) for noise, labels in parts])
+
+    def images(self, latents: Tensor) -> Tensor:
+        return torch.cat([self.autoencoder.decode(part) for part in latents.split(16)])
+
+
+def seam(images: Tensor) -> float:
+    """Mean step across the border over mean step inside, of [N,3,H,W], along both axes."""
+    across = [(images.select(axis, 0) - images.select(axis, -1)).abs().mean() for axis in (2, 3)]
+    inside = [images.diff(dim=axis).abs().mean() for axis in (2, 3)]
+    return (sum(across) / sum(inside)).item()
+
+
+def compare_schedules(judge: Judge, schedules: list[str], reference_steps: int, out: Path, classes: int) -> dict:
+    """The numbers for each schedule, and `schedules.png`: a row for each, a column for each class."""
+    reference = judge.latents(f"H{reference_steps}")
+    reference_images = judge.images(reference)
+    each = len(reference) // classes
+    result, rows = {}, [reference_images[::each]]
+    for schedule in schedules:
+        latents = judge.latents(schedule)
+        images = judge.images(latents)
+        calls = [sum(CALLS[kind][network] for kind in parse_schedule(schedule)) for network in (0, 1)]
+        if schedule[0] == "P":
+            calls[0] += 1  # the first pseudo-corrector step has no cache: it is a Heun step
+        result[schedule] = {
+            "predictor_calls": calls[0],
+            "refiner_calls": calls[1],
+            "latent_rms": (latents - reference).square().mean(dim=(1, 2, 3)).sqrt().mean().item(),
+            "image_l1": (images - reference_images).abs().mean().item(),
+        }
+        print(f"{schedule}: {result[schedule]}", flush=True)
+        rows.append(images[::each])
+    save_sheet(out / "schedules.png", torch.cat(rows), classes, names=[f"H{reference_steps}", *schedules])
+    return result
+
+
+class Watch:
+    """Draws `predictor.png` while the predictor trains, 4 samples of every class, every so many minutes."""
+
+    def __init__(self, autoencoder: Autoencoder, classes: list[str], minutes: float, out: Path, device: torch.device):
+        self.autoencoder, self.classes, self.minutes = autoencoder, classes, minutes
+        self.path, self.device, self.next = out / "predictor.png", device, 0.0
+
+    def __call__(self, predictor: SiT, budget: Budget) -> None:
+        minutes = budget.seconds / 60
+        if self.next == 0:
+            self.next = minutes + self.minutes
+        if minutes >= self.next or budget.progress >= 1:
+            self.next = minutes + self.minutes
+            judge = Judge(self.autoencoder, Sampler(predictor, None, s=2.5), len(self.classes), 4, self.device)
+            save_sheet(self.path, judge.images(judge.latents("H8")), 4, names=self.classes)
+
+
+def write_json(path: Path, numbers: dict) -> None:
+    """Rounds to five digits; more would only be noise."""
+    rounded = json.loads(json.dumps(numbers), parse_float=lambda text: float(f"{float(text):.5g}"))
+    path.write_text(json.dumps(rounded, indent=2) + "\n")
