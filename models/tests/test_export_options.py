@@ -105,28 +105,28 @@ def test_a_weight_too_large_for_f16_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_zip_holds_the_same_files_stored(tiny: Bundle, tmp_path: Path) -> None:
-    assert export(*tiny_arguments(tmp_path / "tiny.zip")) == 0
+def test_a_zip_holds_the_same_files_stored(tmp_path: Path) -> None:
+    assert export("--predictor", TINY / "refiner.pt", "--heads", 4, "--out", tmp_path / "tiny.zip") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.zip"]
     with zipfile.ZipFile(tmp_path / "tiny.zip") as archive:
-        assert archive.namelist() == ["bundle.json", "predictor.onnx", "refiner.onnx"]
-        for info in archive.infolist():
-            assert info.compress_type == zipfile.ZIP_STORED
-            assert archive.read(info) == (tiny.folder / info.filename).read_bytes()
+        assert archive.namelist() == ["bundle.json", "predictor.onnx"]
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        manifest = json.loads(archive.read("bundle.json"))
+        digest = hashlib.sha256(archive.read("predictor.onnx")).hexdigest()
+    assert manifest["name"] == "tiny" and manifest["networks"]["predictor"]["sha256"] == digest
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-def test_large_weights_go_to_one_external_file(dtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f32", 1e-5), ("f16", 3e-3)])
+def test_large_weights_go_to_one_external_file(dtype: str, tolerance: float, tmp_path: Path) -> None:
     network = cut(small_network())
-    write_bundle(tmp_path / "plain", small_manifest(), {"predictor": network}, dtype)
     write_bundle(tmp_path / "out", small_manifest(), {"predictor": network}, dtype, external_threshold=1000)
     bundle = Bundle(tmp_path / "out")
     (external,) = bundle.manifest["networks"]["predictor"]["external_data"]
     data = (tmp_path / "out" / external["file"]).read_bytes()
     assert external["file"] == "predictor.onnx.data" and hashlib.sha256(data).hexdigest() == external["sha256"]
     assert (tmp_path / "out" / "predictor.onnx").stat().st_size < len(data)
-    x = torch.randn(2, 4, 16, 16)
-    np.testing.assert_array_equal(call(bundle, x), call(Bundle(tmp_path / "plain"), x))
+    want = expect(network, x := torch.randn(2, 4, 16, 16))
+    np.testing.assert_allclose(call(bundle, x), want, rtol=0, atol=tolerance * np.abs(want).max())
 
 
 def cut(network: SiT) -> SiT:
@@ -138,8 +138,7 @@ def cut(network: SiT) -> SiT:
     return smaller.eval()
 
 
-@pytest.mark.parametrize("patch", [2, 4, 8])
-@pytest.mark.parametrize("sigma", [True, False])
+@pytest.mark.parametrize(("patch", "sigma"), [(2, True), (4, True), (8, True), (2, False)])
 def test_learned_sigma_is_never_computed_at_any_patch_size(patch: int, sigma: bool, tmp_path: Path) -> None:
     network = small_network(patch_size=patch, out_channels=8 if sigma else 4)
     path = saved(network, tmp_path / "net.pt")
