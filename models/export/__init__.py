@@ -1,13 +1,14 @@
 """Checkpoint -> bundle: what a flowturbo program loads (`bundle.json` + ONNX graphs).
 
 `checkpoint`  a SiT or FlowTurbo state dict -> a `nets.sit.SiT` of the geometry found in it
-`graph`        a torch module -> an ONNX file, float16 weights and external data included
-`clean`        the rewrites that leave only plain, fixed-shape operators in a graph
-`verify`       ONNX Runtime against PyTorch, on random inputs
-`manifest`    the fields of `bundle.json` and the rules they must keep
-`bundle`       manifest, hashes, folder or zip: `write_bundle` is the whole of it in one call
+`vae`         a folder of diffusers' AutoencoderKL -> `nets.kl` encoder and decoder
 `synthetic`   random weights in published geometries, for benchmarks
-`sit`          the command line
+`graph`       a torch module -> an ONNX file, float16 weights and external data included
+`clean`       the rewrites that leave only plain, fixed-shape operators in a graph
+`verify`      ONNX Runtime against PyTorch, on random inputs
+`manifest`    the fields of `bundle.json` and the rules they must keep
+`bundle`      manifest, hashes, folder or zip: `write_bundle` is the whole of it in one call
+`sit`         the command line
 """
 
 

@@ -116,8 +116,7 @@ def write_network(
     shape = signature(role, manifest)
     path = folder / f"{role}.onnx"
     files = write_graph(module, shape, path, dtype, external_threshold)
-    labels = (*range(manifest.classes.count), manifest.classes.null_label)
-    error = verify(module, shape, labels, path, dtype)
+    error = verify(module, shape, manifest, path, dtype)
     entry = {"file": path.name, "sha256": sha256(path)}
     if files[1:]:
         entry["external_data"] = [{"file": file.name, "sha256": sha256(file)} for file in files[1:]]

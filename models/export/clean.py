@@ -1,8 +1,8 @@
 """Rewrites that leave only plain operators of fixed shape in an exported graph.
 
-The torch exporter leaves three things that inference engines dislike: `Reshape` to a shape computed at
-run time, `Pad` in wrap mode (newer than the opset, and unknown to most engines), and names and metadata
-that depend on the machine. Only the batch dimension, `N`, stays symbolic.
+The torch exporter leaves things that inference engines dislike: `Reshape` to a shape computed at run time,
+`Pad` in wrap mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed
+statistics, and names and metadata that depend on the machine. Only the batch dimension, `N`, stays symbolic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DYNAMIC_OPS = {"Shape", "Size", "If", "Loop", "Scan", "Range", "ConstantOfShape"
 
 
 def clean(model: ir.Model, keep: Collection[str]) -> None:
-    """Rewrites `model` in place, leaving the names in `keep`; ExportError if an operator that depends on run-time shapes is left."""
+    """Rewrites `model` in place; the names in `keep` stay. ExportError if a shape is still computed at run time."""
     graph = model.graph
     for node in list(graph):
         if node.op_type == "Reshape":

@@ -24,31 +24,36 @@ OFFICIAL_GUIDED = 3  # of its 4 latent channels
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--predictor", type=Path, metavar="FILE", help="velocity predictor, a state dict or a training checkpoint")
     add("--refiner", type=Path, metavar="FILE", help="velocity refiner, likewise")
     add("--random", metavar="SIZE/PATCH", help="random weights of a published size instead, such as XL/2 or S/8")
     add("--vae", type=Path, metavar="DIR", help="folder of a diffusers AutoencoderKL")
     add("--out", type=Path, required=True, metavar="BUNDLE", help="a folder, or a file that ends in .zip")
-    add("--dtype", choices=DTYPES, default="f16", help="how weights are stored; compute is float32")
-    add("--weights", choices=("ema", "model"), default="ema", help="which half of a training checkpoint")
+    add("--dtype", choices=DTYPES, default="f16", help="how weights are stored (f16); compute is float32")
+    add("--weights", choices=("ema", "model"), default="ema", help="which half of a training checkpoint (ema)")
     add("--trust", action="store_true", help="load checkpoints that hold more than tensors (can run code)")
     add("--heads", type=int, metavar="N", help="attention heads, where the width is not a published one")
     add("--name", help="name in the manifest; the name of BUNDLE without it")
-    add("--description", metavar="TEXT")
-    add("--license", metavar="SPDX")
+    add("--description", metavar="TEXT", help="one line for the manifest")
+    add("--license", metavar="SPDX", help="licence of the weights")
     add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     add("--schedule", help="default schedule; H1P5R3 with a refiner, P8 without")
-    add("--guidance", type=float, default=4.0, help="default guidance scale")
+    add("--guidance", type=float, default=4.0, help="default guidance scale (4.0)")
     add(
         "--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all"
     )
     add("--latent-scale", type=float, metavar="X", help="from the VAE, 0.18215 for 4 channels, else 1")
     add("--latent-shift", type=float, metavar="X", help="from the VAE, else 0")
-    add("--time-direction", choices=("noise_to_data", "data_to_noise"), default="noise_to_data")
-    add("--time-scale", type=float, default=1.0, metavar="X")
-    add("--velocity-sign", type=int, choices=(1, -1), default=1)
+    add(
+        "--time-direction",
+        choices=("noise_to_data", "data_to_noise"),
+        default="noise_to_data",
+        help="which way `t` runs (noise_to_data)",
+    )
+    add("--time-scale", type=float, default=1.0, metavar="X", help="what `t` is at its end (1)")
+    add("--velocity-sign", type=int, choices=(1, -1), default=1, help="-1 where the network gives noise minus data")
     arguments = parser.parse_args(argv)
     if (arguments.predictor is None) == (arguments.random is None):
         parser.error("give --predictor or --random, one of them")

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from export import ExportError
 from export.graph import Signature, exporting, stored_as_f16
+from export.manifest import Manifest
 
 TOLERANCE = 1e-4  # largest error over largest output
 
 
-def verify(module: nn.Module, signature: Signature, labels: tuple[int, ...], path: Path, dtype: str) -> float:
-    """Largest error over largest output, within TOLERANCE; `labels` are the classes to draw `y` from."""
-    inputs = [random_inputs(signature, labels, batch) for batch in (1, 2)]
+def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Path, dtype: str) -> float:
+    """Largest error over largest output, within TOLERANCE."""
+    inputs = [random_inputs(signature, manifest, batch) for batch in (1, 2)]
     expected = [reference(module, arguments, dtype) for arguments in inputs]
     session = open_session(path)
     worst = 0.0
@@ -34,15 +35,16 @@ def verify(module: nn.Module, signature: Signature, labels: tuple[int, ...], pat
     return worst
 
 
-def random_inputs(signature: Signature, labels: tuple[int, ...], batch: int) -> list[Tensor]:
-    """Times in 0..1, labels from `labels`, everything else normal."""
+def random_inputs(signature: Signature, manifest: Manifest, batch: int) -> list[Tensor]:
+    """Times of the model's scale, any class or the null class, everything else normal."""
     generator = torch.Generator().manual_seed(batch)
+    labels = [*range(manifest.classes.count), manifest.classes.null_label]
     arguments = []
     for name, (shape, dtype) in signature.inputs.items():
         if dtype == torch.int64:
             arguments.append(torch.tensor(labels)[torch.randint(len(labels), (batch,), generator=generator)])
         elif name == "t":
-            arguments.append(torch.rand(batch, generator=generator))
+            arguments.append(manifest.time.scale * torch.rand(batch, generator=generator))
         else:
             arguments.append(torch.randn(batch, *shape, generator=generator))
     return arguments
