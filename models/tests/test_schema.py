@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((REPOSITORY / "docs" / "bundle.schema.json").read_text(encoding="utf-8"))
 EXAMPLES = [
     json.loads(text)
-    for text in re.findall(r"```json\n(.*?)```", (REPOSITORY / "docs" / "bundle.md").read_text(encoding="utf-8"), re.S)
+    for text in re.findall(
+        r"```json\n(.*?)```", (REPOSITORY / "docs" / "bundle.md").read_text(encoding="utf-8"), re.DOTALL
+    )
 ]
 BUNDLES = [path for folder in ("tests", "models", "examples") for path in (REPOSITORY / folder).rglob("bundle.json")]
 
@@ -88,6 +90,9 @@ ABSENT = object()
         ("guidance.channels", 0),
         ("sampling.schedule", ""),
         ("sampling.schedule", "X1"),
+        ("sampling.schedule", "P0"),
+        ("sampling.schedule", "R3"),
+        ("sampling.schedule", "h1"),
         ("sampling.guidance", -1),
         ("sampling.presets", {"very fast": {"schedule": "H1", "guidance": 1}}),
         ("networks.predictor", ABSENT),

@@ -8,11 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::checksum::Listed;
 use super::parse::{direction, object, object_map, objects, present, present_object, size};
-use super::role::Role;
-use crate::Result;
-use crate::error::invalid_argument;
 
 /// The whole of `bundle.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -267,29 +263,6 @@ impl Manifest {
     pub fn guided_channels(&self) -> u32 {
         self.guidance.as_ref().map_or(self.latent.channels, |guidance| guidance.channels)
     }
-
-    /// The files of a network, its graph first; empty if the bundle has no such network.
-    pub(super) fn listed(&self, role: Role) -> Vec<Listed<'_>> {
-        let networks = &self.networks;
-        match role {
-            Role::Predictor => networks.predictor.listed(role),
-            Role::Refiner => networks.refiner.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
-            Role::Decoder => networks.decoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
-            Role::Encoder => networks.encoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
-        }
-    }
-}
-
-impl<I> Network<I> {
-    fn listed(&self, role: Role) -> Vec<Listed<'_>> {
-        let graph = Listed { name: &self.file, sha256: &self.sha256, field: format!("networks.{role}.file") };
-        let external = self.external_data.iter().enumerate().map(|(i, entry)| Listed {
-            name: &entry.file,
-            sha256: &entry.sha256,
-            field: format!("networks.{role}.external_data[{i}].file"),
-        });
-        std::iter::once(graph).chain(external).collect()
-    }
 }
 
 impl Default for Time {
@@ -300,30 +273,4 @@ impl Default for Time {
 
 fn one() -> f32 {
     1.0
-}
-
-impl Manifest {
-    /// True if the bundle has a network for `role`.
-    pub fn has(&self, role: Role) -> bool {
-        !self.listed(role).is_empty()
-    }
-
-    /// The ONNX file that plays `role`; empty if there is none.
-    pub(crate) fn file(&self, role: Role) -> &str {
-        self.listed(role).first().map_or("", |listed| listed.name)
-    }
-
-    /// `[C, H, W]` that an image network takes and makes.
-    pub(crate) fn shapes(&self, role: Role) -> Result<([usize; 3], [usize; 3])> {
-        let latent = [self.latent.channels as usize, self.latent.height as usize, self.latent.width as usize];
-        match (&self.image, self.has(role), role) {
-            (Some(image), true, Role::Decoder) => {
-                Ok((latent, [3, image.height as usize, image.width as usize]))
-            }
-            (Some(image), true, Role::Encoder) => {
-                Ok(([3, image.height as usize, image.width as usize], latent))
-            }
-            _ => Err(invalid_argument(format!("bundle '{}' has no {role}", self.name))),
-        }
-    }
 }
