@@ -75,7 +75,8 @@ def shrink(chosen: argparse.Namespace) -> None:
     vars(chosen).update(SMOKE)
     chosen.threads = chosen.threads or 1
     for stage in SHARES:
-        setattr(chosen, f"{stage}_steps", min(SMOKE_STEPS, getattr(chosen, f"{stage}_steps")))
+        if getattr(chosen, f"{stage}_steps") == STEPS[stage]:
+            setattr(chosen, f"{stage}_steps", SMOKE_STEPS)
         setattr(chosen, f"{stage}_batch", SMOKE_BATCH)
 
 

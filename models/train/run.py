@@ -193,8 +193,8 @@ class Run:
             raise SystemExit(f"error: {error}") from error
 
 
-def main() -> None:
-    chosen = options.parse()
+def main(arguments: list[str] | None = None) -> None:
+    chosen = options.parse(arguments)
     torch.set_flush_denormal(True)  # a CPU takes a hundred times longer over numbers that near zero
     if chosen.threads:
         torch.set_num_threads(chosen.threads)

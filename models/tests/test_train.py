@@ -1,0 +1,217 @@
+"""The trainer: the whole command on tiny networks, and the parts whose rules matter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, Bundle
+from PIL import Image
+
+from export.checkpoint import load_sit
+from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from nets.sit import SiT, SiTConfig
+from train import run
+from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
+from train.latents import Latents
+from train.sampler import Sampler
+from train.stage import matrix_optimisers, read_log
+
+CASES = json.loads((TINY / "golden.json").read_text())["cases"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the whole command on generated images."""
+    folder = tmp_path_factory.mktemp("train") / "work"
+    run.main(["--smoke", "--out", str(folder)])
+    return folder
+
+
+def again(folder: Path, *arguments: str) -> None:
+    run.main(["--smoke", "--out", str(folder), *arguments])
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_command_ends_in_a_bundle_that_onnx_runtime_runs(smoke: Path) -> None:
+    bundle = Bundle(smoke / "bundle")
+    assert bundle.manifest["classes"]["labels"] == ["class0", "class1", "class2"]
+    assert bundle.manifest["guidance"]["channels"] == bundle.manifest["latent"]["channels"] == 8
+    x, t, y = np.zeros((2, 8, 4, 4), np.float32), np.zeros(2, np.float32), np.array([0, 3])
+    velocity = bundle.run("predictor", x=x, t=t, y=y)
+    assert bundle.run("refiner", x=x, v=velocity, t=t, y=y).shape == x.shape
+    image = bundle.run("decoder", latent=x)
+    assert image.shape == (2, 3, 32, 32)
+    assert bundle.run("encoder", image=image).shape == x.shape
+
+
+def test_the_evaluation_writes_its_numbers_and_sheets(smoke: Path) -> None:
+    numbers = json.loads((smoke / "evaluation.json").read_text())
+    assert numbers["schedules"]["H1P5R3"]["predictor_calls"] == 7
+    assert numbers["schedules"]["H1P5R3"]["refiner_calls"] == 6
+    assert numbers["schedules"]["P9"]["predictor_calls"] == 10
+    for name in ("autoencoder", "predictor", "samples", "schedules", "curves"):
+        Image.open(smoke / f"{name}.png").verify()
+
+
+def test_a_finished_stage_is_skipped(smoke: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (smoke / "refiner.pt").read_bytes()
+    again(smoke, "--stage", "refiner")
+    assert "refiner: finished (10 steps" in capsys.readouterr().out
+    assert (smoke / "refiner.pt").read_bytes() == before
+
+
+def test_a_stage_goes_on_where_it_ended(smoke: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(smoke, tmp_path / "work")
+    again(folder, "--stage", "refiner", "--refiner-steps", "13")
+    state = torch.load(folder / "refiner.pt", weights_only=True)
+    assert state["step"] == 13
+    assert state["optimiser1"]["state"][0]["step"] == 13
+    log = read_log(folder / "refiner.csv")
+    assert log["step"] == [10, 13]
+    assert log["seconds"][0] <= log["seconds"][1]
+
+
+def test_a_stage_that_learnt_from_older_weights_is_refused(smoke: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(smoke, tmp_path / "work")
+    again(folder, "--stage", "autoencoder", "--autoencoder-steps", "11")
+    with pytest.raises(SystemExit, match=r"predictor\.pt: learnt from the autoencoder at step 10.* step 11"):
+        again(folder, "--stage", "predictor")
+
+
+def test_other_sizes_or_classes_than_the_folder_was_begun_with_are_refused(smoke: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"run\.json: begun with --latent-channels 8, not 4"):
+        again(smoke, "--latent-channels", "4")
+    write_smoke_images(tmp_path, 32, classes=2)
+    with pytest.raises(SystemExit, match=r"run\.json: begun with classes"):
+        again(smoke, "--data", str(tmp_path))
+
+
+def test_a_stage_without_the_one_before_it_says_which(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"autoencoder\.pt: no such checkpoint; run --stage autoencoder first"):
+        again(tmp_path, "--stage", "predictor")
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--schedule", "R3"], ["--heads", "3"], ["--size", "100"], ["--refiner-minutes", "0"]]
+)
+def test_options_that_cannot_work_are_refused_at_once(wrong: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--data", str(tmp_path), "--out", str(tmp_path / "work"), *wrong])
+    assert stop.value.code == 2
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n broken"])
+def test_a_broken_image_is_named(content: bytes, tmp_path: Path) -> None:
+    write_smoke_images(tmp_path, 32)
+    (tmp_path / "class1" / "broken.png").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"class1/broken\.png: not an image") as stop:
+        load_images(tmp_path, 32)
+    assert "\n" not in str(stop.value)
+
+
+def test_folders_that_hold_no_images_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no images; they belong into .*<class>"):
+        load_images(tmp_path, 32)
+    with pytest.raises(SystemExit, match="absent: no such folder"):
+        load_images(tmp_path / "absent", 32)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="empty: a class needs two images or more"):
+        load_images(tmp_path, 32)
+
+
+def test_the_held_out_images_are_a_share_of_every_class_and_always_the_same() -> None:
+    labels = torch.tensor([0] * 40 + [1] * 20 + [2] * 2)
+    images = Images(torch.arange(62).reshape(62, 1, 1, 1), labels, ["a", "b", "c"])
+    kept, held = images.split(0.1, seed=0)
+    assert held.labels.bincount().tolist() == [4, 2, 1]
+    assert sorted([*kept.pixels.flatten().tolist(), *held.pixels.flatten().tolist()]) == list(range(62))
+    assert torch.equal(images.split(0.1, seed=0)[1].pixels, held.pixels)
+    assert not torch.equal(images.split(0.1, seed=1)[1].pixels, held.pixels)
+
+
+def test_batches_hold_every_class_equally_often() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 10 + [2])
+    drawn = BalancedSampler(labels, generator()).draw(6000)
+    assert (labels[drawn].bincount() / 6000 - 1 / 3).abs().max() < 0.03
+    assert drawn.unique().tolist() == list(range(111))
+
+
+def test_augmentation_moves_pixels_around_the_edges_and_changes_none() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    image = torch.stack([rows, columns, 8 * rows + columns]).float()
+    for out in augment(image.repeat(40, 1, 1, 1), generator()):
+        assert out.flatten(1).T.sort(0).values[:, 2].tolist() == list(range(64))
+        assert torch.equal(8 * out[0] + out[1], out[2])
+        for channel, axis in ((0, 0), (1, 1)):
+            steps = (out[channel] - out[channel].roll(1, axis)) % 8
+            assert len(steps.unique()) == 1 and steps[0, 0] in (1, 7)
+
+
+def test_latent_batches_are_rolled_variants_of_their_own_image() -> None:
+    values = torch.randn(6, 2, 4, 4, generator=generator()).half()
+    latents = Latents(values, torch.tensor([0, 1, 2]), variants=2, generator=generator())
+    batch, labels = latents.batch(50)
+    for latent, label in zip(batch, labels):
+        own = values[2 * label : 2 * label + 2].float()
+        rolls = [torch.equal(v.roll((i, j), (1, 2)), latent) for v in own for i in range(4) for j in range(4)]
+        assert sum(rolls) == 1
+
+
+@pytest.fixture
+def autoencoder() -> Autoencoder:
+    torch.manual_seed(0)
+    model = Autoencoder(AutoencoderConfig()).eval()
+    model.encoder.norm.running_mean.normal_()
+    model.encoder.norm.running_var.uniform_(0.5, 2)
+    return model
+
+
+def test_rolling_the_image_by_eight_pixels_rolls_the_latent_by_one(autoencoder: Autoencoder) -> None:
+    image = torch.randn(2, 3, 64, 64, generator=generator())
+    latent = autoencoder.encode(image)
+    rolled = autoencoder.encode(image.roll((FACTOR, -2 * FACTOR), (2, 3)))
+    torch.testing.assert_close(rolled, latent.roll((1, -2), (2, 3)), rtol=0, atol=1e-4)
+    image, rolled = autoencoder.decode(latent), autoencoder.decode(latent.roll((3, 1), (2, 3)))
+    torch.testing.assert_close(rolled, image.roll((3 * FACTOR, FACTOR), (2, 3)), rtol=0, atol=1e-4)
+
+
+def test_the_folded_encoder_gives_the_same_latent(autoencoder: Autoencoder) -> None:
+    image = torch.randn(2, 3, 64, 64, generator=generator())
+    folded = autoencoder.encoder.folded()
+    torch.testing.assert_close(folded(image), autoencoder.encode(image), rtol=0, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_every_trainable_weight_has_one_optimiser() -> None:
+    config = SiTConfig(
+        input_size=4, patch_size=2, latent_channels=2, hidden_size=16, depth=2, num_heads=2, num_classes=3,
+        mlp_hidden=32, out_channels=2,
+    )  # fmt: skip
+    model = SiT(config)
+    chosen = [p for o in matrix_optimisers(model, 1e-3) for group in o.param_groups for p in group["params"]]
+    assert len(chosen) == len({id(p) for p in chosen})
+    assert {id(p) for p in chosen} == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"H{c['heun']}P{c['pseudo']}R{c['refine']}" for c in CASES])
+def test_every_sampler_step_gives_the_golden_numbers(case: dict, golden: dict) -> None:
+    predictor, refiner = (load_sit(TINY / f"{n}.pt", n == "refiner", heads=4) for n in ("predictor", "refiner"))
+    sampler = Sampler(predictor, refiner, case["cfg_scale"], channels=3)
+    noise, labels = torch.from_numpy(golden[f"case{case['case']}_noise"]), torch.tensor(case["classes"])
+    schedule = f"H{case['heun']}P{case['pseudo']}R{case['refine']}"
+    states = torch.stack(list(sampler.trajectory(schedule, noise, labels)))
+    np.testing.assert_allclose(states.numpy(), golden[f"case{case['case']}_traj"], rtol=0, atol=2e-4)
+
+
+def test_rows_that_a_resumed_stage_repeats_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("step,seconds,loss\n100,1,5\n200,2,4\n300,3,3\n200,2.5,9\n")
+    assert read_log(tmp_path / "x.csv") == {"step": [100, 200], "seconds": [1, 2.5], "loss": [5, 9]}
