@@ -57,7 +57,7 @@ def test_the_evaluation_writes_its_numbers_and_sheets(smoke: Path) -> None:
     assert numbers["schedules"]["H1P5R3"]["predictor_calls"] == 7
     assert numbers["schedules"]["H1P5R3"]["refiner_calls"] == 6
     assert numbers["schedules"]["P9"]["predictor_calls"] == 10
-    for name in ("autoencoder", "predictor", "samples", "schedules", "curves"):
+    for name in ("autoencoder", "decoder", "predictor", "samples", "schedules", "curves"):
         Image.open(smoke / f"{name}.png").verify()
 
 
@@ -77,6 +77,12 @@ def test_a_stage_goes_on_where_it_ended(smoke: Path, tmp_path: Path) -> None:
     log = read_log(folder / "refiner.csv")
     assert log["step"] == [10, 13]
     assert log["seconds"][0] <= log["seconds"][1]
+
+
+def test_the_decoder_stage_leaves_the_encoder_as_it_is(smoke: Path) -> None:
+    before, after = (torch.load(smoke / f"{s}.pt", weights_only=True)["ema"] for s in ("autoencoder", "decoder"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("decoder.") for name in changed)
 
 
 def test_a_stage_that_learnt_from_older_weights_is_refused(smoke: Path, tmp_path: Path) -> None:

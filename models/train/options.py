@@ -10,11 +10,11 @@ import torch
 from export import ExportError
 from export.manifest import check_schedule
 
-STAGES = ("autoencoder", "predictor", "refiner", "evaluate", "export")
-SHARES = {"autoencoder": 0.25, "predictor": 0.6, "refiner": 0.15}  # of --minutes
-STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000}
-BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64}
-RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3}
+STAGES = ("autoencoder", "predictor", "refiner", "decoder", "evaluate", "export")
+SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
+STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
+BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64, "decoder": 16}
+RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
 SMOKE_STEPS, SMOKE_BATCH = 10, 4
 
@@ -35,13 +35,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--hidden", type=int, default=256, help="width of the transformers")
     add("--depth", type=int, default=6, help="blocks of the predictor; the refiner has one")
     add("--heads", type=int, default=4)
-    add("--minutes", type=float, default=120, help="for the three training stages together")
+    add("--minutes", type=float, default=120, help="for the four training stages together")
     for stage, share in SHARES.items():
         add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} %% of --minutes")
         add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
         add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
         add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")
-    add("--batch", type=int, metavar="N", help="of all three stages, before the three above")
+    add("--batch", type=int, metavar="N", help="of all four, instead of the above")
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
     add("--max-guidance", type=float, default=4.0, help="the refiner learns from velocities guided up to this scale")

@@ -80,6 +80,13 @@ class Run:
         return self.work.load_ema("autoencoder", Autoencoder(self.autoencoder_config)).to(self.device)
 
     @cached_property
+    def final_autoencoder(self) -> Autoencoder:
+        """The same latents, and the decoder as its own stage has left it, where that has run."""
+        if not self.work.checkpoint("decoder").exists():
+            return self.autoencoder
+        return self.work.load_ema("decoder", Autoencoder(self.autoencoder_config)).to(self.device)
+
+    @cached_property
     def predictor(self) -> SiT:
         return self.work.load_ema("predictor", SiT(self.transformer_config())).to(self.device)
 
@@ -110,8 +117,9 @@ class Run:
         seed = self.chosen.seed + spent.step
         common = {"batch": batch, "rate": rate, "device": self.device, "bf16": self.chosen.bf16, "seed": seed}
         budget, out = Budget(steps, minutes), self.chosen.out
-        if stage == "autoencoder":
-            autoencoder.train(*images, self.autoencoder_config, budget, out, **common)
+        if stage in ("autoencoder", "decoder"):
+            start = self.autoencoder if stage == "decoder" else None
+            autoencoder.train(*images, self.autoencoder_config, budget, out, start=start, **common)
             return
         self.latents.generator.manual_seed(seed)
         if stage == "predictor":
@@ -144,17 +152,18 @@ class Run:
         images, held_out = self.images
         classes = len(images.classes)
         schedules = list(dict.fromkeys([chosen.schedule, *evaluate.SCHEDULES]))
-        judge = evaluate.Judge(
-            self.autoencoder, Sampler(self.predictor, self.refiner, chosen.guidance), classes, chosen.samples, device
-        )
+        sampler = Sampler(self.predictor, self.refiner, chosen.guidance)
+        judge = evaluate.Judge(self.final_autoencoder, sampler, classes, chosen.samples, device)
         samples = judge.images(judge.latents(chosen.schedule))
         save_sheet(out / "samples.png", samples, chosen.samples, names=images.classes)
-        save_curves(out / "curves.png", [out / f"{stage}.csv" for stage in options.SHARES])
+        trained = [stage for stage in options.SHARES if self.work.checkpoint(stage).exists()]
+        save_curves(out / "curves.png", [out / f"{stage}.csv" for stage in trained])
         halves = {"held_out": self.held_out_latents, "training": self.latents}
         numbers = {
             "images": {"training": len(images.labels), "held_out": len(held_out.labels)},
-            "trained": {stage: self.work.summary(stage) for stage in options.SHARES},
+            "trained": {stage: self.work.summary(stage) for stage in trained},
             "autoencoder": autoencoder.evaluate(self.autoencoder, held_out, device),
+            "decoder": autoencoder.evaluate(self.final_autoencoder, held_out, device),
             "predictor": {name: predictor.evaluate(self.predictor, half, device) for name, half in halves.items()},
             "refiner": {
                 name: refiner.evaluate(self.refiner, self.predictor, half, chosen.max_guidance, device)
@@ -184,7 +193,7 @@ class Run:
         networks = {
             "predictor": self.predictor,
             "refiner": self.refiner,
-            "decoder": self.autoencoder.decoder,
+            "decoder": self.final_autoencoder.decoder,
             "encoder": self.autoencoder.encoder.folded(),
         }
         try:

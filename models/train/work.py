@@ -12,7 +12,7 @@ from torch import nn
 from train.stage import Budget
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
-SOURCES = {"predictor": "autoencoder", "refiner": "predictor"}  # what each stage learns from
+SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
 
 class Work:
@@ -46,6 +46,7 @@ class Work:
         return budget
 
     def summary(self, stage: str) -> dict[str, float]:
+        """What a stage's checkpoint has cost."""
         spent = self.spent(stage, Budget(1, 1))
         return {"steps": spent.step, "minutes": spent.seconds / 60}
 
