@@ -162,6 +162,16 @@ impl Bundle {
         Ok(())
     }
 
+    /// Bytes of a network's files: its graph and what it keeps outside of it; 0 if there is no such network.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) if a file is gone since the bundle was opened.
+    pub fn size(&self, role: Role) -> Result<u64> {
+        let files = self.manifest.listed(role);
+        let sizes = files.iter().map(|file| checksum::size(self.source.as_ref(), file, &self.limits));
+        sizes.sum::<Result<u64>>().at(|| self.source.describe())
+    }
+
     /// The ONNX graph of a network, its hash checked.
     pub(crate) fn graph(&self, role: Role) -> Result<Vec<u8>> {
         let place = || self.source.describe();

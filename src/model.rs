@@ -164,7 +164,10 @@ fn check_schedules(manifest: &Manifest) -> Result<()> {
 
 impl Classes {
     /// The number of the class called `name`: a label (any case), or the number itself.
-    fn find(&self, name: &str) -> Result<i64> {
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) names the nearest label and lists the others.
+    pub fn find(&self, name: &str) -> Result<i64> {
         let labels = self.labels.as_deref().unwrap_or_default();
         if let Some(found) = labels.iter().position(|label| label.eq_ignore_ascii_case(name)) {
             return Ok(found as i64);

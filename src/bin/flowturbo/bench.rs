@@ -1,0 +1,211 @@
+//! `flowturbo bench`: how long this engine takes on this machine.
+
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use flowturbo::{Model, Request, Role, Session};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, print};
+use crate::options::{self, BundleArgument, Computing, Sampling};
+use crate::steps::StepTimes;
+use crate::{machine, units};
+
+/// Measures generation on this machine: each kind of step, sampling, decoding, the whole
+///
+/// These are absolute times of this engine on this machine as it is now. They say nothing of how
+/// other engines would do; a comparison needs both measured in the same run.
+#[derive(Args)]
+pub struct Bench {
+    #[command(flatten)]
+    bundle: BundleArgument,
+    #[command(flatten)]
+    sampling: Sampling,
+    /// Images in one generation, of the classes in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    #[command(flatten)]
+    computing: Computing,
+    /// Generations measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Generations before the measured ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    warmup: u32,
+    /// Print JSON, times in seconds
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    pub fn run(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let bundle = self.bundle.open()?;
+        let sampling = self.sampling.settle(bundle.manifest())?;
+        let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
+        let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
+        request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
+        let model = self.computing.load(bundle)?;
+        let load = started.elapsed();
+        let mut session = model.session();
+        let started = Instant::now();
+        session.prepare(&request)?;
+        let prepare = started.elapsed();
+        for _ in 0..self.warmup {
+            Times::default().measure(&mut session, &request)?;
+        }
+        let mut times = Times::default();
+        for _ in 0..self.runs {
+            times.measure(&mut session, &request)?;
+        }
+        let report = Report { bench: self, model: &model, request: &request, load, prepare, times };
+        print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
+    }
+}
+
+/// The measured times, one of each for each run.
+#[derive(Default)]
+struct Times {
+    steps: StepTimes,
+    sampling: Vec<Duration>,
+    /// Empty if the bundle has no decoder.
+    decoding: Vec<Duration>,
+    whole: Vec<Duration>,
+}
+
+impl Times {
+    fn measure(&mut self, session: &mut Session, request: &Request) -> Result<(), Failure> {
+        let steps = &mut self.steps;
+        let mut observer = |progress: &flowturbo::Progress| {
+            steps.record(progress);
+            ControlFlow::Continue(())
+        };
+        let started = Instant::now();
+        if session.model().manifest().has(Role::Decoder) {
+            let generation = session.generate(request, &mut observer)?;
+            self.sampling.push(generation.sampling);
+            self.decoding.push(generation.decoding);
+        } else {
+            session.latents(request, &mut observer)?;
+            self.sampling.push(started.elapsed());
+        }
+        self.whole.push(started.elapsed());
+        Ok(())
+    }
+}
+
+/// Median, smallest and largest of some times.
+struct Spread {
+    median: Duration,
+    min: Duration,
+    max: Duration,
+    count: usize,
+}
+
+impl Spread {
+    /// None of no times.
+    fn of(times: &[Duration]) -> Option<Self> {
+        let mut sorted = times.to_vec();
+        sorted.sort();
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let middle = |i: usize| sorted.get(i).copied().unwrap_or(min);
+        let median = (middle((sorted.len() - 1) / 2) + middle(sorted.len() / 2)) / 2;
+        Some(Self { median, min, max, count: sorted.len() })
+    }
+
+    fn json(&self) -> Value {
+        let [median, min, max] = [self.median, self.min, self.max].map(|time| time.as_secs_f64());
+        json!({ "median": median, "min": min, "max": max, "count": self.count })
+    }
+}
+
+struct Report<'a> {
+    bench: &'a Bench,
+    model: &'a Model,
+    request: &'a Request,
+    load: Duration,
+    prepare: Duration,
+    times: Times,
+}
+
+impl Report<'_> {
+    /// The measured quantities, under the names that both forms use.
+    fn spreads(&self) -> Vec<(String, Spread)> {
+        let steps = self.times.steps.by_kind();
+        let steps = steps.iter().map(|(kind, times)| (format!("step {}", kind.letter()), times));
+        let rest = [("sample", &self.times.sampling), ("decode", &self.times.decoding)];
+        let rest = rest.into_iter().chain([("whole", &self.times.whole)]);
+        let all = steps.chain(rest.map(|(name, times)| (name.to_owned(), times)));
+        all.filter_map(|(name, times)| Some((name, Spread::of(times)?))).collect()
+    }
+
+    fn json(&self) -> Value {
+        let bundle = self.model.bundle();
+        let times: serde_json::Map<String, Value> = self
+            .spreads()
+            .into_iter()
+            .map(|(name, spread)| (name.replace(' ', "_"), spread.json()))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "machine": { "processor": machine::processor(), "processors": machine::processors() },
+            "model": { "name": bundle.manifest().name, "hash": bundle.hash() },
+            "schedule": self.request.schedule.as_ref().map(ToString::to_string),
+            "guidance": self.request.guidance,
+            "batch": self.bench.batch,
+            "threads": self.model.threads(),
+            "runs": self.bench.runs,
+            "warmup": self.bench.warmup,
+            "load": self.load.as_secs_f64(),
+            "prepare": self.prepare.as_secs_f64(),
+            "times": times,
+            "peak_memory_bytes": machine::peak_memory(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (mut text, bundle) = (String::new(), self.model.bundle());
+        let schedule = self.request.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "flowturbo {} on {}, {} of {}\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
+            env!("CARGO_PKG_VERSION"),
+            machine::processor(),
+            units::plural(self.model.threads(), "thread"),
+            units::plural(machine::processors(), "processor"),
+            bundle.manifest().name,
+            bundle.hash(),
+            self.request.guidance.unwrap_or_default(),
+            units::plural(self.bench.batch as usize, "image"),
+            units::plural(self.bench.runs as usize, "run"),
+            units::plural(self.bench.warmup as usize, "warm-up"),
+        );
+        let _ = writeln!(text, "{:10} {:>10} {:>10} {:>10} {:>6}", "", "median", "min", "max", "count");
+        for (name, Spread { median, min, max, count }) in self.spreads() {
+            let [median, min, max] = [median, min, max].map(units::time);
+            let _ = writeln!(text, "{name:10} {median:>10} {min:>10} {max:>10} {count:>6}");
+        }
+        let _ = writeln!(text, "{:10} {:>10}   once", "load", units::time(self.load));
+        let _ = writeln!(text, "{:10} {:>10}   once", "prepare", units::time(self.prepare));
+        if let Some(peak) = machine::peak_memory() {
+            let _ = writeln!(text, "{:10} {:>10}   at the peak", "memory", units::bytes(peak));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_is_the_mean_of_the_middle_two() {
+        let times = [9, 1, 3, 2].map(Duration::from_secs);
+        let spread = Spread::of(&times).unwrap();
+        assert_eq!(spread.median, Duration::from_millis(2500));
+        assert_eq!((spread.min.as_secs(), spread.max.as_secs(), spread.count), (1, 9, 4));
+        assert!(Spread::of(&[]).is_none());
+    }
+}

@@ -1,0 +1,31 @@
+//! `flowturbo classes`: what can be asked for.
+
+use std::fmt::Write;
+
+use clap::Args;
+
+use crate::failure::{Failure, print};
+use crate::options::{BundleArgument, class_name};
+
+/// Lists the classes of a bundle: number and label, a line each
+///
+/// The last line is the null class: "no class", what guidance steers away from.
+#[derive(Args)]
+pub struct Classes {
+    #[command(flatten)]
+    bundle: BundleArgument,
+}
+
+impl Classes {
+    pub fn run(&self) -> Result<(), Failure> {
+        let bundle = self.bundle.open()?;
+        let (manifest, mut text) = (bundle.manifest(), String::new());
+        let classes = &manifest.classes;
+        for class in 0..i64::from(classes.count) {
+            let label = if classes.labels.is_some() { class_name(class, manifest) } else { "-".into() };
+            let _ = writeln!(text, "{class}\t{label}");
+        }
+        let _ = writeln!(text, "{}\t(null: no class)", classes.null);
+        print(&text)
+    }
+}

@@ -1,0 +1,243 @@
+//! `flowturbo generate`: pictures from a class and a seed.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use flowturbo::{Generation, Manifest, Model};
+
+use crate::failure::{Failure, print};
+use crate::options::{self, Computing, Sampling, class_name};
+use crate::output::Output;
+use crate::picture::{self, Note};
+use crate::sheet;
+use crate::steps::{StepTimes, Watcher, scale};
+use crate::{locate, machine, units};
+
+/// Generates pictures of a class as PNG
+///
+/// The same seed gives the same file. Image i of a command takes stream i of the seed, so the first
+/// of `-n 4` is the one of `-n 1`. The file's text chunks hold what is needed to make it again
+/// (flowturbo:seed, flowturbo:schedule, ...). Several pictures come as one sheet, a new row for each
+/// class, or with --separate as numbered files.
+///
+/// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Generate {
+    /// Label or number of a class, or several: brick,moss,3; `flowturbo classes` lists them
+    #[arg(long, value_name = "CLASS,...")]
+    class: String,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Pictures of each class
+    #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// The PNG file to write; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    sampling: Sampling,
+    /// Steps in all: the schedule (the bundle's or the preset's) in the same proportions, more steps
+    /// for accuracy, fewer for speed; 18 of H1P5R3 are H2P10R6
+    #[arg(long, value_name = "N", conflicts_with = "schedule",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    steps: Option<u32>,
+    #[command(flatten)]
+    computing: Computing,
+    /// One numbered file a picture, no sheet
+    #[arg(long)]
+    separate: bool,
+    /// Columns of the sheet [default: about square; a row a class if there are several]
+    #[arg(long, value_name = "K", conflicts_with = "separate",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    columns: Option<u32>,
+    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    #[arg(long, value_name = "BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Generate {
+    pub fn run(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let bundle = locate::open(self.bundle.as_deref())?;
+        let (mut schedule, guidance) = self.sampling.settle(bundle.manifest())?;
+        if let Some(steps) = self.steps {
+            schedule = scale(&schedule, steps)?;
+        }
+        let classes = options::classes(&self.class, bundle.manifest())?;
+        let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
+        let request = request.with_seed(self.seed);
+        let outputs = self.outputs(request.classes.len())?;
+        let model = self.computing.load(bundle)?;
+        let loaded = Instant::now();
+        let mut session = model.session();
+        session.prepare(&request)?;
+        let prepared = Instant::now();
+        let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
+        let generation = session.generate(&request, &mut |progress| watcher.step(progress))?;
+        let generated = Instant::now();
+        let recipe = Recipe { command: self, model: &model, classes: &classes, generation: &generation };
+        self.write(&outputs, &recipe)?;
+        if self.quiet {
+            return Ok(());
+        }
+        let phases = Phases {
+            load: loaded - started,
+            prepare: prepared - loaded,
+            write: generated.elapsed(),
+            steps: watcher.times,
+        };
+        print(&(recipe.summary(&outputs) + &phases.report(&model, &generation)))
+    }
+
+    /// Where the pictures go, checked before any work.
+    fn outputs(&self, images: usize) -> Result<Vec<Output>, Failure> {
+        let path = &self.output;
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        if extension.is_some_and(|extension| extension != "png") {
+            let message = format!("{}: only PNG can be written; end the name in .png", path.display());
+            return Err(Failure::Usage(message));
+        }
+        if !self.separate {
+            return Ok(vec![Output::new(path)?]);
+        }
+        (0..images).map(|i| Output::new(&numbered(path, i))).collect()
+    }
+
+    fn write(&self, outputs: &[Output], recipe: &Recipe) -> Result<(), Failure> {
+        let (images, count) = (&recipe.generation.images, self.count as usize);
+        if self.separate {
+            for (i, (output, image)) in outputs.iter().zip(images).enumerate() {
+                let (size, notes) = ((image.width, image.height), recipe.notes(i, i));
+                output.write(|out| picture::write(out, size, &image.rgb, &notes))?;
+            }
+            return Ok(());
+        }
+        let columns = self.columns.map_or(sheet::columns(recipe.classes.len(), count), |k| k as usize);
+        let sheet = sheet::compose(images, count, columns);
+        let notes = recipe.notes(0, images.len().saturating_sub(1));
+        outputs.iter().try_for_each(|output| {
+            output.write(|out| picture::write(out, (sheet.width, sheet.height), &sheet.rgb, &notes))
+        })
+    }
+}
+
+/// `brick.png` to `brick-3.png`.
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{index}.png"));
+    path.with_file_name(name)
+}
+
+/// What was made, and all that is needed to make it again.
+struct Recipe<'a> {
+    command: &'a Generate,
+    model: &'a Model,
+    /// As asked for, each once.
+    classes: &'a [i64],
+    generation: &'a Generation,
+}
+
+impl Recipe<'_> {
+    /// For a file that shows the images from `first` to `last`.
+    fn notes(&self, first: usize, last: usize) -> Vec<Note> {
+        let (manifest, count) = (self.model.manifest(), self.command.count as usize);
+        let shown = self.classes.iter().take(last / count + 1).skip(first / count);
+        let index = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        vec![
+            ("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into()),
+            ("flowturbo:class", joined(shown, |class| class_name(*class, manifest))),
+            ("flowturbo:seed", self.command.seed.to_string()),
+            ("flowturbo:index", index),
+            ("flowturbo:schedule", self.generation.schedule.to_string()),
+            ("flowturbo:guidance", self.generation.guidance.to_string()),
+            ("flowturbo:model", manifest.name.clone()),
+            ("flowturbo:model-hash", self.model.bundle().hash().to_owned()),
+            ("flowturbo:command", self.line(manifest)),
+        ]
+    }
+
+    /// The command without paths and without what doesn't change the pictures.
+    fn line(&self, manifest: &Manifest) -> String {
+        let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+        let argument =
+            |class: &i64| Some(class_name(*class, manifest)).filter(plain).unwrap_or(class.to_string());
+        let Generation { schedule, guidance, .. } = self.generation;
+        format!(
+            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}",
+            joined(self.classes.iter(), argument),
+            self.command.count,
+            self.command.seed,
+        )
+    }
+
+    fn summary(&self, outputs: &[Output]) -> String {
+        let (first, last) = (outputs.first(), outputs.last());
+        let path =
+            |output: Option<&Output>| output.map(|o| o.path().display().to_string()).unwrap_or_default();
+        let files = match outputs.len() {
+            0 | 1 => path(first),
+            _ => format!("{} to {}", path(first), path(last)),
+        };
+        let (generation, manifest) = (self.generation, self.model.manifest());
+        let (width, height) = generation.images.first().map_or((0, 0), |image| (image.width, image.height));
+        format!(
+            "{files}: {} of {width}x{height} ({}), seed {}, {}, guidance {}\n",
+            units::plural(generation.images.len(), "image"),
+            joined(self.classes.iter(), |class| class_name(*class, manifest)),
+            self.command.seed,
+            generation.schedule,
+            generation.guidance,
+        )
+    }
+}
+
+fn joined<'a>(classes: impl Iterator<Item = &'a i64>, name: impl Fn(&i64) -> String) -> String {
+    classes.map(name).collect::<Vec<_>>().join(",")
+}
+
+/// Where the time went, beside what the generation itself knows.
+struct Phases {
+    load: Duration,
+    prepare: Duration,
+    write: Duration,
+    steps: StepTimes,
+}
+
+impl Phases {
+    fn report(&self, model: &Model, generation: &Generation) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, took: Duration, more: &str| {
+            let _ = writeln!(text, "{}", format!("{name:8} {:>9}   {more}", units::time(took)).trim_end());
+        };
+        let threads = units::plural(model.threads(), "thread");
+        line("load", self.load, &format!("{}, {threads}", model.manifest().name));
+        line("prepare", self.prepare, "");
+        line("sample", generation.sampling, &self.steps.summary());
+        line("decode", generation.decoding, "");
+        line("write", self.write, "");
+        if let Some(peak) = machine::peak_memory() {
+            let _ = writeln!(text, "{:8} {:>9}   at the peak", "memory", units::bytes(peak));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_before_the_extension() {
+        assert_eq!(numbered(Path::new("a/brick.png"), 0), Path::new("a/brick-0.png"));
+        assert_eq!(numbered(Path::new("brick"), 12), Path::new("brick-12.png"));
+        assert_eq!(numbered(Path::new("v1.5.PNG"), 1), Path::new("v1.5-1.png"));
+    }
+}

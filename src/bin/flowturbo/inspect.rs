@@ -1,0 +1,136 @@
+//! `flowturbo inspect`: what a bundle is and what it costs.
+
+mod network;
+mod text;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use flowturbo::manifest::Direction;
+use flowturbo::{Model, ModelOptions, Role, Schedule};
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, print};
+use crate::machine;
+use crate::options::{self, BundleArgument};
+use network::Network;
+
+/// Describes a bundle: sizes, classes, networks, and the cost of a generation
+///
+/// Loads every network, so it also proves the bundle sound. Operations count a fused multiply-add as
+/// two; activation functions are not counted.
+#[derive(Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    bundle: BundleArgument,
+    /// Images in one generation, for shapes and costs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub fn run(&self) -> Result<(), Failure> {
+        let bundle = self.bundle.open()?;
+        let images = self.batch as usize;
+        options::check_batch(images, &bundle)?;
+        let schedule = bundle.manifest().sampling.schedule.parse()?;
+        let started = Instant::now();
+        let model = Model::load(bundle, &ModelOptions::default())?;
+        let (load, memory) = (started.elapsed(), machine::peak_memory());
+        let roles = Role::ALL.into_iter().filter(|&role| model.manifest().has(role));
+        let networks = roles.map(|role| Network::new(&model, role, images)).collect::<Result<_, _>>()?;
+        let report = Report { model: &model, images, schedule, networks, load, memory };
+        print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
+    }
+}
+
+/// Everything that is told.
+struct Report<'a> {
+    model: &'a Model,
+    images: usize,
+    /// The bundle's own.
+    schedule: Schedule,
+    networks: Vec<Network>,
+    load: Duration,
+    /// The process's peak once loaded.
+    memory: Option<u64>,
+}
+
+impl Report<'_> {
+    /// Calls of each network in one generation with the bundle's own schedule.
+    fn calls(&self, role: Role) -> u64 {
+        let calls = match role {
+            Role::Predictor => self.schedule.predictor_calls(),
+            Role::Refiner => self.schedule.refiner_calls(),
+            // The decoder takes one image at a time.
+            Role::Decoder => self.images,
+            Role::Encoder => 0,
+        };
+        calls as u64
+    }
+
+    /// Operations of one generation.
+    fn flops(&self) -> u64 {
+        self.networks.iter().map(|network| self.calls(network.role) * network.cost.flops).sum()
+    }
+
+    fn json(&self) -> Value {
+        let (bundle, manifest) = (self.model.bundle(), self.model.manifest());
+        let (latent, classes, time) = (&manifest.latent, &manifest.classes, &manifest.time);
+        let sampling = &manifest.sampling;
+        let presets: Map<String, Value> = sampling
+            .presets
+            .iter()
+            .map(|(name, preset)| {
+                (name.clone(), json!({ "schedule": preset.schedule, "guidance": preset.guidance }))
+            })
+            .collect();
+        let networks: Map<String, Value> =
+            self.networks.iter().map(|network| (network.role.to_string(), network.json())).collect();
+        let calls: Map<String, Value> = self
+            .networks
+            .iter()
+            .map(|network| (network.role.to_string(), json!(self.calls(network.role))))
+            .collect();
+        json!({
+            "name": manifest.name,
+            "description": manifest.description,
+            "license": manifest.license,
+            "hash": bundle.hash(),
+            "format_version": manifest.format_version,
+            "latent": {
+                "channels": latent.channels, "height": latent.height, "width": latent.width,
+                "scale": latent.scale, "shift": latent.shift,
+            },
+            "image": manifest.image.as_ref().map(|image| json!({ "height": image.height, "width": image.width })),
+            "classes": { "count": classes.count, "null": classes.null, "labels": classes.labels },
+            "time": {
+                "direction": direction(time.direction),
+                "scale": time.scale, "velocity_sign": time.velocity_sign,
+            },
+            "guided_channels": manifest.guided_channels(),
+            "sampling": { "schedule": sampling.schedule, "guidance": sampling.guidance, "presets": presets },
+            "networks": networks,
+            "generation": {
+                "images": self.images,
+                "schedule": self.schedule.to_string(),
+                "guidance": sampling.guidance,
+                "calls": calls,
+                "flops": self.flops(),
+            },
+            "load_seconds": self.load.as_secs_f64(),
+            "peak_memory_bytes": self.memory,
+        })
+    }
+}
+
+/// As `bundle.json` writes it.
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::NoiseToData => "noise_to_data",
+        Direction::DataToNoise => "data_to_noise",
+    }
+}

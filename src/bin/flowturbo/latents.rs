@@ -1,0 +1,104 @@
+//! `flowturbo latents`: the sampler's own numbers, for comparing with other implementations.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use flowturbo::Manifest;
+use ndarray::{Array4, Axis, stack};
+
+use crate::failure::{Failure, print};
+use crate::numpy;
+use crate::options::{self, BundleArgument, Computing, Sampling};
+use crate::output::Output;
+use crate::steps::Watcher;
+use crate::units;
+
+/// Samples without decoding: NumPy noise in, NumPy latents out
+///
+/// All files hold float32. Noise and latents are [N, C, H, W], one image for each class given; a
+/// trajectory is [steps, N, C, H, W], the state after each step. Needs no decoder.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Latents {
+    #[command(flatten)]
+    bundle: BundleArgument,
+    /// Label or number of each image's class: 3,6
+    #[arg(long, value_name = "CLASS,...")]
+    class: String,
+    /// Noise to start from, .npy
+    #[arg(long, value_name = "FILE", required_unless_present = "seed")]
+    noise: Option<PathBuf>,
+    /// Seed to make the noise from, instead of --noise
+    #[arg(long, conflicts_with = "noise")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    computing: Computing,
+    /// Where to write the final latents, .npy
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Where to write the state after each step, .npy
+    #[arg(long, value_name = "FILE")]
+    trajectory: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Latents {
+    pub fn run(&self) -> Result<(), Failure> {
+        let bundle = self.bundle.open()?;
+        let sampling = self.sampling.settle(bundle.manifest())?;
+        let classes = options::classes(&self.class, bundle.manifest())?;
+        let request = options::request(&classes, 1, &bundle, sampling)?;
+        let request = match (&self.noise, self.seed) {
+            (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
+            (None, seed) => request.with_seed(seed.unwrap_or_default()),
+        };
+        if self.trajectory.as_ref() == Some(&self.output) {
+            return Err(Failure::Usage("--output and --trajectory name the same file".into()));
+        }
+        let output = Output::new(&self.output)?;
+        let trajectory = self.trajectory.as_deref().map(Output::new).transpose()?;
+        let model = self.computing.load(bundle)?;
+        let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
+        let mut states: Vec<Array4<f32>> = Vec::new();
+        let latents = model.session().latents(&request, &mut |progress| {
+            if trajectory.is_some() {
+                states.push(progress.latent.to_owned());
+            }
+            watcher.step(progress)
+        })?;
+        if let Some(trajectory) = &trajectory {
+            let views: Vec<_> = states.iter().map(|state| state.view()).collect();
+            let states = stack(Axis(0), &views).map_err(|error| Failure::Failed(error.to_string()))?;
+            numpy::write(trajectory, &states)?;
+        }
+        numpy::write(&output, &latents)?;
+        if self.quiet {
+            return Ok(());
+        }
+        let steps = watcher.times.summary();
+        print(&format!("{}: {}, {steps}\n", output.path().display(), units::plural(classes.len(), "latent")))
+    }
+}
+
+/// The noise, held to the classes before anything is loaded.
+fn noise(path: &Path, images: usize, manifest: &Manifest) -> Result<Array4<f32>, Failure> {
+    let noise = numpy::read(path)?;
+    let latent = &manifest.latent;
+    let wanted = [images, latent.channels as usize, latent.height as usize, latent.width as usize];
+    if noise.shape() != wanted {
+        return Err(Failure::Usage(format!(
+            "{}: has shape {:?}, must be {wanted:?} for {}",
+            path.display(),
+            noise.shape(),
+            if images == 1 { "one class".to_owned() } else { format!("{images} classes") },
+        )));
+    }
+    if !noise.iter().all(|value| value.is_finite()) {
+        return Err(Failure::Usage(format!("{}: holds a number that is not finite", path.display())));
+    }
+    Ok(noise)
+}

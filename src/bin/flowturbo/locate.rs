@@ -1,0 +1,44 @@
+//! Which bundle a command means.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use flowturbo::Bundle;
+
+use crate::failure::Failure;
+
+/// Names the bundle to use when the command line names none.
+const VARIABLE: &str = "FLOWTURBO_BUNDLE";
+
+/// The bundled model, under the current folder or beside the source.
+const BUNDLED: &str = "models/textures";
+
+/// Opens the bundle at `path`, or the default one.
+pub fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
+    let path = match path {
+        Some(path) if path.exists() => path.to_owned(),
+        Some(path) => return Err(Failure::Usage(format!("{}: no such bundle", path.display()))),
+        None => default()?,
+    };
+    Ok(Bundle::open(path)?)
+}
+
+/// A variable that leads nowhere is an error: another model than the one asked for would surprise.
+fn default() -> Result<PathBuf, Failure> {
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from) {
+        return if path.exists() {
+            Ok(path)
+        } else {
+            Err(Failure::Usage(format!("{}: no such bundle (from ${VARIABLE})", path.display())))
+        };
+    }
+    let beside_source = Path::new(env!("CARGO_MANIFEST_DIR")).join(BUNDLED);
+    let candidates = [PathBuf::from(BUNDLED), beside_source];
+    candidates.iter().find(|path| path.join("bundle.json").exists()).cloned().ok_or_else(|| {
+        let [here, source] = candidates.each_ref().map(|path| path.display());
+        Failure::Usage(format!(
+            "no bundle given and none found; looked at ${VARIABLE} (not set), {here} and {source}; \
+             name one with --bundle PATH"
+        ))
+    })
+}

@@ -1,0 +1,78 @@
+//! The `flowturbo` command: one file a subcommand, and around them
+//!
+//! ```text
+//! options (shared arguments) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times) ─▶ picture, sheet, numpy ─▶ output
+//! ```
+//!
+//! Every failure ends here, as one line on stderr and an exit code.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod classes;
+mod failure;
+mod generate;
+mod inspect;
+mod latents;
+mod locate;
+mod machine;
+mod numpy;
+mod options;
+mod output;
+mod picture;
+mod sheet;
+mod steps;
+mod units;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Generates images with FlowTurbo models on the CPU.
+///
+/// Every command takes a bundle, a folder or a zip file. Without one it takes the bundle at
+/// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside this
+/// program's source.
+///
+/// Exit codes: 0 done, 1 failed while working, 2 the command line or a file it names cannot be used.
+/// RUST_LOG=debug tells what goes on inside.
+#[derive(Parser)]
+#[command(name = "flowturbo", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(generate::Generate),
+    Inspect(inspect::Inspect),
+    Bench(bench::Bench),
+    Classes(classes::Classes),
+    Latents(latents::Latents),
+}
+
+impl Command {
+    fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Generate(command) => command.run(),
+            Self::Inspect(command) => command.run(),
+            Self::Bench(command) => command.run(),
+            Self::Classes(command) => command.run(),
+            Self::Latents(command) => command.run(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    // The library stops tract's panics on damaged graphs; their report belongs in the log, not on stderr.
+    std::panic::set_hook(Box::new(|panic| log::debug!("{panic}")));
+    let cli = Cli::parse();
+    catch_unwind(AssertUnwindSafe(|| cli.command.run()))
+        .unwrap_or_else(|panic| Err(Failure::panicked(panic.as_ref())))
+        .map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,109 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use flowturbo::{Bundle, Manifest, Model, ModelOptions, Request, Schedule};
+
+use crate::failure::Failure;
+use crate::locate;
+
+/// A bundle, named first or by option.
+#[derive(Args)]
+pub struct BundleArgument {
+    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    #[arg(value_name = "BUNDLE")]
+    positional: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(long = "bundle", value_name = "BUNDLE", conflicts_with = "positional")]
+    named: Option<PathBuf>,
+}
+
+impl BundleArgument {
+    pub fn open(&self) -> Result<Bundle, Failure> {
+        locate::open(self.positional.as_deref().or(self.named.as_deref()))
+    }
+}
+
+/// How to sample.
+#[derive(Args)]
+pub struct Sampling {
+    /// Steps with counts: H Heun, P pseudo-corrector, R refiner, E Euler, such as H1P5R3
+    /// [default: the bundle's]
+    #[arg(long, value_name = "STEPS")]
+    pub schedule: Option<String>,
+    /// Schedule and guidance by a name from the bundle; `flowturbo inspect` lists them
+    #[arg(long, value_name = "NAME", conflicts_with = "schedule")]
+    pub preset: Option<String>,
+    /// Scale of classifier-free guidance; 1 is none and takes half the time [default: the bundle's]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub guidance: Option<f32>,
+}
+
+impl Sampling {
+    /// The schedule and the guidance that the arguments mean for this bundle.
+    pub fn settle(&self, manifest: &Manifest) -> Result<(Schedule, f32), Failure> {
+        let sampling = &manifest.sampling;
+        let (schedule, guidance) = match &self.preset {
+            None => (self.schedule.as_ref().unwrap_or(&sampling.schedule), sampling.guidance),
+            Some(name) => {
+                let preset = sampling.presets.get(name).ok_or_else(|| unknown_preset(name, manifest))?;
+                (&preset.schedule, preset.guidance)
+            }
+        };
+        Ok((schedule.parse()?, self.guidance.unwrap_or(guidance)))
+    }
+}
+
+fn unknown_preset(name: &str, manifest: &Manifest) -> Failure {
+    let known: Vec<&str> = manifest.sampling.presets.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Failure::Usage(format!("no preset '{name}'; bundle '{}' has {known}", manifest.name))
+}
+
+/// How to compute.
+#[derive(Args)]
+pub struct Computing {
+    /// Threads to compute with; 0 takes every processor this process may use
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+}
+
+impl Computing {
+    pub fn load(&self, bundle: Bundle) -> Result<Model, Failure> {
+        Ok(Model::load(bundle, &ModelOptions::default().with_threads(self.threads))?)
+    }
+}
+
+/// `brick,3` to numbers.
+pub fn classes(text: &str, manifest: &Manifest) -> Result<Vec<i64>, Failure> {
+    text.split(',').map(|name| Ok(manifest.classes.find(name.trim())?)).collect()
+}
+
+/// What to call a class: its label, else its number.
+pub fn class_name(class: i64, manifest: &Manifest) -> String {
+    let labels = manifest.classes.labels.as_deref().unwrap_or_default();
+    let label = usize::try_from(class).ok().and_then(|class| labels.get(class));
+    label.cloned().unwrap_or_else(|| class.to_string())
+}
+
+/// A request for `of_each` images of each of `classes`.
+pub fn request(
+    classes: &[i64],
+    of_each: usize,
+    bundle: &Bundle,
+    (schedule, guidance): (Schedule, f32),
+) -> Result<Request, Failure> {
+    check_batch(classes.len().saturating_mul(of_each), bundle)?;
+    let classes = classes.iter().flat_map(|&class| std::iter::repeat_n(class, of_each)).collect();
+    Ok(Request::new(classes).with_schedule(schedule).with_guidance(guidance))
+}
+
+/// Refuses more images than the bundle's limits allow, before room is made for them.
+pub fn check_batch(images: usize, bundle: &Bundle) -> Result<(), Failure> {
+    let most = bundle.limits().max_batch as usize;
+    if images > most {
+        return Err(Failure::Usage(format!("{images} images asked for, at most {most} at a time")));
+    }
+    Ok(())
+}
