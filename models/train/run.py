@@ -154,6 +154,7 @@ class Run:
         schedules = list(dict.fromkeys([chosen.schedule, *evaluate.SCHEDULES]))
         sampler = Sampler(self.predictor, self.refiner, chosen.guidance)
         judge = evaluate.Judge(self.final_autoencoder, sampler, classes, chosen.samples, device)
+        few = evaluate.Judge(self.final_autoencoder, sampler, classes, min(4, chosen.samples), device)
         samples = judge.images(judge.latents(chosen.schedule))
         save_sheet(out / "samples.png", samples, chosen.samples, names=images.classes)
         trained = [stage for stage in options.SHARES if self.work.checkpoint(stage).exists()]
@@ -172,7 +173,7 @@ class Run:
             "seam": {"training": evaluate.seam(to_unit(images.pixels)), "samples": evaluate.seam(samples)},
             "guidance": chosen.guidance,
             "reference": f"H{chosen.reference_steps}",
-            "schedules": evaluate.compare_schedules(judge, schedules, chosen.reference_steps, out, classes),
+            "schedules": evaluate.compare_schedules(few, schedules, chosen.reference_steps, out, classes),
         }
         evaluate.write_json(out / "evaluation.json", numbers)
 
