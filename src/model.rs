@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::manifest::Classes;
 use crate::bundle::{Bundle, Manifest, Role};
-use crate::error::{Context, invalid_argument, invalid_bundle};
+use crate::error::invalid_argument;
 use crate::graph::{Cost, Graph};
-use crate::{ErrorKind, Result, Schedule, Session};
+use crate::{ErrorKind, Result, Session};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,6 @@ impl Model {
             }
             n => n,
         };
-        check_schedules(bundle.manifest()).at(|| "bundle.json".into())?;
         let backend = Box::new(Reference::new(threads)?);
         let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::default() }));
         let manifest = model.manifest();
@@ -143,23 +142,6 @@ impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("bundle", &self.0.bundle).field("threads", &self.threads()).finish()
     }
-}
-
-/// The manifest's own schedules must parse and must find their networks.
-fn check_schedules(manifest: &Manifest) -> Result<()> {
-    let sampling = &manifest.sampling;
-    let presets =
-        sampling.presets.iter().map(|(name, p)| (format!("sampling.presets.{name}.schedule"), &p.schedule));
-    for (field, text) in std::iter::once(("sampling.schedule".to_owned(), &sampling.schedule)).chain(presets)
-    {
-        let schedule: Schedule =
-            text.parse().map_err(|e: crate::Error| invalid_bundle(e.to_string())).at(|| field.clone())?;
-        if schedule.needs_refiner() && !manifest.has(Role::Refiner) {
-            return Err(invalid_bundle(format!("{schedule} has R steps, but networks.refiner is missing")))
-                .at(|| field);
-        }
-    }
-    Ok(())
 }
 
 impl Classes {

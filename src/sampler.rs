@@ -30,7 +30,7 @@ pub(crate) trait Field {
 /// The second half counts down from 1, so that the grid ends at exactly 1 and is symmetric.
 pub(crate) fn grid(steps: usize) -> Vec<f32> {
     let delta = 1.0 / steps as f32;
-    let halfway = (steps + 1) / 2;
+    let halfway = steps.div_ceil(2);
     let time = |i: usize| if i < halfway { delta * i as f32 } else { 1.0 - delta * (steps - i) as f32 };
     (0..=steps).map(time).collect()
 }

@@ -1,0 +1,319 @@
+//! Broken models and senseless requests: each a one-line error that names file and field, after which
+//! the same process, model and session work.
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use common::data;
+use flowturbo::{
+    Bundle, CancelToken, ErrorKind, Generation, Limits, Model, ModelOptions, Request, Result, Session,
+};
+use ndarray::Array4;
+use prost::Message;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb::ModelProto;
+
+/// A copy of the tiny bundle that a test may spoil.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(data("bundle")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn edit_manifest(&self, edit: impl FnOnce(&mut Value)) {
+        let path = self.path().join("bundle.json");
+        let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        edit(&mut manifest);
+        std::fs::write(path, manifest.to_string()).unwrap();
+    }
+
+    /// Changes the predictor's bytes and makes the manifest's hash agree.
+    fn edit_predictor(&self, edit: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let path = self.path().join("predictor.onnx");
+        let bytes = edit(std::fs::read(&path).unwrap());
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(path, bytes).unwrap();
+        self.edit_manifest(|m| m["networks"]["predictor"]["sha256"] = hash.into());
+    }
+
+    fn edit_graph(&self, edit: impl FnOnce(&mut ModelProto)) {
+        self.edit_predictor(|bytes| {
+            let mut proto = ModelProto::decode(&*bytes).unwrap();
+            edit(&mut proto);
+            proto.encode_to_vec()
+        });
+    }
+
+    fn load(&self) -> Result<Model> {
+        Model::load(Bundle::open(self.path())?, &ModelOptions::default().with_threads(1))
+    }
+
+    /// Loading fails with this kind, on one line that holds all these words.
+    fn refuses(&self, kind: ErrorKind, words: &[&str]) {
+        let error = self.load().expect_err("this bundle is broken");
+        let line = error.to_string();
+        println!("{line}");
+        assert_eq!(error.kind(), kind, "{line}");
+        assert!(!line.contains('\n'), "{line}");
+        for word in words {
+            assert!(line.contains(word), "'{word}' is missing from: {line}");
+        }
+    }
+}
+
+fn healthy() -> Model {
+    Copy::new().load().unwrap()
+}
+
+fn sample(session: &mut Session, request: &Request) -> Result<Array4<f32>> {
+    session.latents(request, &mut |_| ControlFlow::Continue(()))
+}
+
+#[test]
+fn a_truncated_graph_is_named() {
+    for keep in [0, 1, 100, 10_000, 1_000_000] {
+        let copy = Copy::new();
+        copy.edit_predictor(|mut bytes| {
+            bytes.truncate(keep);
+            bytes
+        });
+        copy.refuses(ErrorKind::InvalidBundle, &["predictor.onnx"]);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_graph_are_refused_and_do_not_panic() {
+    for seed in 0..20u64 {
+        let copy = Copy::new();
+        copy.edit_predictor(|_| {
+            flowturbo::noise(seed, [1, 1, 8, 8]).unwrap().iter().flat_map(|f| f.to_le_bytes()).collect()
+        });
+        copy.refuses(ErrorKind::InvalidBundle, &["predictor.onnx"]);
+    }
+}
+
+#[test]
+fn a_wrong_hash_names_the_file() {
+    let copy = Copy::new();
+    let path = copy.path().join("refiner.onnx");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    copy.refuses(ErrorKind::InvalidBundle, &["refiner.onnx", "SHA-256"]);
+}
+
+#[test]
+fn a_shape_that_contradicts_the_manifest_names_the_tensor_and_both_shapes() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["latent"]["height"] = 32.into());
+    copy.refuses(
+        ErrorKind::InvalidBundle,
+        &["predictor.onnx", "'x'", "[N, 4, 16, 16]", "[2, 4, 32, 16]", "bundle.json"],
+    );
+}
+
+#[test]
+fn a_name_that_the_graph_lacks_lists_those_it_has() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["networks"]["predictor"]["inputs"]["t"] = "time".into());
+    copy.refuses(ErrorKind::InvalidBundle, &["predictor.onnx", "no input 'time'", "x, t, y"]);
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["networks"]["predictor"]["output"] = "v".into());
+    copy.refuses(ErrorKind::InvalidBundle, &["predictor.onnx", "no output 'v'"]);
+}
+
+#[test]
+fn nan_weights_name_file_and_weight() {
+    let copy = Copy::new();
+    let mut name = String::new();
+    copy.edit_graph(|proto| {
+        let tensors = &mut proto.graph.as_mut().unwrap().initializer;
+        let largest = tensors.iter_mut().max_by_key(|tensor| tensor.raw_data.len()).unwrap();
+        largest.raw_data[400..404].copy_from_slice(&f32::NAN.to_le_bytes());
+        name = largest.name.clone();
+    });
+    copy.refuses(ErrorKind::NonFinite, &["predictor.onnx", &name, "NaN"]);
+}
+
+#[test]
+fn an_operator_that_tract_lacks_is_named_with_its_node() {
+    let copy = Copy::new();
+    let mut name = String::new();
+    copy.edit_graph(|proto| {
+        let node =
+            proto.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Softmax").unwrap();
+        node.op_type = "FancyMax".into();
+        name = node.name.clone();
+    });
+    copy.refuses(ErrorKind::Unsupported, &["predictor.onnx", "FancyMax", &name]);
+}
+
+#[test]
+fn weights_outside_the_bundle_are_not_read() {
+    let copy = Copy::new();
+    copy.edit_graph(|proto| {
+        let tensor = &mut proto.graph.as_mut().unwrap().initializer[0];
+        tensor.raw_data.clear();
+        tensor.data_location = Some(1);
+        let entry = |key: &str, value: &str| tract_onnx::pb::StringStringEntryProto {
+            key: key.into(),
+            value: value.into(),
+        };
+        tensor.external_data = vec![entry("location", "../../etc/passwd")];
+    });
+    copy.refuses(ErrorKind::InvalidBundle, &["predictor.onnx", "../../etc/passwd", "external_data"]);
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_anything_is_allocated() {
+    for (field, value) in [("channels", 4_000_000_000u64), ("height", 1 << 30), ("width", 1 << 30)] {
+        let copy = Copy::new();
+        copy.edit_manifest(|m| m["latent"][field] = value.into());
+        copy.refuses(ErrorKind::LimitExceeded, &["bundle.json", "latent", field]);
+    }
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["classes"]["count"] = 4_000_000_000u64.into());
+    copy.refuses(ErrorKind::LimitExceeded, &["bundle.json", "classes.count"]);
+}
+
+#[test]
+fn a_refiner_step_needs_a_refiner() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| {
+        m["networks"].as_object_mut().unwrap().remove("refiner");
+    });
+    copy.refuses(ErrorKind::InvalidBundle, &["bundle.json", "sampling.schedule", "refiner"]);
+
+    copy.edit_manifest(|m| m["sampling"]["schedule"] = "H1P5".into());
+    let model = copy.load().unwrap();
+    let mut session = model.session();
+    let with_refiner = Request::new(vec![0]).with_schedule("H1R1".parse().unwrap());
+    let error = sample(&mut session, &with_refiner).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.to_string().contains("no refiner (networks.refiner in bundle.json)"), "{error}");
+    sample(&mut session, &Request::new(vec![0])).unwrap();
+}
+
+#[test]
+fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
+    let model = healthy();
+    let mut session = model.session();
+    let one = || Request::new(vec![0]);
+    let mut noise = flowturbo::noise(0, [1, 4, 16, 16]).unwrap();
+    let small = noise.slice(ndarray::s![.., .., ..8, ..]).to_owned();
+    noise[[0, 1, 2, 3]] = f32::NAN;
+    let long = "E1001".parse().unwrap();
+    for (request, kind, words) in [
+        (Request::new(vec![]), ErrorKind::InvalidArgument, "classes: empty"),
+        (
+            Request::new(vec![11]),
+            ErrorKind::InvalidArgument,
+            "class 11 is out of range; this bundle has 0 to 9, and 10",
+        ),
+        (Request::new(vec![0, -1]), ErrorKind::InvalidArgument, "class -1 is out of range"),
+        (
+            Request::new(vec![0; 257]),
+            ErrorKind::LimitExceeded,
+            "batch of 257 images, Limits::max_batch allows 256",
+        ),
+        (one().with_guidance(f32::NAN), ErrorKind::InvalidArgument, "guidance NaN: must be a finite number"),
+        (one().with_guidance(-1.0), ErrorKind::InvalidArgument, "guidance -1"),
+        (
+            one().with_noise(small),
+            ErrorKind::InvalidArgument,
+            "noise: shape [1, 4, 8, 16], must be [1, 4, 16, 16]",
+        ),
+        (one().with_noise(noise), ErrorKind::NonFinite, "noise: holds a number that is not finite"),
+        (
+            one().with_schedule(long),
+            ErrorKind::LimitExceeded,
+            "schedule has 1001 steps, Limits::max_steps allows 1000",
+        ),
+    ] {
+        let error = sample(&mut session, &request).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(session.prepare(&request).is_err());
+    }
+    assert!(sample(&mut session, &one()).is_ok());
+}
+
+#[test]
+fn a_state_that_overflows_names_its_step() {
+    let mut session = healthy().session();
+    let request = Request::new(vec![0]).with_guidance(f32::MAX).with_schedule("H3".parse().unwrap());
+    let error = sample(&mut session, &request).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NonFinite, "{error}");
+    assert!(error.to_string().starts_with("step 1 of 3 (H)"), "{error}");
+    assert!(sample(&mut session, &Request::new(vec![0])).is_ok());
+}
+
+#[test]
+fn a_cancelled_generation_stops_and_the_session_goes_on_with_the_same_numbers() {
+    let mut session = healthy().session();
+    let expected = sample(&mut session, &Request::new(vec![3])).unwrap();
+    let token = CancelToken::new();
+    let request = Request::new(vec![3]).with_cancel(token.clone());
+    let mut seen = 0;
+    let stopped = session.latents(&request, &mut |_| {
+        seen += 1;
+        token.cancel();
+        ControlFlow::Continue(())
+    });
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(seen, 1);
+    let refused = session.latents(&Request::new(vec![3]), &mut |_| ControlFlow::Break(()));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Cancelled);
+    token.reset();
+    assert_eq!(sample(&mut session, &request).unwrap(), expected);
+}
+
+#[test]
+fn a_bundle_without_a_decoder_still_gives_latents() {
+    let mut session = healthy().session();
+    let asked: Result<Generation> =
+        session.generate(&Request::new(vec![0]), &mut |_| ControlFlow::Continue(()));
+    assert!(asked.unwrap_err().to_string().contains("'tiny-sit' has no decoder"));
+    let latents = sample(&mut session, &Request::new(vec![0])).unwrap();
+    assert!(session.decode(latents.view()).unwrap_err().to_string().contains("no decoder"));
+}
+
+#[test]
+fn a_misspelt_class_gets_the_nearest_and_the_known_ones() {
+    let copy = Copy::new();
+    let labels = ["ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay"];
+    copy.edit_manifest(|m| m["classes"]["labels"] = serde_json::json!(labels));
+    let model = copy.load().unwrap();
+    assert_eq!(
+        (model.class("Fox").unwrap(), model.class("7").unwrap(), model.class("10").unwrap()),
+        (5, 7, 10)
+    );
+    for name in ["ibx", "11", "-1", ""] {
+        let error = model.class(name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("known are ant, bee, cow"), "{error}");
+    }
+    assert!(model.class("ibx").unwrap_err().to_string().contains("nearest is 'ibex'"));
+    assert!(healthy().class("fox").unwrap_err().to_string().contains("numbers 0 to 9 and no labels"));
+}
+
+#[test]
+fn thread_counts_beyond_reason_are_refused() {
+    let bundle = Bundle::open_with(data("bundle"), &Limits::default()).unwrap();
+    let error = Model::load(bundle, &ModelOptions::default().with_threads(100_000)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+}
