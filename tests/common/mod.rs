@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ndarray::{ArrayD, Ix4};
 use ndarray_npy::NpzReader;
+use serde_json::Value;
 
 /// One case of `golden.json`.
 pub struct Case {
@@ -19,9 +20,8 @@ pub fn data(name: &str) -> PathBuf {
 }
 
 pub fn cases() -> Vec<Case> {
-    let golden: serde_json::Value =
-        serde_json::from_reader(File::open(data("golden.json")).unwrap()).unwrap();
-    let case = |(index, case): (usize, &serde_json::Value)| {
+    let golden: Value = serde_json::from_reader(File::open(data("golden.json")).unwrap()).unwrap();
+    let case = |(index, case): (usize, &Value)| {
         let count = |key: &str| case[key].as_u64().unwrap();
         let letters = [("H", count("heun")), ("P", count("pseudo")), ("R", count("refine"))];
         let classes: Vec<i64> =

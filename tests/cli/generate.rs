@@ -1,0 +1,152 @@
+//! `flowturbo generate` on the bundled model, or on the one that `$FLOWTURBO_BUNDLE` names.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::{TempDir, tempdir};
+
+use crate::program::{Picture, argument, fail, flowturbo, names, run};
+
+/// Of the bundled model.
+const EDGE: u32 = 128;
+
+/// Between two pictures of a sheet.
+const GAP: u32 = 4;
+
+struct Made {
+    folder: TempDir,
+}
+
+impl Made {
+    /// Runs `generate` with `more` arguments and the output `name`; gives what it printed.
+    fn new(name: &str, more: &[&str]) -> (Self, String) {
+        let made = Self { folder: tempdir().unwrap() };
+        let text = made.add(name, more);
+        (made, text)
+    }
+
+    fn add(&self, name: &str, more: &[&str]) -> String {
+        let output = argument(self.path(name));
+        let mut arguments = vec!["generate", "-o", &output];
+        arguments.extend(more);
+        run(&arguments)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn picture(&self, name: &str) -> Picture {
+        Picture::read(self.path(name))
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+}
+
+/// The largest difference of two pictures, in levels of 256.
+fn difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_file_and_another_seed_another_picture() {
+    let (made, text) = Made::new("a.png", &["--class", "1", "--seed", "7"]);
+    for part in ["a.png: 1 image of 128x128", "seed 7", "load ", "sample ", "decode ", "write "] {
+        assert!(text.contains(part), "'{part}' is not in:\n{text}");
+    }
+    assert_eq!(made.add("b.png", &["--class", "1", "--seed", "7", "--quiet"]), "");
+    made.add("c.png", &["--class", "1", "--seed", "8"]);
+    assert!(made.bytes("a.png") == made.bytes("b.png"));
+    let (a, c) = (made.picture("a.png"), made.picture("c.png"));
+    assert_eq!((a.width, a.height), (EDGE, EDGE));
+    assert!(difference(&a.rgb, &c.rgb) > 8);
+    assert_eq!(names(made.folder.path()), ["a.png", "b.png", "c.png"]);
+}
+
+#[test]
+fn the_file_says_how_to_make_it_again() {
+    let (made, _) = Made::new("a.png", &["--class", "1", "--seed", "7", "--steps", "4", "--guidance", "1.5"]);
+    let picture = made.picture("a.png");
+    assert_eq!(picture.note("Software"), concat!("flowturbo ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(picture.note("flowturbo:seed"), "7");
+    assert_eq!(picture.note("flowturbo:index"), "0");
+    assert_eq!(picture.note("flowturbo:guidance"), "1.5");
+    assert_eq!(picture.note("flowturbo:model-hash").len(), 64);
+    assert!(!picture.note("flowturbo:model").is_empty());
+    let command: Vec<&str> = picture.note("flowturbo:command").split(' ').collect();
+    assert_eq!(command[..2], ["flowturbo", "generate"]);
+    made.add("b.png", &command[2..]);
+    assert!(made.bytes("a.png") == made.bytes("b.png"));
+    made.add(
+        "c.png",
+        &[
+            "--class",
+            picture.note("flowturbo:class"),
+            "--seed",
+            "7",
+            "--guidance",
+            "1.5",
+            "--schedule",
+            picture.note("flowturbo:schedule"),
+        ],
+    );
+    assert!(made.bytes("a.png") == made.bytes("c.png"));
+}
+
+#[test]
+fn a_sheet_of_four_holds_the_four_separate_pictures() {
+    let (made, _) = Made::new("sheet.png", &["--class", "1", "--seed", "7", "-n", "4"]);
+    made.add("one.png", &["--class", "1", "--seed", "7"]);
+    made.add("four.png", &["--class", "1", "--seed", "7", "-n", "4", "--separate"]);
+    assert_eq!(
+        names(made.folder.path()),
+        ["four-0.png", "four-1.png", "four-2.png", "four-3.png", "one.png", "sheet.png"]
+    );
+    let sheet = made.picture("sheet.png");
+    assert_eq!((sheet.width, sheet.height), (2 * EDGE + GAP, 2 * EDGE + GAP));
+    assert_eq!(sheet.note("flowturbo:index"), "0-3");
+    for i in 0..4 {
+        let picture = made.picture(&format!("four-{i}.png"));
+        let corner = (i % 2 * (EDGE + GAP), i / 2 * (EDGE + GAP));
+        assert!(sheet.part(corner, (EDGE, EDGE)) == picture.rgb, "picture {i}");
+        assert_eq!(picture.note("flowturbo:index"), i.to_string());
+    }
+    // Another batch size is another plan: rounding may differ, the noise may not.
+    assert!(difference(&made.picture("one.png").rgb, &made.picture("four-0.png").rgb) <= 1);
+}
+
+#[test]
+fn each_class_has_a_row_unless_columns_say_otherwise() {
+    let (made, _) = Made::new("rows.png", &["--class", "0,2", "-n", "3", "--steps", "1"]);
+    made.add("columns.png", &["--class", "0,2", "-n", "3", "--steps", "1", "--columns", "2"]);
+    let (rows, columns) = (made.picture("rows.png"), made.picture("columns.png"));
+    let edge = |cells: u32| cells * (EDGE + GAP) - GAP;
+    assert_eq!((rows.width, rows.height), (edge(3), edge(2)));
+    assert_eq!((columns.width, columns.height), (edge(2), edge(4)));
+    assert_eq!(rows.note("flowturbo:class").split(',').count(), 2);
+    let cell =
+        |picture: &Picture, x: u32, y: u32| picture.part((x * (EDGE + GAP), y * (EDGE + GAP)), (EDGE, EDGE));
+    assert!(cell(&rows, 2, 0) == cell(&columns, 0, 1));
+    assert!(cell(&rows, 0, 1) == cell(&columns, 0, 2));
+    assert!(cell(&columns, 1, 1).iter().all(|&level| level == 255), "an empty place is white");
+}
+
+#[test]
+fn threads_change_no_pixel_by_more_than_a_level() {
+    let (made, _) = Made::new("one.png", &["--class", "3", "--seed", "7", "--threads", "1"]);
+    made.add("two.png", &["--class", "3", "--seed", "7", "--threads", "2"]);
+    assert!(difference(&made.picture("one.png").rgb, &made.picture("two.png").rgb) <= 1);
+}
+
+#[test]
+fn an_unknown_class_names_the_nearest_and_the_known() {
+    let classes = run(&["classes"]);
+    let label = classes.lines().next().and_then(|line| line.split('\t').nth(1)).unwrap();
+    let typo = format!("{label}x");
+    let words = [format!("no class '{typo}'"), format!("nearest is '{label}'"), "known are".to_owned()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    fail(flowturbo(&["generate", "--class", &typo, "-o", "none.png"]), 2, &words);
+    assert!(!Path::new("none.png").exists());
+}

@@ -1,0 +1,10 @@
+//! The `flowturbo` program as a user runs it: arguments in; files, text and exit codes out.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod errors;
+mod generate;
+mod inspect;
+mod latents;
+mod program;

@@ -1,0 +1,60 @@
+//! Copies of the tiny bundle to be changed.
+
+use std::path::Path;
+
+use flowturbo::{Bundle, Model, ModelOptions, Result};
+use prost::Message;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb::ModelProto;
+
+use crate::common::data;
+
+/// A copy of the tiny bundle that a test may spoil.
+pub struct Copy(tempfile::TempDir);
+
+impl Copy {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(data("bundle")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn edit_manifest(&self, edit: impl FnOnce(&mut Value)) {
+        let path = self.path().join("bundle.json");
+        let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        edit(&mut manifest);
+        std::fs::write(path, manifest.to_string()).unwrap();
+    }
+
+    /// Changes the predictor's bytes and makes the manifest's hash agree.
+    pub fn edit_predictor(&self, edit: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let path = self.path().join("predictor.onnx");
+        let bytes = edit(std::fs::read(&path).unwrap());
+        self.edit_manifest(|m| m["networks"]["predictor"]["sha256"] = sha256(&bytes).into());
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub fn edit_graph(&self, edit: impl FnOnce(&mut ModelProto)) {
+        self.edit_predictor(|bytes| {
+            let mut proto = ModelProto::decode(&*bytes).unwrap();
+            edit(&mut proto);
+            proto.encode_to_vec()
+        });
+    }
+
+    pub fn load(&self) -> Result<Model> {
+        Model::load(Bundle::open(self.path())?, &ModelOptions::default().with_threads(1))
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,7 @@
+//! The library from outside: golden numbers, and bad input.
+
+mod bad_input;
+#[path = "../common/mod.rs"]
+mod common;
+mod copy;
+mod golden;
