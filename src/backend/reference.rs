@@ -114,8 +114,46 @@ fn failed(error: &TractError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs::File;
+    use std::path::Path;
+
+    use ndarray::{Array1, ArrayD};
+    use ndarray_npy::NpzReader;
     use tract_linalg::multithread::current_tract_executor;
+
+    use super::*;
+    use crate::{Bundle, Role};
+
+    /// One plain, unguided call of each network, as the official code computed it.
+    #[test]
+    fn single_calls_agree_with_the_official_networks() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny-sit");
+        let bundle = Bundle::open(data.join("bundle")).unwrap();
+        let mut golden = NpzReader::new(File::open(data.join("golden.npz")).unwrap()).unwrap();
+        let mut floats = |name: &str| -> Vec<f32> {
+            let array: ArrayD<f32> = golden.by_name(name).unwrap();
+            array.into_iter().collect()
+        };
+        let (x, v, t) = (floats("net_x"), floats("net_v"), floats("net_t"));
+        let expected = [floats("net_predictor_out"), floats("net_refiner_out")];
+        let y: Array1<i64> = golden.by_name("net_y").unwrap();
+        let y = y.to_vec();
+        let inputs = [
+            vec![Input::F32(&x), Input::F32(&t), Input::I64(&y)],
+            vec![Input::F32(&x), Input::F32(&v), Input::F32(&t), Input::I64(&y)],
+        ];
+        for ((role, inputs), expected) in
+            [Role::Predictor, Role::Refiner].into_iter().zip(inputs).zip(expected)
+        {
+            let graph = Graph::import(&bundle, role, y.len()).unwrap();
+            let mut output = vec![0.0; expected.len()];
+            let mut network = Reference::new(2).unwrap().compile(graph).unwrap().instantiate();
+            network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
+            let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("{role}: {error:.1e}");
+            assert!(error < 1e-5, "{role}: {error}");
+        }
+    }
 
     #[test]
     fn the_executor_is_restored_after_a_panic() {

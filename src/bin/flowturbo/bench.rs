@@ -153,7 +153,7 @@ impl Report<'_> {
             "machine": { "processor": machine::processor(), "processors": machine::processors() },
             "model": { "name": bundle.manifest().name, "hash": bundle.hash() },
             "schedule": self.request.schedule.as_ref().map(ToString::to_string),
-            "guidance": self.request.guidance,
+            "guidance": self.request.guidance.map(units::decimal),
             "batch": self.bench.batch,
             "threads": self.model.threads(),
             "runs": self.bench.runs,

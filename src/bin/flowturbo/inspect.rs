@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::{Failure, print};
 use crate::machine;
 use crate::options::{self, BundleArgument};
+use crate::units::decimal;
 use network::Network;
 
 /// Describes a bundle: sizes, classes, networks, and the cost of a generation
@@ -85,7 +86,7 @@ impl Report<'_> {
             .presets
             .iter()
             .map(|(name, preset)| {
-                (name.clone(), json!({ "schedule": preset.schedule, "guidance": preset.guidance }))
+                (name.clone(), json!({ "schedule": preset.schedule, "guidance": decimal(preset.guidance) }))
             })
             .collect();
         let networks: Map<String, Value> =
@@ -103,21 +104,21 @@ impl Report<'_> {
             "format_version": manifest.format_version,
             "latent": {
                 "channels": latent.channels, "height": latent.height, "width": latent.width,
-                "scale": latent.scale, "shift": latent.shift,
+                "scale": decimal(latent.scale), "shift": decimal(latent.shift),
             },
             "image": manifest.image.as_ref().map(|image| json!({ "height": image.height, "width": image.width })),
             "classes": { "count": classes.count, "null": classes.null, "labels": classes.labels },
             "time": {
                 "direction": direction(time.direction),
-                "scale": time.scale, "velocity_sign": time.velocity_sign,
+                "scale": decimal(time.scale), "velocity_sign": time.velocity_sign,
             },
             "guided_channels": manifest.guided_channels(),
-            "sampling": { "schedule": sampling.schedule, "guidance": sampling.guidance, "presets": presets },
+            "sampling": { "schedule": sampling.schedule, "guidance": decimal(sampling.guidance), "presets": presets },
             "networks": networks,
             "generation": {
                 "images": self.images,
                 "schedule": self.schedule.to_string(),
-                "guidance": sampling.guidance,
+                "guidance": decimal(sampling.guidance),
                 "calls": calls,
                 "flops": self.flops(),
             },

@@ -30,6 +30,11 @@ fn scaled(mut value: f64, base: f64, units: &[&str]) -> String {
     format!("{value:.decimals$} {unit}").trim_end().to_owned()
 }
 
+/// As few digits as tell this number from its neighbours; widening would show more than it knows.
+pub fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 /// `1 image`, `4 images`.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -47,6 +52,7 @@ mod tests {
         assert_eq!(bytes(5 << 19), "2.5 MiB");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567_890), "1.2 G");
+        assert_eq!(decimal(0.18215), 0.18215);
         assert_eq!(plural(1, "image") + " " + &plural(2, "call"), "1 image 2 calls");
     }
 }
