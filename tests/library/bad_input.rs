@@ -232,6 +232,18 @@ fn a_cancelled_generation_stops_and_the_session_goes_on_with_the_same_numbers() 
 }
 
 #[test]
+fn a_null_class_that_the_label_table_lacks_is_an_error_of_that_network() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["classes"]["null"] = 500.into());
+    let model = copy.load().unwrap();
+    let mut session = model.session();
+    let error = sample(&mut session, &Request::new(vec![0])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Runtime, "{error}");
+    assert!(error.to_string().starts_with("step 1 of 9 (H): predictor.onnx: "), "{error}");
+    assert!(sample(&mut session, &Request::new(vec![0]).with_guidance(1.0)).is_ok());
+}
+
+#[test]
 fn a_bundle_without_a_decoder_still_gives_latents() {
     let mut session = healthy().session();
     let asked: Result<Generation> =
