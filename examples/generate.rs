@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     let image = &generation.images[0];
     let mut file = std::fs::File::create("brick.ppm")?;
-    write!(file, "P6 {} {} 255\n", image.width, image.height)?;
+    writeln!(file, "P6 {} {} 255", image.width, image.height)?;
     file.write_all(&image.rgb)?;
     println!("brick.ppm");
     Ok(())
