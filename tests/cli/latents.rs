@@ -92,6 +92,6 @@ fn a_seed_gives_the_same_latent_again_and_in_a_larger_batch() {
     assert_eq!(one, again);
     let two = sample("5", "3,6", "two.npy");
     assert_eq!(two.shape(), [2, 4, 16, 16]);
-    assert!(largest_error(&two.slice(s![..1, .., .., ..]), &one) < TOLERANCE);
+    assert!(largest_error(two.slice(s![..1, .., .., ..]), &one) < TOLERANCE);
     assert!(largest_error(&sample("6", "3", "other.npy"), &one) > 0.1);
 }

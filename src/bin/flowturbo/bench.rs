@@ -18,6 +18,7 @@ use crate::{machine, units};
 /// These are absolute times of this engine on this machine as it is now. They say nothing of how
 /// other engines would do; a comparison needs both measured in the same run.
 #[derive(Args)]
+#[command(verbatim_doc_comment)]
 pub struct Bench {
     #[command(flatten)]
     bundle: BundleArgument,

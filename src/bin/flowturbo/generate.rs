@@ -17,10 +17,11 @@ use crate::{locate, machine, units};
 
 /// Generates pictures of a class as PNG
 ///
-/// The same seed gives the same file. Image i of a command takes stream i of the seed, so the first
-/// of `-n 4` is the one of `-n 1`. The file's text chunks hold what is needed to make it again
-/// (flowturbo:seed, flowturbo:schedule, ...). Several pictures come as one sheet, a new row for each
-/// class, or with --separate as numbered files.
+/// The same command gives the same file; another machine or thread count may round a colour to the
+/// next level. Picture i of a command takes stream i of the seed, so the first of `-n 4` is the one
+/// of `-n 1`. The file's text chunks hold what is needed to make it again (flowturbo:seed,
+/// flowturbo:schedule, ..., and the whole as flowturbo:command). Several pictures come as one sheet,
+/// a new row for each class, or with --separate as numbered files.
 ///
 /// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
 #[derive(Args)]

@@ -21,6 +21,7 @@ use network::Network;
 /// Loads every network, so it also proves the bundle sound. Operations count a fused multiply-add as
 /// two; activation functions are not counted.
 #[derive(Args)]
+#[command(verbatim_doc_comment)]
 pub struct Inspect {
     #[command(flatten)]
     bundle: BundleArgument,

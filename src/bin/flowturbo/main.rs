@@ -34,13 +34,13 @@ use failure::Failure;
 /// Generates images with FlowTurbo models on the CPU.
 ///
 /// Every command takes a bundle, a folder or a zip file. Without one it takes the bundle at
-/// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside this
-/// program's source.
+/// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
+/// this program's source.
 ///
 /// Exit codes: 0 done, 1 failed while working, 2 the command line or a file it names cannot be used.
 /// RUST_LOG=debug tells what goes on inside.
 #[derive(Parser)]
-#[command(name = "flowturbo", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "flowturbo", version, arg_required_else_help = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

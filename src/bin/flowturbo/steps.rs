@@ -51,7 +51,7 @@ impl Watcher {
         let bar = ProgressBar::with_draw_target(schedule.map(|s| s.steps().len() as u64), target)
             .with_finish(ProgressFinish::AndClear);
         // A template that does not parse would leave the plain bar.
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} step {pos} of {len} {msg} {elapsed}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} step {pos} of {len} {elapsed}") {
             bar.set_style(style);
         }
         bar.tick();
@@ -61,7 +61,6 @@ impl Watcher {
     /// To be called after each step.
     pub fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
         self.times.record(progress);
-        self.bar.set_message(format!("({})", progress.kind.letter()));
         self.bar.set_position(progress.step as u64);
         if progress.step == progress.steps {
             self.bar.finish_and_clear();
