@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from nets.sit import SiT, SiTConfig
 from safetensors.torch import load_file
 from torch import Tensor
 
 from export import ExportError
-from nets.sit import SiT, SiTConfig
 
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # SiT-S, B, L, XL: a state dict doesn't hold the number of heads
 State = dict[str, Tensor]

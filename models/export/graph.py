@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import torch
+from nets.sit import Attention
 from torch import Tensor, nn
 
 from export import ExportError
 from export.clean import clean
-from nets.sit import Attention
 
 OPSET = 18
 EXTERNAL_THRESHOLD = 1_500_000_000  # bytes of weights

@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from nets.kl import KlConfig
+from nets.sit import SiTConfig
 from torch import nn
 
 from export import ExportError
@@ -16,8 +18,6 @@ from export.checkpoint import load_sit
 from export.graph import DTYPES
 from export.synthetic import random_networks
 from export.vae import load_kl
-from nets.kl import KlConfig
-from nets.sit import SiTConfig
 
 SD_SCALE = 0.18215  # of the Stable Diffusion VAE that published SiT checkpoints were trained with
 OFFICIAL_GUIDED = 3  # of its 4 latent channels

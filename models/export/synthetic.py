@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import torch
+from nets.sit import SiT, SiTConfig
 from torch import nn
 
 from export import ExportError
-from nets.sit import SiT, SiTConfig
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}  # width, depth, heads
 

@@ -7,9 +7,10 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from nets.kl import KlConfig, KlDecoder, KlEncoder
+
 from export import ExportError
 from export.checkpoint import State, fill, load_state
-from nets.kl import KlConfig, KlDecoder, KlEncoder
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.15

@@ -92,7 +92,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            part.reshape(-1, self.tokens, self.heads, self.head).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
+            part.reshape(-1, self.tokens, self.heads, self.head).transpose(1, 2)
+            for part in self.qkv(x).chunk(3, dim=-1)
         )
         if self.exportable:
             scores = torch.matmul(q * self.head**-0.5, k.transpose(-2, -1))
@@ -187,7 +188,11 @@ class SiT(nn.Module):
         projection = self.x_embedder.proj
         nn.init.xavier_uniform_(projection.weight.view(projection.weight.shape[0], -1))
         nn.init.zeros_(projection.bias)
-        for weight in (self.y_embedder.embedding_table.weight, self.t_embedder.mlp[0].weight, self.t_embedder.mlp[2].weight):
+        for weight in (
+            self.y_embedder.embedding_table.weight,
+            self.t_embedder.mlp[0].weight,
+            self.t_embedder.mlp[2].weight,
+        ):
             nn.init.normal_(weight, std=0.02)
         for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
             self.final_layer.adaLN_modulation[-1],

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPOSITORY, TINY, export
-from torch import nn
-
 from export import ExportError
 from export.bundle import Classes, Latent, Manifest, Time, write_bundle
 from export.verify import verify
+from torch import nn
 
 State = dict[str, torch.Tensor]
 

@@ -13,13 +13,12 @@ import onnx
 import pytest
 import torch
 from conftest import TINY, Bundle, export, tiny_arguments
-from torch import nn
-
 from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
 from export.synthetic import SIZES, enliven
 from nets.autoencoder import AutoencoderConfig, Decoder, Encoder
 from nets.sit import SiT, SiTConfig
+from torch import nn
 
 ALLOWED = """
     Add Cast Concat Conv Cos DepthToSpace Gather Gemm InstanceNormalization LayerNormalization MatMul Mul Pow Reshape

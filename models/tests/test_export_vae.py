@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Bundle, export
-
 from export import ExportError
 from export.vae import RENAMED, load_kl
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-
 from train import textures
 from train.textures import INDEX, PACKAGES, Package, rebuild
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Bundle
-from PIL import Image
-
 from export.checkpoint import load_sit
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
+from PIL import Image
 from train import run
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
+from train.evaluate import seam
 from train.latents import Latents
 from train.sampler import Sampler
 from train.stage import matrix_optimisers, read_log
@@ -221,3 +221,10 @@ def test_every_sampler_step_gives_the_golden_numbers(case: dict, golden: dict) -
 def test_rows_that_a_resumed_stage_repeats_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("step,seconds,loss\n100,1,5\n200,2,4\n300,3,3\n200,2.5,9\n")
     assert read_log(tmp_path / "x.csv") == {"step": [100, 200], "seconds": [1, 2.5], "loss": [5, 9]}
+
+
+def test_the_seam_of_images_that_tile_is_one() -> None:
+    image = torch.randn(64, 3, 64, 64, generator=generator())
+    assert abs(seam(image) - 1) < 0.02
+    ramp = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    assert seam(ramp + ramp.mT) == pytest.approx(63, rel=1e-3)

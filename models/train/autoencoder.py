@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from nets.autoencoder import Autoencoder, AutoencoderConfig
+from torch import Tensor, nn
 from train.data import BalancedSampler, Images, augment, to_unit
 from train.sheets import save_sheet
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
@@ -31,7 +30,9 @@ class Discriminator(nn.Module):
         super().__init__()
         layers, previous = [], 3
         for width in widths:
-            layers.append(nn.utils.parametrizations.spectral_norm(nn.Conv2d(previous, width, 4, 2, 1, padding_mode="circular")))
+            layers.append(
+                nn.utils.parametrizations.spectral_norm(nn.Conv2d(previous, width, 4, 2, 1, padding_mode="circular"))
+            )
             previous = width
         self.layers = nn.ModuleList(layers)
         self.head = nn.utils.parametrizations.spectral_norm(nn.Conv2d(previous, 1, 3, 1, 1, padding_mode="circular"))
@@ -61,9 +62,20 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     return F.l1_loss(output, target) + 0.5 * edges + F.l1_loss(spectrum(output), spectrum(target))
 
 
-def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: Budget, out: Path, *,
-          batch: int, rate: float, device: torch.device, bf16: bool, seed: int,
-          start: Autoencoder | None = None) -> Autoencoder:
+def train(
+    images: Images,
+    held_out: Images,
+    config: AutoencoderConfig,
+    budget: Budget,
+    out: Path,
+    *,
+    batch: int,
+    rate: float,
+    device: torch.device,
+    bf16: bool,
+    seed: int,
+    start: Autoencoder | None = None,
+) -> Autoencoder:
     """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -77,10 +89,18 @@ def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: B
     model.to(device)
     critic = Discriminator().to(device)
     ema = Ema(model, 0.998)
-    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(
+        (p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4
+    )
     critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
     checkpoint, sheet = out / f"{stage}.pt", out / f"{stage}.png"
-    parts = dict(model=model, critic=critic, ema=ema.module, optimiser=optimiser, critic_optimiser=critic_optimiser)
+    parts = {
+        "model": model,
+        "critic": critic,
+        "ema": ema.module,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
     log = Log(out / f"{stage}.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
 
@@ -119,10 +139,10 @@ def train(images: Images, held_out: Images, config: AutoencoderConfig, budget: B
             critic_optimiser.zero_grad(set_to_none=True)
             hinge.backward()
             critic_optimiser.step()
-            scores = dict(matching=matching.item(), hinge=hinge.item())
+            scores = {"matching": matching.item(), "hinge": hinge.item()}
         budget.advance()
         if budget.step % 50 == 0 or budget.progress >= 1:
-            scores = scores or dict(matching=0.0, hinge=0.0)
+            scores = scores or {"matching": 0.0, "hinge": 0.0}
             log.row(budget, reconstruction=rebuilt.item(), **scores)
         if budget.step % 500 == 0:
             save_checkpoint(checkpoint, budget, **parts)
@@ -146,4 +166,4 @@ def evaluate(model: Autoencoder, held_out: Images, device: torch.device) -> dict
     pixels = to_unit(held_out.pixels).to(device)
     rebuilt = torch.cat([model.decode(model.encode(part)) for part in pixels.split(16)])
     squared = (rebuilt - pixels).square().mean(dim=(1, 2, 3))
-    return dict(psnr=(10 * torch.log10(4 / squared)).mean().item(), l1=(rebuilt - pixels).abs().mean().item())
+    return {"psnr": (10 * torch.log10(4 / squared)).mean().item(), "l1": (rebuilt - pixels).abs().mean().item()}

@@ -8,9 +8,8 @@ whole cells are drawn later, for free.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
 from nets.autoencoder import FACTOR, Autoencoder
+from torch import Tensor
 from train.data import BalancedSampler, Images, to_unit
 
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 import torch
-
 from export import ExportError
 from export.manifest import check_schedule
 

@@ -13,9 +13,8 @@ from statistics import fmean
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from nets.sit import SiT, SiTConfig
+from torch import Tensor, nn
 from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, matrix_optimisers, save_checkpoint
 
@@ -29,9 +28,21 @@ def draw_times(count: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(count, generator=generator) < 0.8, middle, uniform)
 
 
-def train(latents: Latents, held_out: Latents, config: SiTConfig, budget: Budget, out: Path, *, batch: int, rate: float,
-          device: torch.device, bf16: bool, compiled: bool, seed: int,
-          watch: Callable[[SiT, Budget], None] | None = None) -> SiT:
+def train(
+    latents: Latents,
+    held_out: Latents,
+    config: SiTConfig,
+    budget: Budget,
+    out: Path,
+    *,
+    batch: int,
+    rate: float,
+    device: torch.device,
+    bf16: bool,
+    compiled: bool,
+    seed: int,
+    watch: Callable[[SiT, Budget], None] | None = None,
+) -> SiT:
     """`watch` is called with the averaged weights every 100 steps."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -76,7 +87,9 @@ def train(latents: Latents, held_out: Latents, config: SiTConfig, budget: Budget
     return ema.module
 
 
-def flow_matching_loss(model: nn.Module, data: Tensor, noise: Tensor, t: Tensor, labels: Tensor, *, bf16: bool) -> Tensor:
+def flow_matching_loss(
+    model: nn.Module, data: Tensor, noise: Tensor, t: Tensor, labels: Tensor, *, bf16: bool
+) -> Tensor:
     mix = t[:, None, None, None]
     with autocast(data.device, bf16):
         velocity = model(mix * data + (1 - mix) * noise, t, labels)

@@ -15,9 +15,8 @@ from statistics import fmean
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from nets.sit import SiT, SiTConfig
+from torch import Tensor, nn
 from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, matrix_optimisers, save_checkpoint
 
@@ -26,8 +25,18 @@ NULL_SHARE = 0.2  # of the refiner's labels; guidance leans on its null answers 
 
 
 @torch.no_grad()
-def teach(teacher: SiT, data: Tensor, noise: Tensor, t: Tensor, delta: Tensor, labels: Tensor, seen: Tensor,
-          guidance: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor, Tensor]:
+def teach(
+    teacher: SiT,
+    data: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    delta: Tensor,
+    labels: Tensor,
+    seen: Tensor,
+    guidance: Tensor,
+    *,
+    bf16: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns `x'` and `v` [N,C,H,W], and the teacher's unguided velocity for the labels `seen` at `x'`, `t + delta`.
 
     `v` is guided towards `labels`, which `seen` may hide: at run time both guidance halves share one `v`.
@@ -43,8 +52,16 @@ def teach(teacher: SiT, data: Tensor, noise: Tensor, t: Tensor, delta: Tensor, l
         return x, v, teacher(x, t + delta, seen).float()
 
 
-def draw_lesson(latents: Latents, teacher: SiT, batch: int, max_guidance: float, generator: torch.Generator,
-                device: torch.device, *, bf16: bool) -> tuple[tuple[Tensor, ...], Tensor]:
+def draw_lesson(
+    latents: Latents,
+    teacher: SiT,
+    batch: int,
+    max_guidance: float,
+    generator: torch.Generator,
+    device: torch.device,
+    *,
+    bf16: bool,
+) -> tuple[tuple[Tensor, ...], Tensor]:
     """What the refiner is given, `(x', v, t + dt, labels)`, and what it should answer."""
     data, labels = latents.batch(batch)
     noise = torch.randn(data.shape, generator=generator)
@@ -60,8 +77,20 @@ def draw_lesson(latents: Latents, teacher: SiT, batch: int, max_guidance: float,
     return (x, v, t + delta, seen), target - v
 
 
-def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out: Path, *, batch: int, rate: float,
-          max_guidance: float, device: torch.device, bf16: bool, seed: int) -> SiT:
+def train(
+    latents: Latents,
+    teacher: SiT,
+    config: SiTConfig,
+    budget: Budget,
+    out: Path,
+    *,
+    batch: int,
+    rate: float,
+    max_guidance: float,
+    device: torch.device,
+    bf16: bool,
+    seed: int,
+) -> SiT:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = start_from(teacher, SiT(config).initialise()).to(device)
@@ -104,8 +133,9 @@ def train(latents: Latents, teacher: SiT, config: SiTConfig, budget: Budget, out
 
 
 @torch.no_grad()
-def evaluate(model: SiT, teacher: SiT, latents: Latents, max_guidance: float, device: torch.device,
-             batches: int = 4) -> dict[str, float]:
+def evaluate(
+    model: SiT, teacher: SiT, latents: Latents, max_guidance: float, device: torch.device, batches: int = 4
+) -> dict[str, float]:
     """The loss, beside that of reusing the cached velocity; both fixed by a seed."""
     generator = torch.Generator().manual_seed(1)
     latents.generator.manual_seed(1)

@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-
 from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
@@ -158,7 +157,8 @@ class Run:
         samples = judge.images(judge.latents(chosen.schedule))
         save_sheet(out / "samples.png", samples, chosen.samples, names=images.classes)
         trained = [stage for stage in options.SHARES if self.work.checkpoint(stage).exists()]
-        save_curves(out / "curves.png", [out / f"{stage}.csv" for stage in trained])
+        logs = [out / f"{stage}.csv" for stage in trained]
+        save_curves(out / "curves.png", [log for log in logs if log.exists()])
         halves = {"held_out": self.held_out_latents, "training": self.latents}
         numbers = {
             "images": {"training": len(images.labels), "held_out": len(held_out.labels)},

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
-
 from export.manifest import check_schedule
+from torch import Tensor, nn
 
 
 def parse_schedule(text: str) -> str:

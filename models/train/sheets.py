@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
-
 from train.stage import read_log
 
 MARGIN = 96  # pixels for the names of rows
@@ -40,10 +39,10 @@ def save_curves(path: Path, logs: list[Path]) -> None:
     figure, panels = pyplot.subplots(1, len(logs), figsize=(6 * len(logs), 4), squeeze=False, layout="constrained")
     for panel, log in zip(panels[0], logs):
         columns = read_log(log)
-        for name in set(columns) - {"step", "seconds"}:
+        for name in [name for name in columns if name not in ("step", "seconds")]:
             values = np.array(columns[name])
             shown = np.isfinite(values) & (values > 0)
-            panel.plot(np.array(columns["step"])[shown], values[shown], label=name, linewidth=1)
+            panel.plot(np.array(columns["step"])[shown], values[shown], label=name, linewidth=1, marker=".")
         panel.set(title=log.stem, xlabel="step", yscale="log")
         panel.grid(alpha=0.3)
         panel.legend()

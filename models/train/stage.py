@@ -74,7 +74,10 @@ class Log:
                 writer.writerow(["step", "seconds", *values])
             writer.writerow([budget.step, round(budget.seconds, 1), *(f"{v:.5g}" for v in values.values())])
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  {shown}", flush=True)
+        print(
+            f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  {shown}",
+            flush=True,
+        )
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
@@ -122,6 +125,8 @@ def matrix_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimiz
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks.")]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-    muon = torch.optim.Muon([dict(params=matrices, peak=rate)], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-    adamw = torch.optim.AdamW([dict(params=others, peak=rate)], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+    muon = torch.optim.Muon(
+        [{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
     return [muon, adamw]

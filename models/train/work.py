@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-
 from train.stage import Budget
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
