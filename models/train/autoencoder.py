@@ -104,7 +104,7 @@ def train(
     log = Log(out / f"{stage}.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
 
-    adversarial_from = 0.0 if start else ADVERSARIAL_FROM
+    adversarial_from, weight = (0.0, 2.0) if start else (ADVERSARIAL_FROM, 1.0)
     if start:
         model.encoder.eval()
     budget.start()
@@ -126,7 +126,7 @@ def train(
                     wanted = critic(real)[1]
                 matching = sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, wanted))
                 adversarial = -judged.float().mean()
-            loss = rebuilt + 0.05 * adversarial + 0.5 * matching
+            loss = rebuilt + weight * (0.05 * adversarial + 0.5 * matching)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
