@@ -8,7 +8,7 @@ use flowturbo::{Model, Request};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/textures"))?;
     let request = Request::new(vec![model.class("brick")?]).with_seed(7);
-    let generation = model.session().generate(&request, &mut |progress| {
+    let generation = model.session().generate_with(&request, &mut |progress| {
         println!("step {} of {} in {:.0?}", progress.step, progress.steps, progress.took);
         ControlFlow::Continue(())
     })?;

@@ -14,6 +14,7 @@
 
 mod archive;
 mod checksum;
+mod classes;
 mod external;
 pub mod manifest;
 mod parse;
@@ -91,13 +92,13 @@ impl Bundle {
         Self::from_source(Archive::new(file, place()).at(place)?, limits)
     }
 
-    /// Opens a zip that is in memory. The bytes are shared, not copied.
+    /// Opens a zip that is in memory: a vector, an `Arc<[u8]>`, a memory map. It is kept, not copied.
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with), without `Io`.
-    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>, limits: &Limits) -> Result<Self> {
+    pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + 'static, limits: &Limits) -> Result<Self> {
         let place = "zip in memory";
-        Self::from_source(Archive::new(Cursor::new(bytes.into()), place).at(|| place.into())?, limits)
+        Self::from_source(Archive::new(Cursor::new(bytes), place).at(|| place.into())?, limits)
     }
 
     /// Opens a zip behind a reader: an entry of a game's asset pack, a decrypting stream.

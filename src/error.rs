@@ -4,7 +4,9 @@
 //! [`Error::kind`], the person reads `Display`, one line that names what failed, where (file, field,
 //! node, step) and, where it helps, what to do next.
 
-use std::fmt;
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Write};
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -62,10 +64,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for place in &self.0.context {
-            write!(f, "{place}: ")?;
+        // Names from files may hold line breaks and terminal codes: they are shown, not sent.
+        let parts =
+            self.0.context.iter().flat_map(|place| [place.as_str(), ": "]).chain([self.0.message.as_str()]);
+        for c in parts.flat_map(str::chars) {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
         }
-        f.write_str(&self.0.message)
+        Ok(())
     }
 }
 
@@ -111,5 +116,11 @@ mod tests {
         let error = error.at(|| "latent.channels".into()).at(|| "bundle.json".into()).unwrap_err();
         assert_eq!(error.to_string(), "bundle.json: latent.channels: must be at least 1");
         assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+    }
+
+    #[test]
+    fn it_is_one_line_whatever_names_it_holds() {
+        let error = invalid_bundle("no input 'a\nb'").at("x\u{1b}[1m");
+        assert_eq!(error.to_string(), "x\\u{1b}[1m: no input 'a\\nb'");
     }
 }

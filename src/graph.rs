@@ -10,7 +10,7 @@ mod contract;
 mod cost;
 mod import;
 
-pub(crate) use contract::Contract;
+pub use contract::{Contract, ElementType, Port};
 pub use cost::Cost;
 
 use tract_onnx::prelude::TypedModel;

@@ -10,11 +10,10 @@
 //! ```no_run
 //! # fn main() -> flowturbo::Result<()> {
 //! use flowturbo::{Model, Request};
-//! use std::ops::ControlFlow;
 //!
 //! let model = Model::open("models/textures")?;
 //! let request = Request::new(vec![model.class("brick")?]).with_seed(7);
-//! let generation = model.session().generate(&request, &mut |_| ControlFlow::Continue(()))?;
+//! let generation = model.session().generate(&request)?;
 //! let image = &generation.images[0];
 //! println!("{} x {} pixels, {} bytes of RGB", image.width, image.height, image.rgb.len());
 //! # Ok(())
@@ -49,7 +48,8 @@
 //! Bundles may come from anywhere: sizes are held to [`Limits`] before memory is allocated, files to
 //! their SHA-256, graphs to the manifest, weights to being numbers. Every failure is an [`Error`] whose
 //! one line names the file and the field, and whose [`ErrorKind`] says whose fault it was. What is *not*
-//! promised: a bundle chooses its networks, so a hostile one can still take long or make ugly pictures.
+//! promised: a bundle chooses its networks, so a hostile one can still take long, allocate much inside
+//! its graphs, or make ugly pictures.
 //!
 //! [arXiv 2409.18128]: https://arxiv.org/abs/2409.18128
 
@@ -63,6 +63,7 @@ mod graph;
 mod image;
 mod limits;
 mod model;
+mod recent;
 mod request;
 mod sampler;
 mod session;
@@ -70,10 +71,12 @@ mod session;
 pub use bundle::{Bundle, Manifest, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
-pub use graph::Cost;
+pub use graph::{Contract, Cost, ElementType, Port};
 pub use image::{Image, noise, to_pixels};
 pub use limits::Limits;
 pub use model::{Model, ModelOptions};
+/// The arrays of this crate's interface; its version is part of it.
+pub use ndarray;
 pub use request::{Progress, Request};
 pub use sampler::{Schedule, StepKind};
 pub use session::{Generation, Observer, Session};

@@ -1,5 +1,10 @@
 //! Upper bounds on everything whose size comes from input.
 
+#![forbid(unsafe_code)]
+
+use crate::Result;
+use crate::error::limit_exceeded;
+
 /// Sizes above which loading or generating is refused before anything is allocated.
 ///
 /// The defaults admit SiT-XL/2 at 512x512 pixels with room to spare.
@@ -25,6 +30,8 @@ pub struct Limits {
     pub max_batch: u32,
     /// Steps of one schedule.
     pub max_steps: u32,
+    /// One latent or image tensor of a whole batch, in bytes. What a graph allocates inside is its own.
+    pub max_tensor_bytes: u64,
 }
 
 impl Default for Limits {
@@ -37,6 +44,7 @@ impl Default for Limits {
             max_classes: 1 << 20,
             max_batch: 256,
             max_steps: 1000,
+            max_tensor_bytes: 1 << 30,
         }
     }
 }
@@ -64,4 +72,21 @@ with! {
     with_max_classes => max_classes: u32;
     with_max_batch => max_batch: u32;
     with_max_steps => max_steps: u32;
+    with_max_tensor_bytes => max_tensor_bytes: u64;
+}
+
+impl Limits {
+    /// Refuses a float32 tensor of `shape` that is larger than `max_tensor_bytes`, or empty.
+    pub(crate) fn check_tensor(&self, shape: [usize; 4]) -> Result<()> {
+        let bytes = shape.iter().try_fold(4u64, |product, &n| product.checked_mul(n as u64));
+        match bytes {
+            Some(bytes) if (1..=self.max_tensor_bytes).contains(&bytes) && usize::try_from(bytes).is_ok() => {
+                Ok(())
+            }
+            _ => Err(limit_exceeded(format!(
+                "a tensor of shape {shape:?} is empty or above Limits::max_tensor_bytes ({})",
+                self.max_tensor_bytes
+            ))),
+        }
+    }
 }

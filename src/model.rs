@@ -2,16 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Backend, Program, Reference};
-use crate::bundle::manifest::Classes;
 use crate::bundle::{Bundle, Manifest, Role};
-use crate::error::invalid_argument;
-use crate::graph::{Cost, Graph};
-use crate::{ErrorKind, Result, Session};
+use crate::error::{invalid_argument, limit_exceeded};
+use crate::graph::{Contract, Cost, Graph};
+use crate::recent::Recent;
+use crate::sampler::guidance::network_batch;
+use crate::{Result, Session};
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ use crate::{ErrorKind, Result, Session};
 pub struct ModelOptions {
     /// Threads of the model's own pool; 0 takes one for each processor this process may use.
     pub threads: usize,
+    /// Images in a request that loading plans for, so that the first such request finds its plan; 0 is 1.
+    pub batch: usize,
 }
 
 impl ModelOptions {
@@ -28,20 +30,28 @@ impl ModelOptions {
         self.threads = threads;
         self
     }
+
+    /// These options with another batch.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
 }
 
 /// A bundle planned for this machine.
 ///
 /// Clones share everything. Networks are planned for a batch size when a request first needs it, and
-/// kept; each size keeps its own packed weights, so few sizes mean little memory. Loading plans for
-/// one image with the bundle's own guidance, which also proves the graphs sound.
+/// the last two sizes of each are kept; each keeps its own packed weights, so one size means little
+/// memory. Loading plans the predictor, the refiner and the decoder for [`ModelOptions::batch`] images
+/// with the bundle's own guidance, which also proves them sound.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
 struct Inner {
     bundle: Bundle,
     backend: Box<dyn Backend>,
-    programs: Mutex<HashMap<(Role, usize), Arc<dyn Program>>>,
+    programs: Mutex<Recent<Arc<dyn Program>>>,
 }
 
 /// The most threads that a model may be given.
@@ -59,10 +69,10 @@ impl Model {
     /// Plans `bundle` for this machine.
     ///
     /// # Errors
-    /// [`InvalidBundle`](ErrorKind::InvalidBundle) names the file and what is wrong: a wrong hash, a
+    /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names the file and what is wrong: a wrong hash, a
     /// damaged graph, shapes that contradict the manifest, a default schedule that cannot run.
-    /// [`NonFinite`](ErrorKind::NonFinite): NaN among the weights.
-    /// [`Unsupported`](ErrorKind::Unsupported): an operator that tract lacks.
+    /// [`NonFinite`](crate::ErrorKind::NonFinite): NaN among the weights.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): an operator that tract lacks.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -73,11 +83,16 @@ impl Model {
             }
             n => n,
         };
+        let most = bundle.limits().max_batch as usize;
+        if options.batch > most {
+            let batch = options.batch;
+            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+        }
         let backend = Box::new(Reference::new(threads)?);
-        let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::default() }));
+        let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::new(Recent::new()) }));
         let manifest = model.manifest();
-        let doubled = if manifest.sampling.guidance == 1.0 { 1 } else { 2 };
-        let eager = [(Role::Predictor, doubled), (Role::Refiner, doubled), (Role::Decoder, 1)];
+        let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
+        let eager = [(Role::Predictor, batch), (Role::Refiner, batch), (Role::Decoder, 1)];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
             model.program(role, batch)?;
         }
@@ -102,7 +117,7 @@ impl Model {
     /// The number of the class called `name`: a label (any case), or the number itself.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) names the nearest label and lists the others.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) names the nearest label and lists the others.
     pub fn class(&self, name: &str) -> Result<i64> {
         self.manifest().classes.find(name)
     }
@@ -112,28 +127,38 @@ impl Model {
         Session::new(self.clone())
     }
 
+    /// The tensors of a network at a batch size: names, types and shapes.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`;
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) for a batch of 0 or beyond the bundle's limits.
+    pub fn contract(&self, role: Role, batch: usize) -> Result<Contract> {
+        Contract::new(self.manifest(), role, batch, self.0.bundle.limits())
+    }
+
     /// Counts what one call of a network costs at a batch size. Imports the graph anew.
     ///
     /// # Errors
-    /// As [`load`](Self::load); [`InvalidArgument`](ErrorKind::InvalidArgument) if the bundle lacks `role`.
+    /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
         Ok(Graph::import(&self.0.bundle, role, batch)?.cost())
     }
 
     /// The program for `role` at `batch`, compiled on first use.
     pub(crate) fn program(&self, role: Role, batch: usize) -> Result<Arc<dyn Program>> {
-        if let Some(program) = self.programs().get(&(role, batch)) {
+        if let Some(program) = self.programs().get(role, batch) {
             return Ok(Arc::clone(program));
         }
-        // Compiled outside the lock: other sessions go on meanwhile, and a rare double is dropped.
+        // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
         let program = self.0.backend.compile(Graph::import(&self.0.bundle, role, batch)?)?;
         log::debug!("planned {role} for a batch of {batch} in {:.2?}", started.elapsed());
-        Ok(Arc::clone(self.programs().entry((role, batch)).or_insert(program)))
+        self.programs().put(role, batch, Arc::clone(&program));
+        Ok(program)
     }
 
-    /// A panic while the map is locked leaves it whole: entries only ever come in complete.
-    fn programs(&self) -> MutexGuard<'_, HashMap<(Role, usize), Arc<dyn Program>>> {
+    /// A panic while the programs are locked leaves them whole: they only ever come in complete.
+    fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
         self.0.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,37 +166,5 @@ impl Model {
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("bundle", &self.0.bundle).field("threads", &self.threads()).finish()
-    }
-}
-
-impl Classes {
-    /// The number of the class called `name`: a label (any case), or the number itself.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) names the nearest label and lists the others.
-    pub fn find(&self, name: &str) -> Result<i64> {
-        let labels = self.labels.as_deref().unwrap_or_default();
-        if let Some(found) = labels.iter().position(|label| label.eq_ignore_ascii_case(name)) {
-            return Ok(found as i64);
-        }
-        if let Ok(number) = name.parse::<i64>()
-            && ((0..i64::from(self.count)).contains(&number) || number == self.null)
-        {
-            return Ok(number);
-        }
-        let shown = name.escape_debug();
-        let similar =
-            |label: &&String| strsim::damerau_levenshtein(&label.to_lowercase(), &name.to_lowercase());
-        let message = match labels.iter().min_by_key(similar) {
-            Some(nearest) => {
-                let known = labels.iter().take(32).map(String::as_str).collect::<Vec<_>>().join(", ");
-                let more = if labels.len() > 32 { ", ..." } else { "" };
-                format!("no class '{shown}'; nearest is '{nearest}', known are {known}{more}")
-            }
-            None => {
-                format!("no class '{shown}'; this bundle has numbers 0 to {} and no labels", self.count - 1)
-            }
-        };
-        Err(crate::Error::new(ErrorKind::InvalidArgument, message))
     }
 }

@@ -8,7 +8,7 @@ use ndarray::{Array4, ArrayView4};
 
 use crate::bundle::Manifest;
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
-use crate::{CancelToken, Limits, Result, Schedule, StepKind};
+use crate::{Bundle, CancelToken, Limits, Result, Schedule, StepKind};
 
 /// What to generate.
 ///
@@ -74,6 +74,17 @@ impl Request {
         self
     }
 
+    /// Refuses what `bundle` cannot serve, before anything is loaded or planned for it.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
+    /// no number from 0 on, refiner steps without a refiner, noise of another shape.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images or steps than the bundle's limits
+    /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise.
+    pub fn check(&self, bundle: &Bundle) -> Result<()> {
+        self.settle(bundle.manifest(), bundle.limits()).map(drop)
+    }
+
     /// Fills in the bundle's defaults and refuses what makes no sense for it.
     pub(crate) fn settle(&self, manifest: &Manifest, limits: &Limits) -> Result<Settled> {
         let batch = self.classes.len();
@@ -109,6 +120,7 @@ impl Request {
         }
         let latent = &manifest.latent;
         let shape = [batch, latent.channels as usize, latent.height as usize, latent.width as usize];
+        limits.check_tensor(shape)?;
         if let Some(noise) = &self.noise {
             if noise.shape() != shape {
                 return Err(invalid_argument(format!("noise: shape {:?}, must be {shape:?}", noise.shape())));

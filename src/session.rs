@@ -4,7 +4,6 @@
 
 mod field;
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,9 @@ use crate::backend::{Input, Instance};
 use crate::bundle::Role;
 use crate::error::{Context, Error, cancelled, invalid_argument, non_finite};
 use crate::image::{Image, noise, to_pixels};
+use crate::recent::Recent;
 use crate::request::Settled;
-use crate::sampler::{grid, steps::State};
+use crate::sampler::{grid, guidance::network_batch, steps::State};
 use crate::{CancelToken, Model, Progress, Request, Result, Schedule};
 use field::GuidedField;
 
@@ -27,7 +27,7 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// A failed or cancelled generation leaves the session ready for the next one.
 pub struct Session {
     model: Model,
-    instances: HashMap<(Role, usize), Box<dyn Instance>>,
+    instances: Recent<Box<dyn Instance>>,
 }
 
 /// A finished generation.
@@ -42,7 +42,7 @@ pub struct Generation {
     pub schedule: Schedule,
     /// The guidance scale that was used.
     pub guidance: f32,
-    /// Time spent in the sampler.
+    /// Time spent in the sampler's steps; planning is not counted.
     pub sampling: Duration,
     /// Time spent in the decoder.
     pub decoding: Duration,
@@ -50,7 +50,7 @@ pub struct Generation {
 
 impl Session {
     pub(crate) fn new(model: Model) -> Self {
-        Self { model, instances: HashMap::new() }
+        Self { model, instances: Recent::new() }
     }
 
     /// The model this session belongs to.
@@ -64,9 +64,11 @@ impl Session {
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request) -> Result<()> {
         let settled = request.settle(self.model.manifest(), self.model.bundle().limits())?;
-        self.take(Role::Predictor, GuidedField::batch(&settled)).map(|i| self.put(i))?;
+        self.take(Role::Predictor, network_batch(request.classes.len(), settled.guidance))
+            .map(|i| self.put(i))?;
         if settled.schedule.needs_refiner() {
-            self.take(Role::Refiner, GuidedField::batch(&settled)).map(|i| self.put(i))?;
+            self.take(Role::Refiner, network_batch(request.classes.len(), settled.guidance))
+                .map(|i| self.put(i))?;
         }
         if self.model.manifest().has(Role::Decoder) {
             self.take(Role::Decoder, 1).map(|i| self.put(i))?;
@@ -79,20 +81,27 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a request that this bundle cannot
     /// serve. [`NonFinite`](crate::ErrorKind::NonFinite): names the step after which a number was not
-    /// finite. [`Cancelled`](crate::ErrorKind::Cancelled): by token or by `observer`.
-    pub fn generate(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
+    /// finite. [`Cancelled`](crate::ErrorKind::Cancelled): by its token.
+    pub fn generate(&mut self, request: &Request) -> Result<Generation> {
+        self.generate_with(request, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`generate`](Self::generate), and calls `observer` after every step.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
         let manifest = self.model.manifest();
         if !manifest.has(Role::Decoder) {
             let name = &manifest.name;
             return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
         }
-        let started = Instant::now();
         let settled = request.settle(manifest, self.model.bundle().limits())?;
-        let latents = self.sample(request, &settled, observer)?;
+        let (latents, sampling) = self.sample(request, &settled, observer)?;
         let sampled = Instant::now();
-        let images = to_pixels(self.decode_until(latents.view(), &request.cancel)?.view());
+        let images = to_pixels(self.decode_until(latents.view(), &request.cancel)?.view())?;
         let Settled { schedule, guidance, .. } = settled;
-        let (sampling, decoding) = (sampled - started, sampled.elapsed());
+        let decoding = sampled.elapsed();
         Ok(Generation { images, latents, schedule, guidance, sampling, decoding })
     }
 
@@ -100,9 +109,17 @@ impl Session {
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
-    pub fn latents(&mut self, request: &Request, observer: &mut Observer) -> Result<Array4<f32>> {
+    pub fn latents(&mut self, request: &Request) -> Result<Array4<f32>> {
+        self.latents_with(request, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`latents`](Self::latents), and calls `observer` after every step.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn latents_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Array4<f32>> {
         let settled = request.settle(self.model.manifest(), self.model.bundle().limits())?;
-        self.sample(request, &settled, observer)
+        Ok(self.sample(request, &settled, observer)?.0)
     }
 
     /// Decodes latents `[N, C, H, W]` to images `[N, 3, H, W]`, nominally in [-1, 1].
@@ -129,21 +146,24 @@ impl Session {
         self.convert(Role::Decoder, latents, |value| value / latent.scale + latent.shift, cancel)
     }
 
+    /// Returns the time of the steps too, planning left out.
     fn sample(
         &mut self,
         request: &Request,
         settled: &Settled,
         observer: &mut Observer,
-    ) -> Result<Array4<f32>> {
+    ) -> Result<(Array4<f32>, Duration)> {
         request.cancel.check()?;
         let start = match &request.noise {
             Some(noise) => noise.iter().copied().collect(),
             None => noise(request.seed, settled.shape)?.into_raw_vec_and_offset().0,
         };
         let mut field = GuidedField::new(self, request, settled)?;
+        let started = Instant::now();
         let outcome = run(&mut field, start, settled, observer);
+        let took = started.elapsed();
         field.give_back(self);
-        outcome
+        Ok((outcome?, took))
     }
 
     /// Runs an image network over each image on its own, so that one program serves every batch.
@@ -183,15 +203,14 @@ impl Session {
 
     /// Takes the instance for `role` at `batch` out of the session, made on first use.
     fn take(&mut self, role: Role, batch: usize) -> Result<Taken> {
-        let key = (role, batch);
-        match self.instances.remove(&key) {
-            Some(instance) => Ok((key, instance)),
-            None => Ok((key, self.model.program(role, batch)?.instantiate())),
+        match self.instances.take(role, batch) {
+            Some(instance) => Ok(((role, batch), instance)),
+            None => Ok(((role, batch), self.model.program(role, batch)?.instantiate())),
         }
     }
 
-    fn put(&mut self, (key, instance): Taken) {
-        self.instances.insert(key, instance);
+    fn put(&mut self, ((role, batch), instance): Taken) {
+        self.instances.put(role, batch, instance);
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Manifest {
     pub latent: Latent,
     /// Size of the image; there is one if there is a decoder or an encoder.
     #[serde(default, deserialize_with = "present_object")]
-    pub image: Option<Image>,
+    pub image: Option<ImageSize>,
     /// The class table.
     #[serde(deserialize_with = "object")]
     pub classes: Classes,
@@ -75,7 +75,7 @@ pub struct Latent {
 /// Size of the image in pixels: RGB in [-1, 1], a whole multiple of the latent's size.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
-pub struct Image {
+pub struct ImageSize {
     /// Rows.
     #[serde(deserialize_with = "size")]
     pub height: u32,

@@ -11,6 +11,7 @@ use crate::error::invalid_argument;
 
 /// The part a network plays. `Display` gives its key under `networks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// Latent, time, class to velocity.
     Predictor,
@@ -24,7 +25,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the manifest's order.
-    pub const ALL: [Self; 4] = [Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder];
+    pub const ALL: &[Self] = &[Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder];
 }
 
 impl fmt::Display for Role {
@@ -45,7 +46,7 @@ impl Manifest {
     }
 
     /// The ONNX file that plays `role`; empty if there is none.
-    pub(crate) fn file(&self, role: Role) -> &str {
+    pub fn file(&self, role: Role) -> &str {
         self.listed(role).first().map_or("", |listed| listed.name)
     }
 

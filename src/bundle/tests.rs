@@ -38,7 +38,7 @@ fn a_bundle_reads_the_same_from_every_kind_of_place() {
         let bundle = bundle.unwrap_or_else(|e| panic!("{place}: {e}"));
         assert_eq!(bundle.manifest().name, "test.1_a-b", "{place}");
         assert_eq!(bundle.hash(), checksum::hex_of(&files.0[MANIFEST]), "{place}");
-        for role in Role::ALL {
+        for &role in Role::ALL {
             assert_eq!(bundle.graph(role).unwrap(), files.0[&format!("{role}.onnx")], "{place}: {role}");
         }
         let external = bundle.external_data(Role::Predictor).unwrap();

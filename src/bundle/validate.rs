@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::manifest::{Classes, Image, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
+use super::manifest::{Classes, ImageSize, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
 use super::parse::quoted;
 use super::role::Role;
 use crate::error::{Error, invalid_bundle, limit_exceeded};
@@ -33,7 +33,7 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
             format!("must be 1 to {most} (latent.channels), is {}", guidance.channels)
         })?;
     }
-    sampling(m)?;
+    sampling(m, limits)?;
     network(Role::Predictor, Some(&m.networks.predictor))?;
     network(Role::Refiner, m.networks.refiner.as_ref())?;
     network(Role::Decoder, m.networks.decoder.as_ref())?;
@@ -92,7 +92,7 @@ fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
 
 fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
-    let Some(Image { height, width }) = m.image else {
+    let Some(ImageSize { height, width }) = m.image else {
         return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
     };
     require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;
@@ -120,7 +120,10 @@ fn classes(classes: &Classes, limits: &Limits) -> Result<()> {
     for (i, label) in labels.iter().enumerate() {
         let field = || format!("classes.labels[{i}]");
         require(!label.is_empty(), &field(), || "must not be empty".into())?;
-        require(seen.insert(label), &field(), || format!("repeats the label {}", quoted(label)))?;
+        let repeats = || format!("repeats the label {} (case does not count)", quoted(label));
+        require(seen.insert(label.to_ascii_lowercase()), &field(), repeats)?;
+        let number = || format!("must not read as a number, is {}", quoted(label));
+        require(label.parse::<i64>().is_err(), &field(), number)?;
     }
     Ok(())
 }
@@ -132,24 +135,25 @@ fn time(time: &Time) -> Result<()> {
     require(sign == 1 || sign == -1, "time.velocity_sign", || format!("must be 1 or -1, is {sign}"))
 }
 
-fn sampling(m: &Manifest) -> Result<()> {
+fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
     let Sampling { schedule, guidance, presets } = &m.sampling;
     let refiner = m.networks.refiner.is_some();
-    preset("sampling", schedule, *guidance, refiner)?;
+    preset("sampling", schedule, *guidance, refiner, limits)?;
     for (key, Preset { schedule, guidance }) in presets {
         name("sampling.presets", key)?;
-        preset(&format!("sampling.presets.{key}"), schedule, *guidance, refiner)?;
+        preset(&format!("sampling.presets.{key}"), schedule, *guidance, refiner, limits)?;
     }
     Ok(())
 }
 
-fn preset(field: &str, schedule: &str, guidance: f32, refiner: bool) -> Result<()> {
+fn preset(field: &str, schedule: &str, guidance: f32, refiner: bool, limits: &Limits) -> Result<()> {
     let (place, field) = (format!("{field}.schedule"), format!("{field}.guidance"));
     // The sampler also takes lower case and spaces, for people who type.
     let plain = schedule.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     require(plain, &place, || format!("must be written like H1P5R3, is {}", quoted(schedule)))?;
     let steps: Schedule =
         schedule.parse().map_err(|error: Error| invalid_bundle(error.to_string()).at(&place))?;
+    steps.check(limits).map_err(|error| error.at(&place))?;
     require(refiner || !steps.needs_refiner(), &place, || {
         format!("{} has R steps, but networks has no refiner", quoted(schedule))
     })?;

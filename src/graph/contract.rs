@@ -1,42 +1,49 @@
 //! The tensors each role has, at one batch, as the manifest describes them.
 
-use crate::Result;
 use crate::bundle::{Manifest, Role};
-use crate::error::{invalid_argument, limit_exceeded};
+use crate::error::invalid_argument;
+use crate::{Limits, Result};
 
 /// The element types that networks exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ElementType {
+#[non_exhaustive]
+pub enum ElementType {
+    /// 32-bit float.
     F32,
+    /// 64-bit signed integer.
     I64,
 }
 
 /// One input or output: its name in the ONNX graph and its shape at this batch.
-#[derive(Clone, Debug)]
-pub(crate) struct Port {
-    pub(crate) name: String,
-    pub(crate) element: ElementType,
-    pub(crate) shape: Vec<usize>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Port {
+    /// Its name inside the ONNX graph.
+    pub name: String,
+    /// Type of its elements.
+    pub element: ElementType,
+    /// Its dimensions, the batch first.
+    pub shape: Vec<usize>,
 }
 
 /// Inputs in the model contract's order (`x`, `v`, `t`, `y`) and the output.
-#[derive(Clone, Debug)]
-pub(crate) struct Contract {
-    pub(crate) inputs: Vec<Port>,
-    pub(crate) output: Port,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contract {
+    /// In this order.
+    pub inputs: Vec<Port>,
+    /// The one output.
+    pub output: Port,
 }
 
 impl Contract {
-    /// The contract of `role` for `batch` images; sizes are checked not to overflow.
-    pub(crate) fn new(manifest: &Manifest, role: Role, batch: usize) -> Result<Self> {
+    /// The contract of `role` for `batch` images, its tensors within `limits`.
+    pub(crate) fn new(manifest: &Manifest, role: Role, batch: usize, limits: &Limits) -> Result<Self> {
         let (latent, networks) = (&manifest.latent, &manifest.networks);
         let latent = [batch, latent.channels as usize, latent.height as usize, latent.width as usize];
         let image = manifest.image.as_ref().map(|i| [batch, 3, i.height as usize, i.width as usize]);
         for shape in [Some(latent), image].into_iter().flatten() {
-            let bytes = shape.iter().try_fold(4usize, |product, &n| product.checked_mul(n));
-            if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
-                return Err(limit_exceeded(format!("a tensor of shape {shape:?} does not fit in memory")));
-            }
+            limits.check_tensor(shape)?;
         }
         let f32 = |name: &String, shape: &[usize]| Port {
             name: name.clone(),

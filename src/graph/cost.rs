@@ -1,5 +1,7 @@
 //! What one call of a network costs, counted on its decluttered graph.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Cost as OpCost;
 use tract_onnx::tract_core::ops::konst::Const;
@@ -43,13 +45,16 @@ impl Graph {
             let activation = node.outputs.iter().filter_map(|outlet| bytes(&outlet.fact)).max().unwrap_or(0);
             cost.largest_activation_bytes = cost.largest_activation_bytes.max(activation);
             let Ok(facts) = self.model.node_input_facts(node.id) else { continue };
-            for (kind, count) in node.op.cost(&facts).unwrap_or_default() {
+            // tract's counting may panic on shapes that it has let pass.
+            let counted = catch_unwind(AssertUnwindSafe(|| node.op.cost(&facts).unwrap_or_default()));
+            for (kind, count) in counted.unwrap_or_default() {
                 let count = count.to_i64().unwrap_or(0).unsigned_abs();
-                cost.flops += match kind {
-                    OpCost::FMA(_) => 2 * count,
+                let flops = match kind {
+                    OpCost::FMA(_) => count.saturating_mul(2),
                     OpCost::Div(_) => count,
                     _ => 0,
                 };
+                cost.flops = cost.flops.saturating_add(flops);
             }
         }
         cost
@@ -57,6 +62,6 @@ impl Graph {
 }
 
 fn bytes(fact: &TypedFact) -> Option<u64> {
-    let elements: usize = fact.shape.as_concrete()?.iter().product();
-    Some((elements * fact.datum_type.size_of()) as u64)
+    let bytes = fact.datum_type.size_of() as u64;
+    Some(fact.shape.as_concrete()?.iter().fold(bytes, |product, &n| product.saturating_mul(n as u64)))
 }

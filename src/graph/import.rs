@@ -20,7 +20,8 @@ use crate::error::{Context, Error, invalid_bundle, non_finite, unsupported};
 impl Graph {
     /// Imports the network that plays `role`, for `batch` images.
     pub(crate) fn import(bundle: &Bundle, role: Role, batch: usize) -> Result<Self> {
-        let contract = Contract::new(bundle.manifest(), role, batch)?;
+        let contract =
+            Contract::new(bundle.manifest(), role, batch, bundle.limits()).at(|| format!("{role}"))?;
         let file = bundle.manifest().file(role).to_owned();
         let (bytes, external) = (bundle.graph(role)?, bundle.external_data(role)?);
         // tract indexes into what the file claims; a lying file may make it panic.
@@ -81,7 +82,8 @@ fn inline_weights(proto: &mut pb::ModelProto, external: &ExternalData) -> Result
             tensor.data_location = Some(tensor_proto::DataLocation::Default as i32);
         }
         let kind = tensor_proto::DataType::try_from(tensor.data_type).map_or("unknown", |t| t.as_str_name());
-        let elements: u64 = tensor.dims.iter().map(|&n| n.max(0) as u64).product();
+        let elements: u64 =
+            tensor.dims.iter().fold(1, |product: u64, &n| product.saturating_mul(n.max(0) as u64));
         match counts.iter_mut().find(|(known, _)| known == kind) {
             Some((_, count)) => *count += elements,
             None => counts.push((kind.to_owned(), elements)),

@@ -16,7 +16,7 @@ use crate::error::limit_exceeded;
 /// sine of `2 pi u2`) with the `libm` crate's functions, then rounded to float32.
 ///
 /// # Errors
-/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if the sizes' product overflows.
+/// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if there is no memory of that size.
 pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
     let [batch, channels, height, width] = shape;
     let image = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
@@ -24,7 +24,9 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
     let (Some(image), Some(total)) = (image, total) else {
         return Err(limit_exceeded(format!("noise of shape {shape:?} does not fit in memory")));
     };
-    let mut values = Vec::with_capacity(total);
+    let mut values = Vec::new();
+    let room = values.try_reserve_exact(total);
+    room.map_err(|error| limit_exceeded(format!("noise of shape {shape:?}: {error}")))?;
     for stream in 0..batch as u64 {
         fill(seed, stream, image, &mut values);
     }
@@ -87,8 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_overflow_are_refused() {
-        let error = noise(0, [usize::MAX, 2, 1, 1]).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::LimitExceeded);
+    fn sizes_beyond_memory_are_refused() {
+        for shape in [[usize::MAX, 2, 1, 1], [1 << 30, 1 << 30, 1, 1]] {
+            assert_eq!(noise(0, shape).unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Decoder output to 8-bit RGB.
 
+use crate::Result;
+use crate::error::invalid_argument;
 use ndarray::ArrayView4;
 use ndarray::{ArrayView3, Axis};
 
@@ -22,8 +24,15 @@ impl std::fmt::Debug for Image {
 }
 
 /// Turns `[N, 3, H, W]` in [-1, 1] into pictures; what lies outside is clamped.
-pub fn to_pixels(images: ArrayView4<f32>) -> Vec<Image> {
-    images.axis_iter(Axis(0)).map(to_image).collect()
+///
+/// # Errors
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if there are not three channels.
+pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
+    if images.len_of(Axis(1)) != 3 {
+        let shape = images.shape();
+        return Err(invalid_argument(format!("pictures have 3 channels, were given as {shape:?}")));
+    }
+    Ok(images.axis_iter(Axis(0)).map(to_image).collect())
 }
 
 fn to_image(image: ArrayView3<f32>) -> Image {
@@ -41,9 +50,14 @@ mod tests {
     #[test]
     fn channels_interleave_and_values_clamp() {
         let values = vec![-1.0, 5.0, /* g */ 0.0, -7.0, /* b */ 1.0, 0.5];
-        let images = to_pixels(Array4::from_shape_vec([1, 3, 1, 2], values).unwrap().view());
+        let images = to_pixels(Array4::from_shape_vec([1, 3, 1, 2], values).unwrap().view()).unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!((images[0].width, images[0].height), (2, 1));
         assert_eq!(images[0].rgb, [0, 128, 255, 255, 0, 191]);
+    }
+
+    #[test]
+    fn other_than_three_channels_are_refused() {
+        assert!(to_pixels(Array4::zeros([1, 4, 2, 2]).view()).is_err());
     }
 }

@@ -1,5 +1,11 @@
 //! Classifier-free guidance over a doubled batch (class half, null half).
 
+/// Images in one network call: doubled for guidance, except at a scale of exactly 1, where the null half
+/// would be multiplied by 0.
+pub(crate) fn network_batch(images: usize, scale: f32) -> usize {
+    images * if scale == 1.0 { 1 } else { 2 }
+}
+
 /// The layout of one network answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {

@@ -8,6 +8,7 @@ use crate::{Error, Limits, Result};
 
 /// One kind of sample block (FlowTurbo, arXiv 2409.18128, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StepKind {
     /// `E`: the plain first-order baseline, one predictor call.
     Euler,
@@ -21,7 +22,7 @@ pub enum StepKind {
 
 impl StepKind {
     /// Every kind, in the order of the letters `E`, `H`, `P`, `R`.
-    pub const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::PseudoCorrector, Self::Refiner];
+    pub const ALL: &[Self] = &[Self::Euler, Self::Heun, Self::PseudoCorrector, Self::Refiner];
 
     /// The kind's letter in a schedule.
     pub fn letter(self) -> char {
@@ -34,7 +35,7 @@ impl StepKind {
     }
 
     fn from_letter(letter: char) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.letter() == letter.to_ascii_uppercase())
+        Self::ALL.iter().copied().find(|kind| kind.letter() == letter.to_ascii_uppercase())
     }
 }
 

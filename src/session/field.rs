@@ -7,7 +7,7 @@ use crate::bundle::manifest::{Direction, Time};
 use crate::request::Settled;
 use crate::sampler::{
     Field,
-    guidance::{Layout, guide},
+    guidance::{Layout, guide, network_batch},
 };
 use crate::{CancelToken, Request, Result};
 
@@ -30,13 +30,8 @@ pub(super) struct GuidedField {
 }
 
 impl GuidedField {
-    /// Images of one network call: the request's, doubled for guidance.
-    pub(super) fn batch(settled: &Settled) -> usize {
-        settled.shape[0] * if settled.guidance == 1.0 { 1 } else { 2 }
-    }
-
     pub(super) fn new(session: &mut Session, request: &Request, settled: &Settled) -> Result<Self> {
-        let batch = Self::batch(settled);
+        let batch = network_batch(settled.shape[0], settled.guidance);
         let predictor = session.take(Role::Predictor, batch)?;
         let refiner = match settled.schedule.needs_refiner() {
             true => Some(session.take(Role::Refiner, batch)?),

@@ -1,7 +1,9 @@
-//! Broken models and senseless requests: each a one-line error that names file and field, after which
-//! the same process, model and session work.
+//! Broken models and senseless requests: each a one-line error that names file and field. After a bad
+//! request the same session works.
 
 use std::ops::ControlFlow;
+
+use tract_onnx::pb::NodeProto;
 
 use crate::common::data;
 use crate::copy::Copy;
@@ -27,7 +29,7 @@ fn healthy() -> Model {
 }
 
 fn sample(session: &mut Session, request: &Request) -> Result<Array4<f32>> {
-    session.latents(request, &mut |_| ControlFlow::Continue(()))
+    session.latents(request)
 }
 
 #[test]
@@ -73,6 +75,70 @@ fn a_shape_that_contradicts_the_manifest_names_the_tensor_and_both_shapes() {
         ErrorKind::InvalidBundle,
         &["predictor.onnx", "'x'", "[N, 4, 16, 16]", "[2, 4, 32, 16]", "bundle.json"],
     );
+}
+
+#[test]
+fn an_output_that_contradicts_the_manifest_is_named() {
+    let copy = Copy::new();
+    copy.edit_graph(|proto| {
+        let graph = proto.graph.as_mut().unwrap();
+        let output = graph.output[0].name.clone();
+        graph
+            .node
+            .iter_mut()
+            .flat_map(|n| &mut n.output)
+            .filter(|n| **n == output)
+            .for_each(|n| *n = "inner".into());
+        let flatten = NodeProto {
+            op_type: "Flatten".into(),
+            input: vec!["inner".into()],
+            output: vec![output],
+            ..NodeProto::default()
+        };
+        graph.node.push(flatten);
+        graph.output[0].r#type = None;
+    });
+    refuses(
+        &copy,
+        ErrorKind::InvalidBundle,
+        &["predictor.onnx", "output 'velocity'", "1024", "[2, 4, 16, 16]"],
+    );
+}
+
+#[test]
+fn a_name_with_a_line_break_stays_on_one_line() {
+    let copy = Copy::new();
+    copy.edit_graph(|proto| {
+        let graph = proto.graph.as_mut().unwrap();
+        let names = graph.node.iter_mut().flat_map(|node| &mut node.input);
+        names
+            .chain(graph.input.iter_mut().map(|input| &mut input.name))
+            .filter(|name| *name == "x")
+            .for_each(|name| *name = "a\nb".into());
+    });
+    refuses(&copy, ErrorKind::InvalidBundle, &["predictor.onnx", "no input 'x'", "a\\nb"]);
+}
+
+#[test]
+fn sizes_whose_product_is_absurd_are_refused_although_each_alone_is_not() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| {
+        m["latent"] = serde_json::json!({ "channels": 256, "height": 8192, "width": 8192 })
+    });
+    refuses(&copy, ErrorKind::LimitExceeded, &["predictor", "max_tensor_bytes", "[2, 256, 8192, 8192]"]);
+
+    let limits = Limits::default().with_max_tensor_bytes(3 * 4096);
+    let bundle = Bundle::open_with(data("bundle"), &limits).unwrap();
+    let model = Model::load(bundle, &ModelOptions::default()).unwrap();
+    let error = sample(&mut model.session(), &Request::new(vec![0; 4])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+}
+
+#[test]
+fn a_default_schedule_beyond_the_limits_is_refused_on_opening() {
+    let copy = Copy::new();
+    copy.edit_manifest(|m| m["sampling"]["schedule"] = "E5000".into());
+    refuses(&copy, ErrorKind::LimitExceeded, &["bundle.json", "sampling.schedule", "5000", "max_steps"]);
 }
 
 #[test]
@@ -218,14 +284,14 @@ fn a_cancelled_generation_stops_and_the_session_goes_on_with_the_same_numbers() 
     let token = CancelToken::new();
     let request = Request::new(vec![3]).with_cancel(token.clone());
     let mut seen = 0;
-    let stopped = session.latents(&request, &mut |_| {
+    let stopped = session.latents_with(&request, &mut |_| {
         seen += 1;
         token.cancel();
         ControlFlow::Continue(())
     });
     assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(seen, 1);
-    let refused = session.latents(&Request::new(vec![3]), &mut |_| ControlFlow::Break(()));
+    let refused = session.latents_with(&Request::new(vec![3]), &mut |_| ControlFlow::Break(()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Cancelled);
     token.reset();
     assert_eq!(sample(&mut session, &request).unwrap(), expected);
@@ -246,8 +312,7 @@ fn a_null_class_that_the_label_table_lacks_is_an_error_of_that_network() {
 #[test]
 fn a_bundle_without_a_decoder_still_gives_latents() {
     let mut session = healthy().session();
-    let asked: Result<Generation> =
-        session.generate(&Request::new(vec![0]), &mut |_| ControlFlow::Continue(()));
+    let asked: Result<Generation> = session.generate(&Request::new(vec![0]));
     assert!(asked.unwrap_err().to_string().contains("'tiny-sit' has no decoder"));
     let latents = sample(&mut session, &Request::new(vec![0])).unwrap();
     assert!(session.decode(latents.view()).unwrap_err().to_string().contains("no decoder"));

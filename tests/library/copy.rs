@@ -36,14 +36,23 @@ impl Copy {
 
     /// Changes the predictor's bytes and makes the manifest's hash agree.
     pub fn edit_predictor(&self, edit: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-        let path = self.path().join("predictor.onnx");
+        self.edit_file("predictor", edit);
+    }
+
+    fn edit_file(&self, role: &str, edit: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let path = self.path().join(format!("{role}.onnx"));
         let bytes = edit(std::fs::read(&path).unwrap());
-        self.edit_manifest(|m| m["networks"]["predictor"]["sha256"] = sha256(&bytes).into());
+        self.edit_manifest(|m| m["networks"][role]["sha256"] = sha256(&bytes).into());
         std::fs::write(path, bytes).unwrap();
     }
 
     pub fn edit_graph(&self, edit: impl FnOnce(&mut ModelProto)) {
-        self.edit_predictor(|bytes| {
+        self.edit_network("predictor", edit);
+    }
+
+    /// Changes a network's graph and makes the manifest's hash agree.
+    pub fn edit_network(&self, role: &str, edit: impl FnOnce(&mut ModelProto)) {
+        self.edit_file(role, |bytes| {
             let mut proto = ModelProto::decode(&*bytes).unwrap();
             edit(&mut proto);
             proto.encode_to_vec()

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use crate::common::{Case, cases, data, golden, golden4, largest_error};
 use crate::copy::{Copy, sha256};
-use flowturbo::{Bundle, Limits, Model, ModelOptions, Request};
+use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session};
 use ndarray::Axis;
-use tract_onnx::pb::StringStringEntryProto;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
 /// The bound that the issue sets; what is measured is printed and is a tenth of it or less.
 const TOLERANCE: f32 = 2e-4;
@@ -29,7 +30,7 @@ fn trajectory_error(model: &Model, case: &Case) -> f32 {
     let expected = golden(&format!("case{}_traj", case.index));
     let mut worst = 0.0f32;
     let mut seen = 0;
-    let latents = model.session().latents(&request(case), &mut |progress| {
+    let latents = model.session().latents_with(&request(case), &mut |progress| {
         let state = expected.index_axis(Axis(0), progress.step - 1);
         worst = worst.max(largest_error(progress.latent.iter(), state.iter()));
         seen += 1;
@@ -97,6 +98,107 @@ fn weights_beside_the_graph_give_the_same_numbers() {
     check_all(&copy.load().unwrap(), "external data");
 }
 
+/// A family whose time runs from 1000 (noise) to 0 (data) and whose velocity points at the noise.
+#[test]
+fn a_reversed_scaled_and_sign_flipped_network_gives_the_same_numbers() {
+    let copy = Copy::new();
+    copy.edit_network("predictor", reverse_time);
+    copy.edit_network("refiner", reverse_time);
+    let time = serde_json::json!({ "direction": "data_to_noise", "scale": 1000.0, "velocity_sign": -1 });
+    copy.edit_manifest(|m| m["time"] = time);
+    check_all(&copy.load().unwrap(), "reversed time");
+}
+
+/// Puts `1 - t / 1000` in front of the graph, and a change of sign behind it and in front of `v`.
+fn reverse_time(proto: &mut ModelProto) {
+    let graph = proto.graph.as_mut().unwrap();
+    let inputs: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
+    let output = graph.output[0].name.clone();
+    for node in &mut graph.node {
+        let uses = node.input.iter_mut().filter(|name| *name == "t" || *name == "v");
+        uses.for_each(|name| *name = format!("inner_{name}"));
+        node.output.iter_mut().filter(|name| **name == output).for_each(|name| *name = "inner_output".into());
+    }
+    let node = |kind: &str, from: &[&str], to: &str| NodeProto {
+        name: format!("{kind}_{to}"),
+        op_type: kind.into(),
+        input: from.iter().map(|name| name.to_string()).collect(),
+        output: vec![to.into()],
+        ..NodeProto::default()
+    };
+    let constant = |name: &str, value: f32| TensorProto {
+        name: name.into(),
+        data_type: DataType::Float as i32,
+        dims: vec![1],
+        raw_data: value.to_le_bytes().to_vec(),
+        ..TensorProto::default()
+    };
+    graph.initializer.extend([constant("thousandth", 0.001), constant("one", 1.0)]);
+    let mut first =
+        vec![node("Mul", &["t", "thousandth"], "share"), node("Sub", &["one", "share"], "inner_t")];
+    if inputs.iter().any(|name| name == "v") {
+        first.push(node("Neg", &["v"], "inner_v"));
+    }
+    first.append(&mut graph.node);
+    first.push(node("Neg", &["inner_output"], &output));
+    graph.node = first;
+}
+
+#[test]
+fn an_euler_step_follows_the_guided_velocity() {
+    let model = model(2);
+    let mut session = model.session();
+    let noise = flowturbo::noise(5, [1, 4, 16, 16]).unwrap();
+    let mut velocity = |classes, guidance| {
+        let request = Request::new(classes).with_noise(noise.clone()).with_guidance(guidance);
+        session.latents(&request.with_schedule("E1".parse().unwrap())).unwrap() - &noise
+    };
+    let (class, null, guided) = (velocity(vec![2], 1.0), velocity(vec![10], 1.0), velocity(vec![2], 3.0));
+    for channel in 0..4 {
+        let of = |velocity: &ndarray::Array4<f32>| velocity.index_axis(Axis(1), channel).to_owned();
+        let (c, u) = (of(&class), of(&null));
+        let expected = if channel < 3 { &u + (&c - &u) * 3.0 } else { c };
+        let error = largest_error(&of(&guided), &expected);
+        assert!(error < 2e-5, "channel {channel}: {error}");
+    }
+}
+
+#[test]
+fn one_model_serves_many_threads() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Model>();
+    shared::<CancelToken>();
+    shared::<Request>();
+    shared::<Error>();
+    sent::<Session>();
+
+    let model = model(2);
+    let run = &|class: i64| model.session().latents(&Request::new(vec![class]).with_seed(1)).unwrap();
+    let alone: Vec<_> = (0..4).map(run).collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|class| scope.spawn(move || run(class))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (alone, together) in alone.iter().zip(&together) {
+        assert!(largest_error(alone, together) <= 1e-5);
+    }
+}
+
+#[test]
+fn another_thread_can_cancel() {
+    let model = model(1);
+    let token = CancelToken::new();
+    let request = Request::new(vec![0; 64]).with_schedule("H500".parse().unwrap()).with_cancel(token.clone());
+    let stopped = std::thread::scope(|scope| {
+        let run = scope.spawn(|| model.session().latents(&request));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        token.cancel();
+        run.join().unwrap()
+    });
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
 fn zipped() -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -111,9 +213,7 @@ fn zipped() -> Vec<u8> {
 #[test]
 fn the_thread_count_does_not_change_the_result() {
     let case = &cases()[1];
-    let run = |threads| {
-        model(threads).session().latents(&request(case), &mut |_| ControlFlow::Continue(())).unwrap()
-    };
+    let run = |threads| model(threads).session().latents(&request(case)).unwrap();
     let one = run(1);
     for threads in [2, 4, 8] {
         let error = largest_error(one.iter(), run(threads).iter());
@@ -127,7 +227,7 @@ fn a_batch_is_its_images_one_by_one() {
     let mut session = model.session();
     let mut sample = |classes: Vec<i64>, noise| {
         let request = Request::new(classes).with_noise(noise);
-        session.latents(&request, &mut |_| ControlFlow::Continue(())).unwrap()
+        session.latents(&request).unwrap()
     };
     let noise = flowturbo::noise(3, [3, 4, 16, 16]).unwrap();
     let together = sample(vec![1, 5, 9], noise.clone());
@@ -144,7 +244,7 @@ fn guidance_of_one_leaves_the_null_half_out_and_agrees_with_the_doubled_batch() 
     let mut session = model.session();
     let mut sample = |guidance| {
         let request = Request::new(vec![4]).with_seed(1).with_guidance(guidance);
-        session.latents(&request, &mut |_| ControlFlow::Continue(())).unwrap()
+        session.latents(&request).unwrap()
     };
     // The refiner sees the null half's own fourth channel only in its null half, so both agree.
     let error = largest_error(sample(1.0).iter(), sample(1.0 + f32::EPSILON).iter());

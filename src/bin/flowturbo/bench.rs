@@ -48,7 +48,7 @@ impl Bench {
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
-        let model = self.computing.load(bundle)?;
+        let model = self.computing.load(bundle, &request)?;
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();
@@ -85,11 +85,11 @@ impl Times {
         };
         let started = Instant::now();
         if session.model().manifest().has(Role::Decoder) {
-            let generation = session.generate(request, &mut observer)?;
+            let generation = session.generate_with(request, &mut observer)?;
             self.sampling.push(generation.sampling);
             self.decoding.push(generation.decoding);
         } else {
-            session.latents(request, &mut observer)?;
+            session.latents_with(request, &mut observer)?;
             self.sampling.push(started.elapsed());
         }
         self.whole.push(started.elapsed());

@@ -17,10 +17,11 @@ use crate::{locate, machine, units};
 
 /// Generates pictures of a class as PNG
 ///
-/// The same command gives the same file; another machine or thread count may round a colour to the
-/// next level. Picture i of a command takes stream i of the seed, so the first of `-n 4` is the one
-/// of `-n 1`. The file's text chunks hold what is needed to make it again (flowturbo:seed,
-/// flowturbo:schedule, ..., and the whole as flowturbo:command). Several pictures come as one sheet,
+/// The same command gives the same file; another machine, thread count or number of pictures may
+/// round a colour to the next level. Picture i of a command takes stream i of the seed, so the first
+/// of `-n 4` starts from the noise of `-n 1`. The file's text chunks hold what is needed to make it
+/// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
+/// command itself). Several pictures come as one sheet,
 /// a new row for each class, or with --separate as numbered files.
 ///
 /// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
@@ -76,13 +77,13 @@ impl Generate {
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
         let request = request.with_seed(self.seed);
         let outputs = self.outputs(request.classes.len())?;
-        let model = self.computing.load(bundle)?;
+        let model = self.computing.load(bundle, &request)?;
         let loaded = Instant::now();
         let mut session = model.session();
         session.prepare(&request)?;
         let prepared = Instant::now();
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
-        let generation = session.generate(&request, &mut |progress| watcher.step(progress))?;
+        let generation = session.generate_with(&request, &mut |progress| watcher.step(progress))?;
         let generated = Instant::now();
         let recipe = Recipe { command: self, model: &model, classes: &classes, generation: &generation };
         self.write(&outputs, &recipe)?;
@@ -165,14 +166,15 @@ impl Recipe<'_> {
         ]
     }
 
-    /// The command without paths and without what doesn't change the pictures.
+    /// The command without paths; it makes the same pictures with the same bundle.
     fn line(&self, manifest: &Manifest) -> String {
         let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
         let argument =
             |class: &i64| Some(class_name(*class, manifest)).filter(plain).unwrap_or(class.to_string());
         let Generation { schedule, guidance, .. } = self.generation;
+        let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
         format!(
-            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}",
+            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}{columns}",
             joined(self.classes.iter(), argument),
             self.command.count,
             self.command.seed,

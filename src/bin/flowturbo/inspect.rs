@@ -42,7 +42,7 @@ impl Inspect {
         let started = Instant::now();
         let model = Model::load(bundle, &ModelOptions::default())?;
         let (load, memory) = (started.elapsed(), machine::peak_memory());
-        let roles = Role::ALL.into_iter().filter(|&role| model.manifest().has(role));
+        let roles = Role::ALL.iter().copied().filter(|&role| model.manifest().has(role));
         let networks = roles.map(|role| Network::new(&model, role, images)).collect::<Result<_, _>>()?;
         let report = Report { model: &model, images, schedule, networks, load, memory };
         print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
@@ -69,7 +69,7 @@ impl Report<'_> {
             Role::Refiner => self.schedule.refiner_calls(),
             // The decoder takes one image at a time.
             Role::Decoder => self.images,
-            Role::Encoder => 0,
+            _ => 0,
         };
         calls as u64
     }

@@ -61,10 +61,10 @@ impl Latents {
         }
         let output = Output::new(&self.output)?;
         let trajectory = self.trajectory.as_deref().map(Output::new).transpose()?;
-        let model = self.computing.load(bundle)?;
+        let model = self.computing.load(bundle, &request)?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let mut states: Vec<Array4<f32>> = Vec::new();
-        let latents = model.session().latents(&request, &mut |progress| {
+        let latents = model.session().latents_with(&request, &mut |progress| {
             if trajectory.is_some() {
                 states.push(progress.latent.to_owned());
             }

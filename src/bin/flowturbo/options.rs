@@ -70,8 +70,10 @@ pub struct Computing {
 }
 
 impl Computing {
-    pub fn load(&self, bundle: Bundle) -> Result<Model, Failure> {
-        Ok(Model::load(bundle, &ModelOptions::default().with_threads(self.threads))?)
+    /// Plans for `request` and no other size.
+    pub fn load(&self, bundle: Bundle, request: &Request) -> Result<Model, Failure> {
+        let options = ModelOptions::default().with_threads(self.threads);
+        Ok(Model::load(bundle, &options.with_batch(request.classes.len()))?)
     }
 }
 
@@ -96,7 +98,9 @@ pub fn request(
 ) -> Result<Request, Failure> {
     check_batch(classes.len().saturating_mul(of_each), bundle)?;
     let classes = classes.iter().flat_map(|&class| std::iter::repeat_n(class, of_each)).collect();
-    Ok(Request::new(classes).with_schedule(schedule).with_guidance(guidance))
+    let request = Request::new(classes).with_schedule(schedule).with_guidance(guidance);
+    request.check(bundle)?;
+    Ok(request)
 }
 
 /// Refuses more images than the bundle's limits allow, before room is made for them.

@@ -60,7 +60,7 @@ mod tests {
     /// `count` pictures of one pixel, black, then grey, then white.
     fn images(count: usize) -> Vec<Image> {
         let values = Array4::from_shape_fn([count, 3, 1, 1], |(i, ..)| i as f32 - 1.0);
-        flowturbo::to_pixels(values.view())
+        flowturbo::to_pixels(values.view()).unwrap()
     }
 
     #[test]

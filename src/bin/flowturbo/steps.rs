@@ -21,11 +21,8 @@ impl StepTimes {
     /// The kinds that ran, with their times in order.
     pub fn by_kind(&self) -> Vec<(StepKind, Vec<Duration>)> {
         let of = |kind| self.0.iter().filter(|step| step.0 == kind).map(|step| step.1).collect::<Vec<_>>();
-        StepKind::ALL
-            .map(|kind| (kind, of(kind)))
-            .into_iter()
-            .filter(|(_, times)| !times.is_empty())
-            .collect()
+        let kinds = StepKind::ALL.iter().map(|&kind| (kind, of(kind)));
+        kinds.filter(|(_, times)| !times.is_empty()).collect()
     }
 
     /// `H 1 x 80.1 ms, P 5 x 40.2 ms, R 3 x 4.1 ms`: counts and means.

@@ -10,7 +10,7 @@ use super::error;
 use crate::ErrorKind::{self, InvalidBundle, LimitExceeded};
 
 fn open(zip: &[u8]) -> Result<Bundle> {
-    Bundle::from_bytes(zip, &Limits::default())
+    Bundle::from_bytes(zip.to_vec(), &Limits::default())
 }
 
 /// Renames an entry in the central directory, whose headers are the last to hold its name.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::network::{Network, Tensor};
+use flowturbo::Port;
+
+use super::network::{Network, kind};
 use super::{Report, direction};
 use crate::options::class_name;
 use crate::units::{bytes, count, plural, time};
@@ -101,9 +103,10 @@ impl Network {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "  {name:10} {value}");
         };
-        let inputs: Vec<String> = self.inputs.iter().map(Tensor::text).collect();
+        let port = |port: &Port| format!("{} {} {:?}", port.name, kind(port), port.shape);
+        let inputs: Vec<String> = self.contract.inputs.iter().map(port).collect();
         line("inputs", &inputs.join(", "));
-        line("output", &self.output.text());
+        line("output", &port(&self.contract.output));
         let weights = cost.weights.iter().map(|(kind, elements)| format!("{kind} {}", count(*elements)));
         let weights = weights.collect::<Vec<_>>().join(", ");
         line("weights", &format!("{} parameters ({weights})", count(cost.parameters())));
@@ -115,11 +118,5 @@ impl Network {
             &format!("{} nodes, {constants} of constants, largest activation {activation}", cost.nodes),
         );
         text
-    }
-}
-
-impl Tensor {
-    fn text(&self) -> String {
-        format!("{} {} {:?}", self.name, self.kind, self.shape)
     }
 }
