@@ -1,13 +1,14 @@
 """Networks + manifest -> a bundle: verified ONNX graphs and `bundle.json`, in a folder or a stored zip.
 
 Everything is built in a temporary folder beside the target and moved into place at the end, so a failure
-leaves nothing behind and an older bundle untouched.
+leaves nothing behind and an older bundle as it was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -84,10 +85,20 @@ def build(
     data = manifest.as_json() | {"networks": entries}
     (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     built = pack(folder) if out.suffix == ".zip" else folder
-    if out.is_dir():
-        out.rename(scratch / "replaced")
-    built.replace(out)
+    install(built, out, scratch / "replaced")
     return report
+
+
+def install(built: Path, out: Path, replaced: Path) -> None:
+    """Moves `built` to `out`. A folder there makes way to `replaced`, and comes back if the move fails."""
+    try:
+        if out.is_dir():
+            out.rename(replaced)
+        built.replace(out)
+    except BaseException:
+        if os.path.lexists(replaced) and not os.path.lexists(out):
+            replaced.rename(out)
+        raise
 
 
 def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> None:
@@ -99,6 +110,8 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
     manifest.check()
     if {"decoder", "encoder"} & set(networks):
         require(manifest.image is not None, "a decoder or an encoder needs the image size")
+    else:
+        require(manifest.image is None, "an image size needs a decoder or an encoder")
     schedules = [manifest.schedule, *(schedule for schedule, _ in manifest.presets.values())]
     require(
         "refiner" in networks or not any("R" in s for s in schedules),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import string
+import struct
 from dataclasses import dataclass, field
 
 from export import ExportError
 
 FORMAT_VERSION = "1.0"
+MAX_STEPS = 1000  # of a schedule; what the loader allows unless told otherwise
 
 
 def require(condition: object, message: str) -> None:
@@ -73,28 +76,39 @@ class Manifest:
     presets: dict[str, tuple[str, float]] = field(default_factory=dict)  # name -> schedule, guidance
 
     def check(self) -> None:
-        require(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.name), f"name {self.name!r}: 1 to 64 of A-Z a-z 0-9 . _ -")
+        check_name("name", self.name)
+        check_line("description", self.description)
+        check_line("license", self.license)
         latent, classes, time = self.latent, self.classes, self.time
         require(min(latent.channels, latent.height, latent.width) >= 1, "latent sizes must be 1 or more")
-        require(math.isfinite(latent.scale) and latent.scale != 0, "latent scale must be finite and not 0")
-        require(math.isfinite(latent.shift), "latent shift must be finite")
+        check_factor("latent scale", latent.scale)
+        require(math.isfinite(float32(latent.shift)), f"latent shift {latent.shift}: must be finite as float32")
+        if self.image is not None:
+            for edge, pixels, size in zip(("height", "width"), self.image, (latent.height, latent.width), strict=True):
+                require(
+                    pixels >= 1 and pixels % size == 0,
+                    f"image {edge} {pixels} is not a whole multiple of the latent's, {size}",
+                )
         require(classes.count >= 1, "there must be one class or more")
         require(
             classes.null_label >= classes.count,
             f"null label {classes.null_label} is one of the {classes.count} classes",
         )
         if classes.labels is not None:
-            labels = classes.labels
-            require(len(labels) == classes.count, f"{len(labels)} labels for {classes.count} classes")
-            require(all(labels) and len(set(labels)) == len(labels), "labels must be unique and not empty")
+            check_labels(classes.labels, classes.count)
         require(time.direction in ("noise_to_data", "data_to_noise"), f"time direction {time.direction!r} is not known")
-        require(math.isfinite(time.scale) and time.scale != 0, "time scale must be finite and not 0")
+        check_factor("time scale", time.scale)
         require(time.velocity_sign in (1, -1), "velocity sign must be 1 or -1")
         if self.guided_channels is not None:
             require(1 <= self.guided_channels <= latent.channels, f"guided channels must be 1 to {latent.channels}")
+        for preset in self.presets:
+            check_name("preset name", preset)
         for schedule, guidance in [(self.schedule, self.guidance), *self.presets.values()]:
             check_schedule(schedule)
-            require(math.isfinite(guidance) and guidance >= 0, "guidance must be finite and 0 or more")
+            require(
+                math.isfinite(float32(guidance)) and guidance >= 0,
+                f"guidance must be finite as float32 and 0 or more, not {guidance}",
+            )
 
     def as_json(self) -> dict:
         optional = {"description": self.description, "license": self.license}
@@ -112,11 +126,54 @@ class Manifest:
         return data
 
 
+def float32(value: float) -> float:
+    """The number as the loader reads it: infinite if it does not fit, 0 if it vanishes."""
+    try:
+        return struct.unpack("f", struct.pack("f", float(value)))[0]
+    except OverflowError:
+        return math.inf
+
+
+def check_factor(what: str, value: float) -> None:
+    require(
+        math.isfinite(float32(value)) and float32(value) != 0, f"{what} {value}: must be finite and not 0 as float32"
+    )
+
+
+def check_name(what: str, text: str) -> None:
+    require(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text), f"{what} {text!r}: 1 to 64 of A-Z a-z 0-9 . _ -")
+
+
+def check_line(what: str, text: str | None) -> None:
+    require(
+        not re.search(r"[\x00-\x1f\x7f]", text or ""), f"{what} {text!r}: must be one line, without control characters"
+    )
+
+
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def check_labels(labels: list[str], count: int) -> None:
+    """A class is asked for by its label, where ASCII case does not count, or by its number."""
+    require(len(labels) == count, f"{len(labels)} labels for {count} classes")
+    seen: dict[str, str] = {}
+    for label in labels:
+        require(label, "labels must not be empty")
+        require(not re.fullmatch(r"[+-]?[0-9]+", label), f"label {label!r} reads as a number")
+        key = label.translate(LOWER)
+        require(key not in seen, f"labels must be unique, in any case: {seen.get(key)!r} and {label!r}")
+        seen[key] = label
+
+
 def check_schedule(schedule: str) -> None:
     """`H1P5R3` or `HPPPPPRRR`: Euler, Heun, pseudo-corrector and refiner steps; a refiner step needs a velocity before it."""
-    steps = re.findall(r"([EHPR])(\d*)", schedule)
+    steps = re.findall(r"([EHPR])([0-9]*)", schedule)
     written = "".join(kind + count for kind, count in steps)
     require(steps and written == schedule, f"schedule {schedule!r}: write it like H1P5R3 or HPPPPPRRR")
-    kinds = [kind for kind, count in steps if count == "" or int(count) > 0]
-    require(kinds, f"schedule {schedule!r} has no step")
-    require(kinds[0] != "R", f"schedule {schedule!r}: a refiner step needs a predictor step before it")
+    total = 0
+    for kind, digits in steps:
+        count = (digits or "1").lstrip("0")
+        require(count, f"schedule {schedule!r}: {kind}0 is no step; leave the letter out")
+        total += int(count) if len(count) <= len(str(MAX_STEPS)) else MAX_STEPS + 1  # int refuses very long ones
+    require(total <= MAX_STEPS, f"schedule {schedule!r}: more than {MAX_STEPS} steps")
+    require(steps[0][0] != "R", f"schedule {schedule!r}: a refiner step needs a predictor step before it")

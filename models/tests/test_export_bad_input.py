@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,11 +161,90 @@ GOOD = Manifest("good", Latent(4, 16, 16), Classes(3), schedule="P8", guidance=1
         ({"presets": {"fast": ("", 1.0)}}, "schedule"),
         ({"presets": {"fast": ("P0", 1.0)}}, "no step"),
         ({"presets": {"fast": ("P2", -1.0)}}, "guidance"),
+        ({"name": "a" * 65}, "name"),
+        ({"name": "good\n"}, "name"),
+        ({"description": "two\nlines"}, "description"),
+        ({"description": "two\r"}, "description"),
+        ({"description": "ring \x07"}, "description"),
+        ({"license": "MIT\nor not"}, "license"),
+        ({"license": "MIT\x7f"}, "license"),
+        ({"presets": {"very fast": ("P2", 1.0)}}, "preset name 'very fast'"),
+        ({"presets": {"": ("P2", 1.0)}}, "preset name ''"),
+        ({"presets": {"schnellstmöglich": ("P2", 1.0)}}, "preset name"),
+        ({"presets": {"a\n": ("P2", 1.0)}}, "preset name"),
+        ({"latent": Latent(4, 16, 16, scale=1e39)}, "latent scale 1e\\+39"),
+        ({"latent": Latent(4, 16, 16, scale=-1e-46)}, "latent scale -1e-46"),
+        ({"latent": Latent(4, 16, 16, scale=float("nan"))}, "latent scale nan"),
+        ({"latent": Latent(4, 16, 16, shift=-1e39)}, "latent shift -1e\\+39"),
+        ({"time": Time(scale=1e39)}, "time scale"),
+        ({"time": Time(scale=1e-46)}, "time scale"),
+        ({"time": Time(scale=10**400)}, "time scale"),
+        ({"guidance": 3.5e38}, "guidance"),
+        ({"presets": {"fast": ("P2", 1e39)}}, "guidance"),
+        ({"image": (128, 120)}, "image width 120"),
+        ({"image": (15, 128)}, "image height 15"),
+        ({"image": (0, 128)}, "image height 0"),
+        ({"classes": Classes(3, labels=["a", "", "c"])}, "not be empty"),
+        ({"classes": Classes(3, labels=["Brick", "moss", "bRICK"])}, "'Brick' and 'bRICK'"),
+        ({"classes": Classes(3, labels=["a", "1", "c"])}, "label '1' reads as a number"),
+        ({"classes": Classes(3, labels=["a", "-07", "c"])}, "label '-07'"),
+        ({"classes": Classes(3, labels=["a", "+9", "c"])}, "label '\\+9'"),
+        ({"classes": Classes(3, labels=["a", "9" * 5000, "c"])}, "reads as a number"),
     ],
 )
 def test_a_manifest_that_breaks_a_rule_is_refused(changes: dict, message: str) -> None:
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(ExportError, match=message) as caught:
         replace(GOOD, **changes).check()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "a" * 64, "description": "", "license": "CC-BY-SA-3.0 — Straße"},
+        {"latent": Latent(4, 16, 16, scale=-1e-45, shift=1e-50), "time": Time(scale=3.4028235e38)},
+        {"guidance": 0.0, "presets": {"A.b_c-9": ("H01P5R3", 1e-50)}},
+        {"guidance": 7},
+        {"image": (16, 128)},
+        {"classes": Classes(3, labels=["Ä", "ä", "İ"])},
+        {"classes": Classes(3, labels=["1a", "1.5", "-"])},
+        {"classes": Classes(3, labels=["1_0", "٣", "1 2"])},
+    ],
+)
+def test_a_manifest_at_the_edge_of_a_rule_is_good(changes: dict) -> None:
+    replace(GOOD, **changes).check()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("H0P5", "H0 is no step"),
+        ("P5R0", "R0 is no step"),
+        ("P00", "P0 is no step"),
+        ("R0", "R0 is no step"),
+        ("R3", "predictor step before it"),
+        ("P1001", "more than 1000 steps"),
+        ("H500P500R1", "more than 1000 steps"),
+        ("P" * 1001, "more than 1000 steps"),
+        ("P" + "9" * 5000, "more than 1000 steps"),
+        ("P٣", "write it like"),
+        ("h1", "write it like"),
+        ("P1\n", "write it like"),
+        ("", "write it like"),
+        ("P1000", None),
+        ("H500P499R", None),
+        ("P" * 1000, None),
+        ("P" + "0" * 5000 + "1", None),
+    ],
+    ids=lambda value: value[:24] if value else None,
+)
+def test_a_schedule_is_held_to_the_loaders_rules(schedule: str, message: str | None) -> None:
+    if message is None:
+        return replace(GOOD, schedule=schedule).check()
+    for changes in ({"schedule": schedule}, {"presets": {"fast": (schedule, 1.0)}}):
+        with pytest.raises(ExportError, match=message) as caught:
+            replace(GOOD, **changes).check()
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_networks_without_a_predictor_or_an_image_size_are_refused(tmp_path: Path) -> None:
@@ -174,8 +254,51 @@ def test_networks_without_a_predictor_or_an_image_size_are_refused(tmp_path: Pat
     ):
         with pytest.raises(ExportError, match=message):
             write_bundle(tmp_path / "out", GOOD, networks)
-    with pytest.raises(ExportError, match="image size"):
-        write_bundle(tmp_path / "out", GOOD, {"predictor": nn.Identity(), "decoder": nn.Identity()})
+    predictor, coder, image = {"predictor": nn.Identity()}, {"decoder": nn.Identity()}, {"image": (128, 128)}
+    with pytest.raises(ExportError, match="needs the image size"):
+        write_bundle(tmp_path / "out", GOOD, predictor | coder)
+    with pytest.raises(ExportError, match="image size needs a decoder"):
+        write_bundle(tmp_path / "out", replace(GOOD, **image), predictor)
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("out", "older"), [("out", "folder"), ("out.zip", "folder"), ("out.zip", "zip"), ("out", "zip"), ("out", None)]
+)
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_older_bundle_survives_a_failed_move(
+    out: str, older: str | None, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export import bundle
+
+    def stub(role: str, manifest: Manifest, module: nn.Module, folder: Path, *rest: object) -> tuple:
+        (folder / f"{role}.onnx").write_bytes(b"new")
+        return {"file": f"{role}.onnx"}, (role, 0, 3, 0.0)
+
+    def replace_fails(source: Path, target: Path) -> None:
+        assert source.exists() and not target.is_dir()
+        raise failure
+
+    if older == "folder":
+        (tmp_path / out).mkdir()
+        (tmp_path / out / "bundle.json").write_text("old")
+    elif older == "zip":
+        with zipfile.ZipFile(tmp_path / out, "w") as archive:
+            archive.writestr("bundle.json", "old")
+    before = contents(tmp_path)
+    monkeypatch.setattr(bundle, "write_network", stub)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_fails)
+        with pytest.raises(ExportError if isinstance(failure, OSError) else KeyboardInterrupt):
+            write_bundle(tmp_path / out, GOOD, {"predictor": nn.Identity()})
+    assert contents(tmp_path) == before
+    if (out, older) != ("out", "zip"):  # a folder cannot take the place of a file
+        write_bundle(tmp_path / out, GOOD, {"predictor": nn.Identity()})
+        after = contents(tmp_path)
+        assert after != before and {name.split("/")[0] for name in after} == {out}
 
 
 def test_a_graph_that_differs_from_its_module_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
