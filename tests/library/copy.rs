@@ -10,13 +10,17 @@ use tract_onnx::pb::ModelProto;
 
 use crate::common::data;
 
-/// A copy of the tiny bundle that a test may spoil.
+/// A copy of a bundle, the tiny one if not said otherwise, that a test may change.
 pub struct Copy(tempfile::TempDir);
 
 impl Copy {
     pub fn new() -> Self {
+        Self::of(&data("bundle"))
+    }
+
+    pub fn of(bundle: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(data("bundle")).unwrap() {
+        for entry in std::fs::read_dir(bundle).unwrap() {
             let path = entry.unwrap().path();
             std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
         }
