@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, nn
 from train.latents import Latents
-from train.stage import Budget, Ema, Log, autocast, load_checkpoint, matrix_optimisers, save_checkpoint
+from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
 LABEL_DROPOUT = 0.1
 
@@ -57,21 +57,13 @@ def train(
     budget.start()
     losses: list[float] = []
     while budget.progress < 1:
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = budget.learning_rate(group["peak"])
         data, labels = latents.batch(batch)
         dropped = torch.rand(batch, generator=generator) < LABEL_DROPOUT
         labels = torch.where(dropped, config.num_classes, labels)
         noise = torch.randn(data.shape, generator=generator)
         t = draw_times(batch, generator)
         loss = flow_matching_loss(forward, *(part.to(device) for part in (data, noise, t, labels)), bf16=bf16)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
+        descend(loss, model, optimisers, budget)
         ema.update(model, budget.step)
         losses.append(loss.item())
         budget.advance()

@@ -16,9 +16,9 @@ from statistics import fmean
 import torch
 import torch.nn.functional as F
 from nets.sit import SiT, SiTConfig
-from torch import Tensor, nn
+from torch import Tensor
 from train.latents import Latents
-from train.stage import Budget, Ema, Log, autocast, load_checkpoint, matrix_optimisers, save_checkpoint
+from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
 MAX_DELTA = 0.12
 NULL_SHARE = 0.2  # of the refiner's labels; guidance leans on its null answers as hard as on the others
@@ -104,19 +104,11 @@ def train(
     losses: list[float] = []
     reuse: list[float] = []
     while budget.progress < 1:
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = budget.learning_rate(group["peak"])
         given, wanted = draw_lesson(latents, teacher, batch, max_guidance, generator, device, bf16=bf16)
         with autocast(device, bf16):
             offset = model(*given).float()
         loss = F.mse_loss(offset, wanted)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
+        descend(loss, model, optimisers, budget)
         ema.update(model, budget.step)
         losses.append(loss.item())
         reuse.append(wanted.square().mean().item())

@@ -130,3 +130,15 @@ def matrix_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimiz
     )
     adamw = torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
     return [muon, adamw]
+
+
+def descend(loss: torch.Tensor, model: nn.Module, optimisers: list[torch.optim.Optimizer], budget: Budget) -> None:
+    """One step of every optimiser at the budget's learning rate, the gradient clipped to norm 1."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+        for group in optimiser.param_groups:
+            group["lr"] = budget.learning_rate(group["peak"])
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()

@@ -10,7 +10,7 @@ impl Classes {
     /// The number of the class called `name`: a label (any case), or the number itself.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) names the nearest label and lists the others.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) names the nearest label and lists the others.
     pub fn find(&self, name: &str) -> Result<i64> {
         let labels = self.labels.as_deref().unwrap_or_default();
         if let Some(found) = labels.iter().position(|label| label.eq_ignore_ascii_case(name)) {
