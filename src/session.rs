@@ -64,14 +64,14 @@ impl Session {
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request) -> Result<()> {
         let settled = request.settle(self.model.manifest(), self.model.bundle().limits())?;
-        self.take(Role::Predictor, network_batch(request.classes.len(), settled.guidance))
-            .map(|i| self.put(i))?;
-        if settled.schedule.needs_refiner() {
-            self.take(Role::Refiner, network_batch(request.classes.len(), settled.guidance))
-                .map(|i| self.put(i))?;
-        }
-        if self.model.manifest().has(Role::Decoder) {
-            self.take(Role::Decoder, 1).map(|i| self.put(i))?;
+        let batch = network_batch(settled.shape[0], settled.guidance);
+        let refiner = settled.schedule.needs_refiner();
+        let decoder = self.model.manifest().has(Role::Decoder);
+        let needed =
+            [(Role::Predictor, batch, true), (Role::Refiner, batch, refiner), (Role::Decoder, 1, decoder)];
+        for (role, batch, _) in needed.into_iter().filter(|&(_, _, needed)| needed) {
+            let instance = self.take(role, batch)?;
+            self.put(instance);
         }
         Ok(())
     }

@@ -18,8 +18,8 @@ use network::Network;
 
 /// Describes a bundle: sizes, classes, networks, and the cost of a generation
 ///
-/// Loads every network, so it also proves the bundle sound. Operations count a fused multiply-add as
-/// two; activation functions are not counted.
+/// Plans every network that generates and reads the encoder, so a damaged bundle is found. Operations
+/// count a fused multiply-add as two; activation functions are not counted.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Inspect {
