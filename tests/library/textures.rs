@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowturbo::{Model, Request};
+use flowturbo::{Bundle, Model, ModelOptions, Request};
 use ndarray::{Array4, Axis, s};
 
 use crate::common::largest_error;
@@ -74,6 +74,22 @@ fn the_decoder_wraps_around() {
     let (still, moved) =
         (session.decode(latent.view()).unwrap(), session.decode(roll(&latent, 5).view()).unwrap());
     assert!(largest_error(&roll(&still, 40), &moved) < 1e-3);
+}
+
+/// The tiny networks are below the size at which tract shares a product between threads; these are not.
+#[test]
+fn the_thread_count_does_not_change_a_texture() {
+    let latents = |threads| {
+        let bundle = Bundle::open(textures()).unwrap();
+        let model = Model::load(bundle, &ModelOptions::default().with_threads(threads)).unwrap();
+        model.session().latents(&Request::new(vec![4]).with_seed(2)).unwrap()
+    };
+    let one = latents(1);
+    for threads in [2, 3] {
+        let error = largest_error(&one, &latents(threads));
+        println!("{threads} threads: {error:.1e}");
+        assert!(error <= 1e-5, "{threads} threads: {error}");
+    }
 }
 
 #[test]
