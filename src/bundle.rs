@@ -3,7 +3,7 @@
 //! ```text
 //! folder ─┐
 //! zip ────┼─▶ Source ──▶ bundle.json ──version, parse──▶ Manifest ──validate (rules, Limits)──▶ Bundle
-//! caller ─┘     └─────▶ listed files ──checksum──▶ graph bytes, external data
+//! caller ─┘     └─────▶ listed files ──checksum──▶ parts of the graph and of its external data
 //! ```
 //!
 //! Opening reads `bundle.json` and asks for the size of each listed file; the files themselves are
@@ -18,6 +18,7 @@ mod classes;
 mod external;
 pub mod manifest;
 mod parse;
+mod part;
 mod role;
 mod source;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use external::ExternalData;
 pub use manifest::Manifest;
+pub(crate) use part::{CheckedFile, Part};
 pub use role::Role;
 pub use source::Source;
 
@@ -173,12 +175,12 @@ impl Bundle {
         sizes.sum::<Result<u64>>().at(|| self.source.describe())
     }
 
-    /// The ONNX graph of a network, its hash checked.
-    pub(crate) fn graph(&self, role: Role) -> Result<Vec<u8>> {
+    /// The ONNX graph of a network, its hash checked; streams through the file once.
+    pub(crate) fn graph(&self, role: Role) -> Result<CheckedFile> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let graph = files.first().ok_or_else(|| no_network(role)).at(place)?;
-        checksum::read(self.source.as_ref(), graph, &self.limits).at(place)
+        CheckedFile::new(&self.source, graph, &self.limits).at(place)
     }
 
     /// The weights that a network keeps outside its graph, their hashes checked; none is fine.
@@ -186,7 +188,7 @@ impl Bundle {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let (_, external) = files.split_first().ok_or_else(|| no_network(role)).at(place)?;
-        ExternalData::new(Arc::clone(&self.source), external, &self.limits).at(place)
+        ExternalData::new(&self.source, external, &self.limits).at(place)
     }
 }
 

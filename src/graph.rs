@@ -1,27 +1,38 @@
-//! ONNX bytes to a typed, decluttered tract graph of fixed shapes.
+//! An ONNX file to a typed tract graph of fixed shapes, its large weights left in their files.
 //!
-//! [`contract`] says which tensors a role has; [`import`] reads the graph, holds it against the
-//! contract, fixes the batch and declutters. What comes out is what a backend compiles, and what
-//! [`cost`] counts.
+//! ```text
+//! file ──skeleton──▶ small ModelProto ──initializers──▶ weights as inputs ──tract, contract──▶ Graph
+//!   └──▶ parts of it ──────────────────────┴──▶ Weights ───────────────────────────────────────┘
+//! Graph ──materialise──▶ decluttered graph with constants ──▶ cost, the reference backend
+//! ```
+//!
+//! [`contract`] says which tensors a role has; [`import`] holds the graph against it and fixes the batch.
 
 #![forbid(unsafe_code)]
 
 mod contract;
 mod cost;
 mod import;
+mod initializers;
+mod materialise;
+mod skeleton;
+mod weights;
 
 pub use contract::{Contract, ElementType, Port};
 pub use cost::Cost;
+pub(crate) use weights::Weights;
 
 use tract_onnx::prelude::TypedModel;
 
-/// One network at one batch, ready for a backend.
+/// One network at one batch, typed but not simplified, ready for a backend.
 pub(crate) struct Graph {
     /// The file it came from, for messages.
     pub(crate) file: String,
     pub(crate) contract: Contract,
-    /// Inputs in the contract's order, one output.
+    /// Inputs: the contract's in its order, then one for each of `weights`. One output.
     pub(crate) model: TypedModel,
-    /// Weights in the file as written: element type and number of elements.
-    pub(crate) weights: Vec<(String, u64)>,
+    /// The large weights, unread.
+    pub(crate) weights: Weights,
+    /// All weights in the file as written: element type and number of elements.
+    pub(crate) counts: Vec<(String, u64)>,
 }

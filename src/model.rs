@@ -141,7 +141,7 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
-        Ok(Graph::import(&self.0.bundle, role, batch)?.cost())
+        Graph::import(&self.0.bundle, role, batch)?.cost()
     }
 
     /// The program for `role` at `batch`, compiled on first use.

@@ -48,7 +48,8 @@ fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> Trac
 
 impl Backend for Reference {
     fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
-        let Graph { file, contract, model, .. } = graph;
+        let (file, contract) = (graph.file.clone(), graph.contract.clone());
+        let model = graph.materialise()?;
         let plan = scoped(&self.executor, || SimplePlan::new(model.into_optimized()?))
             .map_err(|error| unsupported(format!("tract cannot plan this graph: {error:#}")))
             .at(|| file.clone())?;

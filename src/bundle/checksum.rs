@@ -1,4 +1,4 @@
-//! Files read whole or streamed, and held to the SHA-256 that `bundle.json` gives them.
+//! Files streamed, and held to the SHA-256 that `bundle.json` gives them.
 
 #![forbid(unsafe_code)]
 
@@ -66,20 +66,6 @@ pub(super) fn size(source: &dyn Source, file: &Listed, limits: &Limits) -> Resul
     Ok(size)
 }
 
-/// A listed file, whole.
-pub(super) fn read(source: &dyn Source, file: &Listed, limits: &Limits) -> Result<Vec<u8>> {
-    let size = size(source, file, limits)?;
-    let mut bytes = Vec::new();
-    reserve(&mut bytes, size).map_err(|e| e.at(file.name))?;
-    let mut hasher = Sha256::new();
-    stream(source, file.name, size, |chunk| {
-        hasher.update(chunk);
-        bytes.extend_from_slice(chunk);
-    })?;
-    compare(hasher, file)?;
-    Ok(bytes)
-}
-
 /// Checks a listed file without keeping it; gives its size.
 pub(super) fn check(source: &dyn Source, file: &Listed, limits: &Limits) -> Result<u64> {
     let size = size(source, file, limits)?;
@@ -116,7 +102,7 @@ fn stream(source: &dyn Source, name: &str, size: u64, mut each: impl FnMut(&[u8]
 }
 
 /// The error of a failed [`Source::read_at`].
-pub(super) fn read_failed(name: &str, error: &std::io::Error) -> Error {
+fn read_failed(name: &str, error: &std::io::Error) -> Error {
     io(format!("cannot be read: {error}")).at(name)
 }
 

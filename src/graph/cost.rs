@@ -7,6 +7,7 @@ use tract_onnx::tract_core::ops::Cost as OpCost;
 use tract_onnx::tract_core::ops::konst::Const;
 
 use super::Graph;
+use crate::Result;
 
 /// The size of one network at one batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,10 +34,14 @@ impl Cost {
 
 impl Graph {
     /// Counts; operators that tract has no cost for count nothing.
-    pub(crate) fn cost(&self) -> Cost {
-        let mut cost =
-            Cost { weights: self.weights.clone(), nodes: self.model.nodes().len(), ..Cost::default() };
-        for node in self.model.nodes() {
+    ///
+    /// # Errors
+    /// As [`materialise`](Self::materialise).
+    pub(crate) fn cost(mut self) -> Result<Cost> {
+        let weights = std::mem::take(&mut self.counts);
+        let model = self.materialise()?;
+        let mut cost = Cost { weights, nodes: model.nodes().len(), ..Cost::default() };
+        for node in model.nodes() {
             if let Some(constant) = node.op_as::<Const>() {
                 let tensor = constant.val();
                 cost.constant_bytes += (tensor.len() * tensor.datum_type().size_of()) as u64;
@@ -44,7 +49,7 @@ impl Graph {
             }
             let activation = node.outputs.iter().filter_map(|outlet| bytes(&outlet.fact)).max().unwrap_or(0);
             cost.largest_activation_bytes = cost.largest_activation_bytes.max(activation);
-            let Ok(facts) = self.model.node_input_facts(node.id) else { continue };
+            let Ok(facts) = model.node_input_facts(node.id) else { continue };
             // tract's counting may panic on shapes that it has let pass.
             let counted = catch_unwind(AssertUnwindSafe(|| node.op.cost(&facts).unwrap_or_default()));
             for (kind, count) in counted.unwrap_or_default() {
@@ -57,7 +62,7 @@ impl Graph {
                 cost.flops = cost.flops.saturating_add(flops);
             }
         }
-        cost
+        Ok(cost)
     }
 }
 

@@ -1,0 +1,93 @@
+//! Listed files read by parts, once their hash was found right.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::checksum::{self, Listed};
+use super::source::Source;
+use crate::error::{Context, invalid_bundle, io};
+use crate::{Limits, Result};
+
+/// A file of the bundle whose hash was checked when this was made; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct CheckedFile {
+    source: Arc<dyn Source>,
+    name: Arc<str>,
+    size: u64,
+}
+
+impl CheckedFile {
+    /// Streams through the file once to check its hash.
+    pub(super) fn new(source: &Arc<dyn Source>, file: &Listed, limits: &Limits) -> Result<Self> {
+        let size = checksum::check(source.as_ref(), file, limits)?;
+        Ok(Self { source: Arc::clone(source), name: file.name.into(), size })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Fills `buffer` from `offset` on. The errors do not name the file.
+    ///
+    /// # Errors
+    /// `Io`: the source failed, or the file ends before the buffer is full.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let read = self.source.read_at(&self.name, offset, buffer);
+        read.map_err(|error| io(format!("cannot be read: {error}")))
+    }
+
+    /// `asked` bytes from `offset` on; without a number, up to the file's end.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: past the file's end.
+    pub(crate) fn part(&self, offset: u64, asked: Option<u64>) -> Result<Part> {
+        let left = self.size.checked_sub(offset);
+        let length =
+            left.and_then(|left| asked.map_or(Some(left), |length| (length <= left).then_some(length)));
+        match length {
+            Some(length) => Ok(Part { file: self.clone(), offset, length }),
+            None => {
+                let length = asked.map_or("the rest".to_owned(), |length| format!("{length} bytes"));
+                let size = self.size;
+                let message =
+                    format!("the graph asks for {length} at offset {offset}, the file has {size} bytes");
+                Err(invalid_bundle(message))
+            }
+        }
+    }
+}
+
+/// A range of a checked file, read when it is needed.
+#[derive(Clone)]
+pub(crate) struct Part {
+    file: CheckedFile,
+    offset: u64,
+    length: u64,
+}
+
+impl Part {
+    /// In bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Replaces what `buffer` holds; an error leaves it empty.
+    ///
+    /// # Errors
+    /// `Io`: the source failed. `LimitExceeded`: no memory for it.
+    pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> Result<()> {
+        buffer.clear();
+        let mut read = || {
+            checksum::reserve(buffer, self.length)?;
+            buffer.resize(self.length as usize, 0);
+            self.file.read_at(self.offset, buffer)
+        };
+        read().inspect_err(|_| buffer.clear()).at(|| self.file.name.to_string())
+    }
+}

@@ -1,0 +1,174 @@
+//! Decides which initializers stay in their files, and makes the others part of the graph.
+//!
+//! A weight that stays becomes an input of the graph. tract types a graph without the values of most
+//! weights, but not of all: some operators, and everything computed from weights alone, need them
+//! while importing. So a weight stays only if each of its uses is known to do without, with a `Cast`
+//! or an `Identity` between them at most.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
+
+use super::weights::{LARGE, Precision, Weight, Weights};
+use crate::Result;
+use crate::bundle::{ExternalData, Part};
+use crate::error::{Context, invalid_bundle};
+
+/// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
+/// files, and gives the other initializers theirs.
+pub(super) fn settle(
+    graph: &mut GraphProto,
+    cuts: Vec<(usize, Part)>,
+    external: &ExternalData,
+) -> Result<Weights> {
+    let tensors = std::mem::take(&mut graph.initializer);
+    let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let uses = Uses::new(graph, &names);
+    let mut cuts: HashMap<usize, Part> = cuts.into_iter().collect();
+    let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
+    for (i, mut tensor) in tensors.into_iter().enumerate() {
+        let cut = cuts.remove(&i);
+        let outside = external_part(&tensor, external).at(|| place(&tensor))?.or(cut);
+        let Some(part) = outside else {
+            kept.push(tensor);
+            continue;
+        };
+        if let Some(precision) = precision(&tensor).filter(|_| part.length() > LARGE) {
+            let Some(reason) = uses.against_staying(&tensor.name) else {
+                weights.push(Weight::new(&tensor.name, precision, &tensor.dims, part)?);
+                inputs.push(declare(tensor));
+                continue;
+            };
+            log::debug!("weight '{}' is read while importing: {reason}", tensor.name);
+        }
+        part.read(&mut tensor.raw_data).at(|| place(&tensor))?;
+        tensor.external_data.clear();
+        tensor.data_location = Some(tensor_proto::DataLocation::Default as i32);
+        kept.push(tensor);
+    }
+    // Older files list initializers among the inputs, too.
+    let taken: HashSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+    graph.input.retain(|input| !taken.contains(input.name.as_str()));
+    graph.input.extend(inputs);
+    graph.initializer = kept;
+    Ok(weights)
+}
+
+/// Where a tensor's external data is, if it has any.
+fn external_part(tensor: &TensorProto, external: &ExternalData) -> Result<Option<Part>> {
+    if tensor.data_location != Some(tensor_proto::DataLocation::External as i32) {
+        return Ok(None);
+    }
+    let value = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+    let number = |key: &str| -> Result<Option<u64>> {
+        let wrong = |text| invalid_bundle(format!("external {key} '{text}' is no number"));
+        value(key).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    };
+    let name = value("location").unwrap_or_default();
+    external.part(name, number("offset")?.unwrap_or(0), number("length")?).map(Some)
+}
+
+fn place(tensor: &TensorProto) -> String {
+    format!("weight '{}'", tensor.name)
+}
+
+fn precision(tensor: &TensorProto) -> Option<Precision> {
+    match tensor_proto::DataType::try_from(tensor.data_type) {
+        Ok(tensor_proto::DataType::Float) => Some(Precision::F32),
+        Ok(tensor_proto::DataType::Float16) => Some(Precision::F16),
+        _ => None,
+    }
+}
+
+/// The input that stands for a weight.
+fn declare(tensor: TensorProto) -> ValueInfoProto {
+    let dimension = |n| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(n)),
+        ..Default::default()
+    };
+    let tensor_type = type_proto::Tensor {
+        elem_type: tensor.data_type,
+        shape: Some(TensorShapeProto { dim: tensor.dims.into_iter().map(dimension).collect() }),
+    };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..Default::default() };
+    ValueInfoProto { name: tensor.name, r#type: Some(kind), ..Default::default() }
+}
+
+/// Who uses which value.
+struct Uses<'a> {
+    /// The uses of a value: a node and the place among its inputs.
+    of: HashMap<&'a str, Vec<(&'a NodeProto, usize)>>,
+    /// Values that depend on no input of the network: these are computed while importing.
+    constant: HashSet<&'a str>,
+    /// Values that are used in other ways than by the graph's own nodes, and names that are not unique.
+    opaque: HashSet<&'a str>,
+}
+
+impl<'a> Uses<'a> {
+    fn new(graph: &'a GraphProto, initializers: &'a [String]) -> Self {
+        let mut uses = Self { of: HashMap::new(), constant: HashSet::new(), opaque: HashSet::new() };
+        for name in initializers {
+            if !uses.constant.insert(name) {
+                uses.opaque.insert(name);
+            }
+        }
+        uses.opaque.extend(graph.output.iter().map(|output| output.name.as_str()));
+        for node in &graph.node {
+            for (slot, name) in node.input.iter().enumerate() {
+                uses.of.entry(name).or_default().push((node, slot));
+            }
+            // The standard has a value made before it is used.
+            let mut inputs = node.input.iter().filter(|name| !name.is_empty()).peekable();
+            let from_nothing = inputs.peek().is_none() && node.op_type != "Constant";
+            if !from_nothing && inputs.all(|name| uses.constant.contains(name.as_str())) {
+                uses.constant.extend(node.output.iter().map(String::as_str));
+            }
+            subgraphs(node).for_each(|inner| uses.see_through(inner));
+        }
+        uses
+    }
+
+    /// What a subgraph takes from around it cannot be told from its own names at a glance.
+    fn see_through(&mut self, graph: &'a GraphProto) {
+        self.opaque.extend(graph.output.iter().map(|output| output.name.as_str()));
+        for node in &graph.node {
+            self.opaque.extend(node.input.iter().map(String::as_str));
+            subgraphs(node).for_each(|inner| self.see_through(inner));
+        }
+    }
+
+    /// Why the weight `name` has to be part of the graph, if it has to.
+    fn against_staying(&self, name: &'a str) -> Option<String> {
+        let (mut names, mut seen) = (vec![name], HashSet::from([name]));
+        while let Some(name) = names.pop() {
+            if self.opaque.contains(name) {
+                return Some("it is an output, used in a subgraph or there twice".to_owned());
+            }
+            for &(node, slot) in self.of.get(name).into_iter().flatten() {
+                let output = node.output.first().map_or("", String::as_str);
+                let passed_on = matches!(node.op_type.as_str(), "Cast" | "Identity");
+                if passed_on {
+                    names.extend(seen.insert(output).then_some(output));
+                } else if !does_without(&node.op_type, slot) || self.constant.contains(output) {
+                    return Some(format!("{} '{}' needs its value", node.op_type, node.name));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// True if tract types `operator` without knowing the value of its input `slot`.
+fn does_without(operator: &str, slot: usize) -> bool {
+    match operator {
+        "MatMul" | "Add" | "Sub" | "Mul" | "Div" => true,
+        "Gemm" | "Conv" => slot > 0,
+        "Gather" => slot == 0,
+        _ => false,
+    }
+}
+
+fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+}

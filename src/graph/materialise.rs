@@ -1,0 +1,98 @@
+//! Puts the weights into a graph, for whatever wants tract to run it or to fold constants.
+
+use std::collections::HashMap;
+
+use half::f16;
+use tract_onnx::prelude::tract_num_traits::Zero;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::translator::Translate;
+
+use super::Graph;
+use super::contract::Port;
+use super::import::{classify, guarded};
+use super::weights::{Precision, Weights, numbers};
+use crate::error::{Context, invalid_bundle};
+use crate::{Error, Result};
+
+impl Graph {
+    /// The decluttered graph of the contract's inputs, every weight a constant in it.
+    ///
+    /// # Errors
+    /// `NonFinite`: NaN in a weight. `InvalidBundle`: an output that is not the contract's, or a graph
+    /// that tract cannot simplify. `Io`: the weights cannot be read.
+    pub(crate) fn materialise(self) -> Result<TypedModel> {
+        let Self { file, contract, mut model, weights, .. } = self;
+        let made = guarded(|| {
+            let sources = model.inputs.split_off(contract.inputs.len());
+            let index = sources.iter().enumerate().map(|(i, outlet)| (outlet.node, i)).collect();
+            let filled = Fill { weights: &weights, index }.translate_model(&model).map_err(passed)?;
+            drop(model);
+            let model = filled.into_decluttered().map_err(|error| classify(&error))?;
+            check_output(&model, &contract.output)?;
+            Ok(model)
+        });
+        made.at(|| file)
+    }
+}
+
+/// Wires a graph anew with a constant where a weight's source was; weights that nothing uses stay unread.
+struct Fill<'a> {
+    weights: &'a Weights,
+    /// Which weight a node stands for.
+    index: HashMap<usize, usize>,
+}
+
+impl Translate<TypedFact, Box<dyn TypedOp>, TypedFact, Box<dyn TypedOp>> for Fill<'_> {
+    fn translate_node(
+        &self,
+        _: &TypedModel,
+        node: &TypedNode,
+        target: &mut TypedModel,
+        mapping: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<TVec<OutletId>> {
+        if let Some(&index) = self.index.get(&node.id) {
+            return Ok(tvec!(target.add_const(&node.name, tensor(self.weights, index)?)?));
+        }
+        let inputs: Option<TVec<OutletId>> = node.inputs.iter().map(|o| mapping.get(o).copied()).collect();
+        let inputs = inputs.ok_or_else(|| invalid_bundle(format!("node '{}' lacks an input", node.name)))?;
+        target.wire_node(&node.name, node.op.clone(), &inputs)
+    }
+}
+
+impl std::fmt::Debug for Fill<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("with its weights")
+    }
+}
+
+fn tensor(weights: &Weights, index: usize) -> TractResult<Tensor> {
+    let mut bytes = Vec::new();
+    let weight = weights.read(index, &mut bytes)?;
+    match weight.precision {
+        Precision::F32 => filled(&weight.shape, numbers(&bytes, f32::from_le_bytes)),
+        Precision::F16 => filled(&weight.shape, numbers(&bytes, f16::from_le_bytes)),
+    }
+}
+
+fn filled<T: Datum + Zero>(shape: &[usize], values: impl Iterator<Item = T>) -> TractResult<Tensor> {
+    let mut tensor = Tensor::zero::<T>(shape)?;
+    let mut view = tensor.try_as_plain_ram_mut()?;
+    view.as_slice_mut::<T>()?.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+    Ok(tensor)
+}
+
+/// Our own errors (NaN in a weight) pass through tract unchanged.
+fn passed(error: TractError) -> Error {
+    error.downcast_ref::<Error>().cloned().unwrap_or_else(|| classify(&error))
+}
+
+fn check_output(model: &TypedModel, port: &Port) -> Result<()> {
+    let fact = model.output_fact(0).map_err(|error| classify(&error))?;
+    if fact.shape.as_concrete() != Some(&port.shape) || fact.datum_type != DatumType::F32 {
+        return Err(invalid_bundle(format!(
+            "output '{}' is {fact:?} in the file, but bundle.json makes it {:?} f32",
+            port.name, port.shape
+        )));
+    }
+    Ok(())
+}
