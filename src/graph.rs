@@ -16,6 +16,10 @@ mod import;
 mod initializers;
 mod materialise;
 mod skeleton;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use contract::{Contract, ElementType, Port};

@@ -111,6 +111,14 @@ impl Files {
         self
     }
 
+    /// Gives the file that is listed at `path` other bytes, and the manifest their hash.
+    pub(crate) fn replace(&mut self, path: &str, bytes: Vec<u8>) -> &mut Self {
+        let listed = self.manifest().pointer(&pointer(path)).unwrap()["file"].as_str().unwrap().to_owned();
+        self.set(&format!("{path}.sha256"), json!(hex_of(&bytes)));
+        self.0.insert(listed, bytes);
+        self
+    }
+
     pub(crate) fn open(&self) -> Result<Bundle> {
         self.open_with(&Limits::default())
     }

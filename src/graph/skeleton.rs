@@ -201,3 +201,6 @@ fn put(tag: u32, message: &[u8], to: &mut Vec<u8>) {
 fn broken(what: String) -> crate::Error {
     invalid_bundle(format!("not a whole ONNX file: {what}"))
 }
+
+#[cfg(test)]
+mod tests;
