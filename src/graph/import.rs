@@ -27,9 +27,7 @@ impl Graph {
         let contract =
             Contract::new(bundle.manifest(), role, batch, bundle.limits()).at(|| format!("{role}"))?;
         let (file, external) = (bundle.graph(role)?, bundle.external_data(role)?);
-        let name = file.name().to_owned();
-        let imported = guarded(|| read(&file, &external, &contract)).at(|| name.clone());
-        imported.map(|(model, weights, counts)| Self { file: name, contract, model, weights, counts })
+        guarded(|| read(&file, &external, contract)).at(|| file.name().to_owned())
     }
 }
 
@@ -39,11 +37,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
-fn read(
-    file: &CheckedFile,
-    external: &ExternalData,
-    contract: &Contract,
-) -> Result<(TypedModel, Weights, Vec<(String, u64)>)> {
+fn read(file: &CheckedFile, external: &ExternalData, contract: Contract) -> Result<Graph> {
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
@@ -55,10 +49,10 @@ fn read(
     onnx.provider = Arc::new(NoFiles);
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| classify(&error))?;
     drop(proto);
-    name_ports(&mut model, contract, &weights)?;
+    name_ports(&mut model, &contract, &weights)?;
     let model = model.into_typed().map_err(|error| classify(&error))?;
     check_constants(&model)?;
-    Ok((model, weights, counts))
+    Ok(Graph { file: file.name().to_owned(), contract, model, weights, counts })
 }
 
 /// Elements of all initializers, by stored type.
