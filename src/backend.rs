@@ -28,6 +28,9 @@ pub(crate) trait Backend: Send + Sync {
 /// A network planned for fixed shapes.
 pub(crate) trait Program: Send + Sync {
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance>;
+
+    /// What it does, step by step, for people.
+    fn describe(&self) -> String;
 }
 
 /// A program with the scratch memory to run it, one run at a time.

@@ -24,9 +24,11 @@ mod weights;
 
 pub use contract::{Contract, ElementType, Port};
 pub use cost::Cost;
-pub(crate) use weights::Weights;
+pub(crate) use weights::{Precision, Weights};
 
 use tract_onnx::prelude::TypedModel;
+
+use crate::Result;
 
 /// One network at one batch, typed but not simplified, ready for a backend.
 pub(crate) struct Graph {
@@ -39,4 +41,14 @@ pub(crate) struct Graph {
     pub(crate) weights: Weights,
     /// All weights in the file as written: element type and number of elements.
     pub(crate) counts: Vec<(String, u64)>,
+}
+
+impl Graph {
+    /// Holds the output against the contract, for a backend that takes the graph as it is.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: another shape or type.
+    pub(crate) fn check_output(&self) -> Result<()> {
+        materialise::check_output(&self.model, &self.contract.output)
+    }
 }

@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::{Backend, Program, Reference};
+use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded};
 use crate::graph::{Contract, Cost, Graph};
+use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::network_batch;
 use crate::{Result, Session};
@@ -88,7 +89,7 @@ impl Model {
             let batch = options.batch;
             return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
         }
-        let backend = Box::new(Reference::new(threads)?);
+        let backend = Box::new(Fused::new(threads)?);
         let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::new(Recent::new()) }));
         let manifest = model.manifest();
         let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
@@ -142,6 +143,16 @@ impl Model {
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
         Graph::import(&self.0.bundle, role, batch)?.cost()
+    }
+
+    /// What the engine does for one call of a network at a batch size, step by step: the kernel, its
+    /// floating-point operations, the floats of the arena that it writes, and the ONNX node it came from.
+    /// For people; the form may change.
+    ///
+    /// # Errors
+    /// As [`cost`](Self::cost).
+    pub fn plan(&self, role: Role, batch: usize) -> Result<String> {
+        Ok(self.program(role, batch)?.describe())
     }
 
     /// The program for `role` at `batch`, compiled on first use.

@@ -69,6 +69,10 @@ struct Planned {
 }
 
 impl Program for Planned {
+    fn describe(&self) -> String {
+        format!("{} nodes, run by plain tract\n", self.plan.model().nodes().len())
+    }
+
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
         Box::new(Run(self))
     }

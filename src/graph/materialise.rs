@@ -86,7 +86,8 @@ fn passed(error: TractError) -> Error {
     error.downcast_ref::<Error>().cloned().unwrap_or_else(|| classify(&error))
 }
 
-fn check_output(model: &TypedModel, port: &Port) -> Result<()> {
+/// The output is what the contract says.
+pub(super) fn check_output(model: &TypedModel, port: &Port) -> Result<()> {
     let fact = model.output_fact(0).map_err(|error| classify(&error))?;
     if fact.shape.as_concrete() != Some(&port.shape) || fact.datum_type != DatumType::F32 {
         return Err(invalid_bundle(format!(

@@ -31,10 +31,16 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print the steps of each network instead: kernel, operations, memory, node
+    #[arg(long, conflicts_with = "json")]
+    plan: bool,
 }
 
 impl Inspect {
     pub fn run(&self) -> Result<(), Failure> {
+        if self.plan {
+            return self.plans();
+        }
         let bundle = self.bundle.open()?;
         let images = self.batch as usize;
         options::check_batch(images, &bundle)?;
@@ -46,6 +52,19 @@ impl Inspect {
         let networks = roles.map(|role| Network::new(&model, role, images)).collect::<Result<_, _>>()?;
         let report = Report { model: &model, images, schedule, networks, load, memory };
         print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
+    }
+
+    fn plans(&self) -> Result<(), Failure> {
+        let bundle = self.bundle.open()?;
+        let images = self.batch as usize;
+        options::check_batch(images, &bundle)?;
+        let model = Model::load(bundle, &ModelOptions::default())?;
+        for role in Role::ALL.iter().copied().filter(|&role| model.manifest().has(role)) {
+            let doubled = matches!(role, Role::Predictor | Role::Refiner);
+            let batch = if doubled { 2 * images } else { 1 };
+            print(&format!("{role}, batch {batch}: {}\n", model.plan(role, batch)?))?;
+        }
+        Ok(())
     }
 }
 

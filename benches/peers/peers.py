@@ -1,0 +1,193 @@
+"""What is compared: engines in Python workers that stay alive, and flowturbo as a program. One computes at a time."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from bundles import Bundle
+from engines import ENGINES
+
+IMAGE = "H1P5R3"  # the schedule of a whole image
+OTHERS = ("E25", "H8")  # what the same model is usually sampled by, on ONNX Runtime
+BACKENDS = {"flowturbo": "fused", "tract": "reference"}
+NAMES = (*BACKENDS, *ENGINES)
+SHORTEST = "E1R1"  # schedule that calls both networks
+MOST_CALLS = 500
+
+
+class PeerError(Exception):
+    """A peer cannot do what it was asked; the message names it."""
+
+
+class Peer(ABC):
+    """One engine; `open` it on a bundle, `measure` as often as wanted, `close` it."""
+
+    def __init__(self, name: str, guidance: float):
+        self.name, self.guidance = name, guidance
+        self.seconds: dict[str, float] = {}  # of one call, as last measured
+
+    @property
+    def pids(self) -> list[int]:
+        """Of a process that lives between measurements."""
+        return []
+
+    def rows(self, bundle: Bundle) -> list[str]:
+        return [*bundle.networks, IMAGE]
+
+    def calls(self, row: str, budget: float) -> int:
+        """How many fit in `budget` seconds, at least one."""
+        return max(1, min(MOST_CALLS, round(budget / self.seconds[row])))
+
+    @abstractmethod
+    def open(self, bundle: Bundle, threads: int) -> None: ...
+
+    @abstractmethod
+    def measure(self, rows: list[str], budget: float) -> dict[str, float]:
+        """Median seconds of one call of each row, after about `budget` seconds of each."""
+
+    @abstractmethod
+    def latents(self, noise: Path, out: Path) -> None: ...
+
+    @abstractmethod
+    def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
+        """Opens in a fresh process and makes the shortest image: seconds until open, until the image, peak memory."""
+
+    def close(self) -> None:
+        self.seconds.clear()
+
+
+class PythonPeer(Peer):
+    process: subprocess.Popen | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        return [self.process.pid] if self.process else []
+
+    def rows(self, bundle: Bundle) -> list[str]:
+        return super().rows(bundle) + (list(OTHERS) if self.name == "onnxruntime" else [])
+
+    def open(self, bundle: Bundle, threads: int) -> dict:
+        command = [sys.executable, Path(__file__).with_name("worker.py"), self.name, str(threads), str(self.guidance)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ask(do="load")
+        return self.ask(do="open", bundle=str(bundle.folder), cache=str(bundle.cache))
+
+    def ask(self, **request: object) -> dict:
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> dict:
+        line = self.process.stdout.readline()
+        content = json.loads(line) if line else {"error": f"its process ended with {self.process.wait()}"}
+        if "error" in content:
+            raise PeerError(f"{self.name}: {content['error']}")
+        return content
+
+    def measure(self, rows: list[str], budget: float) -> dict[str, float]:
+        if not self.seconds:  # the first calls of an engine plan, compile and allocate
+            self.ask(do="time", row=SHORTEST, calls=1)
+        for row in rows:
+            calls = self.calls(row, budget) if row in self.seconds else 1
+            self.seconds[row] = statistics.median(self.ask(do="time", row=row, calls=calls)["seconds"])
+        return {row: self.seconds[row] for row in rows}
+
+    def latents(self, noise: Path, out: Path) -> None:
+        self.ask(do="latents", schedule=IMAGE, noise=str(noise), out=str(out))
+
+    def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
+        try:
+            opened = self.open(bundle, threads)["seconds"]
+            image = self.ask(do="time", row=SHORTEST, calls=1)["seconds"][0]
+            return {"open": opened, "image": opened + image, "peak_bytes": self.ask(do="memory")["peak_bytes"]}
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        super().close()
+        if self.process:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process.stdout.close()
+            self.process = None
+
+
+class Flowturbo:
+    """The program."""
+
+    def __init__(self, program: Path):
+        self.program = program
+        self.bench_help = self.run("bench", "--help")
+
+    def run(self, *arguments: object) -> str:
+        command = [str(self.program), *map(str, arguments)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise PeerError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+        return done.stdout
+
+    def backends(self) -> dict[str, list[str]]:
+        """Peer -> its arguments. A program that has only the reference backend knows no --backend."""
+        if "--backend" in self.bench_help:
+            return {name: ["--backend", backend] for name, backend in BACKENDS.items()}
+        return {"tract": []}
+
+    def peaks(self) -> dict | None:
+        """GFLOP/s of fused multiply-adds and GB/s of reading, by threads."""
+        return json.loads(self.run("bench", "--peaks", "--json")) if "--peaks" in self.bench_help else None
+
+    def inspect(self, bundle: Bundle) -> dict:
+        """Operations of one call of each network for one guided image, and how most of the weights are stored."""
+        networks = json.loads(self.run("inspect", bundle.folder, "--json"))["networks"]
+        weights = networks["predictor"]["weights"]
+        flops = {role: networks[role]["flops"] for role in bundle.networks}
+        return {"flops": flops, "weights": max(weights, key=weights.__getitem__).lower()}
+
+
+class FlowturboPeer(Peer):
+    """A process for each measurement, which loads, warms up by one image and times whole images.
+
+    A P step is one predictor call and an R step two refiner calls, the sampler's arithmetic included.
+    """
+
+    def __init__(self, name: str, guidance: float, program: Flowturbo, arguments: list[str]):
+        super().__init__(name, guidance)
+        self.program, self.arguments = program, arguments
+
+    def open(self, bundle: Bundle, threads: int) -> None:
+        self.bundle, self.threads = bundle, threads
+
+    def bench(self, schedule: str, runs: int, warmup: int) -> dict:
+        counts = ["--threads", self.threads, "--runs", runs, "--warmup", warmup]
+        sampling = ["--schedule", schedule, "--guidance", self.guidance]
+        return json.loads(self.program.run("bench", self.bundle.folder, "--json", *sampling, *counts, *self.arguments))
+
+    def measure(self, rows: list[str], budget: float) -> dict[str, float]:
+        runs = self.calls(IMAGE, budget) if IMAGE in self.seconds else 1
+        times = {name: spread["median"] for name, spread in self.bench(IMAGE, runs, warmup=1)["times"].items()}
+        found = {"predictor": times["step_P"], "refiner": times["step_R"] / 2, IMAGE: times["whole"]}
+        self.seconds = found | ({"decoder": times["decode"]} if "decode" in times else {})
+        return {row: self.seconds[row] for row in rows}
+
+    def latents(self, noise: Path, out: Path) -> None:
+        sampling = ["--class", 0, "--noise", noise, "--schedule", IMAGE, "--guidance", self.guidance]
+        rest = ["--threads", self.threads, "--quiet", "--output", out]
+        self.program.run("latents", self.bundle.folder, *sampling, *rest, *self.arguments)
+
+    def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
+        self.open(bundle, threads)
+        report = self.bench(SHORTEST, runs=1, warmup=0)
+        opened = report["load"] + report["prepare"]
+        image = report["times"]["whole"]["median"]
+        return {"open": opened, "image": opened + image, "peak_bytes": report["peak_memory_bytes"]}
+
+
+def make(names: list[str], program: Flowturbo, guidance: float) -> list[Peer]:
+    """Those of `names` that can run."""
+    backends = program.backends()
+    peers: list[Peer] = [FlowturboPeer(n, guidance, program, backends[n]) for n in names if n in backends]
+    return peers + [PythonPeer(name, guidance) for name in names if name in ENGINES]

@@ -1,0 +1,96 @@
+"""flowturbo and its peers, the same ONNX graphs and the same sampler, in turns: python benches/peers/run.py BUNDLE...
+
+BUNDLE is a folder, or a published size such as XL/2, which is made once with random weights. Prints markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import bundles
+import machine
+from measure import agreement, opened, rounds, say, starts
+from peers import NAMES, Flowturbo, PeerError, make
+from report import ROWS, report
+
+TARGET = bundles.REPOSITORY / "target"
+
+
+def parse_arguments() -> argparse.Namespace:
+    def listed(known: tuple[str, ...]):
+        def parse(text: str) -> list[str]:
+            names = text.split(",")
+            if unknown := set(names) - set(known):
+                raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
+            return names
+
+        return parse
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    everything = [str(bundles.REPOSITORY / "models" / "textures"), "S/2", "B/2", "XL/2"]
+    add("bundles", nargs="*", default=everything, metavar="BUNDLE", help="models/textures S/2 B/2 XL/2 without any")
+    add("--dtype", choices=("f16", "f32"), default="f16", help="how weights of bundles made here are stored (f16)")
+    add("--cache", type=Path, default=TARGET / "peers", help="folder for bundles made here (target/peers)")
+    add("--program", type=Path, default=TARGET / "release" / "flowturbo", help="the release build")
+    add("--peers", type=listed(NAMES), default=list(NAMES), metavar="NAME,...", help=", ".join(NAMES))
+    add("--rows", type=listed(tuple(ROWS)), default=list(ROWS), metavar="ROW,...", help=", ".join(ROWS))
+    counts = [n for n in (1, 2) if n <= (os.cpu_count() or 1)]
+    add("--threads", type=lambda text: [int(n) for n in text.split(",")], default=counts, metavar="N,...", help="1,2")
+    add("--rounds", type=int, default=5, help="in which every peer has its turn (5)")
+    add("--seconds", type=float, default=1.0, help="for each row of each peer in a round, at least one call (1)")
+    add("--starts", type=int, default=3, help="fresh processes of each peer, for ready time and memory; 0 for none (3)")
+    add("--guidance", type=float, default=4.0, help="scale of classifier-free guidance (4)")
+    add("--json", type=Path, metavar="FILE", help="where to keep the raw numbers")
+    return parser.parse_args()
+
+
+def main(chosen: argparse.Namespace) -> None:
+    program = Flowturbo(chosen.program)
+    data = {
+        "date": machine.now(),
+        "machine": machine.describe(),
+        "versions": machine.versions(chosen.program),
+        "rounds": chosen.rounds,
+        "seconds": chosen.seconds,
+        "guidance": chosen.guidance,
+        "bundles": [],
+    }
+    for text in chosen.bundles:
+        data["bundles"].append(
+            measure_bundle(bundles.find(text, chosen.dtype, chosen.cache.resolve()), program, chosen)
+        )
+        if chosen.json:  # after each, for what is measured takes long
+            chosen.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    print(report(data), end="")
+
+
+def measure_bundle(bundle: bundles.Bundle, program: Flowturbo, chosen: argparse.Namespace) -> dict:
+    say(bundle.name)
+    peers = make(chosen.peers, program, chosen.guidance)
+    if any(peer.name.startswith("torch") for peer in peers):
+        bundle.make_torch_files()
+    found = {"name": bundle.name, "folder": bundle.folder.name, **program.inspect(bundle)}
+    found["start_threads"] = max(chosen.threads)
+    found["starts"] = starts(bundle, peers, max(chosen.threads), chosen.starts) if chosen.starts else {}
+    found["threads"] = {}
+    for threads in chosen.threads:
+        say(f"  {threads} threads")
+        with opened(bundle, peers, threads) as ready:
+            if "agreement" not in found:
+                found["agreement"] = agreement(bundle, ready)
+            wanted = set(chosen.rows).__contains__
+            found["threads"][str(threads)] = rounds(bundle, ready, program, chosen.rounds, chosen.seconds, wanted)
+    return found
+
+
+if __name__ == "__main__":
+    try:
+        main(parse_arguments())
+    except (PeerError, OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")

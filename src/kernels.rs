@@ -1,0 +1,46 @@
+//! The arithmetic: kernels on plain floats, written once over [`simd`] and compiled for each
+//! instruction set.
+//!
+//! A kernel is a plan (shapes, strides, offsets, packed weights) with a safe `run` over one memory,
+//! the program's arena: it checks that every place it will touch lies inside, then shares its pieces
+//! among [`Workers`]. Activations are row-major, token by token, channels last; a [`Rows`] says where.
+
+mod attention;
+mod copy;
+mod group_norm;
+mod math;
+mod norm;
+mod parallel;
+mod place;
+mod pointwise;
+mod pool;
+mod product;
+mod reduce;
+mod simd;
+mod stage;
+mod view;
+
+pub(crate) use attention::{Attention, Heads};
+pub(crate) use copy::Copy;
+pub(crate) use group_norm::GroupNorm;
+pub(crate) use norm::{Measure, Modulation, Norm};
+#[cfg(test)]
+pub(crate) use parallel::Inline;
+pub use parallel::Parallel;
+pub(crate) use parallel::{Shared, Workers};
+pub(crate) use pointwise::{Binary, Pointwise, Step, Unary};
+pub(crate) use pool::Pool;
+pub(crate) use product::{Epilogue, Group, Packed, Product, Source, Values};
+pub(crate) use reduce::{Reduce, Reduction, Softmax};
+pub(crate) use simd::{Isa, Kernel, Simd};
+pub(crate) use stage::{Border, Padding, Stage};
+pub(crate) use view::View;
+
+/// A matrix in the arena: `rows` rows of `cols` floats, `stride` floats from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) offset: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) stride: usize,
+}

@@ -1,0 +1,280 @@
+//! Attention, `softmax(scale q kᵀ) v` for each image and head, with no matrix of scores in memory.
+//!
+//! Everything is computed transposed: a vector's lanes are queries. Then keys and values are only ever
+//! broadcast, so they are read where they lie and packed for nobody; the softmax runs along rows of
+//! vectors, with no sums across lanes; and the weights come out as the next product wants them. Only
+//! queries and results are turned, once each.
+
+mod block;
+mod softmax;
+
+use std::ops::Range;
+
+use self::block::Task;
+use super::place::{all_apart, apart, end};
+use super::{Kernel, Shared, Simd, Workers};
+
+/// Keys whose scores are held at a time: with as many values and the results of a block of queries, about
+/// the first-level cache.
+const KEYS: usize = 96;
+
+/// The most queries in a block: four vectors of the widest set.
+const QUERIES: usize = 64;
+
+/// Where one of q, k, v or the result lies: `dim` contiguous floats for each image, token and head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    pub(crate) offset: usize,
+    pub(crate) image_stride: usize,
+    pub(crate) token_stride: usize,
+    pub(crate) head_stride: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attention {
+    pub(crate) q: Heads,
+    pub(crate) k: Heads,
+    pub(crate) v: Heads,
+    pub(crate) out: Heads,
+    pub(crate) images: usize,
+    pub(crate) heads: usize,
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
+    pub(crate) dim: usize,
+    /// What scores are multiplied with, above 0; usually `1 / √dim`.
+    pub(crate) scale: f32,
+}
+
+impl Attention {
+    /// Floats of scratch for each lane.
+    pub(crate) fn scratch(&self) -> usize {
+        // Queries and results turned, weights, and the softmax's four rows.
+        (2 * self.dim + KEYS + 4) * QUERIES
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
+            return;
+        }
+        assert!(self.keys > 0, "attention to no keys has no value");
+        assert!(self.scale > 0.0, "the scale of scores is not above 0");
+        let dims = |place: &Heads, tokens| {
+            [(self.images, place.image_stride), (tokens, place.token_stride), (self.heads, place.head_stride)]
+        };
+        let span = |place: &Heads, tokens| -> Range<usize> {
+            place.offset..end(place.offset, &dims(place, tokens), self.dim)
+        };
+        let out = span(&self.out, self.queries);
+        assert!(out.end <= mem.len(), "attention's result lies outside");
+        assert!(all_apart(&dims(&self.out, self.queries), self.dim), "attention's results overlap");
+        for (place, tokens) in [(&self.q, self.queries), (&self.k, self.keys), (&self.v, self.keys)] {
+            let span = span(place, tokens);
+            assert!(span.end <= mem.len(), "attention's inputs lie outside");
+            assert!(apart(&span, &out), "attention's result overlaps its inputs");
+        }
+
+        // A head's keys and values come from afar once if one lane has all its queries; where that makes
+        // too few pieces, parts of the queries, and in the end less than whole tiles.
+        let (isa, pairs, lanes) = (workers.isa, self.images * self.heads, workers.lanes());
+        let whole = isa.run(BlockSize);
+        let mut block = self.queries.next_multiple_of(whole);
+        while block > whole && pairs * self.queries.div_ceil(block) < 4 * lanes {
+            block = (block / 2).next_multiple_of(whole);
+        }
+        while block % 2 == 0 && pairs * self.queries.div_ceil(block) < 2 * lanes {
+            block /= 2;
+        }
+        let blocks = self.queries.div_ceil(block);
+        let memory = Shared::new(mem);
+        workers.each(pairs * blocks, self.scratch(), |piece, scratch| {
+            let (pair, first) = (piece / blocks, piece % blocks * block);
+            let (image, head) = (pair / self.heads, pair % self.heads);
+            let place = |place: &Heads| place.offset + image * place.image_stride + head * place.head_stride;
+            isa.run(Block {
+                plan: self,
+                memory,
+                q: place(&self.q) + first * self.q.token_stride,
+                k: place(&self.k),
+                v: place(&self.v),
+                out: place(&self.out) + first * self.out.token_stride,
+                queries: block.min(self.queries - first),
+                scratch,
+            });
+        });
+    }
+}
+
+/// The queries that a block has at most: as many vectors as tiles are made for.
+struct BlockSize;
+
+impl Kernel for BlockSize {
+    type Output = usize;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> usize {
+        S::LANES * if S::REGISTERS >= 32 { 4 } else { 2 }
+    }
+}
+
+/// Some queries of one image and head; the offsets are of the first query, key, value and result.
+struct Block<'a> {
+    plan: &'a Attention,
+    memory: Shared,
+    q: usize,
+    k: usize,
+    v: usize,
+    out: usize,
+    queries: usize,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let mut done = 0;
+        while done < self.queries {
+            let left = self.queries - done;
+            // SAFETY: `Attention::run` checked all places of all pieces; scratch holds `scratch()` floats
+            // and no set has vectors of more than a quarter of `QUERIES`. The tiles leave a register for
+            // the broadcast and some for the other operand.
+            unsafe {
+                let task = Task {
+                    plan: self.plan,
+                    q: self.memory.at(self.q + done * self.plan.q.token_stride),
+                    k: self.memory.at(self.k),
+                    v: self.memory.at(self.v),
+                    out: self.memory.at(self.out + done * self.plan.out.token_stride),
+                    scratch: self.scratch.as_mut_ptr(),
+                };
+                done += if S::REGISTERS >= 32 && left > 3 * S::LANES {
+                    task.attend::<S, 6, 4>(left)
+                } else if S::REGISTERS >= 32 && left > S::LANES {
+                    task.attend::<S, 12, 2>(left)
+                } else if left > S::LANES {
+                    task.attend::<S, 6, 2>(left)
+                } else {
+                    task.attend::<S, 8, 1>(left)
+                };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parallel::{all_workers, noise};
+    use super::*;
+
+    fn reference(plan: &Attention, mem: &[f32]) -> Vec<(usize, f64)> {
+        let at = |place: &Heads, image, token, head| {
+            place.offset + image * place.image_stride + token * place.token_stride + head * place.head_stride
+        };
+        let mut out = Vec::new();
+        for (image, head) in (0..plan.images).flat_map(|image| (0..plan.heads).map(move |h| (image, h))) {
+            for query in 0..plan.queries {
+                let value = |start: usize, d: usize| mem[start + d] as f64;
+                let q = at(&plan.q, image, query, head);
+                let scores: Vec<f64> = (0..plan.keys)
+                    .map(|key| at(&plan.k, image, key, head))
+                    .map(|k| (0..plan.dim).map(|d| value(q, d) * value(k, d)).sum::<f64>())
+                    .map(|score| score * plan.scale as f64)
+                    .collect();
+                let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+                for d in 0..plan.dim {
+                    let weigh = |(key, s): (usize, &f64)| {
+                        (s - max).exp() / total * value(at(&plan.v, image, key, head), d)
+                    };
+                    let place = at(&plan.out, image, query, head) + d;
+                    out.push((place, scores.iter().enumerate().map(weigh).sum()));
+                }
+            }
+        }
+        out
+    }
+
+    /// q, k and v side by side in one matrix as a fused product leaves them, results in another.
+    fn fused(images: usize, heads: usize, queries: usize, keys: usize, dim: usize, scale: f32) -> Attention {
+        let stride = 3 * heads * dim + 2;
+        let q = Heads {
+            offset: 5,
+            image_stride: queries.max(keys) * stride,
+            token_stride: stride,
+            head_stride: dim,
+        };
+        let out_stride = heads * dim + 1;
+        let out = Heads {
+            offset: 5 + images * q.image_stride,
+            image_stride: queries * out_stride,
+            token_stride: out_stride,
+            head_stride: dim,
+        };
+        let k = Heads { offset: 5 + heads * dim, ..q };
+        let v = Heads { offset: 5 + 2 * heads * dim, ..q };
+        Attention { q, k, v, out, images, heads, queries, keys, dim, scale }
+    }
+
+    fn check(plan: &Attention, before: &[f32], tolerance: f64) {
+        let want = reference(plan, before);
+        let mut last = (None, Vec::new());
+        all_workers(plan.scratch(), |workers| {
+            let mut mem = before.to_vec();
+            plan.run(workers, &mut mem);
+            assert!(last.0 != Some(workers.isa) || last.1 == mem, "lanes change nothing");
+            last = (Some(workers.isa), mem.clone());
+            for (place, want) in &want {
+                let error = (mem[*place] as f64 - want).abs();
+                assert!(error <= tolerance, "{} {plan:?} at {place}: {error:e}", workers.isa);
+                mem[*place] = before[*place];
+            }
+            assert_eq!(mem, before, "nothing else is written");
+        });
+    }
+
+    #[test]
+    fn attention_agrees_with_f64_for_every_shape() {
+        for (images, heads, queries, keys, dim) in [
+            (2, 2, 64, 64, 64),
+            (1, 2, 100, 130, 72),
+            (1, 1, 65, 63, 48),
+            (2, 3, 7, 1, 5),
+            (1, 1, 1, 200, 33),
+            (1, 2, 49, 77, 32),
+            (1, 1, 17, 65, 1),
+        ] {
+            let plan = fused(images, heads, queries, keys, dim, 1.0 / (dim as f32).sqrt());
+            check(&plan, &noise(plan.out.offset + images * plan.out.image_stride, dim as u64), 1e-6);
+        }
+    }
+
+    #[test]
+    fn scores_of_thousands_do_not_overflow() {
+        let plan = fused(1, 2, 40, 150, 24, 3.0);
+        let mut before = noise(plan.out.offset + plan.out.image_stride, 3);
+        before.iter_mut().for_each(|v| *v *= 16.0);
+        check(&plan, &before, 5e-3);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_not_hidden() {
+        let plan = fused(1, 1, 20, 70, 8, 1.0);
+        let mut before = noise(plan.out.offset + plan.out.image_stride, 4);
+        before[plan.k.offset + 66 * plan.k.token_stride] = f32::NAN;
+        all_workers(plan.scratch(), |workers| {
+            let mut mem = before.clone();
+            plan.run(workers, &mut mem);
+            assert!(mem[plan.out.offset].is_nan(), "{}", workers.isa);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "overlaps its inputs")]
+    fn results_over_the_inputs_are_refused() {
+        let plan = fused(1, 1, 4, 4, 4, 1.0);
+        all_workers(plan.scratch(), |workers| {
+            Attention { out: plan.q, ..plan }.run(workers, &mut [0.0; 200]);
+        });
+    }
+}

@@ -1,0 +1,194 @@
+//! One block of queries, in register tiles.
+
+use super::super::Simd;
+use super::softmax::Softmax;
+use super::{Attention, KEYS};
+
+/// What a block of queries is computed from and to.
+pub(super) struct Task<'a> {
+    pub(super) plan: &'a Attention,
+    pub(super) q: *const f32,
+    pub(super) k: *const f32,
+    pub(super) v: *const f32,
+    pub(super) out: *mut f32,
+    pub(super) scratch: *mut f32,
+}
+
+impl Task<'_> {
+    /// Attends with `N` vectors of queries, at most `left`, in tiles of `M` rows; says how many.
+    ///
+    /// # Safety
+    /// The pointers are good for the plan's strides and `left` queries; `S` is available.
+    #[inline(always)]
+    pub(super) unsafe fn attend<S: Simd, const M: usize, const N: usize>(self, left: usize) -> usize {
+        let plan = self.plan;
+        let (width, dim, step) = (N * S::LANES, plan.dim, S::LANES);
+        let count = left.min(width);
+        // SAFETY: scratch is cut in the proportions of `Attention::scratch`, and `width <= QUERIES`.
+        unsafe {
+            let q = self.scratch;
+            let sums = q.add(dim * width);
+            let weights = sums.add(dim * width);
+            let softmax = Softmax { weights, max: weights.add(KEYS * width), scale: plan.scale };
+            if count < width {
+                // Lanes without a query compute too, and had better do so with zeros.
+                std::slice::from_raw_parts_mut(q, dim * width).fill(0.0);
+            }
+            for (t, d) in blocks(count, dim, step) {
+                let from = self.q.add(t * plan.q.token_stride + d);
+                let (rows, cols) = (step.min(count - t), step.min(dim - d));
+                S::transpose(from, plan.q.token_stride, q.add(d * width + t), width, rows, cols);
+            }
+            softmax.begin::<S, N>();
+            for key in (0..plan.keys).step_by(KEYS) {
+                let keys = KEYS.min(plan.keys - key);
+                let k = self.k.add(key * plan.k.token_stride);
+                sweep::<S, M, N, _>(keys, &Scores { k, stride: plan.k.token_stride, q, dim, softmax });
+                softmax.weigh::<S, N>(keys);
+                let v = self.v.add(key * plan.v.token_stride);
+                let correction = (key > 0).then_some(softmax.correction(width));
+                let stride = plan.v.token_stride;
+                sweep::<S, M, N, _>(dim, &Sums { v, stride, weights, keys, sums, correction });
+            }
+            softmax.divide::<S, N>(sums, dim);
+            for (t, d) in blocks(count, dim, step) {
+                let to = self.out.add(t * plan.out.token_stride + d);
+                let (rows, cols) = (step.min(dim - d), step.min(count - t));
+                S::transpose(sums.add(d * width + t), width, to, plan.out.token_stride, rows, cols);
+            }
+        }
+        count
+    }
+}
+
+/// The corners of the square blocks that cover `rows` by `cols`.
+fn blocks(rows: usize, cols: usize, step: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows).step_by(step).flat_map(move |row| (0..cols).step_by(step).map(move |col| (row, col)))
+}
+
+/// Rows of a product that are computed `M` at a time.
+trait Tile {
+    /// # Safety
+    /// `M` rows from `row` on exist, `S` is available.
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize);
+}
+
+/// All rows, in tiles of `M` and then smaller ones.
+#[inline(always)]
+unsafe fn sweep<S: Simd, const M: usize, const N: usize, T: Tile>(rows: usize, product: &T) {
+    // SAFETY: no tile goes beyond `rows`, which the caller promises to exist.
+    unsafe {
+        let mut row = 0;
+        while row + M <= rows {
+            product.tile::<S, M, N>(row);
+            row += M;
+        }
+        if M > 8 && row + 8 <= rows {
+            product.tile::<S, 8, N>(row);
+            row += 8;
+        }
+        if M > 4 && row + 4 <= rows {
+            product.tile::<S, 4, N>(row);
+            row += 4;
+        }
+        if row + 2 <= rows {
+            product.tile::<S, 2, N>(row);
+            row += 2;
+        }
+        if row < rows {
+            product.tile::<S, 1, N>(row);
+        }
+    }
+}
+
+/// `tile[m] += Σ a[m * row + k * step] b[k]` over `count` rows `b` of `N` vectors each.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const M: usize, const N: usize>(
+    tile: &mut [[S::V; N]; M],
+    a: *const f32,
+    row: usize,
+    step: usize,
+    b: *const f32,
+    count: usize,
+) {
+    // SAFETY: the caller's promise that the elements of `a` and `b` exist and `S` is available.
+    unsafe {
+        for k in 0..count {
+            let mut right = [S::splat(0.0); N];
+            for (j, right) in right.iter_mut().enumerate() {
+                *right = S::load(b.add((k * N + j) * S::LANES));
+            }
+            for (m, sums) in tile.iter_mut().enumerate() {
+                let left = S::splat(*a.add(m * row + k * step));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = S::fma(left, right, *sum);
+                }
+            }
+        }
+    }
+}
+
+/// Scores of keys (rows) for queries, and their maxima.
+struct Scores {
+    k: *const f32,
+    stride: usize,
+    q: *const f32,
+    dim: usize,
+    softmax: Softmax,
+}
+
+impl Tile for Scores {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize) {
+        // SAFETY: `row + M` keys of `dim` floats, `dim` rows of queries, and scores for as many keys.
+        unsafe {
+            let mut tile = [[S::splat(0.0); N]; M];
+            multiply::<S, M, N>(&mut tile, self.k.add(row * self.stride), self.stride, 1, self.q, self.dim);
+            for j in 0..N {
+                let at = self.softmax.max.add(j * S::LANES);
+                let mut max = S::load(at);
+                for (m, sums) in tile.iter().enumerate() {
+                    max = S::max(max, sums[j]);
+                    S::store(self.softmax.weights.add(((row + m) * N + j) * S::LANES), sums[j]);
+                }
+                S::store(at, max);
+            }
+        }
+    }
+}
+
+/// Sums of values with the queries' weights; a row is one of the `dim` places in a value.
+struct Sums {
+    v: *const f32,
+    stride: usize,
+    weights: *const f32,
+    keys: usize,
+    sums: *mut f32,
+    /// What earlier sums are multiplied with; without it they are not there yet.
+    correction: Option<*const f32>,
+}
+
+impl Tile for Sums {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize) {
+        // SAFETY: `keys` values of at least `row + M` floats, as many rows of weights, and sums for `dim`.
+        unsafe {
+            let mut tile = [[S::splat(0.0); N]; M];
+            let to = self.sums.add(row * N * S::LANES);
+            if let Some(correction) = self.correction {
+                for j in 0..N {
+                    let correction = S::load(correction.add(j * S::LANES));
+                    for (m, sums) in tile.iter_mut().enumerate() {
+                        sums[j] = S::mul(S::load(to.add((m * N + j) * S::LANES)), correction);
+                    }
+                }
+            }
+            multiply::<S, M, N>(&mut tile, self.v.add(row), 1, self.stride, self.weights, self.keys);
+            for (m, sums) in tile.iter().enumerate() {
+                for (j, sum) in sums.iter().enumerate() {
+                    S::store(to.add((m * N + j) * S::LANES), *sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The softmax over keys that come block by block.
+
+use super::super::Simd;
+use super::super::math::exp2_weight;
+
+/// The running softmax: scores that become weights, and four rows of one float for each query: the largest
+/// score so far; the one that earlier weights are relative to; the weights' sum; and the correction of
+/// earlier weights and sums to the present largest score.
+#[derive(Clone, Copy)]
+pub(super) struct Softmax {
+    pub(super) weights: *mut f32,
+    pub(super) max: *mut f32,
+    pub(super) scale: f32,
+}
+
+impl Softmax {
+    pub(super) unsafe fn correction(&self, width: usize) -> *const f32 {
+        // SAFETY: the fourth of the rows, which the caller promises to exist.
+        unsafe { self.max.add(3 * width) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn begin<S: Simd, const N: usize>(&self) {
+        // SAFETY: rows of `N` vectors, by the caller's promise.
+        unsafe {
+            for j in 0..N {
+                S::store(self.max.add(j * S::LANES), S::splat(f32::NEG_INFINITY));
+                S::store(self.max.add((N + j) * S::LANES), S::splat(f32::NEG_INFINITY));
+                S::store(self.max.add((2 * N + j) * S::LANES), S::splat(0.0));
+            }
+        }
+    }
+
+    /// Turns `keys` rows of scores into weights relative to the largest score.
+    #[inline(always)]
+    pub(super) unsafe fn weigh<S: Simd, const N: usize>(&self, keys: usize) {
+        // SAFETY: rows of `N` vectors, by the caller's promise.
+        unsafe {
+            // Weights are powers of 2, which takes log2 e into the scale.
+            let scale = S::splat(self.scale * std::f32::consts::LOG2_E);
+            let (mut offsets, mut totals) = ([S::splat(0.0); N], [S::splat(0.0); N]);
+            for (j, offset) in offsets.iter_mut().enumerate() {
+                let state = self.max.add(j * S::LANES);
+                let (max, before) = (S::load(state), S::load(state.add(N * S::LANES)));
+                S::store(state.add(N * S::LANES), max);
+                let correction = exp2_weight::<S>(S::mul(S::sub(before, max), scale));
+                S::store(state.add(3 * N * S::LANES), correction);
+                totals[j] = S::mul(S::load(state.add(2 * N * S::LANES)), correction);
+                *offset = S::sub(S::splat(0.0), S::mul(max, scale));
+            }
+            for key in 0..keys {
+                for j in 0..N {
+                    let at = self.weights.add((key * N + j) * S::LANES);
+                    let weight = exp2_weight::<S>(S::fma(S::load(at), scale, offsets[j]));
+                    totals[j] = S::add(totals[j], weight);
+                    S::store(at, weight);
+                }
+            }
+            for (j, total) in totals.into_iter().enumerate() {
+                S::store(self.max.add((2 * N + j) * S::LANES), total);
+            }
+        }
+    }
+
+    /// Divides the sums by those of the weights.
+    #[inline(always)]
+    pub(super) unsafe fn divide<S: Simd, const N: usize>(&self, sums: *mut f32, dim: usize) {
+        // SAFETY: rows of `N` vectors, `dim` of them in `sums`, by the caller's promise.
+        unsafe {
+            for j in 0..N {
+                let factor = S::div(S::splat(1.0), S::load(self.max.add((2 * N + j) * S::LANES)));
+                for d in 0..dim {
+                    let at = sums.add((d * N + j) * S::LANES);
+                    S::store(at, S::mul(S::load(at), factor));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Normalisation of each row, and the modulation that diffusion transformers put behind it.
+
+use super::place::apart;
+use super::{Kernel, Rows, Shared, Simd, Workers};
+
+/// Rows that are normalised together: one row alone would mostly wait for its sums.
+const TOGETHER: usize = 4;
+
+/// What a row is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Layer norm: minus the mean, then by the standard deviation.
+    Deviation,
+    /// RMS norm: by the root of the mean square.
+    RootMeanSquare,
+}
+
+/// `y * (1 + scale) + shift` with one row of each for an image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Modulation {
+    /// First floats of image 0; image `i` is `i * image_stride` further.
+    pub(crate) scale: usize,
+    pub(crate) shift: Option<usize>,
+    pub(crate) image_stride: usize,
+    pub(crate) rows_per_image: usize,
+    /// `y * scale` instead.
+    pub(crate) plain: bool,
+}
+
+/// `out = (x - mean) / √(variance + eps) * gamma + beta`, then modulated. `out` may be `x` itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Norm {
+    pub(crate) x: Rows,
+    pub(crate) out: Rows,
+    pub(crate) measure: Measure,
+    pub(crate) eps: f32,
+    pub(crate) gamma: Option<usize>,
+    pub(crate) beta: Option<usize>,
+    pub(crate) modulation: Option<Modulation>,
+}
+
+impl Norm {
+    /// Floats of scratch for each lane.
+    pub(crate) fn scratch(&self) -> usize {
+        2 * self.x.cols
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        let (x, out, cols) = (self.x, self.out, self.x.cols);
+        assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a norm keeps the shape");
+        if x.rows == 0 || cols == 0 {
+            return;
+        }
+        let (reads, writes) = (x.span(), out.span());
+        assert!(reads.end <= mem.len() && writes.end <= mem.len(), "a norm's rows lie outside");
+        assert!(x == out || apart(&reads, &writes), "a norm's rows overlap");
+        assert!(out.rows_apart(), "a norm's output rows overlap");
+        let mut constants: [Option<usize>; 4] = [self.gamma, self.beta, None, None];
+        let mut images = 1;
+        if let Some(m) = self.modulation {
+            images = x.rows.div_ceil(m.rows_per_image);
+            let last = (images - 1).checked_mul(m.image_stride).expect("a norm's images lie outside");
+            constants[2..].copy_from_slice(&[Some(m.scale), m.shift]);
+            for start in [Some(m.scale), m.shift].into_iter().flatten() {
+                assert!(start.checked_add(last).is_some(), "a norm's images lie outside");
+            }
+        }
+        for (i, start) in constants.into_iter().enumerate() {
+            let Some(start) = start else { continue };
+            let stride = self.modulation.map_or(0, |m| if i < 2 { 0 } else { m.image_stride });
+            let span = start..super::place::end(start, &[(images, stride)], cols);
+            assert!(span.end <= mem.len() && apart(&span, &writes), "a norm's constants lie outside");
+        }
+
+        // Several pieces for each lane, none across an image's edge.
+        let per_image = self.modulation.map_or(x.rows, |m| m.rows_per_image.min(x.rows));
+        let block = x.rows.div_ceil(4 * workers.lanes()).clamp(1, 32).min(per_image);
+        let blocks = per_image.div_ceil(block);
+        let (memory, isa) = (Shared::new(mem), workers.isa);
+        workers.each(images * blocks, self.scratch(), |piece, scratch| {
+            let (image, start) = (piece / blocks, piece % blocks * block);
+            let first = image * per_image + start;
+            let last = (image * per_image + (start + block).min(per_image)).min(x.rows);
+            if first < last {
+                isa.run(Block { norm: self, memory, image, first, last, scratch });
+            }
+        });
+    }
+}
+
+/// Rows `first..last`, all of one image.
+struct Block<'a> {
+    norm: &'a Norm,
+    memory: Shared,
+    image: usize,
+    first: usize,
+    last: usize,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Norm { x, gamma, beta, modulation, .. } = *self.norm;
+        let (gain, bias) = self.scratch[..2 * x.cols].split_at_mut(x.cols);
+        // SAFETY: `Norm::run` checked rows, constants and modulations of all images against the arena;
+        // no other piece writes these rows, and nothing writes what is read except, in place, the row
+        // itself after its last read. `gain` and `bias` hold `cols` floats.
+        unsafe {
+            let at = |start: Option<usize>| start.map(|start| self.memory.at(start).cast_const());
+            let (gain, bias) = (gain.as_mut_ptr(), bias.as_mut_ptr());
+            let step = modulation.map_or(0, |m| self.image * m.image_stride);
+            let scale = at(modulation.map(|m| m.scale + step));
+            let shift = at(modulation.and_then(|m| m.shift).map(|shift| shift + step));
+            let one = S::splat(if modulation.is_some_and(|m| m.plain) { 0.0 } else { 1.0 });
+            let (gamma, beta) = (at(gamma), at(beta));
+            for c in (0..x.cols).step_by(S::LANES) {
+                let n = S::LANES.min(x.cols - c);
+                let mut g = gamma.map_or(S::splat(1.0), |p| S::load_first(p.add(c), n));
+                let mut b = beta.map_or(S::splat(0.0), |p| S::load_first(p.add(c), n));
+                if let Some(scale) = scale {
+                    let factor = S::add(S::load_first(scale.add(c), n), one);
+                    (g, b) = (S::mul(g, factor), S::mul(b, factor));
+                }
+                if let Some(shift) = shift {
+                    b = S::add(b, S::load_first(shift.add(c), n));
+                }
+                S::store_first(gain.add(c), g, n);
+                S::store_first(bias.add(c), b, n);
+            }
+            let mut row = self.first;
+            while row + TOGETHER <= self.last {
+                self.rows::<S, TOGETHER>(row, gain, bias);
+                row += TOGETHER;
+            }
+            while row < self.last {
+                self.rows::<S, 1>(row, gain, bias);
+                row += 1;
+            }
+        }
+    }
+}
+
+impl Block<'_> {
+    /// `R` rows from `row` on, `y * gain + bias`.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize, gain: *const f32, bias: *const f32) {
+        let Norm { x, out, .. } = *self.norm;
+        let count = x.cols as f32;
+        // SAFETY: rows and constants that `run` has.
+        unsafe {
+            let from: [*const f32; R] =
+                std::array::from_fn(|r| self.memory.at(x.offset + (row + r) * x.stride).cast_const());
+            let to: [*mut f32; R] =
+                std::array::from_fn(|r| self.memory.at(out.offset + (row + r) * out.stride));
+            let (mut means, centred) = match self.norm.measure {
+                Measure::Deviation => (sums::<S, R>(from, x.cols).map(|sum| sum / count), true),
+                Measure::RootMeanSquare => ([0.0; R], false),
+            };
+            let (rests, mut squares) = about::<S, R>(from, x.cols, means);
+            if centred {
+                // What rounding left of the sums about the means corrects both.
+                for r in 0..R {
+                    means[r] += rests[r] / count;
+                    squares[r] -= rests[r] * rests[r] / count;
+                }
+            }
+            let factors = squares.map(|square| 1.0 / (square / count + self.norm.eps).sqrt());
+            for c in (0..x.cols).step_by(S::LANES) {
+                let n = S::LANES.min(x.cols - c);
+                let (gain, bias) = (S::load_first(gain.add(c), n), S::load_first(bias.add(c), n));
+                for r in 0..R {
+                    let d = S::sub(S::load_first(from[r].add(c), n), S::splat(means[r]));
+                    let y = S::fma(S::mul(d, S::splat(factors[r])), gain, bias);
+                    S::store_first(to[r].add(c), y, n);
+                }
+            }
+        }
+    }
+}
+
+/// Sums of `R` rows of `count` floats.
+#[inline(always)]
+pub(super) unsafe fn sums<S: Simd, const R: usize>(from: [*const f32; R], count: usize) -> [f32; R] {
+    // SAFETY: the rows hold `count` floats, and `S` is available, by the caller's promise.
+    unsafe {
+        let mut sums = [S::splat(0.0); R];
+        for c in (0..count).step_by(S::LANES) {
+            let n = S::LANES.min(count - c);
+            for (sum, from) in sums.iter_mut().zip(from) {
+                *sum = S::add(*sum, S::load_first(from.add(c), n));
+            }
+        }
+        reduce::<S, R>(sums)
+    }
+}
+
+/// Sums of `x - mean` and of `(x - mean)²` of `R` rows of `count` floats.
+#[inline(always)]
+unsafe fn about<S: Simd, const R: usize>(
+    from: [*const f32; R],
+    count: usize,
+    means: [f32; R],
+) -> ([f32; R], [f32; R]) {
+    const ONES: [f32; 16] = [1.0; 16];
+    // SAFETY: the rows hold `count` floats, and `S` is available, by the caller's promise; no set has
+    // more than 16 lanes.
+    unsafe {
+        let (mut sums, mut squares, mut c) = ([S::splat(0.0); R], [S::splat(0.0); R], 0);
+        while c + S::LANES <= count {
+            for r in 0..R {
+                let d = S::sub(S::load(from[r].add(c)), S::splat(means[r]));
+                sums[r] = S::add(sums[r], d);
+                squares[r] = S::fma(d, d, squares[r]);
+            }
+            c += S::LANES;
+        }
+        // Lanes past the end load as 0 and must stay so.
+        let ones = S::load_first(ONES.as_ptr(), count - c);
+        for r in 0..R {
+            let d = S::sub(S::load_first(from[r].add(c), count - c), S::mul(ones, S::splat(means[r])));
+            sums[r] = S::add(sums[r], d);
+            squares[r] = S::fma(d, d, squares[r]);
+        }
+        (reduce::<S, R>(sums), reduce::<S, R>(squares))
+    }
+}
+
+#[inline(always)]
+unsafe fn reduce<S: Simd, const R: usize>(vectors: [S::V; R]) -> [f32; R] {
+    let mut sums = [0.0; R];
+    for (sum, vector) in sums.iter_mut().zip(vectors) {
+        // SAFETY: the caller's promise that `S` is available.
+        *sum = unsafe { S::sum(vector) };
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parallel::{all_workers, noise};
+    use super::*;
+
+    fn reference(norm: &Norm, mem: &[f32]) -> Vec<f64> {
+        let x = norm.x;
+        let value = |at: usize| mem[at] as f64;
+        let mut out = Vec::new();
+        for row in 0..x.rows {
+            let row_values: Vec<f64> = (0..x.cols).map(|c| value(x.offset + row * x.stride + c)).collect();
+            let mean = match norm.measure {
+                Measure::Deviation => row_values.iter().sum::<f64>() / x.cols as f64,
+                Measure::RootMeanSquare => 0.0,
+            };
+            let variance = row_values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / x.cols as f64;
+            for (c, v) in row_values.iter().enumerate() {
+                let mut y = (v - mean) / (variance + norm.eps as f64).sqrt();
+                y = y * norm.gamma.map_or(1.0, |p| value(p + c)) + norm.beta.map_or(0.0, |p| value(p + c));
+                if let Some(m) = norm.modulation {
+                    let image = row / m.rows_per_image * m.image_stride;
+                    let scale = value(m.scale + image + c);
+                    y *= if m.plain { scale } else { 1.0 + scale };
+                    y += m.shift.map_or(0.0, |p| value(p + image + c));
+                }
+                out.push(y);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn every_form_agrees_with_f64_at_every_width() {
+        for cols in [1, 3, 15, 16, 17, 64, 72, 96, 130, 1152] {
+            for (form, in_place) in [(0, false), (1, true), (2, false), (3, true), (4, false)] {
+                let (rows, stride) = (11, cols + 5);
+                let x = Rows { offset: 3, rows, cols, stride };
+                let size = rows * stride;
+                let out = if in_place { x } else { Rows { offset: 3 + size, rows, cols, stride: cols + 2 } };
+                let constants = 3 + 2 * size;
+                let modulation = Modulation {
+                    scale: constants,
+                    shift: (form != 2).then_some(constants + cols),
+                    image_stride: 2 * cols,
+                    rows_per_image: 4,
+                    plain: form == 2,
+                };
+                let norm = Norm {
+                    x,
+                    out,
+                    measure: if form == 2 { Measure::RootMeanSquare } else { Measure::Deviation },
+                    eps: 1e-6,
+                    gamma: (form == 1 || form == 4).then_some(constants + 6 * cols),
+                    beta: (form == 4).then_some(constants + 7 * cols),
+                    modulation: (form >= 2).then_some(modulation),
+                };
+                let mut before = noise(constants + 8 * cols, cols as u64);
+                // A mean far from 0, which one-pass variances lose their digits on.
+                before[..3 + size].iter_mut().for_each(|v| *v += 100.0);
+                let want = reference(&norm, &before);
+                all_workers(norm.scratch(), |workers| {
+                    let mut mem = before.clone();
+                    norm.run(workers, &mut mem);
+                    for (i, want) in want.iter().enumerate() {
+                        let at = out.offset + i / cols * out.stride + i % cols;
+                        let error = (mem[at] as f64 - want).abs();
+                        assert!(error <= 5e-5 * (1.0 + want.abs()), "{} {norm:?} {i}: {error}", workers.isa);
+                        mem[at] = before[at];
+                    }
+                    assert_eq!(mem, before, "nothing else is written");
+                });
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "outside")]
+    fn rows_outside_the_arena_are_refused() {
+        let x = Rows { offset: 0, rows: 4, cols: 4, stride: 4 };
+        let out = Rows { offset: 17, ..x };
+        let norm = Norm {
+            x,
+            out,
+            measure: Measure::Deviation,
+            eps: 1e-6,
+            gamma: None,
+            beta: None,
+            modulation: None,
+        };
+        let mut scratch = [0.0; 16];
+        let mut workers = Workers::new(super::super::Isa::Scalar, &super::super::Inline, &mut scratch);
+        norm.run(&mut workers, &mut [0.0; 32]);
+    }
+}

@@ -1,0 +1,151 @@
+//! How a step is shared between threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Isa;
+
+/// Threads that are lent to the kernels: a pool, or an application's own job system.
+///
+/// Nothing waits inside a body for another one, so they may run in any order, one after another too.
+pub trait Parallel: Send + Sync {
+    /// Bodies that may usefully run at the same time, at least 1. Never changes.
+    fn lanes(&self) -> usize;
+
+    /// Calls `body` once with each number below [`lanes`](Self::lanes), on any threads and in any order,
+    /// and returns when all calls have returned.
+    fn run(&self, body: &(dyn Fn(usize) + Sync));
+}
+
+/// All work on the calling thread.
+#[cfg(test)]
+pub(crate) struct Inline;
+
+#[cfg(test)]
+impl Parallel for Inline {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        body(0);
+    }
+}
+
+/// What kernels run with: an instruction set, threads, and scratch memory for each lane.
+pub(crate) struct Workers<'a> {
+    pub(crate) isa: Isa,
+    parallel: &'a dyn Parallel,
+    scratch: &'a mut [f32],
+    each: usize,
+}
+
+impl<'a> Workers<'a> {
+    /// Splits `scratch` evenly among the lanes.
+    pub(crate) fn new(isa: Isa, parallel: &'a dyn Parallel, scratch: &'a mut [f32]) -> Self {
+        // Whole cache lines, so that lanes do not share one.
+        let each = scratch.len() / parallel.lanes() / 16 * 16;
+        Self { isa, parallel, scratch, each }
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        self.parallel.lanes()
+    }
+
+    /// Calls `piece(i, scratch)` for each `i` below `pieces`, with the lane's own scratch of at least
+    /// `need` floats; lanes take the next piece as they become free.
+    ///
+    /// # Panics
+    /// If the lanes have less scratch than `need`.
+    pub(crate) fn each(&mut self, pieces: usize, need: usize, piece: impl Fn(usize, &mut [f32]) + Sync) {
+        assert!(need <= self.each, "a lane has {} floats of scratch, a kernel needs {need}", self.each);
+        let (next, entered, each) = (AtomicUsize::new(0), AtomicUsize::new(0), self.each);
+        let (lanes, base) = (self.parallel.lanes(), Shared::new(self.scratch));
+        let body = |_: usize| {
+            // Lanes number themselves: the lender's numbers need not be believed.
+            let lane = entered.fetch_add(1, Ordering::Relaxed);
+            if lane >= lanes {
+                return;
+            }
+            // SAFETY: each number is given out once, so these parts of `scratch` are apart.
+            let scratch = unsafe { std::slice::from_raw_parts_mut(base.at(lane * each), each) };
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= pieces {
+                    break;
+                }
+                piece(i, scratch);
+            }
+        };
+        if pieces > 1 && lanes > 1 {
+            self.parallel.run(&body);
+        }
+        // Whatever a lender left undone; usually nothing. Nobody else is inside any more.
+        entered.store(0, Ordering::Relaxed);
+        body(0);
+    }
+}
+
+/// A pointer that pieces of a step write through, each to places of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(*mut f32);
+
+// SAFETY: a plain address; whoever writes through it answers for the places being apart.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(memory: &mut [f32]) -> Self {
+        Self(memory.as_mut_ptr())
+    }
+
+    /// # Safety
+    /// `offset` is inside the memory this was made of, or one past its end.
+    pub(crate) unsafe fn at(self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+/// Lanes that are new threads each time, for tests.
+#[cfg(test)]
+pub(crate) struct Threads(pub(crate) usize);
+
+#[cfg(test)]
+impl Parallel for Threads {
+    fn lanes(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| {
+            for lane in 0..self.0 {
+                scope.spawn(move || body(lane));
+            }
+        });
+    }
+}
+
+/// Calls `test` with every instruction set, with one lane and with three, each with `scratch` floats.
+#[cfg(test)]
+pub(crate) fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)) {
+    for isa in Isa::available() {
+        for lanes in [1, 3] {
+            let mut memory = vec![f32::NAN; (scratch + 16) * lanes];
+            test(&mut Workers::new(isa, &Threads(lanes), &mut memory));
+        }
+    }
+}
+
+/// Repeatable numbers in -1..1, for tests.
+#[cfg(test)]
+pub(crate) fn noise(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}

@@ -1,0 +1,141 @@
+//! The steps of a program, and how each is computed on registers.
+
+use super::super::{Simd, math};
+
+/// One value of a program. Operands are the numbers of earlier steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// An input, by its number.
+    Load(usize),
+    Unary(Unary, usize),
+    Binary(Binary, usize, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unary {
+    Neg,
+    Abs,
+    Square,
+    Sqrt,
+    /// `1 / √x`
+    Rsqrt,
+    Recip,
+    Exp,
+    Ln,
+    Tanh,
+    Sigmoid,
+    Silu,
+    Erf,
+    GeluTanh,
+    GeluErf,
+    Cos,
+    Sin,
+    Add(f32),
+    Mul(f32),
+    Pow(f32),
+    /// Not below the first and not above the second.
+    Clamp(f32, f32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+}
+
+impl Step {
+    pub(super) fn operands(&self) -> [Option<usize>; 2] {
+        match self {
+            Self::Load(_) => [None, None],
+            Self::Unary(_, a) => [Some(*a), None],
+            Self::Binary(_, a, b) => [Some(*a), Some(*b)],
+        }
+    }
+
+    /// The step with its operands replaced.
+    pub(super) fn with(&self, place: impl Fn(usize) -> usize) -> Self {
+        match *self {
+            Self::Unary(op, a) => Self::Unary(op, place(a)),
+            Self::Binary(op, a, b) => Self::Binary(op, place(a), place(b)),
+            other => other,
+        }
+    }
+}
+
+/// `to[i] = op(a[i])` for `length` elements, whole vectors of them.
+#[inline(always)]
+pub(super) unsafe fn unary<S: Simd>(op: Unary, a: *const f32, to: *mut f32, length: usize) {
+    // SAFETY: the caller's promise that both hold `length` floats and `S` is available.
+    unsafe {
+        macro_rules! vectors {
+            ($x:ident => $y:expr) => {
+                for i in (0..length).step_by(S::LANES) {
+                    let $x = S::load(a.add(i));
+                    S::store(to.add(i), $y);
+                }
+            };
+        }
+        macro_rules! scalars {
+            ($x:ident => $y:expr) => {
+                for i in 0..length {
+                    let $x = *a.add(i);
+                    *to.add(i) = $y;
+                }
+            };
+        }
+        let one = S::splat(1.0);
+        match op {
+            Unary::Neg => vectors!(x => S::mul(x, S::splat(-1.0))),
+            Unary::Abs => vectors!(x => S::max(S::sub(S::splat(0.0), x), x)),
+            Unary::Square => vectors!(x => S::mul(x, x)),
+            Unary::Sqrt => vectors!(x => S::sqrt(x)),
+            Unary::Rsqrt => vectors!(x => S::div(one, S::sqrt(x))),
+            Unary::Recip => vectors!(x => S::div(one, x)),
+            Unary::Exp => vectors!(x => math::exp::<S>(x)),
+            Unary::Tanh => vectors!(x => math::tanh::<S>(x)),
+            Unary::Sigmoid => vectors!(x => math::sigmoid::<S>(x)),
+            Unary::Silu => vectors!(x => math::silu::<S>(x)),
+            Unary::Erf => vectors!(x => math::erf::<S>(x)),
+            Unary::GeluTanh => vectors!(x => math::gelu_tanh::<S>(x)),
+            Unary::GeluErf => vectors!(x => math::gelu_erf::<S>(x)),
+            Unary::Add(c) => vectors!(x => S::add(x, S::splat(c))),
+            Unary::Mul(c) => vectors!(x => S::mul(x, S::splat(c))),
+            Unary::Pow(2.0) => vectors!(x => S::mul(x, x)),
+            Unary::Pow(3.0) => vectors!(x => S::mul(S::mul(x, x), x)),
+            Unary::Clamp(low, high) => {
+                vectors!(x => S::min(S::splat(high), S::max(S::splat(low), x)))
+            }
+            Unary::Ln => scalars!(x => x.ln()),
+            Unary::Cos => scalars!(x => x.cos()),
+            Unary::Sin => scalars!(x => x.sin()),
+            Unary::Pow(c) => scalars!(x => x.powf(c)),
+        }
+    }
+}
+
+/// `to[i] = op(a[i], b[i])` for `length` elements, whole vectors of them.
+#[inline(always)]
+pub(super) unsafe fn binary<S: Simd>(op: Binary, a: *const f32, b: *const f32, to: *mut f32, length: usize) {
+    // SAFETY: the caller's promise that all hold `length` floats and `S` is available.
+    unsafe {
+        macro_rules! vectors {
+            ($op:path) => {
+                for i in (0..length).step_by(S::LANES) {
+                    S::store(to.add(i), $op(S::load(a.add(i)), S::load(b.add(i))));
+                }
+            };
+        }
+        match op {
+            Binary::Add => vectors!(S::add),
+            Binary::Sub => vectors!(S::sub),
+            Binary::Mul => vectors!(S::mul),
+            Binary::Div => vectors!(S::div),
+            Binary::Max => vectors!(S::max),
+            Binary::Min => vectors!(S::min),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What is done to the sums of a product while they are still in the first cache.
+
+use super::super::{Kernel, Shared, Simd, math};
+
+/// A step on the finished sums; column `n` is counted from the product's first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Epilogue {
+    /// `+ mem[offset + n]`
+    Bias {
+        offset: usize,
+    },
+    /// The tanh form.
+    Gelu,
+    GeluErf,
+    Silu,
+    /// `* mem[offset + image * image_stride + n]`
+    Gate {
+        offset: usize,
+        image_stride: usize,
+    },
+    /// `+ mem[offset + row * stride + n]`; this may be the very place the row is written to.
+    Residual {
+        offset: usize,
+        stride: usize,
+    },
+    /// `* factor`
+    Scale(f32),
+}
+
+/// Takes `rows` rows of sums through the steps, to the arena. Whoever makes one answers for the
+/// places.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    pub(super) steps: &'a [Epilogue],
+    /// Rows of whole vectors.
+    pub(super) sums: *const f32,
+    pub(super) sums_stride: usize,
+    pub(super) mem: Shared,
+    pub(super) c: usize,
+    pub(super) c_stride: usize,
+    pub(super) rows: usize,
+    /// The first column and how many.
+    pub(super) col: usize,
+    pub(super) cols: usize,
+    /// The first row's number in the product, for [`Epilogue::Residual`], and its image's.
+    pub(super) row: usize,
+    pub(super) image: usize,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the maker's promise; `n` stays below `cols`, each time by as much as is touched.
+        unsafe {
+            for r in 0..self.rows {
+                let mut n = 0;
+                while n + 3 * S::LANES <= self.cols {
+                    self.vectors::<S, 3>(r, n, S::LANES);
+                    n += 3 * S::LANES;
+                }
+                while n < self.cols {
+                    self.vectors::<S, 1>(r, n, S::LANES.min(self.cols - n));
+                    n += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+// No iterators and closures here: they would not be compiled for the instruction set.
+#[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
+impl Finish<'_> {
+    /// `V` vectors of row `r` from column `n` on; `first` lanes of them if that is less than all.
+    ///
+    /// # Safety
+    /// These columns are there, and `first == S::LANES` unless `V` is 1.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const V: usize>(&self, r: usize, n: usize, first: usize) {
+        let (col, row) = (self.col + n, self.row + r);
+        // SAFETY: the product's check that each step's places lie in the arena for all rows and columns.
+        unsafe {
+            let mut x = [S::splat(0.0); V];
+            for v in 0..V {
+                x[v] = S::load(self.sums.add(r * self.sums_stride + n + v * S::LANES));
+            }
+            for step in self.steps {
+                match *step {
+                    Epilogue::Bias { offset } => {
+                        for v in 0..V {
+                            x[v] = S::add(x[v], self.load::<S>(offset + col + v * S::LANES, first));
+                        }
+                    }
+                    Epilogue::Gelu => {
+                        for v in 0..V {
+                            x[v] = math::gelu_tanh::<S>(x[v]);
+                        }
+                    }
+                    Epilogue::GeluErf => {
+                        for v in 0..V {
+                            x[v] = math::gelu_erf::<S>(x[v]);
+                        }
+                    }
+                    Epilogue::Silu => {
+                        for v in 0..V {
+                            x[v] = math::silu::<S>(x[v]);
+                        }
+                    }
+                    Epilogue::Gate { offset, image_stride } => {
+                        for v in 0..V {
+                            x[v] = S::mul(
+                                x[v],
+                                self.load::<S>(
+                                    offset + self.image * image_stride + col + v * S::LANES,
+                                    first,
+                                ),
+                            );
+                        }
+                    }
+                    Epilogue::Residual { offset, stride } => {
+                        for v in 0..V {
+                            x[v] = S::add(
+                                x[v],
+                                self.load::<S>(offset + row * stride + col + v * S::LANES, first),
+                            );
+                        }
+                    }
+                    Epilogue::Scale(factor) => {
+                        for v in 0..V {
+                            x[v] = S::mul(x[v], S::splat(factor));
+                        }
+                    }
+                }
+            }
+            for v in 0..V {
+                let to = self.mem.at(self.c + r * self.c_stride + col + v * S::LANES);
+                if first == S::LANES { S::store(to, x[v]) } else { S::store_first(to, x[v], first) }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `first` floats of the arena are at `at`.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, at: usize, first: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = self.mem.at(at).cast_const();
+            if first == S::LANES { S::load(from) } else { S::load_first(from, first) }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Weights laid out the way the micro-kernels read them.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::super::{Isa, Shared, Workers};
+use super::tile;
+
+/// The numbers of a source matrix, widened while they are packed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values<'a> {
+    F32(&'a [f32]),
+    /// Little-endian, of any alignment: a mapped file.
+    F16Bytes(&'a [u8]),
+}
+
+impl Values<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::F16Bytes(x) => x.len() / 2,
+        }
+    }
+
+    fn get(&self, i: usize) -> f32 {
+        match self {
+            Self::F32(x) => x[i],
+            Self::F16Bytes(x) => f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32(),
+        }
+    }
+
+    /// `to` becomes the neighbours from `start` on.
+    fn copy(&self, start: usize, to: &mut [f32]) {
+        match self {
+            Self::F32(x) => to.copy_from_slice(&x[start..start + to.len()]),
+            Self::F16Bytes(x) => {
+                let bytes = x[2 * start..2 * (start + to.len())].chunks(2 * RUN);
+                for (bytes, to) in bytes.zip(to.chunks_mut(RUN)) {
+                    let mut halves = [f16::ZERO; RUN];
+                    for (half, pair) in halves.iter_mut().zip(bytes.chunks_exact(2)) {
+                        *half = f16::from_le_bytes([pair[0], pair[1]]);
+                    }
+                    halves[..to.len()].convert_to_f32_slice(to);
+                }
+            }
+        }
+    }
+}
+
+/// Rows that a transposing copy takes at once: what it writes stays in the first cache.
+const RUN: usize = 64;
+
+/// A weight as it comes: the value for segment `s`, row `k` and column `n` is number
+/// `s * segment_stride + k * row_stride + n * col_stride`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) values: Values<'a>,
+    pub(crate) cols: usize,
+    pub(crate) segment_stride: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
+}
+
+/// Neighbouring columns that a micro-kernel computes together, `width` (whole vectors) from `col` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panel {
+    pub(crate) col: usize,
+    pub(crate) width: usize,
+}
+
+/// The right-hand side of a [`Product`](super::Product), for one instruction set: panels of a few
+/// vectors of columns, each `[segments * k][width]`, one after another; the columns that fill the last
+/// vector are zero.
+pub(crate) struct Packed {
+    isa: Isa,
+    segments: usize,
+    k: usize,
+    cols: usize,
+    panels: Vec<Panel>,
+    data: Vec<f32>,
+    /// Where the first cache line of `data` starts.
+    start: usize,
+}
+
+impl Packed {
+    /// Packs `sources` side by side. The inner dimension is `segments` (1 for a matrix, the taps of a
+    /// convolution kernel) times `k`.
+    ///
+    /// # Panics
+    /// If a source is shorter than its strides say.
+    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, sources: &[Source]) -> Self {
+        for s in sources {
+            let last = (segments.max(1) - 1) * s.segment_stride
+                + (k.max(1) - 1) * s.row_stride
+                + (s.cols.max(1) - 1) * s.col_stride;
+            assert!(segments * k * s.cols == 0 || last < s.values.len(), "a weight is shorter than it says");
+        }
+        let cols = sources.iter().map(|s| s.cols).sum::<usize>();
+        let panels = panels(workers.isa, cols);
+        let depth = segments * k;
+        let floats = panels.last().map_or(0, |p| (p.col + p.width) * depth);
+        let mut data = vec![0.0; floats + 15];
+        let start = data.as_ptr().align_offset(64).min(15);
+
+        let (all, pieces) = (Shared::new(&mut data[start..]), panels.len().div_ceil(TOGETHER));
+        workers.each(pieces, 0, |piece, _| {
+            let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
+            let from = mine[0].col * depth;
+            let len = mine.iter().map(|p| p.width).sum::<usize>() * depth;
+            // SAFETY: panels lie one after another inside `data`, and no other piece has these.
+            let to = unsafe { std::slice::from_raw_parts_mut(all.at(from), len) };
+            for s in 0..segments {
+                let mut col = 0;
+                for source in sources {
+                    pack(source, s, k, depth, col, mine, to);
+                    col += source.cols;
+                }
+            }
+        });
+        Self { isa: workers.isa, segments, k, cols, panels, data, start }
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Rows of one segment.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+
+    pub(super) fn panels(&self) -> &[Panel] {
+        &self.panels
+    }
+
+    /// The values of a panel.
+    pub(super) fn panel(&self, panel: Panel) -> &[f32] {
+        let depth = self.segments * self.k;
+        &self.data[self.start + panel.col * depth..][..panel.width * depth]
+    }
+}
+
+/// Panels that are packed together, so that a row of the source is read in long stretches.
+const TOGETHER: usize = 8;
+
+/// Cuts `cols` columns into panels as wide as the micro-kernels allow. A last panel of a single vector
+/// would keep the multipliers waiting, so it takes one from the panel before.
+fn panels(isa: Isa, cols: usize) -> Vec<Panel> {
+    let shape = tile::shape(isa);
+    let vectors = cols.div_ceil(shape.lanes);
+    let (mut at, mut panels) = (0, Vec::new());
+    while at < vectors {
+        let left = vectors - at;
+        let take =
+            if shape.vectors > 2 && left == shape.vectors + 1 { shape.vectors - 1 } else { shape.vectors };
+        let take = take.min(left);
+        panels.push(Panel { col: at * shape.lanes, width: take * shape.lanes });
+        at += take;
+    }
+    panels
+}
+
+/// Copies segment `s` of `source`, whose first column is number `col`, to the panels `mine` in `to`.
+fn pack(source: &Source, s: usize, k: usize, depth: usize, col: usize, mine: &[Panel], to: &mut [f32]) {
+    let &Source { values, cols, segment_stride, row_stride, col_stride } = source;
+    let rows = if col_stride == 1 { 1 } else { RUN };
+    let mut run = [0.0; RUN];
+    for first in (0..k).step_by(rows) {
+        let rows = rows.min(k - first);
+        for panel in mine {
+            let (from, end) = (panel.col.max(col), (panel.col + panel.width).min(col + cols));
+            if from >= end {
+                continue;
+            }
+            let at = s * segment_stride + first * row_stride + (from - col) * col_stride;
+            let to = &mut to[(panel.col - mine[0].col) * depth + (s * k + first) * panel.width..];
+            let to = &mut to[from - panel.col..];
+            if col_stride == 1 {
+                values.copy(at, &mut to[..end - from]);
+                continue;
+            }
+            for n in 0..end - from {
+                let at = at + n * col_stride;
+                if row_stride == 1 {
+                    values.copy(at, &mut run[..rows]);
+                } else {
+                    for (i, x) in run[..rows].iter_mut().enumerate() {
+                        *x = values.get(at + i * row_stride);
+                    }
+                }
+                for (x, to) in run[..rows].iter().zip(to[n..].iter_mut().step_by(panel.width)) {
+                    *to = *x;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::parallel::{all_workers, noise};
+    use super::*;
+
+    /// Value of a packed weight at row `at` of the whole inner dimension and column `n`.
+    fn value(packed: &Packed, at: usize, n: usize) -> f32 {
+        let panel = packed.panels().iter().find(|p| (p.col..p.col + p.width).contains(&n)).unwrap();
+        packed.panel(*panel)[at * panel.width + n - panel.col]
+    }
+
+    fn holds(segments: usize, k: usize, sources: &[Source]) {
+        all_workers(0, |workers| {
+            let packed = Packed::new(workers, segments, k, sources);
+            let mut col = 0;
+            for source in sources {
+                for at in 0..segments * k {
+                    for n in 0..source.cols {
+                        let from = at / k * source.segment_stride + at % k * source.row_stride;
+                        let expected = source.values.get(from + n * source.col_stride);
+                        assert_eq!(value(&packed, at, col + n), expected);
+                    }
+                }
+                col += source.cols;
+            }
+            assert_eq!(packed.cols(), col);
+            let padding = packed.panels().last().map_or(0, |p| p.col + p.width);
+            assert!((col..padding).all(|n| (0..segments * k).all(|at| value(&packed, at, n) == 0.0)));
+        });
+    }
+
+    fn halves(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn either_order_of_a_matrix_packs_to_the_same() {
+        let (k, cols) = (150, 131);
+        let values = noise(k * cols, 1);
+        let bytes = halves(&values);
+        for values in [Values::F32(&values), Values::F16Bytes(&bytes)] {
+            for (row_stride, col_stride) in [(cols, 1), (1, k)] {
+                holds(1, k, &[Source { values, cols, segment_stride: 0, row_stride, col_stride }]);
+            }
+        }
+    }
+
+    #[test]
+    fn matrices_lie_side_by_side() {
+        let (k, values) = (70, noise(70 * 300, 1));
+        let source = |cols, row_stride, col_stride| Source {
+            values: Values::F32(&values),
+            cols,
+            segment_stride: 0,
+            row_stride,
+            col_stride,
+        };
+        holds(1, k, &[source(5, 5, 1), source(200, 1, 70), source(0, 0, 0), source(60, 60, 1)]);
+    }
+
+    #[test]
+    fn a_convolution_kernel_becomes_segments() {
+        let (cols, k) = (48, 20);
+        let values = noise(cols * k * 9, 1);
+        let values = Values::F32(&values);
+        holds(9, k, &[Source { values, cols, segment_stride: 1, row_stride: 9, col_stride: 9 * k }]);
+    }
+
+    #[test]
+    fn panels_start_on_cache_lines() {
+        all_workers(0, |workers| {
+            let values = noise(64 * 96, 1);
+            let source = Source {
+                values: Values::F32(&values),
+                cols: 96,
+                segment_stride: 0,
+                row_stride: 96,
+                col_stride: 1,
+            };
+            let packed = Packed::new(workers, 1, 64, &[source]);
+            assert!(packed.panels().iter().all(|p| packed.panel(*p).as_ptr().addr().is_multiple_of(64)));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "shorter than it says")]
+    fn a_short_weight_is_refused() {
+        let workers = &mut Workers::new(Isa::Scalar, &super::super::super::Inline, &mut []);
+        let values = Values::F32(&[0.0; 11]);
+        Packed::new(
+            workers,
+            1,
+            3,
+            &[Source { values, cols: 4, segment_stride: 0, row_stride: 4, col_stride: 1 }],
+        );
+    }
+}

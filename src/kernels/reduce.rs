@@ -1,0 +1,206 @@
+//! Sums, means, maxima and softmax along rows, for graphs whose shape is not recognised.
+
+use super::math::exp;
+use super::norm::sums;
+use super::place::{apart, end};
+use super::{Kernel, Rows, Shared, Simd, Workers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reduction {
+    Sum,
+    Mean,
+    Max,
+}
+
+/// One float of each row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reduce {
+    pub(crate) x: Rows,
+    pub(crate) reduction: Reduction,
+    pub(crate) out: usize,
+    /// From one row's result to the next one's.
+    pub(crate) out_stride: usize,
+}
+
+/// `out = e^x / Σ e^x` for each row. `out` may be `x` itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Softmax {
+    pub(crate) x: Rows,
+    pub(crate) out: Rows,
+}
+
+/// Rows of a piece: some for each lane, and not so few that taking them costs more than doing them.
+fn block(x: &Rows, workers: &Workers<'_>) -> usize {
+    x.rows.div_ceil(4 * workers.lanes()).max(1024 / x.cols)
+}
+
+impl Reduce {
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        let x = self.x;
+        if x.rows == 0 {
+            return;
+        }
+        assert!(x.cols > 0, "a reduction of nothing has no value");
+        let (read, out) = (x.span(), self.out..end(self.out, &[(x.rows, self.out_stride)], 1));
+        assert!(read.end <= mem.len() && out.end <= mem.len(), "a reduction's rows lie outside");
+        assert!(apart(&read, &out), "a reduction's rows overlap");
+        assert!(x.rows == 1 || self.out_stride > 0, "a reduction's results overlap");
+        let (memory, isa, block) = (Shared::new(mem), workers.isa, block(&x, workers));
+        workers.each(x.rows.div_ceil(block), 0, |piece, _| {
+            let rows = piece * block..x.rows.min((piece + 1) * block);
+            isa.run(ReduceRows { plan: self, memory, rows });
+        });
+    }
+}
+
+struct ReduceRows<'a> {
+    plan: &'a Reduce,
+    memory: Shared,
+    rows: std::ops::Range<usize>,
+}
+
+impl Kernel for ReduceRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Reduce { x, reduction, out, out_stride } = *self.plan;
+        for row in self.rows {
+            // SAFETY: `Reduce::run` checked rows and results, and no other piece writes these.
+            unsafe {
+                let from = self.memory.at(x.offset + row * x.stride);
+                *self.memory.at(out + row * out_stride) = match reduction {
+                    Reduction::Sum => sums::<S, 1>([from], x.cols)[0],
+                    Reduction::Mean => sums::<S, 1>([from], x.cols)[0] / x.cols as f32,
+                    Reduction::Max => maximum::<S>(from, x.cols),
+                };
+            }
+        }
+    }
+}
+
+impl Softmax {
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        let (x, out) = (self.x, self.out);
+        assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a softmax keeps the shape");
+        if x.rows == 0 || x.cols == 0 {
+            return;
+        }
+        let (read, written) = (x.span(), out.span());
+        assert!(read.end <= mem.len() && written.end <= mem.len(), "a softmax's rows lie outside");
+        assert!(x == out || apart(&read, &written), "a softmax's rows overlap");
+        assert!(out.rows_apart(), "a softmax's output rows overlap");
+        let (memory, isa, block) = (Shared::new(mem), workers.isa, block(&x, workers));
+        workers.each(x.rows.div_ceil(block), 0, |piece, _| {
+            let rows = piece * block..x.rows.min((piece + 1) * block);
+            isa.run(SoftmaxRows { plan: self, memory, rows });
+        });
+    }
+}
+
+struct SoftmaxRows<'a> {
+    plan: &'a Softmax,
+    memory: Shared,
+    rows: std::ops::Range<usize>,
+}
+
+impl Kernel for SoftmaxRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Softmax { x, out } = *self.plan;
+        for row in self.rows {
+            // SAFETY: `Softmax::run` checked all rows; no other piece writes these, and in place each
+            // vector is read before it is written.
+            unsafe {
+                let from = self.memory.at(x.offset + row * x.stride).cast_const();
+                let to = self.memory.at(out.offset + row * out.stride);
+                let max = S::splat(maximum::<S>(from, x.cols));
+                for c in (0..x.cols).step_by(S::LANES) {
+                    let n = S::LANES.min(x.cols - c);
+                    S::store_first(to.add(c), exp::<S>(S::sub(S::load_first(from.add(c), n), max)), n);
+                }
+                let factor = S::splat(1.0 / sums::<S, 1>([to], x.cols)[0]);
+                for c in (0..x.cols).step_by(S::LANES) {
+                    let n = S::LANES.min(x.cols - c);
+                    S::store_first(to.add(c), S::mul(S::load_first(to.add(c), n), factor), n);
+                }
+            }
+        }
+    }
+}
+
+/// The largest of `count` floats, at least one.
+#[inline(always)]
+unsafe fn maximum<S: Simd>(from: *const f32, count: usize) -> f32 {
+    // SAFETY: `from` holds `count` floats, and `S` is available, by the caller's promise.
+    unsafe {
+        let (mut largest, mut c) = (S::splat(*from), 0);
+        while c + S::LANES <= count {
+            largest = S::max(largest, S::load(from.add(c)));
+            c += S::LANES;
+        }
+        let rest = (c..count).map(|c| *from.add(c));
+        rest.fold(S::maximum(largest), f32::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parallel::{all_workers, noise};
+    use super::*;
+
+    #[test]
+    fn rows_of_every_width_agree_with_f64() {
+        for (rows, cols) in [(1, 1), (7, 3), (40, 16), (5, 77), (3, 1152), (200, 5)] {
+            let x = Rows { offset: 2, rows, cols, stride: cols + 1 };
+            let start = 2 + rows * x.stride;
+            let before: Vec<f32> =
+                noise(start + rows * x.stride, 6).into_iter().map(|v| 20.0 * v - 30.0).collect();
+            let row = |i: usize| before[2 + i * x.stride..][..cols].iter().map(|v| *v as f64);
+            all_workers(0, |workers| {
+                for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max] {
+                    let mut mem = before.clone();
+                    let reduce = Reduce { x, reduction, out: start, out_stride: 2.min(x.stride) };
+                    reduce.run(workers, &mut mem);
+                    for i in 0..rows {
+                        let want = match reduction {
+                            Reduction::Sum => row(i).sum(),
+                            Reduction::Mean => row(i).sum::<f64>() / cols as f64,
+                            Reduction::Max => row(i).fold(f64::NEG_INFINITY, f64::max),
+                        };
+                        let at = start + i * reduce.out_stride;
+                        let error = (mem[at] as f64 - want).abs();
+                        assert!(error <= 1e-6 * want.abs(), "{} {reduce:?}: {error}", workers.isa);
+                        mem[at] = before[at];
+                    }
+                    assert!(mem == before, "nothing else is written");
+                }
+                for out in [x, Rows { offset: start, stride: cols, ..x }] {
+                    let mut mem = before.clone();
+                    Softmax { x, out }.run(workers, &mut mem);
+                    for i in 0..rows {
+                        let max = row(i).fold(f64::NEG_INFINITY, f64::max);
+                        let total: f64 = row(i).map(|v| (v - max).exp()).sum();
+                        for (c, v) in row(i).enumerate() {
+                            let at = out.offset + i * out.stride + c;
+                            let error = (mem[at] as f64 - (v - max).exp() / total).abs();
+                            assert!(error <= 1e-6, "{} {rows} {cols}: {error}", workers.isa);
+                            mem[at] = before[at];
+                        }
+                    }
+                    assert!(mem == before, "nothing else is written");
+                }
+            });
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn results_over_the_rows_are_refused() {
+        let x = Rows { offset: 0, rows: 4, cols: 4, stride: 4 };
+        let reduce = Reduce { x, reduction: Reduction::Sum, out: 3, out_stride: 4 };
+        all_workers(0, |workers| reduce.run(workers, &mut [0.0; 64]));
+    }
+}

@@ -1,0 +1,214 @@
+//! A network as a graph of whole operations: products, attention, normalisations, convolutions.
+//!
+//! ```text
+//! typed tract graph ──import──▶ Net: every node goes through a constructor that folds constants, drops
+//!                               identities and recognises what earlier nodes already mean together
+//! ```
+//!
+//! Recognition is by structure and by value, never by a node's name: [`normal`] sees a normalisation in its
+//! mean, square and root, [`functions`] tells GELU and SiLU by what a chain of operations computes,
+//! [`attention`] joins softmax and its two products. What is not recognised stays as it was, and an operation
+//! that nobody here knows becomes a [`Op::Fallback`], which tract evaluates.
+
+#![forbid(unsafe_code)]
+
+mod attention;
+mod constructors;
+mod functions;
+mod import;
+mod normal;
+mod pads;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tract_onnx::prelude::{DatumType, Tensor, TypedOp};
+
+use crate::kernels::{Binary, Unary};
+use functions::Sampled;
+
+/// Index of a node; a node's operands have smaller ones.
+pub(crate) type Id = usize;
+
+/// What a node computes; all on `f32` but for inputs and fallbacks.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// An input of the network, by its place in the contract.
+    Input(usize),
+    /// A small constant.
+    Constant(Constant),
+    /// A large weight, by its place in the graph's list; read when it is packed.
+    Weight(usize),
+    /// The same elements in the same row-major order.
+    Reshape,
+    /// Axis `i` of the result is axis `axes[i]` of the operand.
+    Permute(Vec<usize>),
+    Slice {
+        axis: usize,
+        start: usize,
+    },
+    /// Axes of size 1 repeated.
+    Broadcast,
+    Unary(Unary),
+    /// Equal rank, axes of size 1 repeated.
+    Binary(Binary),
+    Reduce(Reducer, Vec<usize>),
+    Softmax(usize),
+    /// `(x - mean) / sqrt(variance + eps)` over the trailing axes from `axis` on; without `centred`, the mean is
+    /// taken as 0.
+    Normal {
+        axis: usize,
+        eps: f32,
+        centred: bool,
+    },
+    /// The same over groups of channels of `[N, C, H, W]`. Further operands: scale and shift, `C` floats each.
+    GroupNormal {
+        groups: usize,
+        eps: f32,
+    },
+    /// Sums of products; one letter an axis.
+    Einsum(Einsum),
+    /// `softmax(scale q kᵀ) v`; operands and result are `[outer, heads, tokens, width]`.
+    Attention {
+        scale: f32,
+    },
+    /// Operands: `x [N, C, H, W]`, kernel `[O, C, h, w]`, and perhaps a bias of `O` floats.
+    Convolution(Window),
+    /// Rows and columns added around `[N, C, H, W]`.
+    Pad(Margins),
+    /// Each pixel of `[N, C, H, W]` repeated in a square.
+    Upsample(usize),
+    Concat(usize),
+    /// Rows of a table `[rows, width]` by integer index.
+    Gather,
+    /// Whatever else tract can compute; the number says which of its outputs.
+    Fallback(Foreign, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reducer {
+    Sum,
+    Mean,
+    Max,
+}
+
+/// Letters of the operands' and the result's axes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Einsum {
+    pub(crate) a: Vec<char>,
+    pub(crate) b: Vec<char>,
+    pub(crate) out: Vec<char>,
+}
+
+/// A convolution's window: zero padding before and after, and stride, for rows and for columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) size: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) before: [usize; 2],
+    pub(crate) after: [usize; 2],
+}
+
+/// Rows and columns around an image: copies from the other side, or zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Margins {
+    pub(crate) before: [usize; 2],
+    pub(crate) after: [usize; 2],
+    pub(crate) circular: bool,
+}
+
+/// A constant tensor; two are the same if they are one allocation.
+#[derive(Clone)]
+pub(crate) struct Constant(pub(crate) Arc<Tensor>);
+
+impl std::fmt::Debug for Constant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:p}", Arc::as_ptr(&self.0))
+    }
+}
+
+/// One of tract's operations, and the node it stood in.
+#[derive(Clone)]
+pub(crate) struct Foreign {
+    pub(crate) node: usize,
+    pub(crate) op: Box<dyn TypedOp>,
+}
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.op.name(), self.node)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Id>,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) element: DatumType,
+    /// The node of the ONNX graph that this came from, for messages and plans.
+    pub(crate) name: Arc<str>,
+    /// What it computes of a single tensor, element by element, if that is all it does.
+    function: Option<Sampled>,
+}
+
+/// A network; nodes in an order of evaluation.
+#[derive(Clone, Debug)]
+pub(crate) struct Net {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) outputs: Vec<Id>,
+    /// The name that new nodes take.
+    origin: Arc<str>,
+    /// Equal nodes are one node.
+    known: HashMap<(String, Vec<Id>, Vec<usize>), Id>,
+}
+
+impl Net {
+    fn new() -> Self {
+        Self { nodes: Vec::new(), outputs: Vec::new(), origin: "".into(), known: HashMap::new() }
+    }
+
+    pub(crate) fn dims(&self, id: Id) -> &[usize] {
+        &self.nodes[id].dims
+    }
+
+    pub(crate) fn op(&self, id: Id) -> &Op {
+        &self.nodes[id].op
+    }
+
+    pub(crate) fn inputs(&self, id: Id) -> &[Id] {
+        &self.nodes[id].inputs
+    }
+
+    /// For each node, whether an output needs it.
+    pub(crate) fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        self.outputs.iter().for_each(|&id| live[id] = true);
+        for id in (0..self.nodes.len()).rev() {
+            if live[id] {
+                self.inputs(id).iter().for_each(|&input| live[input] = true);
+            }
+        }
+        live
+    }
+
+    /// For each node, the live nodes that take it, once for each time.
+    pub(crate) fn consumers(&self) -> Vec<Vec<Id>> {
+        let live = self.live();
+        let mut consumers = vec![Vec::new(); self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate().filter(|&(id, _)| live[id]) {
+            node.inputs.iter().for_each(|&input| consumers[input].push(id));
+        }
+        consumers
+    }
+
+    /// True for what never changes: constants, weights, and what is made of them alone.
+    pub(crate) fn constant(&self) -> Vec<bool> {
+        let mut constant = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let of_constants = !node.inputs.is_empty() && node.inputs.iter().all(|&i| constant[i]);
+            constant.push(matches!(node.op, Op::Constant(_) | Op::Weight(_)) || of_constants);
+        }
+        constant
+    }
+}

@@ -1,0 +1,98 @@
+//! Attention, recognised in a softmax between two products.
+
+use super::{Einsum, Id, Net, Op, Unary};
+
+impl Net {
+    /// `einsum(softmax(scale * einsum(q, k)), v)`, seen from the second product.
+    pub(super) fn attention(&mut self, second: &Einsum, a: Id, b: Id) -> Option<Id> {
+        let (weights, v, of_weights, of_v) = match (self.op(a), self.op(b)) {
+            (Op::Softmax(_), _) => (a, b, &second.a, &second.b),
+            (_, Op::Softmax(_)) => (b, a, &second.b, &second.a),
+            _ => return None,
+        };
+        let Op::Softmax(keys) = *self.op(weights) else { return None };
+        let (scores, scale) = self.unscaled(self.inputs(weights)[0]);
+        let Op::Einsum(first) = self.op(scores).clone() else { return None };
+        let (mut q, mut k) = (self.inputs(scores)[0], self.inputs(scores)[1]);
+        let (mut of_q, mut of_k) = (first.a, first.b);
+        let key = first.out[keys];
+        if of_q.contains(&key) {
+            (q, k, of_q, of_k) = (k, q, of_k, of_q);
+        }
+        // The softmax's axes, as the second product calls them: batch axes, one of queries, one of keys.
+        let renamed = |letter: char| first.out.iter().position(|&l| l == letter).map(|i| of_weights[i]);
+        let mut batch = Vec::new();
+        let mut query = None;
+        for &letter in &first.out {
+            match (of_q.contains(&letter), of_k.contains(&letter)) {
+                (true, true) => batch.push(letter),
+                (true, false) if query.is_none() => query = Some(letter),
+                (false, true) if letter == key => {}
+                _ => return None,
+            }
+        }
+        let query = query?;
+        let mut inner = of_q.iter().filter(|letter| !first.out.contains(letter));
+        let (&inner, None) = (inner.next()?, inner.next()) else { return None };
+        let (key2, query2) = (renamed(key)?, renamed(query)?);
+        let batch2: Vec<char> = batch.iter().map(|&letter| renamed(letter)).collect::<Option<_>>()?;
+        let mut widths = of_v.iter().filter(|&&letter| letter != key2 && !batch2.contains(&letter));
+        let (&width, None) = (widths.next()?, widths.next()) else { return None };
+        let wanted: Vec<char> = batch2.iter().copied().chain([query2, width]).collect();
+        let complete = batch2.iter().all(|letter| of_v.contains(letter)) && !second.out.contains(&key2);
+        let sorted = second.out.iter().map(|letter| wanted.iter().position(|l| l == letter));
+        let order: Vec<usize> = sorted.collect::<Option<_>>()?;
+        if !complete || order.len() != wanted.len() || batch.len() > 2 || of_k.len() != batch.len() + 2 {
+            return None;
+        }
+        let ((q, q_scale), (k, k_scale)) = (self.stripped(q), self.stripped(k));
+        let letters = |batch: &[char], rest: [char; 2]| [batch, &rest].concat();
+        let q = self.arranged(q, &of_q, &letters(&batch, [query, inner]))?;
+        let k = self.arranged(k, &of_k, &letters(&batch, [key, inner]))?;
+        let v = self.arranged(v, of_v, &letters(&batch2, [key2, width]))?;
+        let mut dims = self.dims(q).to_vec();
+        dims[3] = self.dims(v)[3];
+        let scale = scale * q_scale * k_scale;
+        let attended = self.float(Op::Attention { scale }, vec![q, k, v], dims.clone());
+        let plain = self.reshape(attended, dims[2 - batch.len()..].to_vec());
+        Some(self.permute(plain, order))
+    }
+
+    /// The operand of multiplications by constants, and their product.
+    fn unscaled(&self, mut id: Id) -> (Id, f32) {
+        let mut scale = 1.0;
+        while let Op::Unary(Unary::Mul(factor)) = *self.op(id) {
+            (id, scale) = (self.inputs(id)[0], scale * factor);
+        }
+        (id, scale)
+    }
+
+    /// The same below changes of shape, which are then made anew.
+    fn stripped(&mut self, id: Id) -> (Id, f32) {
+        let (below, scale) = self.unscaled(id);
+        let op = self.op(below).clone();
+        let (Op::Reshape | Op::Permute(_)) = op else { return (below, scale) };
+        let (inner, factor) = self.stripped(self.inputs(below)[0]);
+        if factor == 1.0 {
+            return (below, scale);
+        }
+        let same = match op {
+            Op::Permute(axes) => self.permute(inner, axes),
+            _ => self.reshape(inner, self.dims(below).to_vec()),
+        };
+        (same, scale * factor)
+    }
+
+    /// `x` with axes in the order `to`, behind as many axes of size 1 as make four.
+    fn arranged(&mut self, x: Id, from: &[char], to: &[char]) -> Option<Id> {
+        if from.len() != to.len() {
+            return None;
+        }
+        let axes: Vec<usize> =
+            to.iter().map(|letter| from.iter().position(|l| l == letter)).collect::<Option<_>>()?;
+        let x = self.permute(x, axes);
+        let mut dims = vec![1; 4 - to.len()];
+        dims.extend(self.dims(x));
+        Some(self.reshape(x, dims))
+    }
+}

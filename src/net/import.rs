@@ -1,0 +1,334 @@
+//! Reads a typed tract graph into a net.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{AxisOp, DimLike};
+use tract_onnx::tract_core::ops::array::{
+    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, TypedConcat,
+};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cast::Cast;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::math::PowConst;
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::source::TypedSource;
+
+use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
+
+/// tract's node, read into ours; `None` where it says something that we have no word for.
+type Read = TractResult<Option<Id>>;
+
+impl Net {
+    /// Reads `model`, whose first `inputs` inputs are the network's and whose others are large weights.
+    pub(crate) fn import(model: &TypedModel, inputs: usize) -> TractResult<Self> {
+        let mut net = Self::new();
+        let mut values: Vec<TVec<Id>> = vec![tvec!(); model.nodes().len()];
+        for node in model.eval_order()?.into_iter().map(|id| model.node(id)) {
+            net.origin = node.name.as_str().into();
+            let operands: Vec<Id> = node.inputs.iter().map(|o| values[o.node][o.slot]).collect();
+            let facts: Vec<&TypedFact> = node.outputs.iter().map(|o| &o.fact).collect();
+            if node.op_is::<TypedSource>() {
+                let place = model.input_outlets()?.iter().position(|o| o.node == node.id).unwrap_or(0);
+                let op = place.checked_sub(inputs).map_or(Op::Input(place), Op::Weight);
+                values[node.id] = tvec!(net.push(op, Vec::new(), shape(facts[0])?, facts[0].datum_type));
+                continue;
+            }
+            if let Some(folded) = net.fold(node, &operands)? {
+                values[node.id] = folded;
+                continue;
+            }
+            let float = facts.iter().all(|fact| fact.datum_type == DatumType::F32);
+            let read = match facts.as_slice() {
+                [fact] if float || moves(node.op.as_ref()) => net.read(node.op.as_ref(), &operands, fact)?,
+                _ => None,
+            };
+            values[node.id] = match read {
+                Some(id) => tvec!(id),
+                None => {
+                    let foreign = |slot: usize, fact: &&TypedFact| -> TractResult<Id> {
+                        let op = Op::Fallback(Foreign { node: node.id, op: node.op.clone() }, slot);
+                        Ok(net.push(op, operands.clone(), shape(fact)?, fact.datum_type))
+                    };
+                    let mut foreign = foreign;
+                    facts
+                        .iter()
+                        .enumerate()
+                        .map(|(slot, fact)| foreign(slot, fact))
+                        .collect::<TractResult<_>>()?
+                }
+            };
+        }
+        net.outputs = model.output_outlets()?.iter().map(|o| values[o.node][o.slot]).collect();
+        Ok(net)
+    }
+
+    /// Evaluates what depends on small constants alone.
+    fn fold(&mut self, node: &TypedNode, operands: &[Id]) -> TractResult<Option<TVec<Id>>> {
+        if let Some(constant) = node.op_as::<Const>() {
+            return Ok(Some(tvec!(self.tensor(Arc::clone(constant.val())))));
+        }
+        let mut tensors = tvec!();
+        for &id in operands {
+            let Op::Constant(constant) = self.op(id) else { return Ok(None) };
+            tensors.push(Arc::clone(&constant.0).into_tvalue());
+        }
+        let results = if operands.is_empty() { None } else { node.op.eval_out_of_plan(tensors)? };
+        Ok(results.map(|results| results.into_iter().map(|t| self.tensor(t.into_arc_tensor())).collect()))
+    }
+
+    fn read(&mut self, op: &dyn TypedOp, operands: &[Id], fact: &TypedFact) -> Read {
+        let dims = shape(fact)?;
+        if let Some(axis) = op.downcast_ref::<AxisOp>() {
+            let x = operands[0];
+            return Ok(Some(match *axis {
+                AxisOp::Move(from, to) => {
+                    let mut axes: Vec<usize> = (0..dims.len()).collect();
+                    let moved = axes.remove(from);
+                    axes.insert(to, moved);
+                    self.permute(x, axes)
+                }
+                _ => self.reshape(x, dims),
+            }));
+        }
+        if op.is::<MultiBroadcastTo>() {
+            return Ok(Some(self.broadcast(operands[0], dims)));
+        }
+        if let Some(slice) = op.downcast_ref::<Slice>() {
+            let start = slice.start.to_usize()?;
+            return Ok(Some(self.slice(operands[0], slice.axis, start, dims[slice.axis])));
+        }
+        if let Some(slice) = op.downcast_ref::<StridedSlice>() {
+            return self.strided_slice(slice, operands, &dims);
+        }
+        if let Some(concat) = op.downcast_ref::<TypedConcat>() {
+            return Ok(Some(self.concat(concat.axis, operands.to_vec())));
+        }
+        if op.is::<Cast>() {
+            return Ok(self.cast(operands[0], fact.datum_type));
+        }
+        if let Some(binary) = op.downcast_ref::<TypedBinOp>() {
+            return Ok(self.typed_binary(binary, operands));
+        }
+        if let Some(element_wise) = op.downcast_ref::<ElementWiseOp>() {
+            return Ok(self.element_wise(element_wise, operands[0]));
+        }
+        if let Some(einsum) = op.downcast_ref::<EinSum>() {
+            return Ok(self.typed_einsum(einsum, operands));
+        }
+        if let Some(reduce) = op.downcast_ref::<Reduce>() {
+            return Ok(self.typed_reduce(reduce, operands[0]));
+        }
+        if let Some(softmax) = op.downcast_ref::<Softmax>() {
+            let plain = softmax.kind == SoftmaxKind::Softmax && softmax.quant_output_dt.is_none();
+            return Ok(match softmax.axes.as_slice() {
+                &[axis] if plain => Some(self.float(Op::Softmax(axis), operands.to_vec(), dims)),
+                _ => None,
+            });
+        }
+        if let Some(gather) = op.downcast_ref::<Gather>() {
+            let by_row = gather.axis == 0 && self.dims(operands[0]).len() == 2;
+            let integer = self.nodes[operands[1]].element == DatumType::I64;
+            let input = matches!(self.op(operands[1]), Op::Input(_));
+            let fits = by_row && integer && input && self.nodes[operands[0]].element == DatumType::F32;
+            return Ok(fits.then(|| self.float(Op::Gather, operands.to_vec(), dims)));
+        }
+        if let Some(conv) = op.downcast_ref::<Conv>() {
+            return Ok(self.convolution(conv, operands, dims));
+        }
+        if let Some(pad) = op.downcast_ref::<Pad>() {
+            return Ok(self.zero_pad(pad, operands[0]));
+        }
+        if op.name() == "Resize" {
+            return self.resize(op, operands, &dims);
+        }
+        Ok(None)
+    }
+
+    fn strided_slice(&mut self, slice: &StridedSlice, operands: &[Id], dims: &[usize]) -> Read {
+        let x = operands[0];
+        let integers = |place: usize| operands.get(place).and_then(|&id| self.integers(id));
+        let rank = dims.len() as i64;
+        let axes = slice.optional_axes_input.and_then(integers).unwrap_or_else(|| (0..rank).collect());
+        let steps = slice.optional_steps_input.and_then(integers).unwrap_or_else(|| vec![1; axes.len()]);
+        let (Some(begin), Some(_)) = (integers(1), integers(2)) else { return Ok(None) };
+        let masks = slice.begin_mask | slice.end_mask | slice.shrink_axis_mask;
+        if masks != 0 || steps.iter().any(|&step| step != 1) || self.dims(x).len() != dims.len() {
+            return Ok(None);
+        }
+        let mut result = x;
+        for (axis, begin) in axes.into_iter().zip(begin) {
+            let axis = axis.rem_euclid(rank) as usize;
+            let size = self.dims(x)[axis] as i64;
+            let start = if begin < 0 { begin + size } else { begin }.clamp(0, size) as usize;
+            result = self.slice(result, axis, start, dims[axis]);
+        }
+        Ok(Some(result))
+    }
+
+    fn cast(&mut self, x: Id, to: DatumType) -> Option<Id> {
+        let from = self.nodes[x].element;
+        if from == to {
+            return Some(x);
+        }
+        match *self.op(x) {
+            // Widened while it is packed.
+            Op::Weight(place) if from == DatumType::F16 && to == DatumType::F32 => {
+                let dims = self.dims(x).to_vec();
+                Some(self.float(Op::Weight(place), Vec::new(), dims))
+            }
+            _ => None,
+        }
+    }
+
+    fn typed_binary(&mut self, op: &TypedBinOp, operands: &[Id]) -> Option<Id> {
+        let &[a, b] = operands else { return None };
+        let op = match op.0.name() {
+            "Add" => Binary::Add,
+            "Sub" => Binary::Sub,
+            "Mul" => Binary::Mul,
+            "Div" => Binary::Div,
+            "Max" => Binary::Max,
+            "Min" => Binary::Min,
+            "Pow" => {
+                let exponent = self.floats(b)?;
+                let &[exponent] = exponent.as_slice() else { return None };
+                return Some(self.power(a, exponent));
+            }
+            _ => return None,
+        };
+        Some(self.binary(op, a, b))
+    }
+
+    fn element_wise(&mut self, op: &ElementWiseOp, x: Id) -> Option<Id> {
+        if let Some(power) = op.0.downcast_ref::<PowConst>() {
+            return Some(self.power(x, power.exponent));
+        }
+        let op = match op.0.name().as_str() {
+            "Abs" => Unary::Abs,
+            "Neg" => Unary::Neg,
+            "Square" => Unary::Square,
+            "Sqrt" => Unary::Sqrt,
+            "Rsqrt" => Unary::Rsqrt,
+            "Recip" => Unary::Recip,
+            "Exp" => Unary::Exp,
+            "Ln" => Unary::Ln,
+            "Sin" => Unary::Sin,
+            "Cos" => Unary::Cos,
+            "Tanh" => Unary::Tanh,
+            "Sigmoid" => Unary::Sigmoid,
+            "Silu" => Unary::Silu,
+            "GeluApproximate" => Unary::GeluTanh,
+            "Erf" => Unary::Erf,
+            "GeluExact" => Unary::GeluErf,
+            _ => return None,
+        };
+        Some(self.unary(op, x))
+    }
+
+    fn typed_einsum(&mut self, op: &EinSum, operands: &[Id]) -> Option<Id> {
+        let &[a, b] = operands else { return None };
+        let (inputs, outputs) = op.axes.to_strs();
+        let letters = |text: &str| text.chars().collect::<Vec<char>>();
+        let einsum =
+            Einsum { a: letters(&inputs[0]), b: letters(&inputs[1]), out: letters(outputs.first()?) };
+        let distinct =
+            |letters: &[char]| letters.iter().all(|l| letters.iter().filter(|m| *m == l).count() == 1);
+        let plain = distinct(&einsum.a) && distinct(&einsum.b) && distinct(&einsum.out);
+        let float =
+            op.q_params.is_none() && operands.iter().all(|&id| self.nodes[id].element == DatumType::F32);
+        (plain && float).then(|| self.einsum(einsum, a, b))
+    }
+
+    fn typed_reduce(&mut self, op: &Reduce, x: Id) -> Option<Id> {
+        use tract_onnx::tract_core::ops::nn::Reducer as Theirs;
+        let axes = op.axes.to_vec();
+        match op.reducer {
+            Theirs::Sum => Some(self.reduce(Reducer::Sum, x, axes)),
+            Theirs::Max => Some(self.reduce(Reducer::Max, x, axes)),
+            Theirs::MeanOfSquares => {
+                let square = self.unary(Unary::Square, x);
+                Some(self.reduce(Reducer::Mean, square, axes))
+            }
+            _ => None,
+        }
+    }
+
+    fn convolution(&mut self, op: &Conv, operands: &[Id], dims: Vec<usize>) -> Option<Id> {
+        let pool = &op.pool_spec;
+        let &[height, width] = pool.kernel_shape.as_slice() else { return None };
+        let ones = |sizes: &Option<TVec<usize>>| sizes.as_ref().is_none_or(|s| s.iter().all(|&n| n == 1));
+        let plain = op.group == 1 && op.q_params.is_none() && ones(&pool.dilations);
+        if !plain || pool.data_format != DataFormat::NCHW || op.kernel_fmt != KernelFormat::OIHW {
+            return None;
+        }
+        let (before, after) = match &pool.padding {
+            PaddingSpec::Explicit(before, after) => (pair(before)?, pair(after)?),
+            PaddingSpec::Valid => ([0; 2], [0; 2]),
+            _ => return None,
+        };
+        let stride = pool.strides.as_ref().map_or(Some([1; 2]), |strides| pair(strides))?;
+        let mut inputs = operands.to_vec();
+        // A bias of nothing is a constant without elements or a single zero.
+        if let Some(bias) = inputs.get(2).map(|&id| self.floats(id)) {
+            let bias = bias?;
+            if bias.iter().all(|&b| b == 0.0) && bias.len() <= 1 {
+                inputs.truncate(2);
+            } else if bias.len() != dims[1] {
+                return None;
+            }
+        }
+        Some(self.float(
+            Op::Convolution(Window { size: [height, width], stride, before, after }),
+            inputs,
+            dims,
+        ))
+    }
+
+    fn zero_pad(&mut self, op: &Pad, x: Id) -> Option<Id> {
+        let PadMode::Constant(value) = &op.mode else { return None };
+        let zero = value.cast_to_scalar::<f32>().is_ok_and(|value| value == 0.0);
+        let &[(0, 0), (0, 0), (top, bottom), (left, right)] = op.pads.as_slice() else { return None };
+        let margins = Margins { before: [top, left], after: [bottom, right], circular: false };
+        zero.then(|| self.pad(x, margins))
+    }
+
+    /// A resize is a nearest upsampling if it treats a ramp of numbers as one.
+    fn resize(&mut self, op: &dyn TypedOp, operands: &[Id], dims: &[usize]) -> Read {
+        let x = operands[0];
+        let (&[_, _, h, w], &[_, _, height, width]) = (self.dims(x), dims) else { return Ok(None) };
+        let factor = height / h.max(1);
+        if factor < 2 || height != h * factor || width != w * factor || dims[..2] != self.dims(x)[..2] {
+            return Ok(None);
+        }
+        let ramp: Vec<f32> = (0..self.dims(x).iter().product::<usize>()).map(|i| (i % 8191) as f32).collect();
+        let mut tensors = tvec!(Tensor::from_shape(self.dims(x), &ramp)?.into_tvalue());
+        for &id in &operands[1..] {
+            let Op::Constant(constant) = self.op(id) else { return Ok(None) };
+            tensors.push(Arc::clone(&constant.0).into_tvalue());
+        }
+        let Some(result) = op.eval_out_of_plan(tensors)? else { return Ok(None) };
+        let result = result[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        let nearest = result.iter().enumerate().all(|(i, &value)| {
+            let (plane, y, x) = (i / (height * width), i / width % height, i % width);
+            ramp[(plane * h + y / factor) * w + x / factor] == value
+        });
+        Ok(nearest.then(|| self.float(Op::Upsample(factor), vec![x], dims.to_vec())))
+    }
+}
+
+/// Operations that change no number, which other element types than `f32` may pass through.
+fn moves(op: &dyn TypedOp) -> bool {
+    op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>() || op.is::<StridedSlice>()
+}
+
+fn pair(sizes: &[usize]) -> Option<[usize; 2]> {
+    sizes.try_into().ok()
+}
+
+fn shape(fact: &TypedFact) -> TractResult<Vec<usize>> {
+    fact.shape.iter().map(|dim| Ok(dim.to_usize()?)).collect()
+}

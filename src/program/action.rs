@@ -1,0 +1,123 @@
+//! One step of a program: a kernel with all its places, or one of tract's operations.
+
+use tract_onnx::prelude::*;
+
+use crate::Result;
+use crate::error::{Context, runtime};
+use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
+
+pub(super) enum Action {
+    Product(Box<Product>),
+    Norm(Norm),
+    Attention(Attention),
+    GroupNorm(GroupNorm),
+    Stage(Stage),
+    Copy(Copy),
+    Pointwise(Pointwise),
+    Reduce(Reduce),
+    Softmax(Softmax),
+    Gather(Gather),
+    Fallback(Fallback),
+}
+
+/// Copies rows of a table in the arena by the integers of a network input.
+pub(super) struct Gather {
+    pub(super) table: usize,
+    pub(super) rows: usize,
+    pub(super) width: usize,
+    /// Which of the network's inputs.
+    pub(super) input: usize,
+    pub(super) out: usize,
+}
+
+/// An operation without a kernel, evaluated by tract.
+pub(super) struct Fallback {
+    pub(super) op: Box<dyn TypedOp>,
+    pub(super) operands: Vec<Operand>,
+    /// For each of its outputs that is used: which, and where to.
+    pub(super) results: Vec<(usize, usize)>,
+}
+
+pub(super) enum Operand {
+    /// Dense in the arena.
+    Floats {
+        offset: usize,
+        dims: Vec<usize>,
+    },
+    Constant(Arc<Tensor>),
+}
+
+use std::sync::Arc;
+
+impl Action {
+    /// Floats of scratch for each lane.
+    pub(super) fn scratch(&self) -> usize {
+        match self {
+            Self::Product(product) => product.scratch(),
+            Self::Norm(norm) => norm.scratch(),
+            Self::Attention(attention) => attention.scratch(),
+            Self::Pointwise(pointwise) => pointwise.scratch(),
+            _ => 0,
+        }
+    }
+
+    /// `integers` are the network's integer inputs, by their place; the others' places are empty.
+    pub(super) fn run(&self, workers: &mut Workers, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
+        match self {
+            Self::Product(product) => product.run(workers, mem),
+            Self::Norm(norm) => norm.run(workers, mem),
+            Self::Attention(attention) => attention.run(workers, mem),
+            Self::GroupNorm(norm) => norm.run(workers, mem),
+            Self::Stage(stage) => stage.run(workers, mem),
+            Self::Copy(copy) => copy.run(workers, mem),
+            Self::Pointwise(pointwise) => pointwise.run(workers, mem),
+            Self::Reduce(reduce) => reduce.run(workers, mem),
+            Self::Softmax(softmax) => softmax.run(workers, mem),
+            Self::Gather(gather) => return gather.run(mem, integers),
+            Self::Fallback(fallback) => {
+                return fallback.run(mem).map_err(|e| runtime(format!("{e:#}").replace('\n', " ")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Gather {
+    fn run(&self, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
+        let indices = integers.get(self.input).copied().unwrap_or_default();
+        for (i, &index) in indices.iter().enumerate() {
+            // Negative indices count from the end, as in ONNX.
+            let row = if index < 0 { index + self.rows as i64 } else { index };
+            let row = usize::try_from(row)
+                .ok()
+                .filter(|&row| row < self.rows)
+                .ok_or_else(|| runtime(format!("index {index} is outside of a table of {} rows", self.rows)));
+            let from = self.table + row.at(|| format!("row {i}"))? * self.width;
+            mem.copy_within(from..from + self.width, self.out + i * self.width);
+        }
+        Ok(())
+    }
+}
+
+impl Fallback {
+    fn run(&self, mem: &mut [f32]) -> TractResult<()> {
+        let mut tensors = tvec!();
+        for operand in &self.operands {
+            tensors.push(match operand {
+                Operand::Floats { offset, dims } => {
+                    let len: usize = dims.iter().product();
+                    Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue()
+                }
+                Operand::Constant(tensor) => Arc::clone(tensor).into_tvalue(),
+            });
+        }
+        let results = self.op.eval_out_of_plan(tensors)?;
+        let results = results.ok_or_else(|| TractError::msg("tract cannot evaluate this by itself"))?;
+        for &(slot, offset) in &self.results {
+            let view = results[slot].try_as_plain_ram()?;
+            let values = view.as_slice::<f32>()?;
+            mem[offset..offset + values.len()].copy_from_slice(values);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Places buffers in one memory: two that are alive at the same time never overlap.
+
+/// A stretch of memory, needed from step `first` to step `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    /// Floats.
+    pub(super) len: usize,
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+/// Floats in a cache line; buffers start on one.
+const LINE: usize = 16;
+
+/// An offset for each buffer, and the floats that all of them take: the largest first, each at the lowest
+/// place that is free for its whole life.
+pub(super) fn place(lives: &[Life]) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..lives.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
+    let mut offsets = vec![0; lives.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    let mut total = 0;
+    for i in order {
+        let life = lives[i];
+        let mut rivals: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(|&&j| lives[j].first <= life.last && life.first <= lives[j].last)
+            .map(|&j| (offsets[j], offsets[j] + lives[j].len))
+            .collect();
+        rivals.sort_unstable();
+        let mut offset = 0;
+        for (start, end) in rivals {
+            if offset + life.len <= start {
+                break;
+            }
+            offset = offset.max(end.next_multiple_of(LINE));
+        }
+        offsets[i] = offset;
+        total = total.max(offset + life.len);
+        placed.push(i);
+    }
+    (offsets, total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_never_meet_share_memory_and_others_do_not() {
+        let lives = [(100, 0, 1), (50, 1, 2), (100, 2, 3), (7, 0, 3)];
+        let lives = lives.map(|(len, first, last)| Life { len, first, last });
+        let (offsets, total) = place(&lives);
+        assert_eq!(offsets[0], offsets[2]);
+        for (i, a) in lives.iter().enumerate() {
+            for (j, b) in lives.iter().enumerate().skip(i + 1) {
+                let meet = a.first <= b.last && b.first <= a.last;
+                let apart = offsets[i] + a.len <= offsets[j] || offsets[j] + b.len <= offsets[i];
+                assert!(!meet || apart, "{i} and {j}");
+            }
+        }
+        assert!(total <= 112 + 64 + 7);
+    }
+}

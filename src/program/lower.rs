@@ -1,0 +1,288 @@
+//! Turns a net into steps over one arena.
+//!
+//! ```text
+//! Net ──chain──▶ which element-wise nodes become a product's epilogue ──▶ drafts (places in buffers)
+//!     ──arena──▶ offsets of the buffers ──▶ kernels with absolute places
+//! ```
+//!
+//! Values are [`Place`]s: slices, transpositions and most reshapes only say where to look. A kernel that needs
+//! its operand in another order gets a copy.
+
+mod chain;
+mod constants;
+mod convolution;
+mod product;
+mod simple;
+
+use std::sync::Arc;
+
+use super::action::Action;
+use super::arena::{self, Life};
+use super::place::Place;
+use crate::Result;
+use crate::error::unsupported;
+use crate::graph::Weights;
+use crate::kernels::{Isa, Packed, Parallel};
+use crate::net::{Id, Net, Op};
+use chain::Chain;
+
+/// A lowered net.
+pub(super) struct Lowered {
+    pub(super) steps: Vec<Placed>,
+    /// Floats of the arena.
+    pub(super) arena: usize,
+    /// What the arena holds from the start: offset and floats.
+    pub(super) constants: Vec<(usize, Vec<f32>)>,
+    /// For each input: its offset in the arena and its floats, if it is one of floats.
+    pub(super) inputs: Vec<Option<(usize, usize)>>,
+    pub(super) output: (usize, usize),
+    /// Bytes of packed weights.
+    pub(super) weights: usize,
+}
+
+/// A step and what is told of it.
+pub(super) struct Placed {
+    pub(super) action: Action,
+    pub(super) kind: &'static str,
+    pub(super) name: Arc<str>,
+    /// Multiplications and additions.
+    pub(super) flops: u64,
+    /// Where it writes: offset and floats.
+    pub(super) writes: (usize, usize),
+}
+
+/// A step before its buffers have addresses.
+struct Draft {
+    kind: &'static str,
+    name: Arc<str>,
+    reads: Vec<usize>,
+    writes: Vec<usize>,
+    flops: u64,
+    /// Makes the kernel, given the buffers' offsets.
+    make: Box<dyn FnOnce(&[usize]) -> Action>,
+}
+
+struct Buffer {
+    len: usize,
+    /// Filled once and for all.
+    constant: Option<Vec<f32>>,
+    /// Filled before the first step.
+    input: bool,
+}
+
+struct Lowering<'a> {
+    net: &'a Net,
+    weights: &'a Weights,
+    isa: Isa,
+    parallel: &'a dyn Parallel,
+    consumers: Vec<Vec<Id>>,
+    places: Vec<Option<Place>>,
+    buffers: Vec<Buffer>,
+    drafts: Vec<Draft>,
+    /// Nodes that another one's step computes along.
+    absorbed: Vec<bool>,
+    chains: Vec<Option<Chain>>,
+    packed: Vec<Arc<Packed>>,
+}
+
+/// Lowers `net` to kernels of `isa`; `Unsupported` if something in it has to be left to plain tract.
+pub(super) fn lower(net: &Net, weights: &Weights, isa: Isa, parallel: &dyn Parallel) -> Result<Lowered> {
+    let count = net.nodes.len();
+    let mut lowering = Lowering {
+        net,
+        weights,
+        isa,
+        parallel,
+        consumers: net.consumers(),
+        places: vec![None; count],
+        buffers: Vec::new(),
+        drafts: Vec::new(),
+        absorbed: vec![false; count],
+        chains: std::iter::repeat_with(|| None).take(count).collect(),
+        packed: Vec::new(),
+    };
+    lowering.find_chains();
+    let (live, constant) = (net.live(), net.constant());
+    let inputs = lowering.inputs();
+    for id in (0..count).filter(|&id| live[id] && !constant[id]) {
+        if !lowering.absorbed[id] && lowering.places[id].is_none() {
+            lowering.emit(id).map_err(|error| error.at(format!("node '{}'", net.nodes[id].name)))?;
+        }
+    }
+    let output = lowering.dense_output()?;
+    lowering.finish(&inputs, output)
+}
+
+impl Lowering<'_> {
+    fn inputs(&mut self) -> Vec<Option<usize>> {
+        let mut inputs = Vec::new();
+        for (id, node) in self.net.nodes.iter().enumerate() {
+            let Op::Input(place) = node.op else { continue };
+            if inputs.len() <= place {
+                inputs.resize(place + 1, None);
+            }
+            if node.element == tract_onnx::prelude::DatumType::F32 {
+                let buffer = self.buffer(node.dims.iter().product());
+                self.buffers[buffer].input = true;
+                self.places[id] = Some(Place::dense(buffer, &node.dims));
+                inputs[place] = Some(buffer);
+            } else {
+                self.absorbed[id] = true;
+            }
+        }
+        inputs
+    }
+
+    fn buffer(&mut self, len: usize) -> usize {
+        self.buffers.push(Buffer { len, constant: None, input: false });
+        self.buffers.len() - 1
+    }
+
+    /// Where a node's value is, a constant's too.
+    fn place(&mut self, id: Id) -> Result<Place> {
+        if let Some(place) = &self.places[id] {
+            return Ok(place.clone());
+        }
+        if let Some(source) = self.source(id) {
+            let floats = self.read(&source)?;
+            let buffer = self.buffer(floats.len());
+            self.buffers[buffer].constant = Some(floats);
+            let place = Place::dense(buffer, &self.net.nodes[id].dims);
+            self.places[id] = Some(place.clone());
+            return Ok(place);
+        }
+        Err(unsupported(format!("has no kernel for {:?}", self.net.op(id))))
+    }
+
+    fn draft(
+        &mut self,
+        id: Id,
+        kind: &'static str,
+        flops: usize,
+        reads: &[&Place],
+        write: usize,
+        make: impl FnOnce(&[usize]) -> Action + 'static,
+    ) {
+        self.drafts.push(Draft {
+            kind,
+            name: Arc::clone(&self.net.nodes[id].name),
+            reads: reads.iter().map(|place| place.buffer).collect(),
+            writes: vec![write],
+            flops: flops as u64,
+            make: Box::new(make),
+        });
+    }
+
+    fn emit(&mut self, id: Id) -> Result<()> {
+        let net = self.net;
+        let node = &net.nodes[id];
+        let first = node.inputs.first().copied();
+        if let Some(chain) = self.chains[id].take() {
+            return self.chain(id, chain);
+        }
+        let place = match (&node.op, first) {
+            (Op::Permute(axes), Some(x)) => self.place(x)?.permute(axes),
+            (Op::Slice { axis, start }, Some(x)) => self.place(x)?.slice(*axis, *start, node.dims[*axis]),
+            (Op::Broadcast, Some(x)) => self.place(x)?.broadcast(&node.dims),
+            (Op::Reshape, Some(x)) => {
+                let place = self.place(x)?;
+                match place.reshape(&node.dims) {
+                    Some(place) => place,
+                    None => {
+                        let dense = self.dense(id, &place);
+                        dense.reshape(&node.dims).ok_or_else(|| unsupported("a reshape of other sizes"))?
+                    }
+                }
+            }
+            (Op::Unary(_) | Op::Binary(_), _) => self.pointwise(id)?,
+            (Op::Einsum(_), _) => self.product(id, id, &[])?,
+            (Op::Normal { .. }, _) => self.normal(id, &[])?,
+            (Op::Attention { .. }, _) => self.attention(id)?,
+            (Op::Softmax(_) | Op::Reduce(..), _) => self.reduction(id)?,
+            (Op::Concat(axis), _) => self.concat(id, *axis)?,
+            (Op::Gather, _) => self.gather(id)?,
+            (Op::Convolution(_), _) => self.convolution(id, id, &[])?,
+            (Op::GroupNormal { .. } | Op::Pad(_) | Op::Upsample(_), _) => self.staged(id, id, None)?,
+            (Op::Fallback(..), _) => self.fallback(id)?,
+            _ => return Err(unsupported(format!("has no kernel for {:?}", node.op))),
+        };
+        self.places[id] = Some(place);
+        Ok(())
+    }
+
+    /// A row-major copy, or the place itself if it is that already.
+    fn dense(&mut self, id: Id, place: &Place) -> Place {
+        if *place == (Place { offset: place.offset, ..Place::dense(place.buffer, &place.dims) }) {
+            return place.clone();
+        }
+        let buffer = self.buffer(place.len());
+        let to = Place::dense(buffer, &place.dims);
+        self.copy(id, place, &to);
+        to
+    }
+
+    /// The output as the caller takes it: row-major, in a buffer of its own.
+    fn dense_output(&mut self) -> Result<usize> {
+        let id = self.net.outputs[0];
+        let place = self.place(id)?;
+        let whole = self.buffers[place.buffer].len == place.len() && place.offset == 0;
+        if whole && place == Place::dense(place.buffer, &place.dims) {
+            return Ok(place.buffer);
+        }
+        let buffer = self.buffer(place.len());
+        self.copy(id, &place, &Place::dense(buffer, &place.dims));
+        Ok(buffer)
+    }
+
+    fn finish(self, inputs: &[Option<usize>], output: usize) -> Result<Lowered> {
+        let last = self.drafts.len();
+        let mut lives: Vec<Life> = self
+            .buffers
+            .iter()
+            .map(|buffer| match buffer {
+                // Constants are kept from run to run.
+                Buffer { len, constant: Some(_), .. } => Life { len: *len, first: 0, last },
+                Buffer { len, input: true, .. } => Life { len: *len, first: 0, last: 0 },
+                Buffer { len, .. } => Life { len: *len, first: last, last: 0 },
+            })
+            .collect();
+        for (step, draft) in self.drafts.iter().enumerate() {
+            for &buffer in draft.writes.iter().chain(&draft.reads) {
+                let life = &mut lives[buffer];
+                (life.first, life.last) = (life.first.min(step), life.last.max(step));
+            }
+        }
+        lives[output].last = last;
+        lives.iter_mut().for_each(|life| life.last = life.last.max(life.first));
+        let (offsets, arena) = arena::place(&lives);
+        let mut steps = Vec::with_capacity(last);
+        for draft in self.drafts {
+            let write = draft.writes[0];
+            let action = (draft.make)(&offsets);
+            steps.push(Placed {
+                action,
+                kind: draft.kind,
+                name: draft.name,
+                flops: draft.flops,
+                writes: (offsets[write], self.buffers[write].len),
+            });
+        }
+        // The first weights of each product are fetched while the one before is still at work.
+        let products = steps.iter_mut().filter_map(|step| match &mut step.action {
+            Action::Product(product) => Some(product),
+            _ => None,
+        });
+        for (i, product) in products.enumerate() {
+            product.followed_by(Arc::clone(&self.packed[(i + 1) % self.packed.len()]));
+        }
+        let weights = self.packed.iter().map(|packed| packed.bytes()).sum();
+        let input = |buffer: &usize| (offsets[*buffer], self.buffers[*buffer].len);
+        let inputs = inputs.iter().map(|buffer| buffer.as_ref().map(input)).collect();
+        let output = (offsets[output], self.buffers[output].len);
+        let constants = self.buffers.into_iter().zip(&offsets);
+        let constants = constants
+            .filter_map(|(buffer, &offset)| buffer.constant.map(|floats| (offset, floats)))
+            .collect();
+        Ok(Lowered { steps, arena, constants, inputs, output, weights })
+    }
+}

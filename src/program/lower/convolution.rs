@@ -1,0 +1,240 @@
+//! Convolutions as products over a padded, channels-last image; what makes that image is one step, with the
+//! group normalisation, activation and upsampling before it.
+
+use super::chain::{Link, Table};
+use super::product::Multiply;
+use super::{Lowering, Place};
+use crate::Result;
+use crate::error::unsupported;
+use crate::kernels::{Border, Group, GroupNorm, Padding, Rows, Stage, Unary};
+use crate::net::{Id, Margins, Op};
+use crate::program::action::Action;
+
+/// What is done to an image on its way into a convolution, outermost last.
+struct Staging {
+    x: Id,
+    group: Option<Id>,
+    silu: bool,
+    enlarge: usize,
+    margins: Option<Margins>,
+}
+
+impl Lowering<'_> {
+    /// Marks what a convolution's stage computes along.
+    pub(super) fn find_stages(&mut self, live: &[bool]) {
+        for id in (0..self.net.nodes.len()).filter(|&id| live[id]) {
+            let Op::Convolution(window) = *self.net.op(id) else { continue };
+            let padded = window.before != [0; 2] || window.after != [0; 2];
+            let mut node = self.net.inputs(id)[0];
+            loop {
+                let next = self.net.inputs(node).first().copied();
+                let taken = match self.net.op(node) {
+                    Op::Pad(_) => !padded,
+                    Op::Upsample(_) | Op::GroupNormal { .. } => true,
+                    Op::Unary(Unary::Silu) => next.is_some_and(|next| {
+                        matches!(self.net.op(next), Op::GroupNormal { .. }) && self.consumers[next].len() == 1
+                    }),
+                    _ => false,
+                };
+                let (true, 1, Some(next)) = (taken, self.consumers[node].len(), next) else { break };
+                self.absorbed[node] = true;
+                // In a stage, nothing comes before the normalisation.
+                if matches!(self.net.op(node), Op::GroupNormal { .. }) {
+                    break;
+                }
+                node = next;
+            }
+        }
+    }
+
+    /// Reads a stage from its last node inwards: `root` whatever it is, others if they were marked.
+    fn staging(&self, root: Id) -> Staging {
+        let mut staging = Staging { x: root, group: None, silu: false, enlarge: 1, margins: None };
+        let here = |x: Id| x == root || self.absorbed[x];
+        let below = |x: Id| self.net.inputs(x)[0];
+        if let Op::Pad(margins) = *self.net.op(staging.x)
+            && here(staging.x)
+        {
+            (staging.margins, staging.x) = (Some(margins), below(staging.x));
+        }
+        if let Op::Upsample(factor) = *self.net.op(staging.x)
+            && here(staging.x)
+        {
+            (staging.enlarge, staging.x) = (factor, below(staging.x));
+        }
+        if let Op::Unary(Unary::Silu) = *self.net.op(staging.x)
+            && self.absorbed[staging.x]
+            && matches!(self.net.op(below(staging.x)), Op::GroupNormal { .. })
+        {
+            (staging.silu, staging.x) = (true, below(staging.x));
+        }
+        if let Op::GroupNormal { .. } = *self.net.op(staging.x)
+            && here(staging.x)
+        {
+            (staging.group, staging.x) = (Some(staging.x), below(staging.x));
+        }
+        staging
+    }
+
+    /// Emits the stage that ends at `root`, for the step of `id`; gives a channels-last place of
+    /// `[N, C, H, W]`, with margins of zeros if asked for.
+    pub(super) fn staged(&mut self, id: Id, root: Id, zeros: Option<Margins>) -> Result<Place> {
+        let Staging { x, group, silu, enlarge, margins } = self.staging(root);
+        let x = self.place(x)?;
+        let x = self.channels_last(id, x);
+        let margins = margins.or(zeros);
+        if group.is_none() && enlarge == 1 && margins.is_none() {
+            return Ok(x);
+        }
+        let affine = match group {
+            Some(group) => Some(self.group_norm(group, &x)?),
+            None => None,
+        };
+        let &[images, channels, height, width] = x.dims.as_slice() else {
+            return Err(unsupported("is not an image"));
+        };
+        let Margins { before, after, circular } =
+            margins.unwrap_or(Margins { before: [0; 2], after: [0; 2], circular: false });
+        let rows = height * enlarge + before[0] + after[0];
+        let cols = width * enlarge + before[1] + after[1];
+        let buffer = self.buffer(images * rows * cols * channels);
+        let mut reads = vec![&x];
+        reads.extend(&affine);
+        let (from, offset) = (x.buffer, x.offset);
+        let (image_stride, pixel_stride) = (x.strides[0], x.strides[3]);
+        let scale = affine.as_ref().map(|place| place.buffer);
+        self.draft(id, "stage", 0, &reads, buffer, move |at| {
+            Action::Stage(Stage {
+                x: at[from] + offset,
+                image_stride,
+                pixel_stride,
+                images,
+                height,
+                width,
+                channels,
+                affine: scale.map(|buffer| at[buffer]),
+                silu,
+                enlarge,
+                padding: Padding { top: before[0], bottom: after[0], left: before[1], right: after[1] },
+                border: if circular { Border::Circular } else { Border::Zero },
+                out: at[buffer],
+            })
+        });
+        Ok(Place::dense(buffer, &[images, rows, cols, channels]).permute(&[0, 3, 1, 2]))
+    }
+
+    /// Emits the statistics of a group normalisation; gives where scales and shifts are.
+    fn group_norm(&mut self, group: Id, x: &Place) -> Result<Place> {
+        let net = self.net;
+        let Op::GroupNormal { groups, eps } = *net.op(group) else {
+            return Err(unsupported("is not a group normalisation"));
+        };
+        let &[images, channels, height, width] = x.dims.as_slice() else {
+            return Err(unsupported("is not an image"));
+        };
+        let mut affine = Vec::new();
+        for &id in &net.inputs(group)[1..] {
+            affine.push(self.place(id)?);
+        }
+        let out = self.buffer(2 * images * channels);
+        let (from, offset, stride) = (x.buffer, x.offset, x.strides[3]);
+        let image_stride = x.strides[0];
+        let at_place = |place: &Place| (place.buffer, place.offset);
+        let (gamma, beta) = (affine.first().map(at_place), affine.get(1).map(at_place));
+        let make = move |at: &[usize], partial: usize| GroupNorm {
+            x: Rows { offset: at[from] + offset, rows: height * width, cols: channels, stride },
+            images,
+            image_stride,
+            groups,
+            eps,
+            gamma: gamma.map(|(buffer, offset)| at[buffer] + offset),
+            beta: beta.map(|(buffer, offset)| at[buffer] + offset),
+            partial,
+            out: at[out],
+        };
+        let nowhere = vec![0; self.buffers.len()];
+        let partial = self.buffer(make(&nowhere, 0).partials());
+        let mut reads = vec![x];
+        reads.extend(&affine);
+        self.draft(group, "group-norm", 0, &reads, out, move |at| Action::GroupNorm(make(at, at[partial])));
+        if let Some(draft) = self.drafts.last_mut() {
+            draft.writes.push(partial);
+        }
+        Ok(Place::dense(out, &[images, 2, channels]))
+    }
+
+    /// `[N, C, H, W]` with its channels side by side and its pixels evenly spaced.
+    fn channels_last(&mut self, id: Id, place: Place) -> Place {
+        let even = place.strides[1] == 1 || place.dims[1] == 1;
+        if even && place.dims[0..1] == [1] || even && place.strides[0] >= place.strides[3] {
+            let pixels = place.permute(&[0, 2, 3, 1]);
+            if pixels.merged(1..3) == Some(place.strides[3]) {
+                return place;
+            }
+        }
+        let &[n, c, h, w] = place.dims.as_slice() else { return place };
+        let buffer = self.buffer(n * c * h * w);
+        let to = Place::dense(buffer, &[n, h, w, c]).permute(&[0, 3, 1, 2]);
+        self.copy(id, &place, &to);
+        to
+    }
+
+    /// Emits the convolution `anchor` with the links up to node `last`; gives where `last` lies.
+    pub(super) fn convolution(&mut self, anchor: Id, last: Id, links: &[Link]) -> Result<Place> {
+        let net = self.net;
+        let Op::Convolution(window) = *net.op(anchor) else {
+            return Err(unsupported("is not a convolution"));
+        };
+        let inputs = net.inputs(anchor);
+        let kernel =
+            self.source(inputs[1]).ok_or_else(|| unsupported("has a kernel that is not constant"))?;
+        let zeros = (window.before != [0; 2] || window.after != [0; 2]).then_some(Margins {
+            before: window.before,
+            after: window.after,
+            circular: false,
+        });
+        let x = self.staged(anchor, inputs[0], zeros)?;
+        let &[images, channels, _, cols] = x.dims.as_slice() else {
+            return Err(unsupported("is not an image"));
+        };
+        let [height, width] = window.size;
+        let strides = kernel.place.strides.clone();
+        let across = kernel.place.merged(2..4).ok_or_else(|| unsupported("has a kernel in pieces"))?;
+        let out_channels = kernel.place.dims[0];
+        let weights =
+            self.pack(&kernel, [height * width, channels, out_channels], [across, strides[1], strides[0]])?;
+        let (line, pixel) = (cols * x.strides[3], x.strides[3]);
+        let segments =
+            (0..height * width).map(|i| i / width * line + i % width * pixel).collect::<Vec<usize>>();
+        let &[_, _, out_rows, out_cols] = net.dims(anchor) else {
+            return Err(unsupported("is not an image"));
+        };
+        let row_stride = out_channels.next_multiple_of(16);
+        let buffer = self.buffer(images * out_rows * out_cols * row_stride);
+        let whole = [height, width, window.stride[0], window.stride[1]] == [1; 4];
+        let (runs, each) = if whole { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
+        let groups = (0..images * runs).map(|i| Group {
+            a: x.offset + i / runs * x.strides[0] + i % runs * window.stride[0] * line,
+            c: i * each * row_stride,
+            row: i * each,
+            rows: each,
+            image: i / runs,
+        });
+        let groups = groups.collect();
+        let pixels = [images, out_rows, out_cols];
+        let steps = Place::dense(buffer, &pixels).strides;
+        let table = Table {
+            place: Place {
+                buffer,
+                offset: 0,
+                dims: net.dims(anchor).to_vec(),
+                strides: vec![steps[0] * row_stride, 1, steps[1] * row_stride, row_stride],
+            },
+            rows: vec![Some(steps[0]), None, Some(steps[1]), Some(1)],
+        };
+        let a_stride = window.stride[1] * pixel;
+        let bias = inputs.get(2).copied().into_iter().collect();
+        let multiply = Multiply { weights, a: x, a_stride, segments, groups, row_stride, table };
+        self.multiply(anchor, last, links, bias, multiply)
+    }
+}

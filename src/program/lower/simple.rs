@@ -1,0 +1,316 @@
+//! Everything but products: normalisation, attention, element-wise work, moves, tract's own operations.
+
+use super::chain::{Beside, Link, Table, What};
+use super::{Lowering, Place};
+use crate::Result;
+use crate::error::unsupported;
+use crate::kernels::{
+    Attention, Binary, Copy, Heads, Measure, Modulation, Norm, Pointwise, Reduce, Reduction, Rows, Softmax,
+    Step, View,
+};
+use crate::net::{Constant, Id, Op, Reducer};
+use crate::program::action::{Action, Fallback, Gather, Operand};
+
+/// A place once its buffer has an address.
+fn view(place: &Place, at: &[usize]) -> View {
+    View::new(at[place.buffer] + place.offset, &place.strides)
+}
+
+impl Lowering<'_> {
+    pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
+        // Kernels take six axes; those of one element say nothing.
+        let axes: Vec<usize> = (0..from.dims.len()).filter(|&axis| from.dims[axis] > 1).collect();
+        let (a, b) = (from.permute(&axes), to.permute(&axes));
+        self.draft(id, "copy", 0, &[from], to.buffer, move |at| {
+            Action::Copy(Copy::new(&a.dims, view(&a, at), view(&b, at)))
+        });
+    }
+
+    /// A place whose last axes from `axis` on are side by side, and whose other axes are even, as rows.
+    fn rows(&mut self, id: Id, x: &Place, axis: usize) -> (Place, usize) {
+        let rank = x.dims.len();
+        match (x.merged(axis..rank), x.merged(0..axis)) {
+            (Some(1), Some(stride)) => (x.clone(), stride),
+            _ => {
+                let dense = self.dense(id, x);
+                let stride = dense.dims[axis..].iter().product();
+                (dense, stride)
+            }
+        }
+    }
+
+    /// Emits a normalisation with scales and shifts as far as the kernel takes them.
+    pub(super) fn normal(&mut self, anchor: Id, links: &[Link]) -> Result<Place> {
+        let net = self.net;
+        let Op::Normal { axis, eps, centred } = *net.op(anchor) else {
+            return Err(unsupported("is not a normalisation"));
+        };
+        let x = self.place(net.inputs(anchor)[0])?;
+        let (x, stride) = self.rows(anchor, &x, axis);
+        let cols: usize = x.dims[axis..].iter().product();
+        let count = x.len() / cols.max(1);
+        let out_stride = cols.next_multiple_of(16);
+        let buffer = self.buffer(count * out_stride);
+        let steps = Place::dense(buffer, &x.dims[..axis]).strides;
+        let mut place = Place::dense(buffer, &x.dims);
+        for (stride, step) in place.strides.iter_mut().zip(&steps) {
+            *stride = step * out_stride;
+        }
+        let rows = (0..x.dims.len()).map(|i| steps.get(i).copied()).collect();
+        let table = Table { place, rows };
+        let measure = if centred { Measure::Deviation } else { Measure::RootMeanSquare };
+        // In the kernel's order: a scale and a shift a column, then a scale and a shift an image.
+        let (mut slots, mut done) = ([const { None::<(Place, usize)> }; 4], 0);
+        for link in links {
+            let (other, add) = match link.what {
+                What::Mul(other) => (other, 0),
+                What::Add(other) => (other, 1),
+                What::Unary(_) => break,
+            };
+            let (slot, value) = match self.beside(other, &table)? {
+                Some(Beside::Columns(place)) => (add, (place, 0)),
+                Some(Beside::Images(place, stride)) if axis > 1 => (2 + add, (place, stride)),
+                _ => break,
+            };
+            let later = slots[slot..].iter().any(Option::is_some);
+            // A shift an image goes with a scale an image, and lies as far from the next image's.
+            let alone = slot == 3 && slots[2].as_ref().is_none_or(|(_, stride)| *stride != value.1);
+            if later || alone {
+                break;
+            }
+            slots[slot] = Some(value);
+            done += 1;
+        }
+        let mut reads = vec![&x];
+        reads.extend(slots.iter().flatten().map(|(place, _)| place));
+        let (from, offset) = (x.buffer, x.offset);
+        let spots =
+            slots.clone().map(|slot| slot.map(|(place, stride)| (place.buffer, place.offset, stride)));
+        let rows_per_image = if axis > 1 { count / x.dims[0] } else { count };
+        self.draft(anchor, "norm", 0, &reads, buffer, move |at| {
+            let spot = |slot: usize| spots[slot].map(|(buffer, offset, _)| at[buffer] + offset);
+            let image_stride = spots[2].map_or(0, |(_, _, stride)| stride);
+            let modulation = spot(2).map(|scale| Modulation {
+                scale,
+                shift: spot(3),
+                image_stride,
+                rows_per_image,
+                plain: true,
+            });
+            Action::Norm(Norm {
+                x: Rows { offset: at[from] + offset, rows: count, cols, stride },
+                out: Rows { offset: at[buffer], rows: count, cols, stride: out_stride },
+                measure,
+                eps,
+                gamma: spot(0),
+                beta: spot(1),
+                modulation,
+            })
+        });
+        let last = links.last().map_or(anchor, |link| link.node);
+        self.rest(table.place, &links[done..], last)
+    }
+
+    pub(super) fn attention(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let Op::Attention { scale } = *net.op(id) else { return Err(unsupported("is not attention")) };
+        let mut operands = Vec::new();
+        for &input in net.inputs(id) {
+            let place = self.place(input)?;
+            operands.push(if place.strides[3] == 1 { place } else { self.dense(id, &place) });
+        }
+        let [q, k, v] = &operands[..] else { return Err(unsupported("is not attention")) };
+        let &[images, heads, queries, dim] = q.dims.as_slice() else {
+            return Err(unsupported("is not attention"));
+        };
+        let keys = k.dims[2];
+        if v.dims[3] != dim || scale <= 0.0 {
+            return Err(unsupported("has no kernel for such attention"));
+        }
+        let width = (heads * dim).next_multiple_of(16);
+        let buffer = self.buffer(images * queries * width);
+        let out = Place {
+            buffer,
+            offset: 0,
+            dims: vec![images, heads, queries, dim],
+            strides: vec![queries * width, dim, width, 1],
+        };
+        let flops = 4 * images * heads * queries * keys * dim;
+        let places = [q.clone(), k.clone(), v.clone(), out.clone()];
+        self.draft(id, "attention", flops, &[q, k, v], buffer, move |at| {
+            let [q, k, v, out] = places.each_ref().map(|place| Heads {
+                offset: at[place.buffer] + place.offset,
+                image_stride: place.strides[0],
+                head_stride: place.strides[1],
+                token_stride: place.strides[2],
+            });
+            Action::Attention(Attention { q, k, v, out, images, heads, queries, keys, dim, scale })
+        });
+        Ok(out)
+    }
+
+    pub(super) fn reduction(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let x = self.place(net.inputs(id)[0])?;
+        let rank = x.dims.len();
+        let axis = match net.op(id) {
+            Op::Softmax(axis) if *axis + 1 == rank => *axis,
+            Op::Reduce(_, axes) => {
+                let first = axes.iter().copied().min().unwrap_or(rank);
+                if axes.len() + first != rank {
+                    return Err(unsupported("has no kernel for a reduction of inner axes"));
+                }
+                first
+            }
+            _ => return Err(unsupported("has no kernel for a softmax of inner axes")),
+        };
+        let (x, stride) = self.rows(id, &x, axis);
+        let cols: usize = x.dims[axis..].iter().product();
+        let rows = x.len() / cols.max(1);
+        let out = Place::dense(self.buffers.len(), net.dims(id));
+        let buffer = self.buffer(out.len());
+        let (from, offset) = (x.buffer, x.offset);
+        let reduction = match net.op(id) {
+            Op::Reduce(Reducer::Sum, _) => Some(Reduction::Sum),
+            Op::Reduce(Reducer::Mean, _) => Some(Reduction::Mean),
+            Op::Reduce(Reducer::Max, _) => Some(Reduction::Max),
+            _ => None,
+        };
+        self.draft(id, "reduce", 0, &[&x], buffer, move |at| {
+            let x = Rows { offset: at[from] + offset, rows, cols, stride };
+            match reduction {
+                Some(reduction) => Action::Reduce(Reduce { x, reduction, out: at[buffer], out_stride: 1 }),
+                None => {
+                    Action::Softmax(Softmax { x, out: Rows { offset: at[buffer], rows, cols, stride: cols } })
+                }
+            }
+        });
+        Ok(out)
+    }
+
+    /// Emits one element-wise node.
+    pub(super) fn pointwise(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let mut places = Vec::new();
+        for &input in net.inputs(id) {
+            places.push(self.place(input)?.broadcast(net.dims(id)));
+        }
+        let steps = match *net.op(id) {
+            Op::Unary(op) => vec![Step::Load(0), Step::Unary(op, 0)],
+            Op::Binary(op) => vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)],
+            _ => return Err(unsupported("is not element-wise")),
+        };
+        Ok(self.compute(id, places, steps))
+    }
+
+    /// Emits a link on its own: `place` is what it applies to.
+    pub(super) fn link(&mut self, link: &Link, place: &Place) -> Result<Place> {
+        let mut places = vec![place.clone()];
+        let steps = match link.what {
+            What::Unary(op) => vec![Step::Load(0), Step::Unary(op, 0)],
+            What::Add(other) | What::Mul(other) => {
+                places.push(self.place(other)?.broadcast(&place.dims));
+                let op = if matches!(link.what, What::Add(_)) { Binary::Add } else { Binary::Mul };
+                vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)]
+            }
+        };
+        Ok(self.compute(link.node, places, steps))
+    }
+
+    /// A new value, its axes in the order of the first whole operand's.
+    fn compute(&mut self, id: Id, places: Vec<Place>, steps: Vec<Step>) -> Place {
+        let whole = |place: &&Place| place.dims.iter().zip(&place.strides).all(|(&n, &s)| n == 1 || s > 0);
+        let model = places.iter().find(whole).unwrap_or(&places[0]);
+        let mut order: Vec<usize> = (0..model.dims.len()).collect();
+        order.sort_by_key(|&axis| std::cmp::Reverse(model.strides[axis]));
+        let sizes: Vec<usize> = order.iter().map(|&axis| model.dims[axis]).collect();
+        let back: Vec<usize> =
+            (0..order.len()).filter_map(|axis| order.iter().position(|&o| o == axis)).collect();
+        let buffer = self.buffer(model.len());
+        let out = Place::dense(buffer, &sizes).permute(&back);
+        let axes: Vec<usize> = order.into_iter().filter(|&axis| out.dims[axis] > 1).collect();
+        let to = out.permute(&axes);
+        let from: Vec<Place> = places.iter().map(|place| place.permute(&axes)).collect();
+        let reads: Vec<&Place> = places.iter().collect();
+        self.draft(id, "pointwise", 0, &reads, buffer, move |at| {
+            let inputs: Vec<View> = from.iter().map(|place| view(place, at)).collect();
+            Action::Pointwise(Pointwise::new(&to.dims, &inputs, view(&to, at), &steps))
+        });
+        out
+    }
+
+    pub(super) fn concat(&mut self, id: Id, axis: usize) -> Result<Place> {
+        let net = self.net;
+        let dims = net.dims(id).to_vec();
+        let buffer = self.buffer(dims.iter().product());
+        // Channels of an image lie side by side.
+        let whole = match (dims.as_slice(), axis) {
+            (&[n, c, h, w], 1) => Place::dense(buffer, &[n, h, w, c]).permute(&[0, 3, 1, 2]),
+            _ => Place::dense(buffer, &dims),
+        };
+        let mut start = 0;
+        for &input in net.inputs(id) {
+            let from = self.place(input)?;
+            let part = whole.slice(axis, start, from.dims[axis]);
+            self.copy(id, &from, &part);
+            start += from.dims[axis];
+        }
+        Ok(whole)
+    }
+
+    pub(super) fn gather(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let (table, Op::Input(input)) = (net.inputs(id)[0], net.op(net.inputs(id)[1])) else {
+            return Err(unsupported("has no kernel for computed indices"));
+        };
+        let (input, &[rows, width]) = (*input, net.dims(table)) else {
+            return Err(unsupported("has no kernel for such a table"));
+        };
+        let place = self.place(table)?;
+        let table = self.dense(id, &place);
+        let buffer = self.buffer(net.dims(id).iter().product());
+        let (from, offset) = (table.buffer, table.offset);
+        self.draft(id, "gather", 0, &[&table], buffer, move |at| {
+            Action::Gather(Gather { table: at[from] + offset, rows, width, input, out: at[buffer] })
+        });
+        Ok(Place::dense(buffer, net.dims(id)))
+    }
+
+    /// Emits an operation of tract's.
+    pub(super) fn fallback(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let Op::Fallback(foreign, slot) = net.op(id).clone() else {
+            return Err(unsupported("is not an operation of tract's"));
+        };
+        let float = |id: Id| net.nodes[id].element == tract_onnx::prelude::DatumType::F32;
+        let mut operands = Vec::new();
+        let mut places = Vec::new();
+        for &input in net.inputs(id) {
+            if let Op::Constant(Constant(tensor)) = net.op(input) {
+                operands.push(Err(std::sync::Arc::clone(tensor)));
+                continue;
+            }
+            if !float(input) {
+                return Err(unsupported(format!("{} takes other numbers than floats", foreign.op.name())));
+            }
+            let place = self.place(input)?;
+            let place = self.dense(id, &place);
+            operands.push(Ok((place.buffer, place.offset, place.dims.clone())));
+            places.push(place);
+        }
+        if !float(id) {
+            return Err(unsupported(format!("{} gives other numbers than floats", foreign.op.name())));
+        }
+        let buffer = self.buffer(net.dims(id).iter().product());
+        let reads: Vec<&Place> = places.iter().collect();
+        self.draft(id, "tract", 0, &reads, buffer, move |at| {
+            let operands = operands.into_iter().map(|operand| match operand {
+                Ok((buffer, offset, dims)) => Operand::Floats { offset: at[buffer] + offset, dims },
+                Err(tensor) => Operand::Constant(tensor),
+            });
+            let operands = operands.collect();
+            Action::Fallback(Fallback { op: foreign.op, operands, results: vec![(slot, at[buffer])] })
+        });
+        Ok(Place::dense(buffer, net.dims(id)))
+    }
+}
