@@ -51,6 +51,12 @@ pub(super) struct Placed {
     pub(super) writes: (usize, usize),
 }
 
+/// Makes a part of a kernel, given the buffers' offsets.
+type Made<T> = Box<dyn Fn(&[usize]) -> T>;
+
+/// Makes a kernel, given the buffers' offsets.
+type Make = Box<dyn FnOnce(&[usize]) -> Action>;
+
 /// A step before its buffers have addresses.
 struct Draft {
     kind: &'static str,
@@ -58,8 +64,7 @@ struct Draft {
     reads: Vec<usize>,
     writes: Vec<usize>,
     flops: u64,
-    /// Makes the kernel, given the buffers' offsets.
-    make: Box<dyn FnOnce(&[usize]) -> Action>,
+    make: Make,
 }
 
 struct Buffer {

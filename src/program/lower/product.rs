@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::{Beside, Link, Table, What};
-use super::{Lowering, Place};
+use super::{Lowering, Made, Place};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Epilogue, Group, Packed, Product, Unary};
@@ -113,7 +113,7 @@ impl Lowering<'_> {
     ) -> Result<Place> {
         let Multiply { weights, a, a_stride, segments, groups, row_stride, table } = multiply;
         let mut reads = vec![a.clone()];
-        let mut epilogue: Vec<Box<dyn Fn(&[usize]) -> Epilogue>> = Vec::new();
+        let mut epilogue: Vec<Made<Epilogue>> = Vec::new();
         for id in bias {
             let place = self.place(id)?;
             let (buffer, offset) = (place.buffer, place.offset);
@@ -122,7 +122,7 @@ impl Lowering<'_> {
         }
         let mut done = 0;
         for link in links {
-            let made: Option<Box<dyn Fn(&[usize]) -> Epilogue>> = match link.what {
+            let made: Option<Made<Epilogue>> = match link.what {
                 What::Unary(Unary::Silu) => Some(Box::new(|_| Epilogue::Silu)),
                 What::Unary(Unary::GeluTanh) => Some(Box::new(|_| Epilogue::Gelu)),
                 What::Unary(Unary::GeluErf) => Some(Box::new(|_| Epilogue::GeluErf)),
