@@ -18,8 +18,8 @@ use crate::{CancelToken, Result};
 
 /// A way to run networks on a device.
 pub(crate) trait Backend: Send + Sync {
-    /// Optimises and plans `graph`; errors name its file.
-    fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>>;
+    /// Optimises and plans `graph`; errors name its file. `again` imports the same network for another batch.
+    fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>>;
 
     /// Threads that one run uses.
     fn threads(&self) -> usize;
@@ -35,6 +35,15 @@ pub(crate) trait Program: Send + Sync {
 
 /// A program with the scratch memory to run it, one run at a time.
 pub(crate) trait Instance: Send {
+    /// Says under which conditions (time and class) it will be run, so that what depends on them alone can be
+    /// computed at once.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    fn prepare(&mut self, _conditions: &[(f32, i64)]) -> Result<()> {
+        Ok(())
+    }
+
     /// Runs once. Inputs come in the contract's order and have its lengths; `output` takes the
     /// answer. A cancelled run ends early with `ErrorKind::Cancelled` and can be repeated.
     fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()>;

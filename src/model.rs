@@ -162,7 +162,8 @@ impl Model {
         }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
-        let program = self.0.backend.compile(Graph::import(&self.0.bundle, role, batch)?)?;
+        let import = |batch| Graph::import(&self.0.bundle, role, batch);
+        let program = self.0.backend.compile(import(batch)?, &import)?;
         log::debug!("planned {role} for a batch of {batch} in {:.2?}", started.elapsed());
         self.programs().put(role, batch, Arc::clone(&program));
         Ok(program)

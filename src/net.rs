@@ -18,6 +18,7 @@ mod functions;
 mod import;
 mod normal;
 mod pads;
+mod split;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tract_onnx::prelude::{DatumType, Tensor, TypedOp};
 
 use crate::kernels::{Binary, Unary};
 use functions::Sampled;
+pub(crate) use split::{Split, Table};
 
 /// Index of a node; a node's operands have smaller ones.
 pub(crate) type Id = usize;
@@ -35,6 +37,8 @@ pub(crate) type Id = usize;
 pub(crate) enum Op {
     /// An input of the network, by its place in the contract.
     Input(usize),
+    /// Computed beforehand: where it starts in a row of the table of conditions.
+    Given(usize),
     /// A small constant.
     Constant(Constant),
     /// A large weight, by its place in the graph's list; read when it is packed.

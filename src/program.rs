@@ -9,8 +9,10 @@
 
 mod action;
 mod arena;
+mod conditions;
 mod lower;
 mod place;
+mod runner;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use std::sync::Arc;
 use crate::backend::{Backend, Input, Instance, Program, Reference};
 use crate::error::{Context, invalid_argument, runtime, unsupported};
 use crate::graph::Graph;
-use crate::kernels::{Isa, Parallel, Pool, Workers};
-use crate::net::Net;
+use crate::kernels::{Isa, Parallel, Pool};
+use crate::net::{Net, Split};
 use crate::{CancelToken, ErrorKind, Result};
-use lower::Lowered;
+use conditions::{Conditions, ROWS};
+use lower::{Lowered, Setting};
+use runner::{Memory, Runner};
 
 /// Compiles networks to fused steps for this processor.
 pub(crate) struct Fused {
@@ -41,29 +45,45 @@ impl Fused {
 }
 
 impl Fused {
-    fn lower(&self, graph: &Graph) -> Result<Lowered> {
-        let net = Net::import(&graph.model, graph.contract.inputs.len())
-            .map_err(|error| unsupported(format!("{error:#}").replace('\n', " ")))?;
-        lower::lower(&net, &graph.weights, self.isa, self.parallel.as_ref())
+    fn setting<'a>(&'a self, graph: &'a Graph) -> Setting<'a> {
+        Setting { weights: &graph.weights, isa: self.isa, parallel: self.parallel.as_ref() }
+    }
+
+    fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
+        let net = import(graph)?;
+        let program = |lowered: Lowered, conditions: Option<Conditions>| FusedProgram {
+            runner: Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) },
+            conditions,
+            file: graph.file.clone(),
+        };
+        let Some((state, ports)) = conditions::ports(&graph.contract) else {
+            return Ok(program(lower::lower(&net, self.setting(graph), None)?, None));
+        };
+        let Some(Split { body, table, .. }) = net.split(&state) else {
+            return Ok(program(lower::lower(&net, self.setting(graph), None)?, None));
+        };
+        // The same network for more rows, if limits let it, so that a request's conditions are computed together.
+        let (wide, rows) = match again(ROWS) {
+            Ok(wide) => (wide, ROWS),
+            Err(_) => (again(table.images)?, table.images),
+        };
+        let split = import(&wide)?.split(&state).filter(|split| split.table.offsets == table.offsets);
+        let split = split.ok_or_else(|| unsupported("changes its conditioning with the batch"))?;
+        let lowered = lower::lower(&split.conditioning, self.setting(&wide), Some(&split.table))?;
+        let runner = Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) };
+        let conditions = Conditions::new(runner, ports, rows, table.row);
+        Ok(program(lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions)))
     }
 }
 
 impl Backend for Fused {
-    fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
+    fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
-        match self.lower(&graph) {
-            Ok(lowered) => {
-                let file = graph.file;
-                Ok(Arc::new(FusedProgram {
-                    lowered,
-                    file,
-                    isa: self.isa,
-                    parallel: Arc::clone(&self.parallel),
-                }))
-            }
+        match self.lower(&graph, again) {
+            Ok(program) => Ok(Arc::new(program)),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
-                self.reference.compile(graph)
+                self.reference.compile(graph, again)
             }
             Err(error) => Err(error).at(|| graph.file),
         }
@@ -74,87 +94,60 @@ impl Backend for Fused {
     }
 }
 
+/// tract's typed graph as a net.
+fn import(graph: &Graph) -> Result<Net> {
+    Net::import(&graph.model, graph.contract.inputs.len())
+        .map_err(|error| unsupported(format!("{error:#}").replace('\n', " ")))
+}
+
 struct FusedProgram {
-    lowered: Lowered,
+    runner: Runner,
+    /// What is computed once for each time and class, if the network has such a part.
+    conditions: Option<Conditions>,
     file: String,
-    isa: Isa,
-    parallel: Arc<dyn Parallel>,
 }
 
 impl Program for FusedProgram {
     fn describe(&self) -> String {
-        let lowered = &self.lowered;
-        let mut text = format!(
-            "{} steps for {}, {} of packed weights, {} of arena, {} of it constant\n",
-            lowered.steps.len(),
-            self.isa,
-            mebibytes(lowered.weights),
-            mebibytes(4 * lowered.arena),
-            mebibytes(4 * lowered.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>()),
-        );
-        for (i, step) in lowered.steps.iter().enumerate() {
-            let (offset, len) = step.writes;
-            let (mega, end) = (step.flops as f64 / 1e6, offset + len);
-            let _ = writeln!(
-                text,
-                "{i:4} {:10} {mega:10.2} MFLOP  {offset:>9}..{end:<9} {}",
-                step.kind, step.name
-            );
+        let mut text = self.runner.describe();
+        if let Some(conditions) = &self.conditions {
+            let _ =
+                write!(text, "once for each time and class, {} at a time: {}", ROWS, conditions.describe());
         }
         text
     }
 
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
-        let lowered = &self.lowered;
-        let mut arena = vec![0.0; lowered.arena];
-        for (offset, floats) in &lowered.constants {
-            arena[*offset..*offset + floats.len()].copy_from_slice(floats);
-        }
-        let scratch = lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
-        let scratch = vec![0.0; scratch.next_multiple_of(16) * self.parallel.lanes()];
-        Box::new(FusedInstance { program: self, arena, scratch })
+        let memory = self.runner.memory();
+        Box::new(FusedInstance { program: self, memory })
     }
-}
-
-fn mebibytes(bytes: usize) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 struct FusedInstance {
     program: Arc<FusedProgram>,
-    arena: Vec<f32>,
-    scratch: Vec<f32>,
+    memory: Memory,
 }
 
-/// The most inputs that a network has.
-const INPUTS: usize = 4;
-
 impl Instance for FusedInstance {
+    fn prepare(&mut self, wanted: &[(f32, i64)]) -> Result<()> {
+        match &self.program.conditions {
+            Some(conditions) => conditions.prepare(wanted).at(|| self.program.file.clone()),
+            None => Ok(()),
+        }
+    }
+
     fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()> {
-        let FusedProgram { lowered, file, isa, parallel } = &*self.program;
-        let mut integers: [&[i64]; INPUTS] = [&[]; INPUTS];
-        for (i, (input, place)) in inputs.iter().zip(&lowered.inputs).enumerate() {
-            match (input, place) {
-                (Input::F32(values), Some((offset, len))) if values.len() == *len => {
-                    self.arena[*offset..*offset + *len].copy_from_slice(values);
-                }
-                (Input::I64(values), None) if i < INPUTS => integers[i] = values,
-                // An input that the network never looks at.
-                (Input::F32(_), None) => {}
-                _ => return Err(runtime("an input has another shape than planned")).at(|| file.clone()),
-            }
-        }
-        let mut workers = Workers::new(*isa, parallel.as_ref(), &mut self.scratch);
-        for step in &lowered.steps {
-            cancel.check()?;
-            let outcome = step.action.run(&mut workers, &mut self.arena, &integers);
-            outcome.at(|| step.name.to_string()).at(|| file.clone())?;
-        }
-        let (offset, len) = lowered.output;
-        if len != output.len() {
+        let FusedProgram { runner, conditions, file } = &*self.program;
+        let memory = &mut self.memory;
+        let outcome = match conditions {
+            Some(conditions) => conditions.fill(inputs, runner.given(memory)),
+            None => Ok(()),
+        };
+        let answer = outcome.and_then(|()| runner.run(memory, inputs, cancel)).at(|| file.clone())?;
+        if answer.len() != output.len() {
             return Err(runtime("the network's answer has another shape than planned")).at(|| file.clone());
         }
-        output.copy_from_slice(&self.arena[offset..offset + len]);
+        output.copy_from_slice(answer);
         Ok(())
     }
 }

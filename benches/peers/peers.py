@@ -131,10 +131,10 @@ class Flowturbo:
         return done.stdout
 
     def backends(self) -> dict[str, list[str]]:
-        """Peer -> its arguments. A program that has only the reference backend knows no --backend."""
+        """Peer -> its arguments. A program that knows no --backend runs the engine that it has."""
         if "--backend" in self.bench_help:
             return {name: ["--backend", backend] for name, backend in BACKENDS.items()}
-        return {"tract": []}
+        return {"flowturbo": []}
 
     def peaks(self) -> dict | None:
         """GFLOP/s of fused multiply-adds and GB/s of reading, by threads."""

@@ -47,7 +47,7 @@ fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> Trac
 }
 
 impl Backend for Reference {
-    fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
+    fn compile(&self, graph: Graph, _: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         let (file, contract) = (graph.file.clone(), graph.contract.clone());
         let model = graph.materialise()?;
         let plan = scoped(&self.executor, || SimplePlan::new(model.into_optimized()?))
@@ -152,7 +152,8 @@ mod tests {
         {
             let graph = Graph::import(&bundle, role, y.len()).unwrap();
             let mut output = vec![0.0; expected.len()];
-            let mut network = Reference::new(2).unwrap().compile(graph).unwrap().instantiate();
+            let mut network =
+                Reference::new(2).unwrap().compile(graph, &|_| unreachable!()).unwrap().instantiate();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
             let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{role}: {error:.1e}");

@@ -23,7 +23,7 @@ use crate::Result;
 use crate::error::unsupported;
 use crate::graph::Weights;
 use crate::kernels::{Isa, Packed, Parallel};
-use crate::net::{Id, Net, Op};
+use crate::net::{Id, Net, Op, Table};
 use chain::Chain;
 
 /// A lowered net.
@@ -36,6 +36,8 @@ pub(super) struct Lowered {
     /// For each input: its offset in the arena and its floats, if it is one of floats.
     pub(super) inputs: Vec<Option<(usize, usize)>>,
     pub(super) output: (usize, usize),
+    /// Where the row of conditions goes, for each image: its offset and all floats.
+    pub(super) given: Option<(usize, usize)>,
     /// Bytes of packed weights.
     pub(super) weights: usize,
 }
@@ -90,8 +92,18 @@ struct Lowering<'a> {
     packed: Vec<Arc<Packed>>,
 }
 
-/// Lowers `net` to kernels of `isa`; `Unsupported` if something in it has to be left to plain tract.
-pub(super) fn lower(net: &Net, weights: &Weights, isa: Isa, parallel: &dyn Parallel) -> Result<Lowered> {
+/// What nodes are lowered with.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub(super) weights: &'a Weights,
+    pub(super) isa: Isa,
+    pub(super) parallel: &'a dyn Parallel,
+}
+
+/// Lowers `net`; `Unsupported` if something in it has to be left to plain tract. With a table, several
+/// outputs become its rows, and given nodes are read from them.
+pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Result<Lowered> {
+    let Setting { weights, isa, parallel } = setting;
     let count = net.nodes.len();
     let mut lowering = Lowering {
         net,
@@ -109,22 +121,30 @@ pub(super) fn lower(net: &Net, weights: &Weights, isa: Isa, parallel: &dyn Paral
     lowering.find_chains();
     let (live, constant) = (net.live(), net.constant());
     let inputs = lowering.inputs();
+    let given = table.and_then(|table| lowering.given(table));
     for id in (0..count).filter(|&id| live[id] && !constant[id]) {
         if !lowering.absorbed[id] && lowering.places[id].is_none() {
             lowering.emit(id).map_err(|error| error.at(format!("node '{}'", net.nodes[id].name)))?;
         }
     }
-    let output = lowering.dense_output()?;
-    lowering.finish(&inputs, output)
+    let output = match (table, given) {
+        (Some(table), None) => lowering.rows_of(table)?,
+        _ => lowering.dense_output()?,
+    };
+    lowering.finish(&inputs, given, output)
 }
 
 impl Lowering<'_> {
     fn inputs(&mut self) -> Vec<Option<usize>> {
         let mut inputs = Vec::new();
+        let live = self.net.live();
         for (id, node) in self.net.nodes.iter().enumerate() {
             let Op::Input(place) = node.op else { continue };
             if inputs.len() <= place {
                 inputs.resize(place + 1, None);
+            }
+            if !live[id] {
+                continue;
             }
             if node.element == tract_onnx::prelude::DatumType::F32 {
                 let buffer = self.buffer(node.dims.iter().product());
@@ -136,6 +156,33 @@ impl Lowering<'_> {
             }
         }
         inputs
+    }
+
+    /// Places the given nodes in one buffer, a row for each image; none if there are none.
+    fn given(&mut self, table: &Table) -> Option<usize> {
+        let mut buffer = None;
+        for (id, node) in self.net.nodes.iter().enumerate() {
+            let Op::Given(offset) = node.op else { continue };
+            let buffer = *buffer.get_or_insert_with(|| self.buffer(node.dims[0] * table.row));
+            self.buffers[buffer].input = true;
+            let mut place = Place::dense(buffer, &node.dims);
+            place.strides[0] = table.row;
+            self.places[id] = Some(Place { offset, ..place });
+        }
+        buffer
+    }
+
+    /// The outputs as rows of a table.
+    fn rows_of(&mut self, table: &Table) -> Result<usize> {
+        let images = self.net.dims(self.net.outputs[0])[0];
+        let buffer = self.buffer(images * table.row);
+        for (&id, &offset) in self.net.outputs.iter().zip(&table.offsets) {
+            let from = self.place(id)?;
+            let mut to = Place { offset, ..Place::dense(buffer, &from.dims) };
+            to.strides[0] = table.row;
+            self.copy(id, &from, &to);
+        }
+        Ok(buffer)
     }
 
     fn buffer(&mut self, len: usize) -> usize {
@@ -239,7 +286,7 @@ impl Lowering<'_> {
         Ok(buffer)
     }
 
-    fn finish(self, inputs: &[Option<usize>], output: usize) -> Result<Lowered> {
+    fn finish(self, inputs: &[Option<usize>], given: Option<usize>, output: usize) -> Result<Lowered> {
         let last = self.drafts.len();
         let mut lives: Vec<Life> = self
             .buffers
@@ -283,11 +330,12 @@ impl Lowering<'_> {
         let weights = self.packed.iter().map(|packed| packed.bytes()).sum();
         let input = |buffer: &usize| (offsets[*buffer], self.buffers[*buffer].len);
         let inputs = inputs.iter().map(|buffer| buffer.as_ref().map(input)).collect();
+        let given = given.as_ref().map(input);
         let output = (offsets[output], self.buffers[output].len);
         let constants = self.buffers.into_iter().zip(&offsets);
         let constants = constants
             .filter_map(|(buffer, &offset)| buffer.constant.map(|floats| (offset, floats)))
             .collect();
-        Ok(Lowered { steps, arena, constants, inputs, output, weights })
+        Ok(Lowered { steps, arena, constants, inputs, output, given, weights })
     }
 }

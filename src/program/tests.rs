@@ -8,7 +8,8 @@ use crate::{Bundle, Role, noise};
 
 /// Largest difference of one call of `role` at `batch`, and the largest number in the answer.
 fn difference(bundle: &Bundle, role: Role, batch: usize, threads: usize) -> (f32, f32) {
-    let graph = || Graph::import(bundle, role, batch).unwrap();
+    let import = |batch| Graph::import(bundle, role, batch);
+    let graph = || import(batch).unwrap();
     let contract = graph().contract;
     let classes = bundle.manifest().classes.count;
     let labels: Vec<i64> = (0..batch as i64).map(|i| (i * 3) % i64::from(classes)).collect();
@@ -34,7 +35,7 @@ fn difference(bundle: &Bundle, role: Role, batch: usize, threads: usize) -> (f32
         .collect();
     let run = |backend: &dyn Backend| {
         let mut output = vec![0.0; contract.output.shape.iter().product()];
-        let mut instance = backend.compile(graph()).unwrap().instantiate();
+        let mut instance = backend.compile(graph(), &import).unwrap().instantiate();
         // The second answer must not depend on what the first left behind.
         for _ in 0..2 {
             instance.run(&inputs, &mut output, &CancelToken::new()).unwrap();
@@ -42,7 +43,7 @@ fn difference(bundle: &Bundle, role: Role, batch: usize, threads: usize) -> (f32
         output
     };
     let fused = Fused::new(threads).unwrap();
-    let lowered = fused.lower(&graph());
+    let lowered = fused.lower(&graph(), &import);
     assert!(lowered.is_ok(), "{role}: {:?}", lowered.err());
     let (ours, theirs) = (run(&fused), run(&Reference::new(1).unwrap()));
     let error = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -6,7 +6,7 @@ use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::request::Settled;
 use crate::sampler::{
-    Field,
+    Field, StepKind, grid,
     guidance::{Layout, guide, network_batch},
 };
 use crate::{CancelToken, Request, Result};
@@ -49,7 +49,7 @@ impl GuidedField {
         labels.resize(batch, manifest.classes.null);
         let doubled = vec![0.0; batch * layout.image()];
         let flipped = if manifest.time.velocity_sign < 0 { doubled.clone() } else { Vec::new() };
-        Ok(Self {
+        let mut field = Self {
             predictor,
             refiner,
             layout,
@@ -60,7 +60,42 @@ impl GuidedField {
             doubled,
             flipped,
             times: vec![0.0; batch],
-        })
+        };
+        if let Err(error) = field.prepare(settled) {
+            field.give_back(session);
+            return Err(error);
+        }
+        Ok(field)
+    }
+
+    /// Tells the networks the times and classes that they will be asked for.
+    fn prepare(&mut self, settled: &Settled) -> Result<()> {
+        let kinds = settled.schedule.steps();
+        let grid = grid(kinds.len());
+        let mut conditions = [Vec::new(), Vec::new()];
+        for (i, kind) in kinds.iter().enumerate() {
+            let times = match kind {
+                StepKind::Euler => &grid[i..=i],
+                StepKind::PseudoCorrector if i > 0 => &grid[i + 1..=i + 1],
+                _ => &grid[i..=i + 1],
+            };
+            let asked = &mut conditions[usize::from(*kind == StepKind::Refiner)];
+            for &t in times {
+                let time = self.network_time(t);
+                asked.extend(self.labels.iter().map(|&label| (time, label)));
+            }
+        }
+        let [predictor, refiner] = &conditions;
+        self.predictor.1.prepare(predictor)?;
+        self.refiner.as_mut().map_or(Ok(()), |network| network.1.prepare(refiner))
+    }
+
+    fn network_time(&self, t: f32) -> f32 {
+        self.time.scale
+            * match self.time.direction {
+                Direction::NoiseToData => t,
+                Direction::DataToNoise => 1.0 - t,
+            }
     }
 
     /// Floats of one answer, both halves.
@@ -80,11 +115,8 @@ impl GuidedField {
         for half in self.doubled.chunks_exact_mut(x.len()) {
             half.copy_from_slice(x);
         }
-        let network_time = match self.time.direction {
-            Direction::NoiseToData => t,
-            Direction::DataToNoise => 1.0 - t,
-        };
-        self.times.fill(self.time.scale * network_time);
+        let time = self.network_time(t);
+        self.times.fill(time);
     }
 
     /// Brings a network's answer into the sampler's sign and guides it.

@@ -1,0 +1,98 @@
+//! Runs lowered steps over an arena.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::lower::Lowered;
+use crate::backend::Input;
+use crate::error::{Context, runtime};
+use crate::kernels::{Isa, Parallel, Workers};
+use crate::{CancelToken, Result};
+
+/// Steps, and what they run on.
+pub(super) struct Runner {
+    pub(super) lowered: Lowered,
+    pub(super) isa: Isa,
+    pub(super) parallel: Arc<dyn Parallel>,
+}
+
+/// All memory that one run at a time needs.
+pub(super) struct Memory {
+    arena: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+/// The most inputs that a network has.
+const INPUTS: usize = 4;
+
+impl Runner {
+    pub(super) fn memory(&self) -> Memory {
+        let lowered = &self.lowered;
+        let mut arena = vec![0.0; lowered.arena];
+        for (offset, floats) in &lowered.constants {
+            arena[*offset..*offset + floats.len()].copy_from_slice(floats);
+        }
+        let scratch = lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
+        let scratch = vec![0.0; scratch.next_multiple_of(16) * self.parallel.lanes()];
+        Memory { arena, scratch }
+    }
+
+    /// Where the rows of conditions go, image by image.
+    pub(super) fn given<'a>(&self, memory: &'a mut Memory) -> &'a mut [f32] {
+        let (offset, len) = self.lowered.given.unwrap_or((0, 0));
+        &mut memory.arena[offset..offset + len]
+    }
+
+    /// Runs all steps; gives the output.
+    pub(super) fn run<'a>(
+        &self,
+        memory: &'a mut Memory,
+        inputs: &[Input],
+        cancel: &CancelToken,
+    ) -> Result<&'a [f32]> {
+        let Memory { arena, scratch } = memory;
+        let mut integers: [&[i64]; INPUTS] = [&[]; INPUTS];
+        for (i, (input, place)) in inputs.iter().zip(&self.lowered.inputs).enumerate() {
+            match (input, place) {
+                (Input::F32(values), Some((offset, len))) if values.len() == *len => {
+                    arena[*offset..*offset + *len].copy_from_slice(values);
+                }
+                (Input::I64(values), None) if i < INPUTS => integers[i] = values,
+                // An input that the network never looks at.
+                (_, None) => {}
+                _ => return Err(runtime(format!("input {i} has another shape than planned"))),
+            }
+        }
+        let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
+        for step in &self.lowered.steps {
+            cancel.check()?;
+            step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
+        }
+        let (offset, len) = self.lowered.output;
+        Ok(&arena[offset..offset + len])
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let lowered = &self.lowered;
+        let constant = lowered.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>();
+        let mut text = format!(
+            "{} steps for {}, {} of packed weights, {} of arena, {} of it constant\n",
+            lowered.steps.len(),
+            self.isa,
+            mebibytes(lowered.weights),
+            mebibytes(4 * lowered.arena),
+            mebibytes(4 * constant),
+        );
+        for (i, step) in lowered.steps.iter().enumerate() {
+            let (offset, len) = step.writes;
+            let (mega, end) = (step.flops as f64 / 1e6, offset + len);
+            let place = format!("{offset:>9}..{end:<9}");
+            let _ = writeln!(text, "{i:4} {:10} {mega:10.2} MFLOP  {place} {}", step.kind, step.name);
+        }
+        text
+    }
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
