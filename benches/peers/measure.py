@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,9 +76,8 @@ def rounds(
     count: int,
     budget: float,
     wanted: Callable[[str], bool],
-) -> list[dict]:
+) -> Iterator[dict]:
     """An estimate of each row's time, then `count` rounds: seconds of a call for each peer and row, and what else went on meanwhile."""
-    found = []
     for index in range(count + 1):
         entry = {"peaks": program.peaks() if index else None, "load": os.getloadavg()[0], "seconds": {}}
         idle_cpu, other_cpu = [], []
@@ -93,9 +92,8 @@ def rounds(
             idle_cpu.append(idle)
             other_cpu.append(other)
         if index:
-            found.append(entry | {"idle_cpu": max(idle_cpu), "other_cpu": max(other_cpu)})
             say(f"  round {index} of {count}, other processes took up to {max(other_cpu):.2f} processors")
-    return found
+            yield entry | {"idle_cpu": max(idle_cpu), "other_cpu": max(other_cpu)}
 
 
 def rotated(peers: list[Peer], by: int) -> list[Peer]:

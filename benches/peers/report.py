@@ -49,7 +49,7 @@ def heading(data: dict) -> str:
 
 def bundle_section(bundle: dict) -> str:
     parts = [f"## {bundle['name']} ({bundle['folder']}, weights in {bundle['weights']})"]
-    parts += [peak_line(threads, rounds) for threads, rounds in bundle["threads"].items()]
+    parts += [peak_line(threads, rounds) for threads, rounds in bundle["threads"].items() if rounds]
     parts.append(call_table(bundle))
     if bundle["starts"]:
         parts.append(start_table(bundle))

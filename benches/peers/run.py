@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import bundles
@@ -61,32 +62,40 @@ def main(chosen: argparse.Namespace) -> None:
         "guidance": chosen.guidance,
         "bundles": [],
     }
-    for text in chosen.bundles:
-        data["bundles"].append(
-            measure_bundle(bundles.find(text, chosen.dtype, chosen.cache.resolve()), program, chosen)
-        )
-        if chosen.json:  # after each, for what is measured takes long
+
+    def save() -> None:
+        """After every round, so that a run which is stopped leaves what it has measured."""
+        if chosen.json:
             chosen.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+    for text in chosen.bundles:
+        bundle = bundles.find(text, chosen.dtype, chosen.cache.resolve())
+        found = {"name": bundle.name, "folder": bundle.folder.name, **program.inspect(bundle)}
+        data["bundles"].append(found)
+        measure_bundle(found, bundle, program, chosen, save)
     print(report(data), end="")
 
 
-def measure_bundle(bundle: bundles.Bundle, program: Flowturbo, chosen: argparse.Namespace) -> dict:
+def measure_bundle(
+    found: dict, bundle: bundles.Bundle, program: Flowturbo, chosen: argparse.Namespace, save: Callable[[], None]
+) -> None:
     say(bundle.name)
     peers = make(chosen.peers, program, chosen.guidance)
     if any(peer.name.startswith("torch") for peer in peers):
         bundle.make_torch_files()
-    found = {"name": bundle.name, "folder": bundle.folder.name, **program.inspect(bundle)}
-    found["start_threads"] = max(chosen.threads)
-    found["starts"] = starts(bundle, peers, max(chosen.threads), chosen.starts) if chosen.starts else {}
-    found["threads"] = {}
+    found |= {"start_threads": max(chosen.threads), "starts": {}, "agreement": {}, "threads": {}}
+    if chosen.starts:
+        found["starts"] = starts(bundle, peers, max(chosen.threads), chosen.starts)
+        save()
+    wanted = set(chosen.rows).__contains__
     for threads in chosen.threads:
         say(f"  {threads} threads")
         with opened(bundle, peers, threads) as ready:
-            if "agreement" not in found:
-                found["agreement"] = agreement(bundle, ready)
-            wanted = set(chosen.rows).__contains__
-            found["threads"][str(threads)] = rounds(bundle, ready, program, chosen.rounds, chosen.seconds, wanted)
-    return found
+            found["agreement"] = found["agreement"] or agreement(bundle, ready)
+            entries = found["threads"][str(threads)] = []
+            for entry in rounds(bundle, ready, program, chosen.rounds, chosen.seconds, wanted):
+                entries.append(entry)
+                save()
 
 
 if __name__ == "__main__":
