@@ -63,6 +63,13 @@ pub(crate) unsafe fn exp2_weight<S: Simd>(x: S::V) -> S::V {
     }
 }
 
+/// `1 + 2^x`, as good as [`exp2_weight`]; infinite from `x` = 129 on at the latest.
+#[inline(always)]
+unsafe fn one_and_exp2<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's promise that `S` is available.
+    unsafe { S::add(S::splat(1.0), exp2_weight::<S>(S::min(S::splat(S::EXPONENTS.1), x))) }
+}
+
 /// `1 / (1 + e^-x)`.
 ///
 /// # Safety
@@ -83,7 +90,7 @@ pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) unsafe fn silu<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
-    unsafe { S::div(x, S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), x)))) }
+    unsafe { S::div(x, one_and_exp2::<S>(S::mul(S::splat(-std::f32::consts::LOG2_E), x))) }
 }
 
 /// `x P(x²) / Q(x²)`, with `x` first brought into ±`bound`.
@@ -146,11 +153,11 @@ pub(crate) unsafe fn erf<S: Simd>(x: S::V) -> S::V {
 /// Only where `S` is available.
 #[inline(always)]
 pub(crate) unsafe fn gelu_tanh<S: Simd>(x: S::V) -> S::V {
-    const C: f32 = -1.595_769; // -2 √(2/π)
+    const C: f32 = -2.302_208_2; // -2 √(2/π) log2(e)
     // SAFETY: the caller's promise.
     unsafe {
         let minus_2u = S::mul(x, S::fma(S::mul(x, x), S::splat(0.044_715 * C), S::splat(C)));
-        S::div(x, S::add(S::splat(1.0), exp::<S>(minus_2u)))
+        S::div(x, one_and_exp2::<S>(minus_2u))
     }
 }
 
@@ -256,7 +263,8 @@ mod tests {
             (Exp, -87.3, 88.3, 1.5e-7, 0.0),
             (Exp2, -126.0, 0.0, 2.5e-7, 0.0),
             (Sigmoid, -80.0, 80.0, 4e-7, 0.0),
-            (Silu, -80.0, 80.0, 4e-7, 0.0),
+            (Silu, -9.0, 80.0, 8e-7, 0.0),
+            (Silu, -80.0, -9.0, 0.0, 1e-8),
             (Tanh, -20.0, 20.0, 6e-7, 0.0),
             (Tanh, -1e-3, 1e-3, 6e-7, 0.0),
             (Erf, -6.0, 6.0, 6e-7, 0.0),

@@ -52,14 +52,19 @@ impl<'a> Workers<'a> {
     }
 
     /// Calls `piece(i, scratch)` for each `i` below `pieces`, with the lane's own scratch of at least
-    /// `need` floats; lanes take the next piece as they become free.
+    /// `need` floats; a lane takes the next of its own pieces,
+    /// and then those that others have not come to.
     ///
     /// # Panics
     /// If the lanes have less scratch than `need`.
     pub(crate) fn each(&mut self, pieces: usize, need: usize, piece: impl Fn(usize, &mut [f32]) + Sync) {
         assert!(need <= self.each, "a lane has {} floats of scratch, a kernel needs {need}", self.each);
-        let (next, entered, each) = (AtomicUsize::new(0), AtomicUsize::new(0), self.each);
+        let (entered, each) = (AtomicUsize::new(0), self.each);
         let (lanes, base) = (self.parallel.lanes(), Shared::new(self.scratch));
+        // A lane's own pieces come first, so that a step finds near it what the one before left there.
+        let ranges = lanes.min(RANGES);
+        let start = |range: usize| pieces * range / ranges;
+        let next: [Line; RANGES] = std::array::from_fn(|range| Line(AtomicUsize::new(start(range))));
         let body = |_: usize| {
             // Lanes number themselves: the lender's numbers need not be believed.
             let lane = entered.fetch_add(1, Ordering::Relaxed);
@@ -68,12 +73,14 @@ impl<'a> Workers<'a> {
             }
             // SAFETY: each number is given out once, so these parts of `scratch` are apart.
             let scratch = unsafe { std::slice::from_raw_parts_mut(base.at(lane * each), each) };
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= pieces {
-                    break;
+            for range in (0..ranges).map(|i| (lane + i) % ranges) {
+                loop {
+                    let i = next[range].0.fetch_add(1, Ordering::Relaxed);
+                    if i >= start(range + 1) {
+                        break;
+                    }
+                    piece(i, scratch);
                 }
-                piece(i, scratch);
             }
         };
         if pieces > 1 && lanes > 1 {
@@ -84,6 +91,13 @@ impl<'a> Workers<'a> {
         body(0);
     }
 }
+
+/// Ranges that pieces are dealt out to at most; more lanes share them.
+const RANGES: usize = 16;
+
+/// A counter with a cache line of its own.
+#[repr(align(64))]
+struct Line(AtomicUsize);
 
 /// A pointer that pieces of a step write through, each to places of its own.
 #[derive(Clone, Copy)]

@@ -143,9 +143,9 @@ impl Product {
         let pieces = groups * parts;
         let part = |i: usize, n: usize, of: usize| n * i / of..n * (i + 1) / of;
         workers.each(pieces, self.scratch(), |piece, scratch| {
-            let tiles = &self.tiles[part(piece % parts, self.tiles.len(), parts)];
-            let group = |piece: usize| part(piece / parts, panels.len(), groups);
-            let (mine, soon) = (group(piece), piece + lanes);
+            let tiles = &self.tiles[part(piece / groups, self.tiles.len(), parts)];
+            let group = |piece: usize| part(piece % groups, panels.len(), groups);
+            let (mine, soon) = (group(piece), piece + 1);
             let next = match &self.after {
                 _ if soon < pieces && group(soon) == mine => {
                     Ahead { weights: &self.weights, first: usize::MAX }
