@@ -39,7 +39,7 @@ pub use role::Role;
 pub use source::Source;
 
 use crate::error::{Context, Error, invalid_bundle, io};
-use crate::{Limits, Result};
+use crate::{Limits, Result, Schedule};
 use archive::Archive;
 use source::Folder;
 
@@ -58,6 +58,8 @@ pub(crate) const MANIFEST: &str = "bundle.json";
 pub struct Bundle {
     source: Arc<dyn Source>,
     manifest: Manifest,
+    /// The manifest's own, parsed.
+    schedule: Schedule,
     hash: String,
     limits: Limits,
 }
@@ -130,12 +132,18 @@ impl Bundle {
         for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
             checksum::size(source.as_ref(), &file, limits)?;
         }
-        Ok(Self { source, manifest, hash: checksum::hex_of(&bytes), limits: limits.clone() })
+        let schedule = manifest.sampling.schedule.parse().at(|| MANIFEST.into())?;
+        Ok(Self { source, manifest, schedule, hash: checksum::hex_of(&bytes), limits: limits.clone() })
     }
 
     /// What `bundle.json` says. Its values have been checked against the format's rules and the limits.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The default schedule.
+    pub(crate) fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// The SHA-256 of `bundle.json`, 64 lower-case hex digits.

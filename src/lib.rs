@@ -39,7 +39,8 @@
 //!
 //! # Threads and repeatability
 //!
-//! A model has its own pool ([`ModelOptions::threads`]). The starting noise is the same bits on every
+//! A model has its own pool ([`ModelOptions::threads`]), or computes on threads that the application lends
+//! it ([`ModelOptions::parallel`]). The starting noise is the same bits on every
 //! machine ([`noise`]); what the networks make of it differs between processors and thread counts by
 //! rounding only, below 1e-5 in a latent on the networks that the tests run.
 //!
@@ -76,8 +77,9 @@ pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Contract, Cost, ElementType, Port};
 pub use image::{Image, noise, to_pixels};
+pub use kernels::Parallel;
 pub use limits::Limits;
-pub use model::{Model, ModelOptions};
+pub use model::{BackendKind, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use request::{Progress, Request};

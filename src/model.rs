@@ -5,26 +5,70 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::{Backend, Program};
+use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded};
 use crate::graph::{Contract, Cost, Graph};
+use crate::kernels::{Parallel, Pool};
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::network_batch;
 use crate::{Result, Session};
 
+/// What computes the networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// This crate's fused kernels. What they cannot do is left to tract: an operation, or a whole network.
+    #[default]
+    Fused,
+    /// Plain tract, several times slower: the oracle that the other is held to.
+    Reference,
+}
+
 /// How a model is loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ModelOptions {
     /// Threads of the model's own pool; 0 takes one for each processor this process may use.
     pub threads: usize,
+    /// Threads that the application lends, instead of a pool of the model's own; `threads` is not looked at
+    /// then. Networks that are left to tract run on the thread that asked for them.
+    pub parallel: Option<Arc<dyn Parallel>>,
     /// Images in a request that loading plans for, so that the first such request finds its plan; 0 is 1.
     pub batch: usize,
+    /// What computes the networks.
+    pub backend: BackendKind,
+}
+
+impl std::fmt::Debug for ModelOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { threads, parallel, batch, backend } = self;
+        let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
+        f.debug_struct("ModelOptions")
+            .field("threads", threads)
+            .field("parallel", &lanes)
+            .field("batch", batch)
+            .field("backend", backend)
+            .finish()
+    }
 }
 
 impl ModelOptions {
+    /// These options with the application's own threads.
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: Arc<dyn Parallel>) -> Self {
+        self.parallel = Some(parallel);
+        self
+    }
+
+    /// These options with another backend.
+    #[must_use]
+    pub fn with_backend(mut self, backend: BackendKind) -> Self {
+        self.backend = backend;
+        self
+    }
+
     /// These options with another thread count.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
@@ -75,21 +119,12 @@ impl Model {
     /// [`NonFinite`](crate::ErrorKind::NonFinite): NaN among the weights.
     /// [`Unsupported`](crate::ErrorKind::Unsupported): an operator that tract lacks.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n if n > MAX_THREADS => {
-                return Err(invalid_argument(format!(
-                    "threads: {n} asked for, at most {MAX_THREADS} make sense"
-                )));
-            }
-            n => n,
-        };
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
             return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
         }
-        let backend = Box::new(Fused::new(threads)?);
+        let backend = backend(options)?;
         let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::new(Recent::new()) }));
         let manifest = model.manifest();
         let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
@@ -173,6 +208,30 @@ impl Model {
     fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
         self.0.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The backend with its threads.
+fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
+    let threads = match (&options.parallel, options.threads) {
+        (Some(parallel), _) => parallel.lanes(),
+        (None, 0) => std::thread::available_parallelism().map_or(1, usize::from),
+        (None, threads) => threads,
+    };
+    if !(1..=MAX_THREADS).contains(&threads) {
+        return Err(invalid_argument(format!("threads: {threads} asked for, 1 to {MAX_THREADS} make sense")));
+    }
+    let lent = options.parallel.as_ref().map(Arc::clone);
+    let reference = Reference::new(if lent.is_some() { 1 } else { threads });
+    if options.backend == BackendKind::Reference {
+        return Ok(Box::new(reference));
+    }
+    let parallel = match lent {
+        Some(parallel) => parallel,
+        None => Arc::new(Pool::new(threads).map_err(|error| {
+            invalid_argument(format!("cannot start a pool of {threads} threads: {error}"))
+        })?),
+    };
+    Ok(Box::new(Fused::new(parallel, reference)))
 }
 
 impl std::fmt::Debug for Model {

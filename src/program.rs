@@ -18,9 +18,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Input, Instance, Program, Reference};
-use crate::error::{Context, invalid_argument, runtime, unsupported};
+use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
-use crate::kernels::{Isa, Parallel, Pool};
+use crate::kernels::{Isa, Parallel};
 use crate::net::{Net, Split};
 use crate::{CancelToken, ErrorKind, Result};
 use conditions::{Conditions, ROWS};
@@ -35,12 +35,9 @@ pub(crate) struct Fused {
 }
 
 impl Fused {
-    /// One lane runs on the caller's thread; more get a pool of the model's own.
-    pub(crate) fn new(threads: usize) -> Result<Self> {
-        let pool = Pool::new(threads)
-            .map_err(|e| invalid_argument(format!("cannot start a pool of {threads} threads: {e}")))?;
-        let isa = Isa::available()[0];
-        Ok(Self { isa, parallel: Arc::new(pool), reference: Reference::new(threads)? })
+    /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
+    pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
+        Self { isa: Isa::available()[0], parallel, reference }
     }
 }
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use ndarray::{Array4, ArrayView4};
 
-use crate::bundle::Manifest;
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
-use crate::{Bundle, CancelToken, Limits, Result, Schedule, StepKind};
+use crate::{Bundle, CancelToken, Result, Schedule, StepKind};
 
 /// What to generate.
 ///
@@ -82,11 +81,12 @@ impl Request {
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images or steps than the bundle's limits
     /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
-        self.settle(bundle.manifest(), bundle.limits()).map(drop)
+        self.settle(bundle).map(drop)
     }
 
     /// Fills in the bundle's defaults and refuses what makes no sense for it.
-    pub(crate) fn settle(&self, manifest: &Manifest, limits: &Limits) -> Result<Settled> {
+    pub(crate) fn settle<'a>(&'a self, bundle: &'a Bundle) -> Result<Settled<'a>> {
+        let (manifest, limits) = (bundle.manifest(), bundle.limits());
         let batch = self.classes.len();
         if batch == 0 {
             return Err(invalid_argument("classes: empty; give one class for each image"));
@@ -108,10 +108,7 @@ impl Request {
         if !(guidance.is_finite() && guidance >= 0.0) {
             return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
         }
-        let schedule = match &self.schedule {
-            Some(schedule) => schedule.clone(),
-            None => manifest.sampling.schedule.parse()?,
-        };
+        let schedule = self.schedule.as_ref().unwrap_or(bundle.schedule());
         schedule.check(limits)?;
         if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
             return Err(invalid_argument(format!(
@@ -134,9 +131,9 @@ impl Request {
 }
 
 /// A request's choices with every default filled in.
-#[derive(Clone, Debug)]
-pub(crate) struct Settled {
-    pub(crate) schedule: Schedule,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled<'a> {
+    pub(crate) schedule: &'a Schedule,
     pub(crate) guidance: f32,
     /// `[N, C, H, W]` of the latent.
     pub(crate) shape: [usize; 4],

@@ -1,7 +1,7 @@
 //! The sampler: a page of equations over plain slices.
 //!
 //! [`Schedule`] says which step comes when, [`steps`] holds the equations, [`guidance`] turns two
-//! network answers into one velocity, [`grid`] gives the times. Nothing here knows tract or files:
+//! network answers into one velocity, [`Grid`] gives the times. Nothing here knows tract or files:
 //! the networks come in through the [`Field`] trait.
 
 #![forbid(unsafe_code)]
@@ -26,13 +26,27 @@ pub(crate) trait Field {
 }
 
 /// The `steps + 1` times from 0 (noise) to 1 (data), as float32 `linspace` computes them.
-///
-/// The second half counts down from 1, so that the grid ends at exactly 1 and is symmetric.
-pub(crate) fn grid(steps: usize) -> Vec<f32> {
-    let delta = 1.0 / steps as f32;
-    let halfway = steps.div_ceil(2);
-    let time = |i: usize| if i < halfway { delta * i as f32 } else { 1.0 - delta * (steps - i) as f32 };
-    (0..=steps).map(time).collect()
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    steps: usize,
+}
+
+impl Grid {
+    pub(crate) fn new(steps: usize) -> Self {
+        Self { steps }
+    }
+
+    /// The time of point `i`, at most `steps`. The second half counts down from 1, so that the grid ends at
+    /// exactly 1 and is symmetric.
+    pub(crate) fn t(self, i: usize) -> f32 {
+        let (delta, halfway) = (1.0 / self.steps as f32, self.steps.div_ceil(2));
+        if i < halfway { delta * i as f32 } else { 1.0 - delta * (self.steps - i) as f32 }
+    }
+
+    /// The step size Δ of every step: the first one, as in the official code.
+    pub(crate) fn delta(self) -> f32 {
+        self.t(1)
+    }
 }
 
 #[cfg(test)]
@@ -42,12 +56,11 @@ mod tests {
     #[test]
     fn the_grid_runs_from_exactly_0_to_exactly_1_in_equal_steps() {
         for steps in [1, 2, 3, 8, 9, 22, 1000] {
-            let grid = grid(steps);
-            assert_eq!(grid.len(), steps + 1);
-            assert_eq!((grid[0], grid[steps]), (0.0, 1.0));
-            for pair in grid.windows(2) {
-                let error = (pair[1] - pair[0]) - 1.0 / steps as f32;
-                assert!(error.abs() <= f32::EPSILON, "{steps} steps: {pair:?}");
+            let grid = Grid::new(steps);
+            assert_eq!((grid.t(0), grid.t(steps)), (0.0, 1.0));
+            for i in 0..steps {
+                let error = (grid.t(i + 1) - grid.t(i)) - 1.0 / steps as f32;
+                assert!(error.abs() <= f32::EPSILON, "step {i} of {steps}");
             }
         }
     }

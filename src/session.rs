@@ -7,27 +7,34 @@ mod field;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use ndarray::{Array4, ArrayView4, Axis};
+use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
 use crate::backend::{Input, Instance};
 use crate::bundle::Role;
 use crate::error::{Context, Error, cancelled, invalid_argument, non_finite};
-use crate::image::{Image, noise, to_pixels};
+use crate::image::{Image, fill_noise, fill_rgb};
 use crate::recent::Recent;
 use crate::request::Settled;
-use crate::sampler::{grid, guidance::network_batch, steps::State};
+use crate::sampler::{Grid, steps::State};
 use crate::{CancelToken, Model, Progress, Request, Result, Schedule};
-use field::GuidedField;
+use field::{Buffers, GuidedField};
 
 /// Called after each step; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
 /// The scratch memory to run one generation at a time.
 ///
-/// A failed or cancelled generation leaves the session ready for the next one.
+/// A failed or cancelled generation leaves the session ready for the next one. From the second request of a
+/// kind (batch, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
+/// [`latents_into`](Self::latents_into) allocate nothing.
 pub struct Session {
     model: Model,
     instances: Recent<Box<dyn Instance>>,
+    state: State,
+    buffers: Buffers,
+    /// One image on its way into an image network, and out of it.
+    input: Vec<f32>,
+    answer: Vec<f32>,
 }
 
 /// A finished generation.
@@ -50,7 +57,14 @@ pub struct Generation {
 
 impl Session {
     pub(crate) fn new(model: Model) -> Self {
-        Self { model, instances: Recent::new() }
+        Self {
+            model,
+            instances: Recent::new(),
+            state: State::default(),
+            buffers: Buffers::default(),
+            input: Vec::new(),
+            answer: Vec::new(),
+        }
     }
 
     /// The model this session belongs to.
@@ -58,20 +72,18 @@ impl Session {
         &self.model
     }
 
-    /// Plans and allocates everything `request` needs, so that the next call spends no time on it.
+    /// Plans and allocates everything `request` needs, and computes what depends on its times and classes
+    /// alone, so that the next call spends no time on it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request) -> Result<()> {
-        let settled = request.settle(self.model.manifest(), self.model.bundle().limits())?;
-        let batch = network_batch(settled.shape[0], settled.guidance);
-        let refiner = settled.schedule.needs_refiner();
-        let decoder = self.model.manifest().has(Role::Decoder);
-        let needed =
-            [(Role::Predictor, batch, true), (Role::Refiner, batch, refiner), (Role::Decoder, 1, decoder)];
-        for (role, batch, _) in needed.into_iter().filter(|&(_, _, needed)| needed) {
-            let instance = self.take(role, batch)?;
-            self.put(instance);
+        let model = self.model.clone();
+        let settled = request.settle(model.bundle())?;
+        GuidedField::new(self, request, settled)?.give_back(self);
+        if model.manifest().has(Role::Decoder) {
+            let decoder = self.take(Role::Decoder, 1)?;
+            self.put(decoder);
         }
         Ok(())
     }
@@ -91,18 +103,49 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn generate_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
-        let manifest = self.model.manifest();
-        if !manifest.has(Role::Decoder) {
-            let name = &manifest.name;
-            return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
-        }
-        let settled = request.settle(manifest, self.model.bundle().limits())?;
-        let (latents, sampling) = self.sample(request, &settled, observer)?;
+        let model = self.model.clone();
+        let settled = request.settle(model.bundle())?;
+        let [_, height, width] = picture(&model)?;
+        let sampling = self.sample(request, settled, observer)?;
         let sampled = Instant::now();
-        let images = to_pixels(self.decode_until(latents.view(), &request.cancel)?.view())?;
-        let Settled { schedule, guidance, .. } = settled;
+        let mut images = Vec::new();
+        self.decode_state(settled.shape, &request.cancel, |picture| {
+            let mut rgb = vec![0; 3 * height * width];
+            fill_rgb(picture, &mut rgb);
+            images.push(Image { width, height, rgb });
+        })?;
         let decoding = sampled.elapsed();
-        Ok(Generation { images, latents, schedule, guidance, sampling, decoding })
+        let latents = self.latents_of(settled)?;
+        let Settled { schedule, guidance, .. } = settled;
+        Ok(Generation { images, latents, schedule: schedule.clone(), guidance, sampling, decoding })
+    }
+
+    /// As [`generate_with`](Self::generate_with), into the caller's `[N, H, W, 3]` bytes of RGB. After a
+    /// failure they may hold some of the pictures.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for another
+    /// number of bytes.
+    pub fn generate_into(
+        &mut self,
+        request: &Request,
+        rgb: &mut [u8],
+        observer: &mut Observer,
+    ) -> Result<()> {
+        let model = self.model.clone();
+        let settled = request.settle(model.bundle())?;
+        let bytes = picture(&model)?.iter().product();
+        let ([images, ..], found) = (settled.shape, rgb.len());
+        if Some(found) != images.checked_mul(bytes) {
+            return Err(invalid_argument(format!(
+                "pixels: {found} bytes; {images} pictures take {bytes} bytes each"
+            )));
+        }
+        self.sample(request, settled, observer)?;
+        let mut rgb = rgb.chunks_exact_mut(bytes);
+        self.decode_state(settled.shape, &request.cancel, |picture| {
+            rgb.next().into_iter().for_each(|rgb| fill_rgb(picture, rgb));
+        })
     }
 
     /// Samples without decoding: the final latents `[N, C, H, W]`.
@@ -118,8 +161,34 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn latents_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Array4<f32>> {
-        let settled = request.settle(self.model.manifest(), self.model.bundle().limits())?;
-        Ok(self.sample(request, &settled, observer)?.0)
+        let model = self.model.clone();
+        let settled = request.settle(model.bundle())?;
+        self.sample(request, settled, observer)?;
+        self.latents_of(settled)
+    }
+
+    /// As [`latents_with`](Self::latents_with), into the caller's memory, `[N, C, H, W]`; nothing is written
+    /// after a failure.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for another
+    /// number of floats.
+    pub fn latents_into(
+        &mut self,
+        request: &Request,
+        latents: &mut [f32],
+        observer: &mut Observer,
+    ) -> Result<()> {
+        let model = self.model.clone();
+        let settled = request.settle(model.bundle())?;
+        let (wanted, found) = (settled.shape.iter().product::<usize>(), latents.len());
+        if found != wanted {
+            let shape = settled.shape;
+            return Err(invalid_argument(format!("latents: {found} floats, {shape:?} takes {wanted}")));
+        }
+        self.sample(request, settled, observer)?;
+        latents.copy_from_slice(self.state.x());
+        Ok(())
     }
 
     /// Decodes latents `[N, C, H, W]` to images `[N, 3, H, W]`, nominally in [-1, 1].
@@ -127,7 +196,8 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no decoder in the bundle, or another shape.
     pub fn decode(&mut self, latents: ArrayView4<f32>) -> Result<Array4<f32>> {
-        self.decode_until(latents, &CancelToken::new())
+        let to_decoder = to_decoder(&self.model);
+        self.converted(Role::Decoder, latents, to_decoder)
     }
 
     /// Encodes images `[N, 3, H, W]` in [-1, 1] to latents `[N, C, H, W]`.
@@ -135,35 +205,66 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no encoder in the bundle, or another shape.
     pub fn encode(&mut self, images: ArrayView4<f32>) -> Result<Array4<f32>> {
-        let latent = self.model.manifest().latent.clone();
-        let mut latents = self.convert(Role::Encoder, images, |v| v, &CancelToken::new())?;
-        latents.mapv_inplace(|value| (value - latent.shift) * latent.scale);
+        let latent = &self.model.manifest().latent;
+        let (scale, shift) = (latent.scale, latent.shift);
+        let mut latents = self.converted(Role::Encoder, images, |v| v)?;
+        latents.mapv_inplace(|value| (value - shift) * scale);
         Ok(latents)
     }
 
-    fn decode_until(&mut self, latents: ArrayView4<f32>, cancel: &CancelToken) -> Result<Array4<f32>> {
-        let latent = self.model.manifest().latent.clone();
-        self.convert(Role::Decoder, latents, |value| value / latent.scale + latent.shift, cancel)
-    }
-
-    /// Returns the time of the steps too, planning left out.
-    fn sample(
-        &mut self,
-        request: &Request,
-        settled: &Settled,
-        observer: &mut Observer,
-    ) -> Result<(Array4<f32>, Duration)> {
+    /// Leaves the final latents in the state; gives the time of the steps, planning left out.
+    fn sample(&mut self, request: &Request, settled: Settled, observer: &mut Observer) -> Result<Duration> {
         request.cancel.check()?;
-        let start = match &request.noise {
-            Some(noise) => noise.iter().copied().collect(),
-            None => noise(request.seed, settled.shape)?.into_raw_vec_and_offset().0,
-        };
         let mut field = GuidedField::new(self, request, settled)?;
+        let [images, channels, height, width] = settled.shape;
+        let image = channels * height * width;
+        let start = self.state.start(images * image, field.answer_len());
+        match &request.noise {
+            Some(noise) => start.iter_mut().zip(noise).for_each(|(x, noise)| *x = *noise),
+            None => fill_noise(request.seed, image, start),
+        }
         let started = Instant::now();
-        let outcome = run(&mut field, start, settled, observer);
+        let outcome = run(&mut field, &mut self.state, settled, observer);
         let took = started.elapsed();
         field.give_back(self);
-        Ok((outcome?, took))
+        outcome.map(|()| took)
+    }
+
+    /// The state's latents, as the caller takes them.
+    fn latents_of(&self, settled: Settled) -> Result<Array4<f32>> {
+        Array4::from_shape_vec(settled.shape, self.state.x().to_vec()).map_err(shape)
+    }
+
+    /// Decodes the state's latents; `each` is given one `[3, H, W]` after another.
+    fn decode_state(
+        &mut self,
+        of: [usize; 4],
+        cancel: &CancelToken,
+        each: impl FnMut(ArrayView3<f32>),
+    ) -> Result<()> {
+        let state = std::mem::take(&mut self.state);
+        let to_decoder = to_decoder(&self.model);
+        let outcome = ArrayView4::from_shape(of, state.x())
+            .map_err(shape)
+            .and_then(|latents| self.convert(Role::Decoder, latents, to_decoder, cancel, each));
+        self.state = state;
+        outcome
+    }
+
+    /// The answers of an image network as one array.
+    fn converted(
+        &mut self,
+        role: Role,
+        values: ArrayView4<f32>,
+        prepare: impl Fn(f32) -> f32,
+    ) -> Result<Array4<f32>> {
+        let (_, [channels, height, width]) = self.model.manifest().shapes(role)?;
+        let mut results = Array4::zeros((values.len_of(Axis(0)), channels, height, width));
+        let mut rest = results.outer_iter_mut();
+        self.convert(role, values, prepare, &CancelToken::new(), |answer| {
+            rest.next().into_iter().for_each(|mut result| result.assign(&answer));
+        })?;
+        Ok(results)
     }
 
     /// Runs an image network over each image on its own, so that one program serves every batch.
@@ -173,7 +274,8 @@ impl Session {
         values: ArrayView4<f32>,
         prepare: impl Fn(f32) -> f32,
         cancel: &CancelToken,
-    ) -> Result<Array4<f32>> {
+        mut each: impl FnMut(ArrayView3<f32>),
+    ) -> Result<()> {
         let (wanted, made) = self.model.manifest().shapes(role)?;
         if values.shape().get(1..) != Some(&wanted) {
             let ([c, h, w], found) = (wanted, values.shape());
@@ -181,24 +283,23 @@ impl Session {
                 "the {role} takes [N, {c}, {h}, {w}], was given {found:?}"
             )));
         }
-        let mut results = Array4::zeros((values.len_of(Axis(0)), made[0], made[1], made[2]));
         let mut instance = self.take(role, 1)?;
+        self.answer.resize(made.iter().product(), 0.0);
         let mut outcome = Ok(());
-        let mut answer = vec![0.0; made.iter().product()];
-        for (image, mut result) in values.outer_iter().zip(results.outer_iter_mut()) {
-            let input: Vec<f32> = image.iter().copied().map(&prepare).collect();
-            outcome = instance.1.run(&[Input::F32(&input)], &mut answer, cancel);
+        for image in values.outer_iter() {
+            self.input.clear();
+            self.input.extend(image.iter().copied().map(&prepare));
+            outcome = instance.1.run(&[Input::F32(&self.input)], &mut self.answer, cancel);
+            if outcome.is_ok() && !self.answer.iter().all(|value| value.is_finite()) {
+                outcome = Err(non_finite(format!("the {role}'s answer holds a number that is not finite")));
+            }
             if outcome.is_err() {
                 break;
             }
-            result.iter_mut().zip(&answer).for_each(|(result, value)| *result = *value);
+            each(ArrayView3::from_shape(made, &self.answer).map_err(shape)?);
         }
         self.put(instance);
-        outcome?;
-        if !results.iter().all(|value| value.is_finite()) {
-            return Err(non_finite(format!("the {role}'s answer holds a number that is not finite")));
-        }
-        Ok(results)
+        outcome
     }
 
     /// Takes the instance for `role` at `batch` out of the session, made on first use.
@@ -216,22 +317,32 @@ impl Session {
 
 type Taken = ((Role, usize), Box<dyn Instance>);
 
-fn run(
-    field: &mut GuidedField,
-    start: Vec<f32>,
-    settled: &Settled,
-    observer: &mut Observer,
-) -> Result<Array4<f32>> {
+/// `[3, H, W]` of the decoder's pictures.
+fn picture(model: &Model) -> Result<[usize; 3]> {
+    let manifest = model.manifest();
+    if !manifest.has(Role::Decoder) {
+        let name = &manifest.name;
+        return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
+    }
+    Ok(manifest.shapes(Role::Decoder)?.1)
+}
+
+/// From a latent of the sampler to one of the decoder.
+fn to_decoder(model: &Model) -> impl Fn(f32) -> f32 + use<> {
+    let latent = &model.manifest().latent;
+    let (scale, shift) = (latent.scale, latent.shift);
+    move |value| value / scale + shift
+}
+
+fn run(field: &mut GuidedField, state: &mut State, settled: Settled, observer: &mut Observer) -> Result<()> {
     let kinds = settled.schedule.steps();
-    let grid = grid(kinds.len());
-    let delta = grid[1];
-    let mut state = State::new(start, field.answer_len());
+    let grid = Grid::new(kinds.len());
     for (i, &kind) in kinds.iter().enumerate() {
         let (step, steps) = (i + 1, kinds.len());
         let place = || format!("step {step} of {steps} ({})", kind.letter());
         let started = Instant::now();
-        state.step(kind, field, grid[i], grid[i + 1], delta).at(place)?;
-        if !state.x().iter().all(|value| value.is_finite()) {
+        state.step(kind, field, grid.t(i), grid.t(i + 1), grid.delta()).at(place)?;
+        if !state.is_finite() {
             return Err(non_finite("the state holds a number that is not finite")).at(place);
         }
         let latent = ArrayView4::from_shape(settled.shape, state.x()).map_err(shape)?;
@@ -240,7 +351,7 @@ fn run(
             return Err(cancelled("stopped by the observer")).at(place);
         }
     }
-    Array4::from_shape_vec(settled.shape, state.into_x()).map_err(shape)
+    Ok(())
 }
 
 fn shape(error: ndarray::ShapeError) -> Error {

@@ -1,7 +1,7 @@
 //! Plain tract: its own optimiser, its own plan, its own kernels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::*;
@@ -15,24 +15,31 @@ use crate::{CancelToken, Error, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub(crate) struct Reference {
-    executor: Executor,
     threads: usize,
+    /// Made when a first network is compiled: most models never need it.
+    executor: OnceLock<Result<Executor>>,
 }
 
 impl Reference {
     /// One thread means tract's single-thread executor; more mean a rayon pool of this model's own.
-    pub(crate) fn new(threads: usize) -> Result<Self> {
-        let executor = if threads == 1 {
-            Executor::SingleThread
-        } else {
-            let name = |i| format!("flowturbo-{i}");
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-            let pool =
-                pool.map_err(|e| invalid_argument(format!("cannot start a pool of {threads} threads: {e}")))?;
-            Executor::MultiThread(Arc::new(pool))
-        };
-        Ok(Self { executor, threads })
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { threads, executor: OnceLock::new() }
     }
+
+    fn executor(&self) -> Result<Executor> {
+        self.executor.get_or_init(|| executor(self.threads)).clone()
+    }
+}
+
+fn executor(threads: usize) -> Result<Executor> {
+    if threads == 1 {
+        return Ok(Executor::SingleThread);
+    }
+    let name = |i| format!("flowturbo-{i}");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
+    let pool =
+        pool.map_err(|e| invalid_argument(format!("cannot start a pool of {threads} threads: {e}")))?;
+    Ok(Executor::MultiThread(Arc::new(pool)))
 }
 
 /// Runs `work` under `executor`, and gives the thread its former executor back even if `work` panics.
@@ -49,11 +56,11 @@ fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> Trac
 impl Backend for Reference {
     fn compile(&self, graph: Graph, _: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         let (file, contract) = (graph.file.clone(), graph.contract.clone());
-        let model = graph.materialise()?;
-        let plan = scoped(&self.executor, || SimplePlan::new(model.into_optimized()?))
+        let (model, executor) = (graph.materialise()?, self.executor()?);
+        let plan = scoped(&executor, || SimplePlan::new(model.into_optimized()?))
             .map_err(|error| unsupported(format!("tract cannot plan this graph: {error:#}")))
             .at(|| file.clone())?;
-        Ok(Arc::new(Planned { plan, contract, file, executor: self.executor.clone() }))
+        Ok(Arc::new(Planned { plan, contract, file, executor }))
     }
 
     fn threads(&self) -> usize {
@@ -152,8 +159,7 @@ mod tests {
         {
             let graph = Graph::import(&bundle, role, y.len()).unwrap();
             let mut output = vec![0.0; expected.len()];
-            let mut network =
-                Reference::new(2).unwrap().compile(graph, &|_| unreachable!()).unwrap().instantiate();
+            let mut network = Reference::new(2).compile(graph, &|_| unreachable!()).unwrap().instantiate();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
             let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{role}: {error:.1e}");
@@ -163,11 +169,10 @@ mod tests {
 
     #[test]
     fn the_executor_is_restored_after_a_panic() {
-        let ours = Reference::new(2).unwrap();
-        let inside =
-            scoped(&ours.executor, || Ok(matches!(current_tract_executor(), Executor::MultiThread(_))));
+        let ours = Reference::new(2).executor().unwrap();
+        let inside = scoped(&ours, || Ok(matches!(current_tract_executor(), Executor::MultiThread(_))));
         assert!(inside.unwrap());
-        let error = scoped(&ours.executor, || -> TractResult<()> { panic!("boom") }).unwrap_err();
+        let error = scoped(&ours, || -> TractResult<()> { panic!("boom") }).unwrap_err();
         assert!(error.to_string().contains("boom"));
         assert!(matches!(current_tract_executor(), Executor::SingleThread));
     }

@@ -102,7 +102,7 @@ pub struct Classes {
 ///
 /// The sampler's time s runs from 0 (noise) to 1 (data); a network is given t = scale · s, or
 /// t = scale · (1 − s) if it counts from data to noise.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Time {

@@ -42,7 +42,13 @@ impl fmt::Display for Role {
 impl Manifest {
     /// True if the bundle has a network for `role`.
     pub fn has(&self, role: Role) -> bool {
-        !self.listed(role).is_empty()
+        let networks = &self.networks;
+        match role {
+            Role::Predictor => true,
+            Role::Refiner => networks.refiner.is_some(),
+            Role::Decoder => networks.decoder.is_some(),
+            Role::Encoder => networks.encoder.is_some(),
+        }
     }
 
     /// The ONNX file that plays `role`; empty if there is none.

@@ -27,25 +27,29 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
     let mut values = Vec::new();
     let room = values.try_reserve_exact(total);
     room.map_err(|error| limit_exceeded(format!("noise of shape {shape:?}: {error}")))?;
-    for stream in 0..batch as u64 {
-        fill(seed, stream, image, &mut values);
-    }
+    values.resize(total, 0.0);
+    fill_noise(seed, image, &mut values);
     Array4::from_shape_vec(shape, values).map_err(|error| limit_exceeded(error.to_string()))
 }
 
-fn fill(seed: u64, stream: u64, count: usize, values: &mut Vec<f32>) {
+/// Fills `values` with the [`noise`] of images of `image` floats each.
+pub(crate) fn fill_noise(seed: u64, image: usize, values: &mut [f32]) {
+    for (stream, values) in (0..).zip(values.chunks_exact_mut(image.max(1))) {
+        fill(seed, stream, values);
+    }
+}
+
+fn fill(seed: u64, stream: u64, values: &mut [f32]) {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut generator = ChaCha8Rng::from_seed(key);
     generator.set_stream(stream);
     let mut uniform = || (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-    let end = values.len() + count;
-    while values.len() < end {
+    for pair in values.chunks_mut(2) {
         let radius = libm::sqrt(-2.0 * libm::log(1.0 - uniform()));
         let (sine, cosine) = libm::sincos(std::f64::consts::TAU * uniform());
-        values.push((radius * cosine) as f32);
-        if values.len() < end {
-            values.push((radius * sine) as f32);
+        for (value, part) in pair.iter_mut().zip([cosine, sine]) {
+            *value = (radius * part) as f32;
         }
     }
 }

@@ -32,14 +32,22 @@ pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
         let shape = images.shape();
         return Err(invalid_argument(format!("pictures have 3 channels, were given as {shape:?}")));
     }
-    Ok(images.axis_iter(Axis(0)).map(to_image).collect())
+    let mut pictures = Vec::new();
+    for image in images.axis_iter(Axis(0)) {
+        let (_, height, width) = image.dim();
+        let mut rgb = vec![0; height * width * 3];
+        fill_rgb(image, &mut rgb);
+        pictures.push(Image { width, height, rgb });
+    }
+    Ok(pictures)
 }
 
-fn to_image(image: ArrayView3<f32>) -> Image {
-    let (_, height, width) = image.dim();
-    let byte = |v: &f32| ((v.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
-    let rgb = image.permuted_axes([1, 2, 0]).iter().map(byte).collect();
-    Image { width, height, rgb }
+/// Writes `[3, H, W]` in [-1, 1] as `height * width * 3` bytes.
+pub(crate) fn fill_rgb(image: ArrayView3<f32>, rgb: &mut [u8]) {
+    let values = image.permuted_axes([1, 2, 0]);
+    for (byte, value) in rgb.iter_mut().zip(values.iter()) {
+        *byte = ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Isa;
 
-/// Threads that are lent to the kernels: a pool, or an application's own job system.
+/// A parallel-for: threads lent to the networks, such as an application's own job system.
 ///
-/// Nothing waits inside a body for another one, so they may run in any order, one after another too.
+/// A network is some hundred steps; each step is one [`run`](Self::run). No body waits for another one, so
+/// they may run in any order, one after another too. What a `run` leaves undone is done by the caller
+/// afterwards: a busy job system makes a picture slower, not wrong.
+///
+/// ```
+/// /// A thread for each body: simple, and slow. A job system would go here.
+/// struct Scoped;
+///
+/// impl flowturbo::Parallel for Scoped {
+///     fn lanes(&self) -> usize {
+///         2
+///     }
+///     fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+///         std::thread::scope(|scope| {
+///             scope.spawn(|| body(1));
+///             body(0);
+///         });
+///     }
+/// }
+/// let options = flowturbo::ModelOptions::default().with_parallel(std::sync::Arc::new(Scoped));
+/// ```
 pub trait Parallel: Send + Sync {
-    /// Bodies that may usefully run at the same time, at least 1. Never changes.
+    /// Bodies that may usefully run at the same time, at least 1; always the same number.
     fn lanes(&self) -> usize;
 
     /// Calls `body` once with each number below [`lanes`](Self::lanes), on any threads and in any order,
-    /// and returns when all calls have returned.
+    /// and returns when all calls have returned. Sessions on several threads may call it at the same time.
     fn run(&self, body: &(dyn Fn(usize) + Sync));
 }
 
@@ -35,6 +55,8 @@ impl Parallel for Inline {
 pub(crate) struct Workers<'a> {
     pub(crate) isa: Isa,
     parallel: &'a dyn Parallel,
+    /// Asked once: what lies in memory depends on it.
+    lanes: usize,
     scratch: &'a mut [f32],
     each: usize,
 }
@@ -43,12 +65,13 @@ impl<'a> Workers<'a> {
     /// Splits `scratch` evenly among the lanes.
     pub(crate) fn new(isa: Isa, parallel: &'a dyn Parallel, scratch: &'a mut [f32]) -> Self {
         // Whole cache lines, so that lanes do not share one.
-        let each = scratch.len() / parallel.lanes() / 16 * 16;
-        Self { isa, parallel, scratch, each }
+        let lanes = parallel.lanes().max(1);
+        let each = scratch.len() / lanes / 16 * 16;
+        Self { isa, parallel, lanes, scratch, each }
     }
 
     pub(crate) fn lanes(&self) -> usize {
-        self.parallel.lanes()
+        self.lanes
     }
 
     /// Calls `piece(i, scratch)` for each `i` below `pieces`, with the lane's own scratch of at least
@@ -60,7 +83,7 @@ impl<'a> Workers<'a> {
     pub(crate) fn each(&mut self, pieces: usize, need: usize, piece: impl Fn(usize, &mut [f32]) + Sync) {
         assert!(need <= self.each, "a lane has {} floats of scratch, a kernel needs {need}", self.each);
         let (entered, each) = (AtomicUsize::new(0), self.each);
-        let (lanes, base) = (self.parallel.lanes(), Shared::new(self.scratch));
+        let (lanes, base) = (self.lanes, Shared::new(self.scratch));
         // A lane's own pieces come first, so that a step finds near it what the one before left there.
         let ranges = lanes.min(RANGES);
         let start = |range: usize| pieces * range / ranges;

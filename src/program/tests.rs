@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::graph::ElementType;
+use crate::kernels::Pool;
 use crate::{Bundle, Role, noise};
 
 /// Largest difference of one call of `role` at `batch`, and the largest number in the answer.
@@ -42,10 +43,10 @@ fn difference(bundle: &Bundle, role: Role, batch: usize, threads: usize) -> (f32
         }
         output
     };
-    let fused = Fused::new(threads).unwrap();
+    let fused = Fused::new(Arc::new(Pool::new(threads).unwrap()), Reference::new(1));
     let lowered = fused.lower(&graph(), &import);
     assert!(lowered.is_ok(), "{role}: {:?}", lowered.err());
-    let (ours, theirs) = (run(&fused), run(&Reference::new(1).unwrap()));
+    let (ours, theirs) = (run(&fused), run(&Reference::new(1)));
     let error = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     (error, theirs.iter().fold(0.0, |most: f32, value| most.max(value.abs())))
 }

@@ -10,6 +10,7 @@ use crate::Result;
 ///
 /// `x` holds `N` images. Velocities hold `B`: under guidance the null half keeps its own value in
 /// the channels that are not guided, and the refiner is shown it. Only the class half moves `x`.
+#[derive(Default)]
 pub(crate) struct State {
     x: Vec<f32>,
     x_tilde: Vec<f32>,
@@ -20,25 +21,25 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Starts at `noise`, with velocities of `velocity_len` (`B` images) floats.
-    pub(crate) fn new(noise: Vec<f32>, velocity_len: usize) -> Self {
-        let zeros = || vec![0.0; velocity_len];
-        Self {
-            x_tilde: vec![0.0; noise.len()],
-            x: noise,
-            d: zeros(),
-            d_prime: zeros(),
-            v: zeros(),
-            has_v: false,
+    /// Starts anew, with `len` floats (`N` images) of `x`, and velocities of `velocity_len` (`B` images).
+    /// Gives `x` to be filled with noise. Memory that is there is used again.
+    pub(crate) fn start(&mut self, len: usize, velocity_len: usize) -> &mut [f32] {
+        self.has_v = false;
+        self.x_tilde.resize(len, 0.0);
+        for velocity in [&mut self.d, &mut self.d_prime, &mut self.v] {
+            velocity.resize(velocity_len, 0.0);
         }
+        self.x.resize(len, 0.0);
+        &mut self.x
     }
 
     pub(crate) fn x(&self) -> &[f32] {
         &self.x
     }
 
-    pub(crate) fn into_x(self) -> Vec<f32> {
-        self.x
+    /// False once a number of the state, or of the velocity kept for the next step, is NaN or infinite.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.x.iter().chain(&self.v).all(|value| value.is_finite())
     }
 
     /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`.
@@ -117,7 +118,7 @@ fn add(d: &mut [f32], other: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampler::{Schedule, grid};
+    use crate::sampler::{Grid, Schedule};
 
     /// `dx/dt = a·x + t`, and a refiner that knows it exactly.
     struct Linear {
@@ -143,11 +144,12 @@ mod tests {
 
     fn sample(text: &str) -> (f32, Linear) {
         let schedule: Schedule = text.parse().unwrap();
-        let grid = grid(schedule.steps().len());
+        let grid = Grid::new(schedule.steps().len());
         let mut field = Linear { predicted: 0, refined: 0 };
-        let mut state = State::new(vec![1.0], 1);
+        let mut state = State::default();
+        state.start(1, 1).fill(1.0);
         for (i, &kind) in schedule.steps().iter().enumerate() {
-            state.step(kind, &mut field, grid[i], grid[i + 1], grid[1]).unwrap();
+            state.step(kind, &mut field, grid.t(i), grid.t(i + 1), grid.delta()).unwrap();
         }
         (state.x()[0], field)
     }

@@ -6,7 +6,7 @@ use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::request::Settled;
 use crate::sampler::{
-    Field, StepKind, grid,
+    Field, Grid, StepKind,
     guidance::{Layout, guide, network_batch},
 };
 use crate::{CancelToken, Request, Result};
@@ -20,6 +20,12 @@ pub(super) struct GuidedField {
     guidance: f32,
     time: Time,
     cancel: CancelToken,
+    buffers: Buffers,
+}
+
+/// Memory that one request leaves for the next.
+#[derive(Default)]
+pub(super) struct Buffers {
     /// Class half, then null half; without guidance the class half alone.
     labels: Vec<i64>,
     /// `x` in both halves.
@@ -27,10 +33,12 @@ pub(super) struct GuidedField {
     /// `v` in the network's own sign, where that is the opposite of the sampler's.
     flipped: Vec<f32>,
     times: Vec<f32>,
+    /// Times and classes that the predictor and the refiner will be asked for.
+    conditions: [Vec<(f32, i64)>; 2],
 }
 
 impl GuidedField {
-    pub(super) fn new(session: &mut Session, request: &Request, settled: &Settled) -> Result<Self> {
+    pub(super) fn new(session: &mut Session, request: &Request, settled: Settled) -> Result<Self> {
         let batch = network_batch(settled.shape[0], settled.guidance);
         let predictor = session.take(Role::Predictor, batch)?;
         let refiner = match settled.schedule.needs_refiner() {
@@ -45,22 +53,16 @@ impl GuidedField {
             area: height * width,
             guided: manifest.guided_channels() as usize,
         };
-        let mut labels = request.classes.clone();
-        labels.resize(batch, manifest.classes.null);
-        let doubled = vec![0.0; batch * layout.image()];
-        let flipped = if manifest.time.velocity_sign < 0 { doubled.clone() } else { Vec::new() };
-        let mut field = Self {
-            predictor,
-            refiner,
-            layout,
-            guidance: settled.guidance,
-            time: manifest.time.clone(),
-            cancel: request.cancel.clone(),
-            labels,
-            doubled,
-            flipped,
-            times: vec![0.0; batch],
-        };
+        let (null, time) = (manifest.classes.null, manifest.time);
+        let mut buffers = std::mem::take(&mut session.buffers);
+        buffers.labels.clear();
+        buffers.labels.extend(&request.classes);
+        buffers.labels.resize(batch, null);
+        buffers.doubled.resize(batch * layout.image(), 0.0);
+        buffers.flipped.resize(if time.velocity_sign < 0 { buffers.doubled.len() } else { 0 }, 0.0);
+        buffers.times.resize(batch, 0.0);
+        let (guidance, cancel) = (settled.guidance, request.cancel.clone());
+        let mut field = Self { predictor, refiner, layout, guidance, time, cancel, buffers };
         if let Err(error) = field.prepare(settled) {
             field.give_back(session);
             return Err(error);
@@ -69,25 +71,29 @@ impl GuidedField {
     }
 
     /// Tells the networks the times and classes that they will be asked for.
-    fn prepare(&mut self, settled: &Settled) -> Result<()> {
+    fn prepare(&mut self, settled: Settled) -> Result<()> {
         let kinds = settled.schedule.steps();
-        let grid = grid(kinds.len());
-        let mut conditions = [Vec::new(), Vec::new()];
+        let grid = Grid::new(kinds.len());
+        let mut conditions = std::mem::take(&mut self.buffers.conditions);
+        conditions.iter_mut().for_each(Vec::clear);
         for (i, kind) in kinds.iter().enumerate() {
-            let times = match kind {
-                StepKind::Euler => &grid[i..=i],
-                StepKind::PseudoCorrector if i > 0 => &grid[i + 1..=i + 1],
-                _ => &grid[i..=i + 1],
+            let ends = match kind {
+                StepKind::Euler => i..=i,
+                StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
+                _ => i..=i + 1,
             };
             let asked = &mut conditions[usize::from(*kind == StepKind::Refiner)];
-            for &t in times {
-                let time = self.network_time(t);
-                asked.extend(self.labels.iter().map(|&label| (time, label)));
+            for end in ends {
+                let time = self.network_time(grid.t(end));
+                asked.extend(self.buffers.labels.iter().map(|&label| (time, label)));
             }
         }
         let [predictor, refiner] = &conditions;
-        self.predictor.1.prepare(predictor)?;
-        self.refiner.as_mut().map_or(Ok(()), |network| network.1.prepare(refiner))
+        let outcome = self.predictor.1.prepare(predictor);
+        let network = self.refiner.as_mut();
+        let outcome = outcome.and_then(|()| network.map_or(Ok(()), |network| network.1.prepare(refiner)));
+        self.buffers.conditions = conditions;
+        outcome
     }
 
     fn network_time(&self, t: f32) -> f32 {
@@ -100,11 +106,12 @@ impl GuidedField {
 
     /// Floats of one answer, both halves.
     pub(super) fn answer_len(&self) -> usize {
-        self.labels.len() * self.layout.image()
+        self.buffers.labels.len() * self.layout.image()
     }
 
-    /// Returns the instances to the session for the next request.
+    /// Returns the instances and the memory to the session for the next request.
     pub(super) fn give_back(self, session: &mut Session) {
+        session.buffers = self.buffers;
         session.put(self.predictor);
         if let Some(refiner) = self.refiner {
             session.put(refiner);
@@ -112,11 +119,11 @@ impl GuidedField {
     }
 
     fn set(&mut self, x: &[f32], t: f32) {
-        for half in self.doubled.chunks_exact_mut(x.len()) {
+        for half in self.buffers.doubled.chunks_exact_mut(x.len()) {
             half.copy_from_slice(x);
         }
         let time = self.network_time(t);
-        self.times.fill(time);
+        self.buffers.times.fill(time);
     }
 
     /// Brings a network's answer into the sampler's sign and guides it.
@@ -124,7 +131,7 @@ impl GuidedField {
         if self.time.velocity_sign < 0 {
             out.iter_mut().for_each(|value| *value = -*value);
         }
-        if self.labels.len() > self.layout.batch {
+        if self.buffers.labels.len() > self.layout.batch {
             guide(out, self.layout, self.guidance);
         }
     }
@@ -133,7 +140,8 @@ impl GuidedField {
 impl Field for GuidedField {
     fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
         self.set(x, t);
-        let inputs = [Input::F32(&self.doubled), Input::F32(&self.times), Input::I64(&self.labels)];
+        let Buffers { doubled, times, labels, .. } = &self.buffers;
+        let inputs = [Input::F32(doubled), Input::F32(times), Input::I64(labels)];
         self.predictor.1.run(&inputs, out, &self.cancel)?;
         self.finish(out);
         Ok(())
@@ -141,14 +149,14 @@ impl Field for GuidedField {
 
     fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
         self.set(x, t);
-        let v = if self.flipped.is_empty() {
+        let Buffers { doubled, flipped, times, labels, .. } = &mut self.buffers;
+        let v = if flipped.is_empty() {
             v
         } else {
-            self.flipped.iter_mut().zip(v).for_each(|(flipped, v)| *flipped = -v);
-            &self.flipped
+            flipped.iter_mut().zip(v).for_each(|(flipped, v)| *flipped = -v);
+            flipped
         };
-        let inputs =
-            [Input::F32(&self.doubled), Input::F32(v), Input::F32(&self.times), Input::I64(&self.labels)];
+        let inputs = [Input::F32(doubled), Input::F32(v), Input::F32(times), Input::I64(labels)];
         let refiner =
             self.refiner.as_mut().ok_or_else(|| crate::error::invalid_argument("no refiner was planned"))?;
         refiner.1.run(&inputs, out, &self.cancel)?;

@@ -87,7 +87,10 @@ fn bench_as_json_counts_every_step_of_every_run() {
         assert!(0.0 < min && min <= median && median <= max, "{name}: {times}");
     }
     assert_eq!(report["times"].get("decode"), None);
-    assert!(run(&["bench", &tiny(), "--runs", "1", "--warmup", "0"]).contains("step R"));
+    for backend in ["fused", "reference"] {
+        let text = run(&["bench", &tiny(), "--runs", "1", "--warmup", "0", "--backend", backend]);
+        assert!(text.contains("step R") && text.contains(backend), "{text}");
+    }
 }
 
 #[test]

@@ -336,10 +336,3 @@ fn a_misspelt_class_gets_the_nearest_and_the_known_ones() {
     assert!(model.class("ibx").unwrap_err().to_string().contains("nearest is 'ibex'"));
     assert!(healthy().class("fox").unwrap_err().to_string().contains("numbers 0 to 9 and no labels"));
 }
-
-#[test]
-fn thread_counts_beyond_reason_are_refused() {
-    let bundle = Bundle::open_with(data("bundle"), &Limits::default()).unwrap();
-    let error = Model::load(bundle, &ModelOptions::default().with_threads(100_000)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
-}

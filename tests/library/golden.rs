@@ -211,17 +211,6 @@ fn zipped() -> Vec<u8> {
 }
 
 #[test]
-fn the_thread_count_does_not_change_the_result() {
-    let case = &cases()[1];
-    let run = |threads| model(threads).session().latents(&request(case)).unwrap();
-    let one = run(1);
-    for threads in [2, 4, 8] {
-        let error = largest_error(one.iter(), run(threads).iter());
-        assert!(error <= 1e-5, "{threads} threads: {error}");
-    }
-}
-
-#[test]
 fn a_batch_is_its_images_one_by_one() {
     let model = model(2);
     let mut session = model.session();

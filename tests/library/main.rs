@@ -6,3 +6,4 @@ mod common;
 mod copy;
 mod golden;
 mod textures;
+mod threads;

@@ -157,6 +157,7 @@ impl Report<'_> {
             "guidance": self.request.guidance.map(units::decimal),
             "batch": self.bench.batch,
             "threads": self.model.threads(),
+            "backend": self.bench.computing.backend.name(),
             "runs": self.bench.runs,
             "warmup": self.bench.warmup,
             "load": self.load.as_secs_f64(),
@@ -171,11 +172,12 @@ impl Report<'_> {
         let schedule = self.request.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(
             text,
-            "flowturbo {} on {}, {} of {}\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
+            "flowturbo {} on {}, {} of {}, {} backend\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
             env!("CARGO_PKG_VERSION"),
             machine::processor(),
             units::plural(self.model.threads(), "thread"),
             units::plural(machine::processors(), "processor"),
+            self.bench.computing.backend.name(),
             bundle.manifest().name,
             bundle.hash(),
             self.request.guidance.unwrap_or_default(),

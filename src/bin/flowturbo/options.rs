@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use flowturbo::{Bundle, Manifest, Model, ModelOptions, Request, Schedule};
+use clap::{Args, ValueEnum};
+use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
 
 use crate::failure::Failure;
 use crate::locate;
@@ -67,12 +67,40 @@ pub struct Computing {
     /// Threads to compute with; 0 takes every processor this process may use
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
+    /// What computes: this program's own kernels, or plain tract, slower and trusted
+    #[arg(long, value_enum, default_value_t = Backend::Fused)]
+    pub backend: Backend,
+}
+
+/// [`BackendKind`], as the command line spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    Fused,
+    Reference,
+}
+
+impl Backend {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+impl From<Backend> for BackendKind {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Fused => Self::Fused,
+            Backend::Reference => Self::Reference,
+        }
+    }
 }
 
 impl Computing {
     /// Plans for `request` and no other size.
     pub fn load(&self, bundle: Bundle, request: &Request) -> Result<Model, Failure> {
-        let options = ModelOptions::default().with_threads(self.threads);
+        let options = ModelOptions::default().with_threads(self.threads).with_backend(self.backend.into());
         Ok(Model::load(bundle, &options.with_batch(request.classes.len()))?)
     }
 }

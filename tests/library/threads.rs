@@ -1,0 +1,128 @@
+//! Threads: the model's own, and those that an application lends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Parallel, Request};
+use ndarray::Array4;
+
+use crate::common::{data, largest_error};
+
+/// A job system that keeps to its word, a thread for each body, and counts what it is given.
+struct Scoped {
+    lanes: usize,
+    runs: AtomicUsize,
+}
+
+impl Scoped {
+    fn new(lanes: usize) -> Arc<Self> {
+        Arc::new(Self { lanes, runs: AtomicUsize::new(0) })
+    }
+}
+
+impl Parallel for Scoped {
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for lane in 0..self.lanes {
+                scope.spawn(move || body(lane));
+            }
+        });
+    }
+}
+
+/// Job systems that do something else than they are asked for.
+enum Odd {
+    /// Never finds a thread that is free.
+    Busy,
+    /// The last number first, and each of them twice.
+    Twice,
+    /// One number is enough for it.
+    OnlyOne,
+}
+
+impl Parallel for Odd {
+    fn lanes(&self) -> usize {
+        3
+    }
+
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        match self {
+            Self::Busy => {}
+            Self::Twice => (0..3).rev().chain(0..3).for_each(body),
+            Self::OnlyOne => body(1),
+        }
+    }
+}
+
+fn sample(options: &ModelOptions) -> Array4<f32> {
+    let model = Model::load(Bundle::open(data("bundle")).unwrap(), options).unwrap();
+    model.session().latents(&Request::new(vec![5, 2]).with_seed(3)).unwrap()
+}
+
+fn threads(count: usize) -> ModelOptions {
+    ModelOptions::default().with_threads(count)
+}
+
+#[test]
+fn the_thread_count_does_not_change_the_result() {
+    let one = sample(&threads(1));
+    for count in [2, 3, 4, 8, 33] {
+        let error = largest_error(one.iter(), sample(&threads(count)).iter());
+        assert!(error <= 1e-5, "{count} threads: {error}");
+    }
+}
+
+#[test]
+fn a_lent_job_system_does_the_work() {
+    let one = sample(&threads(1));
+    for lanes in [2, 8] {
+        let scoped = Scoped::new(lanes);
+        let error = largest_error(
+            one.iter(),
+            sample(&ModelOptions::default().with_parallel(Arc::clone(&scoped) as _)).iter(),
+        );
+        assert!(error <= 1e-5, "{lanes} lanes: {error}");
+        assert!(scoped.runs.load(Ordering::Relaxed) > 100);
+    }
+    let scoped = Scoped::new(5);
+    let bundle = Bundle::open(data("bundle")).unwrap();
+    let model = Model::load(bundle, &threads(2).with_parallel(scoped)).unwrap();
+    assert_eq!(model.threads(), 5);
+}
+
+#[test]
+fn what_a_job_system_leaves_undone_is_done() {
+    let one = sample(&threads(1));
+    for odd in [Odd::Busy, Odd::Twice, Odd::OnlyOne] {
+        let latents = sample(&ModelOptions::default().with_parallel(Arc::new(odd)));
+        assert!(largest_error(one.iter(), latents.iter()) <= 1e-5);
+    }
+}
+
+#[test]
+fn sessions_on_several_threads_share_a_job_system() {
+    let bundle = Bundle::open(data("bundle")).unwrap();
+    let model = Model::load(bundle, &ModelOptions::default().with_parallel(Scoped::new(2))).unwrap();
+    let draw = |seed| model.session().latents(&Request::new(vec![1]).with_seed(seed)).unwrap();
+    let alone: Vec<Array4<f32>> = (0..3).map(draw).collect();
+    std::thread::scope(|scope| {
+        let together: Vec<_> = (0..3).map(|seed| scope.spawn(move || draw(seed))).collect();
+        for (alone, together) in alone.iter().zip(together) {
+            assert_eq!(*alone, together.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn thread_counts_beyond_reason_are_refused() {
+    for options in [threads(100_000), ModelOptions::default().with_parallel(Scoped::new(0))] {
+        let bundle = Bundle::open(data("bundle")).unwrap();
+        let error = Model::load(bundle, &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    }
+}

@@ -1,0 +1,62 @@
+//! What a session does again and again: no memory is asked for, none is touched for the first time.
+//!
+//! A test binary of its own, with one test, so that nothing else allocates meanwhile.
+
+use std::alloc::System;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use flowturbo::{Bundle, Model, ModelOptions, Request, Session};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Pages that this process has been given so far, where the system tells.
+fn page_faults() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields are counted after the command's name, which is in brackets: minor faults come eighth.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
+}
+
+fn draw(session: &mut Session, request: &Request, rgb: &mut [u8], latents: &mut [f32]) {
+    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+    session.generate_into(request, rgb, observer).unwrap();
+    session.latents_into(request, latents, observer).unwrap();
+}
+
+#[test]
+fn from_the_second_image_to_the_hundredth_nothing_is_allocated_and_no_page_is_new() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for threads in [1, 2] {
+        let bundle = Bundle::open(root.join("models/textures")).unwrap();
+        let model = Model::load(bundle, &ModelOptions::default().with_threads(threads)).unwrap();
+        let mut session = model.session();
+        // Every kind of step, two classes, guided and not.
+        let mut requests =
+            [(0, "H1P1R1E1", 4.0), (3, "H1P5R3", 4.0), (3, "P2", 1.0)].map(|(class, schedule, guidance)| {
+                Request::new(vec![class]).with_schedule(schedule.parse().unwrap()).with_guidance(guidance)
+            });
+        let first = session.generate(&requests[0]).unwrap();
+        let (mut rgb, mut latents) = (first.images[0].rgb.clone(), vec![0.0; first.latents.len()]);
+        requests.iter().for_each(|request| draw(&mut session, request, &mut rgb, &mut latents));
+        // Measuring itself has a first time too.
+        page_faults();
+        let (pages, region) = (page_faults(), Region::new(ALLOCATOR));
+        for seed in 1..=33 {
+            for request in &mut requests {
+                request.seed = seed;
+                draw(&mut session, request, &mut rgb, &mut latents);
+            }
+        }
+        let change = region.change();
+        let more = page_faults().zip(pages).map_or(0, |(after, before)| after - before);
+        println!("{threads} threads: {} allocations, {more} page faults", change.allocations);
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{threads} threads");
+        // The system may take a page of the program's own text away and bring it back.
+        assert!(more <= 8, "{threads} threads: {more} pages are new");
+        // The counters do count.
+        drop(session.generate(&requests[0]).unwrap());
+        assert!(region.change().allocations > 0);
+    }
+}
