@@ -3,7 +3,7 @@
 //! ```text
 //! folder ─┐
 //! zip ────┼─▶ Source ──▶ bundle.json ──version, parse──▶ Manifest ──validate (rules, Limits)──▶ Bundle
-//! caller ─┘     └─────▶ listed files ──checksum──▶ parts of the graph and of its external data
+//! caller ─┘     └─────▶ listed files ──▶ parts of the graph and of its external data, and a checksum
 //! ```
 //!
 //! Opening reads `bundle.json` and asks for the size of each listed file; the files themselves are
@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use external::ExternalData;
 pub use manifest::Manifest;
-pub(crate) use part::{CheckedFile, Part};
+pub(crate) use part::{ListedFile, Part};
 pub use role::Role;
 pub use source::Source;
 
@@ -166,8 +166,12 @@ impl Bundle {
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names the file that is damaged or gone;
     /// [`Io`](crate::ErrorKind::Io) one that cannot be read.
     pub fn verify(&self) -> Result<()> {
-        let listed = Role::ALL.iter().flat_map(|&role| self.manifest.listed(role));
-        for file in listed {
+        Role::ALL.iter().try_for_each(|&role| self.check(role))
+    }
+
+    /// Reads a network's files once and checks their SHA-256; nothing to do if there is no such network.
+    pub(crate) fn check(&self, role: Role) -> Result<()> {
+        for file in self.manifest.listed(role) {
             checksum::check(self.source.as_ref(), &file, &self.limits).at(|| self.source.describe())?;
         }
         Ok(())
@@ -183,15 +187,15 @@ impl Bundle {
         sizes.sum::<Result<u64>>().at(|| self.source.describe())
     }
 
-    /// The ONNX graph of a network, its hash checked; streams through the file once.
-    pub(crate) fn graph(&self, role: Role) -> Result<CheckedFile> {
+    /// The ONNX graph of a network; its hash is not looked at.
+    pub(crate) fn graph(&self, role: Role) -> Result<ListedFile> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let graph = files.first().ok_or_else(|| no_network(role)).at(place)?;
-        CheckedFile::new(&self.source, graph, &self.limits).at(place)
+        ListedFile::new(&self.source, graph, &self.limits).at(place)
     }
 
-    /// The weights that a network keeps outside its graph, their hashes checked; none is fine.
+    /// The weights that a network keeps outside its graph; none is fine. Hashes are not looked at.
     pub(crate) fn external_data(&self, role: Role) -> Result<ExternalData> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);

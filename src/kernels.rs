@@ -7,6 +7,7 @@
 
 mod attention;
 mod copy;
+mod floats;
 mod group_norm;
 mod math;
 mod norm;
@@ -22,6 +23,7 @@ mod view;
 
 pub(crate) use attention::{Attention, Heads};
 pub(crate) use copy::Copy;
+pub(crate) use floats::Floats;
 pub(crate) use group_norm::GroupNorm;
 pub(crate) use norm::{Measure, Modulation, Norm};
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,6 +98,8 @@ struct Inner {
     bundle: Bundle,
     backend: Box<dyn Backend>,
     programs: Mutex<Recent<Arc<dyn Program>>>,
+    /// The networks whose files were found right.
+    checked: Mutex<Vec<Role>>,
 }
 
 /// The most threads that a model may be given.
@@ -125,7 +128,8 @@ impl Model {
             return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
         }
         let backend = backend(options)?;
-        let model = Self(Arc::new(Inner { bundle, backend, programs: Mutex::new(Recent::new()) }));
+        let model =
+            Self(Arc::new(Inner { bundle, backend, programs: Mutex::default(), checked: Mutex::default() }));
         let manifest = model.manifest();
         let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
         let eager = [(Role::Predictor, batch), (Role::Refiner, batch), (Role::Decoder, 1)];
@@ -177,7 +181,7 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
-        Graph::import(&self.0.bundle, role, batch)?.cost()
+        self.checked(role, || Graph::import(&self.0.bundle, role, batch)?.cost())
     }
 
     /// What the engine does for one call of a network at a batch size, step by step: the kernel, its
@@ -198,16 +202,46 @@ impl Model {
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
         let import = |batch| Graph::import(&self.0.bundle, role, batch);
-        let program = self.0.backend.compile(import(batch)?, &import)?;
+        let program = self.checked(role, || self.0.backend.compile(import(batch)?, &import))?;
         log::debug!("planned {role} for a batch of {batch} in {:.2?}", started.elapsed());
         self.programs().put(role, batch, Arc::clone(&program));
         Ok(program)
     }
 
-    /// A panic while the programs are locked leaves them whole: they only ever come in complete.
-    fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
-        self.0.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does `work` on a network's files; when it is the first, their hashes are checked, meanwhile if there
+    /// are threads for both. A wrong hash is what is told, whatever a damaged file led to.
+    fn checked<T>(&self, role: Role, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if lock(&self.0.checked).contains(&role) {
+            return work();
+        }
+        let check = || self.0.bundle.check(role);
+        let done = if self.threads() == 1 {
+            check()?;
+            work()?
+        } else {
+            std::thread::scope(|scope| {
+                let thread = std::thread::Builder::new().name("flowturbo-hash".to_owned());
+                match thread.spawn_scoped(scope, check) {
+                    Ok(check) => {
+                        let done = work();
+                        check.join().unwrap_or_else(|panic| resume_unwind(panic)).and(done)
+                    }
+                    Err(_) => check().and_then(|()| work()),
+                }
+            })?
+        };
+        lock(&self.0.checked).push(role);
+        Ok(done)
     }
+
+    fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
+        lock(&self.0.programs)
+    }
+}
+
+/// A panic while these are locked leaves them whole: what is put in is complete.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The backend with its threads.

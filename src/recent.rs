@@ -10,11 +10,13 @@ const KEPT: usize = 2;
 /// The last values put in for each role, by batch size.
 pub(crate) struct Recent<T>(Vec<(Role, usize, T)>);
 
-impl<T> Recent<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
         Self(Vec::new())
     }
+}
 
+impl<T> Recent<T> {
     pub(crate) fn get(&self, role: Role, batch: usize) -> Option<&T> {
         self.position(role, batch).and_then(|i| self.0.get(i)).map(|(_, _, value)| value)
     }
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_last_two_sizes_of_each_role_stay() {
-        let mut recent = Recent::new();
+        let mut recent = Recent::default();
         for batch in [1, 2, 1, 3] {
             recent.put(Role::Predictor, batch, batch * 10);
         }

@@ -59,7 +59,7 @@ impl Session {
     pub(crate) fn new(model: Model) -> Self {
         Self {
             model,
-            instances: Recent::new(),
+            instances: Recent::default(),
             state: State::default(),
             buffers: Buffers::default(),
             input: Vec::new(),

@@ -66,13 +66,12 @@ pub(super) fn size(source: &dyn Source, file: &Listed, limits: &Limits) -> Resul
     Ok(size)
 }
 
-/// Checks a listed file without keeping it; gives its size.
-pub(super) fn check(source: &dyn Source, file: &Listed, limits: &Limits) -> Result<u64> {
+/// Checks a listed file without keeping it.
+pub(super) fn check(source: &dyn Source, file: &Listed, limits: &Limits) -> Result<()> {
     let size = size(source, file, limits)?;
     let mut hasher = Sha256::new();
     stream(source, file.name, size, |chunk| hasher.update(chunk))?;
-    compare(hasher, file)?;
-    Ok(size)
+    compare(hasher, file)
 }
 
 /// Makes room for `size` bytes, or says that there is none: a claimed size must not abort the process.

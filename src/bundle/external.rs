@@ -6,25 +6,23 @@ use std::sync::Arc;
 
 use super::MANIFEST;
 use super::checksum::Listed;
-use super::part::{CheckedFile, Part};
+use super::part::{ListedFile, Part};
 use super::source::Source;
 use crate::error::invalid_bundle;
 use crate::{Limits, Result};
 
 /// The external data files of one network, for whatever imports its graph.
 ///
-/// Only files that the manifest lists for this network are served, and their hashes were checked
-/// when this was made.
+/// Only files that the manifest lists for this network are served.
 #[derive(Clone)]
 pub(crate) struct ExternalData {
     /// A handful at most.
-    files: Vec<CheckedFile>,
+    files: Vec<ListedFile>,
 }
 
 impl ExternalData {
-    /// Streams through each file once to check its hash.
     pub(super) fn new(source: &Arc<dyn Source>, files: &[Listed], limits: &Limits) -> Result<Self> {
-        let files = files.iter().map(|file| CheckedFile::new(source, file, limits));
+        let files = files.iter().map(|file| ListedFile::new(source, file, limits));
         Ok(Self { files: files.collect::<Result<_>>()? })
     }
 

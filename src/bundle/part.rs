@@ -1,4 +1,4 @@
-//! Listed files read by parts, once their hash was found right.
+//! Listed files read by parts.
 
 #![forbid(unsafe_code)]
 
@@ -9,18 +9,17 @@ use super::source::Source;
 use crate::error::{Context, invalid_bundle, io};
 use crate::{Limits, Result};
 
-/// A file of the bundle whose hash was checked when this was made; cheap to clone.
+/// A file of the bundle that exists and keeps to the limits; cheap to clone. Its hash is checked elsewhere.
 #[derive(Clone)]
-pub(crate) struct CheckedFile {
+pub(crate) struct ListedFile {
     source: Arc<dyn Source>,
     name: Arc<str>,
     size: u64,
 }
 
-impl CheckedFile {
-    /// Streams through the file once to check its hash.
+impl ListedFile {
     pub(super) fn new(source: &Arc<dyn Source>, file: &Listed, limits: &Limits) -> Result<Self> {
-        let size = checksum::check(source.as_ref(), file, limits)?;
+        let size = checksum::size(source.as_ref(), file, limits)?;
         Ok(Self { source: Arc::clone(source), name: file.name.into(), size })
     }
 
@@ -66,7 +65,7 @@ impl CheckedFile {
 /// A range of a checked file, read when it is needed.
 #[derive(Clone)]
 pub(crate) struct Part {
-    file: CheckedFile,
+    file: ListedFile,
     offset: u64,
     length: u64,
 }

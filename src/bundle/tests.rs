@@ -28,7 +28,7 @@ fn everywhere(files: &Files) -> Vec<(&'static str, Result<Bundle>)> {
 }
 
 /// What a file holds.
-fn whole(file: Result<CheckedFile>) -> Vec<u8> {
+fn whole(file: Result<ListedFile>) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.and_then(|file| file.part(0, None)).and_then(|part| part.read(&mut bytes)).unwrap();
     bytes
@@ -114,8 +114,7 @@ fn a_changed_file_is_found_by_its_hash() {
             // Hashes are checked when a network is loaded: opening stays cheap.
             let bundle = bundle.unwrap();
             let role = if name.starts_with("refiner") { Role::Refiner } else { Role::Predictor };
-            let found = bundle.graph(role).map(drop).and_then(|()| bundle.external_data(role).map(drop));
-            for error in [error(found), error(bundle.verify())] {
+            for error in [error(bundle.check(role)), error(bundle.verify())] {
                 let message = error.to_string();
                 let (is, says) = (
                     &checksum::hex_of(&files.0[name])[..8],
@@ -266,7 +265,7 @@ fn a_claimed_size_cannot_abort_the_process() {
         [(u64::MAX, ErrorKind::Io), (1 << 33, ErrorKind::Io), (4, ErrorKind::InvalidBundle)]
     {
         let bundle = Bundle::from_source(Liar(claimed), &limits).unwrap();
-        assert_eq!(error(bundle.graph(Role::Refiner)).kind(), kind, "{claimed}");
+        assert_eq!(error(bundle.check(Role::Refiner)).kind(), kind, "{claimed}");
     }
 }
 
@@ -277,7 +276,9 @@ fn files_longer_than_one_read_are_hashed_whole() {
     files.set("networks.refiner.sha256", json!(checksum::hex_of(&bytes)));
     files.0.insert("refiner.onnx".into(), bytes.clone());
     for (place, bundle) in everywhere(&files) {
-        assert!(whole(bundle.unwrap().graph(Role::Refiner)) == bytes, "{place}");
+        let bundle = bundle.unwrap();
+        bundle.check(Role::Refiner).unwrap();
+        assert!(whole(bundle.graph(Role::Refiner)) == bytes, "{place}");
     }
 }
 

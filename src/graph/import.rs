@@ -18,11 +18,11 @@ use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, initializers};
 use crate::Result;
-use crate::bundle::{Bundle, CheckedFile, ExternalData, Role};
+use crate::bundle::{Bundle, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
 
 impl Graph {
-    /// Imports the network that plays `role`, for `batch` images.
+    /// Imports the network that plays `role`, for `batch` images, whatever its files' hashes are.
     pub(crate) fn import(bundle: &Bundle, role: Role, batch: usize) -> Result<Self> {
         let contract =
             Contract::new(bundle.manifest(), role, batch, bundle.limits()).at(|| format!("{role}"))?;
@@ -37,7 +37,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
-fn read(file: &CheckedFile, external: &ExternalData, contract: Contract) -> Result<Graph> {
+fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Result<Graph> {
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;

@@ -10,7 +10,7 @@ use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_va
 
 use super::weights::LARGE;
 use crate::Result;
-use crate::bundle::{CheckedFile, Part};
+use crate::bundle::{ListedFile, Part};
 use crate::error::invalid_bundle;
 
 /// `ModelProto.graph`.
@@ -35,7 +35,7 @@ pub(super) struct Skeleton {
 
 impl Skeleton {
     /// Reads the file but for what it takes out.
-    pub(super) fn read(file: &CheckedFile) -> Result<Self> {
+    pub(super) fn read(file: &ListedFile) -> Result<Self> {
         let mut reader =
             Reader { file, window: Vec::new(), start: 0, at: 0, initializers: 0, cuts: Vec::new() };
         let bytes = reader.model()?;
@@ -59,7 +59,7 @@ impl Field {
 }
 
 struct Reader<'a> {
-    file: &'a CheckedFile,
+    file: &'a ListedFile,
     /// Part of the file, from `start` on.
     window: Vec<u8>,
     start: u64,

@@ -90,6 +90,8 @@ struct Lowering<'a> {
     absorbed: Vec<bool>,
     chains: Vec<Option<Chain>>,
     packed: Vec<Arc<Packed>>,
+    /// The last weight as its file has it: memory for the next one.
+    bytes: Vec<u8>,
 }
 
 /// What nodes are lowered with.
@@ -117,6 +119,7 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
         absorbed: vec![false; count],
         chains: std::iter::repeat_with(|| None).take(count).collect(),
         packed: Vec::new(),
+        bytes: Vec::new(),
     };
     lowering.find_chains();
     let (live, constant) = (net.live(), net.constant());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::lower::Lowered;
 use crate::backend::Input;
 use crate::error::{Context, runtime};
-use crate::kernels::{Isa, Parallel, Workers};
+use crate::kernels::{Floats, Isa, Parallel, Workers};
 use crate::{CancelToken, Result};
 
 /// Steps, and what they run on.
@@ -18,8 +18,8 @@ pub(super) struct Runner {
 
 /// All memory that one run at a time needs.
 pub(super) struct Memory {
-    arena: Vec<f32>,
-    scratch: Vec<f32>,
+    arena: Floats,
+    scratch: Floats,
 }
 
 /// The most inputs that a network has.
@@ -28,12 +28,12 @@ const INPUTS: usize = 4;
 impl Runner {
     pub(super) fn memory(&self) -> Memory {
         let lowered = &self.lowered;
-        let mut arena = vec![0.0; lowered.arena];
+        let mut arena = Floats::on_large_pages(lowered.arena);
         for (offset, floats) in &lowered.constants {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
         }
         let scratch = lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
-        let scratch = vec![0.0; scratch.next_multiple_of(16) * self.parallel.lanes()];
+        let scratch = Floats::on_large_pages(scratch.next_multiple_of(16) * self.parallel.lanes());
         Memory { arena, scratch }
     }
 

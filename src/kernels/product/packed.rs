@@ -3,28 +3,41 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::super::{Isa, Shared, Workers};
+use super::super::{Floats, Isa, Shared, Workers};
 use super::tile;
 
 /// The numbers of a source matrix, widened while they are packed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Values<'a> {
     F32(&'a [f32]),
-    /// Little-endian, of any alignment: a mapped file.
+    /// Little-endian, of any alignment: as a file has them.
+    F32Bytes(&'a [u8]),
+    /// Likewise.
     F16Bytes(&'a [u8]),
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
     fn len(&self) -> usize {
         match self {
             Self::F32(x) => x.len(),
+            Self::F32Bytes(x) => x.len() / 4,
             Self::F16Bytes(x) => x.len() / 2,
         }
     }
 
-    fn get(&self, i: usize) -> f32 {
+    /// Those from number `i` on.
+    pub(crate) fn from(self, i: usize) -> Values<'a> {
+        match self {
+            Self::F32(x) => Self::F32(&x[i..]),
+            Self::F32Bytes(x) => Self::F32Bytes(&x[4 * i..]),
+            Self::F16Bytes(x) => Self::F16Bytes(&x[2 * i..]),
+        }
+    }
+
+    pub(crate) fn get(&self, i: usize) -> f32 {
         match self {
             Self::F32(x) => x[i],
+            Self::F32Bytes(x) => f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]),
             Self::F16Bytes(x) => f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32(),
         }
     }
@@ -33,6 +46,10 @@ impl Values<'_> {
     fn copy(&self, start: usize, to: &mut [f32]) {
         match self {
             Self::F32(x) => to.copy_from_slice(&x[start..start + to.len()]),
+            Self::F32Bytes(x) => {
+                let (bytes, _) = x[4 * start..4 * (start + to.len())].as_chunks();
+                to.iter_mut().zip(bytes).for_each(|(to, bytes)| *to = f32::from_le_bytes(*bytes));
+            }
             Self::F16Bytes(x) => {
                 let bytes = x[2 * start..2 * (start + to.len())].chunks(2 * RUN);
                 for (bytes, to) in bytes.zip(to.chunks_mut(RUN)) {
@@ -77,9 +94,7 @@ pub(crate) struct Packed {
     k: usize,
     cols: usize,
     panels: Vec<Panel>,
-    data: Vec<f32>,
-    /// Where the first cache line of `data` starts.
-    start: usize,
+    data: Floats,
 }
 
 impl Packed {
@@ -99,10 +114,8 @@ impl Packed {
         let panels = panels(workers.isa, cols);
         let depth = segments * k;
         let floats = panels.last().map_or(0, |p| (p.col + p.width) * depth);
-        let mut data = vec![0.0; floats + 15];
-        let start = data.as_ptr().align_offset(64).min(15);
-
-        let (all, pieces) = (Shared::new(&mut data[start..]), panels.len().div_ceil(TOGETHER));
+        let mut data = Floats::zeros(floats);
+        let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
         workers.each(pieces, 0, |piece, _| {
             let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
             let from = mine[0].col * depth;
@@ -117,7 +130,7 @@ impl Packed {
                 }
             }
         });
-        Self { isa: workers.isa, segments, k, cols, panels, data, start }
+        Self { isa: workers.isa, segments, k, cols, panels, data }
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -149,7 +162,7 @@ impl Packed {
     /// The values of a panel.
     pub(super) fn panel(&self, panel: Panel) -> &[f32] {
         let depth = self.segments * self.k;
-        &self.data[self.start + panel.col * depth..][..panel.width * depth]
+        &self.data[panel.col * depth..][..panel.width * depth]
     }
 }
 
@@ -248,8 +261,9 @@ mod tests {
     fn either_order_of_a_matrix_packs_to_the_same() {
         let (k, cols) = (150, 131);
         let values = noise(k * cols, 1);
-        let bytes = halves(&values);
-        for values in [Values::F32(&values), Values::F16Bytes(&bytes)] {
+        let (halves, floats) = (halves(&values), values.iter().flat_map(|x| x.to_le_bytes()));
+        let floats: Vec<u8> = floats.collect();
+        for values in [Values::F32(&values), Values::F32Bytes(&floats), Values::F16Bytes(&halves)] {
             for (row_stride, col_stride) in [(cols, 1), (1, k)] {
                 holds(1, k, &[Source { values, cols, segment_stride: 0, row_stride, col_stride }]);
             }

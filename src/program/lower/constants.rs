@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use half::f16;
 use tract_onnx::prelude::Tensor;
 
 use super::{Lowering, Place};
 use crate::Result;
-use crate::error::{Context, unsupported};
+use crate::error::unsupported;
 use crate::graph::Precision;
 use crate::kernels::{Packed, Source, Values, Workers};
 use crate::net::{Constant, Id, Op};
@@ -48,8 +47,8 @@ impl Lowering<'_> {
     }
 
     /// The numbers, row-major.
-    pub(super) fn read(&self, origin: &Origin) -> Result<Vec<f32>> {
-        self.with_values(origin, |values| {
+    pub(super) fn read(&mut self, origin: &Origin) -> Result<Vec<f32>> {
+        self.with_values(origin, |_, values| {
             let place = &origin.place;
             let mut floats = Vec::with_capacity(place.len());
             let mut index = vec![0; place.dims.len()];
@@ -77,7 +76,7 @@ impl Lowering<'_> {
     ) -> Result<Arc<Packed>> {
         let [segments, k, cols] = sizes;
         let offset = origin.place.offset;
-        let packed = self.with_values(origin, |values| {
+        let packed = self.with_values(origin, |lowering, values| {
             let source = Source {
                 values: values.from(offset),
                 cols,
@@ -85,59 +84,33 @@ impl Lowering<'_> {
                 row_stride: strides[1],
                 col_stride: strides[2],
             };
-            Packed::new(&mut Workers::new(self.isa, self.parallel, &mut []), segments, k, &[source])
+            Packed::new(&mut Workers::new(lowering.isa, lowering.parallel, &mut []), segments, k, &[source])
         })?;
         let packed = Arc::new(packed);
         self.packed.push(Arc::clone(&packed));
         Ok(packed)
     }
 
-    fn with_values<T>(&self, origin: &Origin, work: impl FnOnce(Numbers) -> T) -> Result<T> {
+    fn with_values<T>(&mut self, origin: &Origin, work: impl FnOnce(&mut Self, Values) -> T) -> Result<T> {
         match &origin.from {
             From::Constant(tensor) => {
                 let tensor = tensor.cast_to::<f32>();
                 let tensor = tensor.map_err(|_| unsupported("a constant that is not of numbers"))?;
                 let view = tensor.as_plain_ram();
                 let floats = view.as_ref().and_then(|view| view.as_slice::<f32>().ok());
-                Ok(work(Numbers::F32(floats.ok_or_else(|| unsupported("a constant that is not in memory"))?)))
+                let floats = floats.ok_or_else(|| unsupported("a constant that is not in memory"))?;
+                Ok(work(self, Values::F32(floats)))
             }
             From::Weight(index) => {
-                let mut bytes = Vec::new();
-                let weight = self.weights.read(*index, &mut bytes)?;
-                let name = || format!("weight '{}'", weight.name);
-                match weight.precision {
-                    Precision::F16 => Ok(work(Numbers::F16(&bytes))),
-                    Precision::F32 => {
-                        let floats = bytes.chunks_exact(4).filter_map(|b| b.try_into().ok());
-                        let floats: Vec<f32> = floats.map(f32::from_le_bytes).collect();
-                        Ok::<T, crate::Error>(work(Numbers::F32(&floats))).at(name)
-                    }
-                }
+                let mut bytes = std::mem::take(&mut self.bytes);
+                let values = match self.weights.read(*index, &mut bytes)?.precision {
+                    Precision::F16 => Values::F16Bytes(&bytes),
+                    Precision::F32 => Values::F32Bytes(&bytes),
+                };
+                let done = work(self, values);
+                self.bytes = bytes;
+                Ok(done)
             }
-        }
-    }
-}
-
-/// Numbers in memory, as a file or a constant has them.
-#[derive(Clone, Copy)]
-enum Numbers<'a> {
-    F32(&'a [f32]),
-    /// Little-endian.
-    F16(&'a [u8]),
-}
-
-impl<'a> Numbers<'a> {
-    fn get(self, index: usize) -> f32 {
-        match self {
-            Self::F32(floats) => floats[index],
-            Self::F16(bytes) => f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]).to_f32(),
-        }
-    }
-
-    fn from(self, index: usize) -> Values<'a> {
-        match self {
-            Self::F32(floats) => Values::F32(&floats[index..]),
-            Self::F16(bytes) => Values::F16Bytes(&bytes[2 * index..]),
         }
     }
 }
