@@ -23,6 +23,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Threads that one run uses.
     fn threads(&self) -> usize;
+
+    /// Gives up the weights that only conditioning uses, and keeps none from now on.
+    fn release_conditioning(&self) {}
 }
 
 /// A network planned for fixed shapes.

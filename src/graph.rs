@@ -26,6 +26,8 @@ pub use contract::{Contract, ElementType, Port};
 pub use cost::Cost;
 pub(crate) use weights::{Precision, Weights};
 
+use std::sync::Arc;
+
 use tract_onnx::prelude::TypedModel;
 
 use crate::Result;
@@ -38,7 +40,7 @@ pub(crate) struct Graph {
     /// Inputs: the contract's in its order, then one for each of `weights`. One output.
     pub(crate) model: TypedModel,
     /// The large weights, unread.
-    pub(crate) weights: Weights,
+    pub(crate) weights: Arc<Weights>,
     /// All weights in the file as written: element type and number of elements.
     pub(crate) counts: Vec<(String, u64)>,
 }

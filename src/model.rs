@@ -40,17 +40,20 @@ pub struct ModelOptions {
     pub batch: usize,
     /// What computes the networks.
     pub backend: BackendKind,
+    /// As if [`Model::release_conditioning`] were called before anything is loaded.
+    pub release_conditioning: bool,
 }
 
 impl std::fmt::Debug for ModelOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, parallel, batch, backend } = self;
+        let Self { threads, parallel, batch, backend, release_conditioning } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
         f.debug_struct("ModelOptions")
             .field("threads", threads)
             .field("parallel", &lanes)
             .field("batch", batch)
             .field("backend", backend)
+            .field("release_conditioning", release_conditioning)
             .finish()
     }
 }
@@ -77,6 +80,13 @@ impl ModelOptions {
         self
     }
 
+    /// These options with conditioning weights kept or not.
+    #[must_use]
+    pub fn with_release_conditioning(mut self, release: bool) -> Self {
+        self.release_conditioning = release;
+        self
+    }
+
     /// These options with another batch.
     #[must_use]
     pub fn with_batch(mut self, batch: usize) -> Self {
@@ -88,8 +98,7 @@ impl ModelOptions {
 /// A bundle planned for this machine.
 ///
 /// Clones share everything. Networks are planned for a batch size when a request first needs it, and
-/// the last two sizes of each are kept; each keeps its own packed weights, so one size means little
-/// memory. Loading plans the predictor, the refiner and the decoder for [`ModelOptions::batch`] images
+/// the last two sizes of each are kept; they share their packed weights. Loading plans the predictor, the refiner and the decoder for [`ModelOptions::batch`] images
 /// with the bundle's own guidance, which also proves them sound.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
@@ -128,6 +137,9 @@ impl Model {
             return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
         }
         let backend = backend(options)?;
+        if options.release_conditioning {
+            backend.release_conditioning();
+        }
         let model =
             Self(Arc::new(Inner { bundle, backend, programs: Mutex::default(), checked: Mutex::default() }));
         let manifest = model.manifest();
@@ -160,6 +172,16 @@ impl Model {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) names the nearest label and lists the others.
     pub fn class(&self, name: &str) -> Result<i64> {
         self.manifest().classes.find(name)
+    }
+
+    /// Gives up the memory of the weights that only a network's conditioning uses: the embeddings of time and
+    /// class, and the projections from them, a third of a SiT.
+    ///
+    /// Times and classes that were asked for (or [prepared](Session::prepare)) before stay computed. New ones
+    /// read those weights again, a layer at a time, and keep none of them: the first request with another class
+    /// or schedule takes as long as loading a third of the network. Nothing else changes.
+    pub fn release_conditioning(&self) {
+        self.0.backend.release_conditioning();
     }
 
     /// Room for one generation at a time; make one for each thread that generates.

@@ -11,20 +11,23 @@ mod action;
 mod arena;
 mod conditions;
 mod lower;
+mod packs;
 mod place;
 mod runner;
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backend::{Backend, Input, Instance, Program, Reference};
 use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
-use crate::net::{Net, Split};
+use crate::net::{Net, Split, Table};
 use crate::{CancelToken, ErrorKind, Result};
-use conditions::{Conditions, ROWS};
+use conditions::{Conditions, Ports, ROWS};
 use lower::{Lowered, Setting};
+use packs::Packs;
 use runner::{Memory, Runner};
 
 /// Compiles networks to fused steps for this processor.
@@ -32,44 +35,84 @@ pub(crate) struct Fused {
     isa: Isa,
     parallel: Arc<dyn Parallel>,
     reference: Reference,
+    packs: Packs,
+    /// Of all networks that somebody holds.
+    conditions: Mutex<Vec<Weak<Conditions>>>,
+    /// Weights that only conditioning uses are not kept.
+    release: AtomicBool,
 }
 
 impl Fused {
     /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
     pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
-        Self { isa: Isa::available()[0], parallel, reference }
+        Self {
+            isa: Isa::available()[0],
+            parallel,
+            reference,
+            packs: Packs::default(),
+            conditions: Mutex::default(),
+            release: AtomicBool::new(false),
+        }
     }
-}
 
-impl Fused {
     fn setting<'a>(&'a self, graph: &'a Graph) -> Setting<'a> {
-        Setting { weights: &graph.weights, isa: self.isa, parallel: self.parallel.as_ref() }
+        let (parallel, packs) = (self.parallel.as_ref(), &self.packs);
+        Setting { graph, isa: self.isa, parallel, packs, hollow: false }
+    }
+
+    fn runner(&self, lowered: Lowered) -> Runner {
+        Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) }
     }
 
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
         let net = import(graph)?;
-        let program = |lowered: Lowered, conditions: Option<Conditions>| FusedProgram {
-            runner: Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) },
-            conditions,
-            file: graph.file.clone(),
+        let split = conditions::ports(&graph.contract)
+            .and_then(|(state, ports)| Some((net.split(&state)?, state, ports)));
+        let (lowered, conditions) = match split {
+            None => (lower::lower(&net, self.setting(graph), None)?, None),
+            Some((Split { body, table, .. }, state, ports)) => {
+                let conditions = self.conditions(graph, &table, &state, ports, again)?;
+                (lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions))
+            }
         };
-        let Some((state, ports)) = conditions::ports(&graph.contract) else {
-            return Ok(program(lower::lower(&net, self.setting(graph), None)?, None));
+        Ok(FusedProgram { runner: self.runner(lowered), conditions, file: graph.file.clone() })
+    }
+
+    /// The conditioning part of `graph`, which is the same for each of its batch sizes.
+    fn conditions(
+        &self,
+        graph: &Graph,
+        table: &Table,
+        state: &[usize],
+        ports: Ports,
+        again: &dyn Fn(usize) -> Result<Graph>,
+    ) -> Result<Arc<Conditions>> {
+        let same = |known: &Arc<Conditions>| {
+            known.file == graph.file
+                && (known.layout.row, &known.layout.offsets) == (table.row, &table.offsets)
         };
-        let Some(Split { body, table, .. }) = net.split(&state) else {
-            return Ok(program(lower::lower(&net, self.setting(graph), None)?, None));
-        };
+        if let Some(known) = self.known().iter().filter_map(Weak::upgrade).find(same) {
+            return Ok(known);
+        }
         // The same network for more rows, if limits let it, so that a request's conditions are computed together.
         let (wide, rows) = match again(ROWS) {
             Ok(wide) => (wide, ROWS),
             Err(_) => (again(table.images)?, table.images),
         };
-        let split = import(&wide)?.split(&state).filter(|split| split.table.offsets == table.offsets);
+        let split = import(&wide)?.split(state).filter(|split| split.table.offsets == table.offsets);
         let split = split.ok_or_else(|| unsupported("changes its conditioning with the batch"))?;
-        let lowered = lower::lower(&split.conditioning, self.setting(&wide), Some(&split.table))?;
-        let runner = Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) };
-        let conditions = Conditions::new(runner, ports, rows, table.row);
-        Ok(program(lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions)))
+        let release = self.release.load(Ordering::Relaxed);
+        let setting = Setting { hollow: release, ..self.setting(&wide) };
+        let runner = self.runner(lower::lower(&split.conditioning, setting, Some(&split.table))?);
+        let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, split.table));
+        let mut known = self.known();
+        known.retain(|conditions| conditions.strong_count() > 0);
+        known.push(Arc::downgrade(&conditions));
+        Ok(conditions)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Weak<Conditions>>> {
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +132,11 @@ impl Backend for Fused {
     fn threads(&self) -> usize {
         self.parallel.lanes()
     }
+
+    fn release_conditioning(&self) {
+        self.release.store(true, Ordering::Relaxed);
+        self.known().iter().filter_map(Weak::upgrade).for_each(|conditions| conditions.release());
+    }
 }
 
 /// tract's typed graph as a net.
@@ -100,7 +148,7 @@ fn import(graph: &Graph) -> Result<Net> {
 struct FusedProgram {
     runner: Runner,
     /// What is computed once for each time and class, if the network has such a part.
-    conditions: Option<Conditions>,
+    conditions: Option<Arc<Conditions>>,
     file: String,
 }
 
@@ -108,8 +156,7 @@ impl Program for FusedProgram {
     fn describe(&self) -> String {
         let mut text = self.runner.describe();
         if let Some(conditions) = &self.conditions {
-            let _ =
-                write!(text, "once for each time and class, {} at a time: {}", ROWS, conditions.describe());
+            let _ = write!(text, "once for each time and class, {}", conditions.describe());
         }
         text
     }

@@ -52,7 +52,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     name_ports(&mut model, &contract, &weights)?;
     let model = model.into_typed().map_err(|error| classify(&error))?;
     check_constants(&model)?;
-    Ok(Graph { file: file.name().to_owned(), contract, model, weights, counts })
+    Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
 }
 
 /// Elements of all initializers, by stored type.

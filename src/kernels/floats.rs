@@ -25,33 +25,38 @@ enum Held {
 const LINE: usize = 16;
 /// Bytes of a large page.
 const PAGE: usize = 2 << 20;
+/// Bytes from which on memory comes from the system itself, to which it goes back at once: an allocator may
+/// keep what is freed between other things.
+const APART: usize = 1 << 20;
 
 impl Floats {
     /// # Panics
     /// Or aborts, as `Vec` does, if there is no memory of that size.
     pub(crate) fn zeros(len: usize) -> Self {
-        let room = vec![0.0f32; len + LINE - 1];
-        let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
-        Self { held: Held::Heap(room), start, len }
+        Self::large(len, APART).unwrap_or_else(|| {
+            let room = vec![0.0f32; len + LINE - 1];
+            let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+            Self { held: Held::Heap(room), start, len }
+        })
     }
 
     /// As [`zeros`](Self::zeros), on large pages if they are many enough and the system has them.
     pub(crate) fn on_large_pages(len: usize) -> Self {
-        let bytes = len.saturating_mul(size_of::<f32>());
-        match if bytes < 2 * PAGE { None } else { pages(bytes) } {
-            Some(pages) => Self { held: Held::Pages(pages), start: 0, len },
-            None => Self::zeros(len),
+        let Some(floats) = Self::large(len, 2 * PAGE) else { return Self::zeros(len) };
+        #[cfg(target_os = "linux")]
+        if let Held::Pages(pages) = &floats.held {
+            // Without large pages all goes on as well, more slowly.
+            let _ = pages.advise(memmap2::Advice::HugePage);
         }
+        floats
     }
-}
 
-/// None if the system gives none.
-fn pages(bytes: usize) -> Option<MmapMut> {
-    let pages = MmapMut::map_anon(bytes).ok()?;
-    // Without large pages all goes on as well, more slowly.
-    #[cfg(target_os = "linux")]
-    let _ = pages.advise(memmap2::Advice::HugePage);
-    Some(pages)
+    /// Pages of its own for what takes at least `bytes`, if the system gives them.
+    fn large(len: usize, bytes: usize) -> Option<Self> {
+        let wanted = len.checked_mul(size_of::<f32>()).filter(|&wanted| wanted >= bytes)?;
+        let pages = MmapMut::map_anon(wanted).ok()?;
+        Some(Self { held: Held::Pages(pages), start: 0, len })
+    }
 }
 
 impl Deref for Floats {

@@ -114,6 +114,20 @@ impl Product {
         product
     }
 
+    pub(crate) fn weights(&self) -> &Arc<Packed> {
+        &self.weights
+    }
+
+    /// The same product by other weights.
+    ///
+    /// # Panics
+    /// If their shape is another one.
+    pub(crate) fn set_weights(&mut self, weights: Arc<Packed>) {
+        let shape = |w: &Packed| (w.isa(), w.segments(), w.k(), w.cols());
+        assert_eq!(shape(&weights), shape(&self.weights), "weights are replaced by their like");
+        self.weights = weights;
+    }
+
     /// Says which weights are multiplied next, so that the first of them are fetched in time.
     pub(crate) fn followed_by(&mut self, next: Arc<Packed>) {
         self.after = Some(next);

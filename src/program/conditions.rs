@@ -1,15 +1,17 @@
 //! What a network computes of time and class alone: once for each pair, kept in a table.
 //!
 //! A request's pairs are computed together, so that the weights are read once; the null class's rows, and those
-//! of any class that comes again, are there already. Sessions of a model share the table.
+//! of any class that comes again, are there already. Sessions of a model share the table, and networks for
+//! several batch sizes too.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::runner::{Memory, Runner};
+use crate::Result;
 use crate::backend::Input;
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
-use crate::{CancelToken, Result};
+use crate::net;
 
 /// Pairs that are computed at a time: a schedule's worth.
 pub(super) const ROWS: usize = 16;
@@ -45,16 +47,20 @@ pub(super) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
 
 /// The conditioning part of a network, and the table of its answers.
 pub(super) struct Conditions {
-    runner: Runner,
+    /// The network's file.
+    pub(super) file: String,
+    /// Where its answers lie in a row.
+    pub(super) layout: net::Table,
     ports: Ports,
     /// Pairs in one run.
     count: usize,
-    /// Floats of an answer.
-    row: usize,
     table: Mutex<Table>,
 }
 
 struct Table {
+    runner: Runner,
+    /// Weights stay in memory between runs.
+    keep: bool,
     memory: Memory,
     /// Time, by its bits, and class.
     pairs: Vec<(u32, i64)>,
@@ -64,14 +70,28 @@ struct Table {
 }
 
 impl Conditions {
-    pub(super) fn new(runner: Runner, ports: Ports, count: usize, row: usize) -> Self {
+    pub(super) fn new(
+        file: &str,
+        runner: Runner,
+        keep: bool,
+        ports: Ports,
+        count: usize,
+        layout: net::Table,
+    ) -> Self {
         let memory = runner.memory();
-        let table = Mutex::new(Table { memory, pairs: Vec::new(), rows: Vec::new(), oldest: 0 });
-        Self { runner, ports, count, row, table }
+        let table = Table { runner, keep, memory, pairs: Vec::new(), rows: Vec::new(), oldest: 0 };
+        Self { file: file.to_owned(), layout, ports, count, table: Mutex::new(table) }
+    }
+
+    /// Gives the weights up, now and after each time that they are read again.
+    pub(super) fn release(&self) {
+        let mut table = self.table();
+        table.keep = false;
+        table.runner.release();
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{} at a time: {}", self.count, self.runner.describe())
+        format!("{} at a time: {}", self.count, self.table().runner.describe())
     }
 
     /// Computes what is not in the table yet.
@@ -95,7 +115,8 @@ impl Conditions {
             return Err(runtime("time and class are missing among the inputs"));
         };
         let mut table = self.table();
-        for ((&time, &class), row) in times.iter().zip(*classes).zip(given.chunks_exact_mut(self.row)) {
+        for ((&time, &class), row) in times.iter().zip(*classes).zip(given.chunks_exact_mut(self.layout.row))
+        {
             let pair = (time.to_bits(), class);
             let find = |table: &Table| table.pairs.iter().position(|known| *known == pair);
             let at = match find(&table) {
@@ -105,7 +126,7 @@ impl Conditions {
                     find(&table).ok_or_else(|| runtime("a condition was not kept"))?
                 }
             };
-            row.copy_from_slice(&table.rows[at * self.row..][..self.row]);
+            row.copy_from_slice(&table.rows[at * row.len()..][..row.len()]);
         }
         Ok(())
     }
@@ -116,7 +137,7 @@ impl Conditions {
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
         let classes: Vec<i64> = (0..self.count).map(|i| pair(i).1).collect();
-        let mut inputs = vec![Input::F32(&[]); self.runner.lowered.inputs.len()];
+        let mut inputs = vec![Input::F32(&[]); table.runner.lowered.inputs.len()];
         for (place, input) in
             [(self.ports.time, Input::F32(&times)), (self.ports.class, Input::I64(&classes))]
         {
@@ -124,16 +145,17 @@ impl Conditions {
                 *slot = input;
             }
         }
-        let Table { memory, pairs: known, rows, oldest } = table;
-        let answer = self.runner.run(memory, &inputs, &CancelToken::new())?;
-        let most = (BYTES / (4 * self.row)).clamp(*PAIRS.start(), *PAIRS.end());
-        for (pair, row) in pairs.iter().zip(answer.chunks_exact(self.row)) {
+        let Table { runner, keep, memory, pairs: known, rows, oldest } = table;
+        let answer = runner.run_reading(memory, &inputs, *keep)?;
+        let len = self.layout.row;
+        let most = (BYTES / (4 * len)).clamp(*PAIRS.start(), *PAIRS.end());
+        for (pair, row) in pairs.iter().zip(answer.chunks_exact(len)) {
             if known.len() < most {
                 known.push(*pair);
                 rows.extend_from_slice(row);
             } else {
                 known[*oldest] = *pair;
-                rows[*oldest * self.row..][..self.row].copy_from_slice(row);
+                rows[*oldest * len..][..len].copy_from_slice(row);
                 *oldest = (*oldest + 1) % most;
             }
         }

@@ -14,14 +14,16 @@ mod convolution;
 mod product;
 mod simple;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::Action;
 use super::arena::{self, Life};
+use super::packs::{Packs, Stored};
 use super::place::Place;
 use crate::Result;
 use crate::error::unsupported;
-use crate::graph::Weights;
+use crate::graph::Graph;
 use crate::kernels::{Isa, Packed, Parallel};
 use crate::net::{Id, Net, Op, Table};
 use chain::Chain;
@@ -38,8 +40,6 @@ pub(super) struct Lowered {
     pub(super) output: (usize, usize),
     /// Where the row of conditions goes, for each image: its offset and all floats.
     pub(super) given: Option<(usize, usize)>,
-    /// Bytes of packed weights.
-    pub(super) weights: usize,
 }
 
 /// A step and what is told of it.
@@ -51,6 +51,8 @@ pub(super) struct Placed {
     pub(super) flops: u64,
     /// Where it writes: offset and floats.
     pub(super) writes: (usize, usize),
+    /// Where a product's weights can be read again, if they are in a file.
+    pub(super) stored: Option<Stored>,
 }
 
 /// Makes a part of a kernel, given the buffers' offsets.
@@ -77,19 +79,27 @@ struct Buffer {
     input: bool,
 }
 
+/// Where the rows of a result go.
+#[derive(Clone, Copy)]
+struct Target {
+    buffer: usize,
+    offset: usize,
+    stride: usize,
+}
+
 struct Lowering<'a> {
     net: &'a Net,
-    weights: &'a Weights,
-    isa: Isa,
-    parallel: &'a dyn Parallel,
+    setting: Setting<'a>,
     consumers: Vec<Vec<Id>>,
     places: Vec<Option<Place>>,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
     /// Nodes that another one's step computes along.
     absorbed: Vec<bool>,
+    /// Nodes whose rows have their place in a larger buffer: the buffer, and where each row starts and the next.
+    targets: HashMap<Id, Target>,
     chains: Vec<Option<Chain>>,
-    packed: Vec<Arc<Packed>>,
+    packed: Vec<(Arc<Packed>, Option<Stored>)>,
     /// The last weight as its file has it: memory for the next one.
     bytes: Vec<u8>,
 }
@@ -97,26 +107,27 @@ struct Lowering<'a> {
 /// What nodes are lowered with.
 #[derive(Clone, Copy)]
 pub(super) struct Setting<'a> {
-    pub(super) weights: &'a Weights,
+    pub(super) graph: &'a Graph,
     pub(super) isa: Isa,
     pub(super) parallel: &'a dyn Parallel,
+    pub(super) packs: &'a Packs,
+    /// Leaves the weights in their files.
+    pub(super) hollow: bool,
 }
 
 /// Lowers `net`; `Unsupported` if something in it has to be left to plain tract. With a table, several
 /// outputs become its rows, and given nodes are read from them.
 pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Result<Lowered> {
-    let Setting { weights, isa, parallel } = setting;
     let count = net.nodes.len();
     let mut lowering = Lowering {
         net,
-        weights,
-        isa,
-        parallel,
+        setting,
         consumers: net.consumers(),
         places: vec![None; count],
         buffers: Vec::new(),
         drafts: Vec::new(),
         absorbed: vec![false; count],
+        targets: HashMap::new(),
         chains: std::iter::repeat_with(|| None).take(count).collect(),
         packed: Vec::new(),
         bytes: Vec::new(),
@@ -125,16 +136,18 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
     let (live, constant) = (net.live(), net.constant());
     let inputs = lowering.inputs();
     let given = table.and_then(|table| lowering.given(table));
+    let rows = table.filter(|_| given.is_none()).map(|table| lowering.row_buffer(table));
     for id in (0..count).filter(|&id| live[id] && !constant[id]) {
         if !lowering.absorbed[id] && lowering.places[id].is_none() {
             lowering.emit(id).map_err(|error| error.at(format!("node '{}'", net.nodes[id].name)))?;
         }
     }
-    let output = match (table, given) {
-        (Some(table), None) => lowering.rows_of(table)?,
-        _ => lowering.dense_output()?,
+    let output = match rows {
+        Some(rows) => lowering.fill_rows(rows)?,
+        None => lowering.dense_output()?,
     };
-    lowering.finish(&inputs, given, output)
+    // Conditioning runs rarely, and its weights are not to be held by one another.
+    lowering.finish(&inputs, given, output, rows.is_none())
 }
 
 impl Lowering<'_> {
@@ -175,15 +188,25 @@ impl Lowering<'_> {
         buffer
     }
 
-    /// The outputs as rows of a table.
-    fn rows_of(&mut self, table: &Table) -> Result<usize> {
-        let images = self.net.dims(self.net.outputs[0])[0];
-        let buffer = self.buffer(images * table.row);
-        for (&id, &offset) in self.net.outputs.iter().zip(&table.offsets) {
+    /// A buffer for the outputs as rows of a table.
+    fn row_buffer(&mut self, table: &Table) -> usize {
+        let buffer = self.buffer(self.net.dims(self.net.outputs[0])[0] * table.row);
+        let targets = self.net.outputs.iter().zip(&table.offsets);
+        let targets = targets.map(|(&id, &offset)| (id, Target { buffer, offset, stride: table.row }));
+        self.targets = targets.collect();
+        buffer
+    }
+
+    /// Copies the outputs that are not in their rows yet.
+    fn fill_rows(&mut self, buffer: usize) -> Result<usize> {
+        for &id in &self.net.outputs {
             let from = self.place(id)?;
+            let Some(&Target { buffer, offset, stride }) = self.targets.get(&id) else { continue };
             let mut to = Place { offset, ..Place::dense(buffer, &from.dims) };
-            to.strides[0] = table.row;
-            self.copy(id, &from, &to);
+            to.strides[0] = stride;
+            if from != to {
+                self.copy(id, &from, &to);
+            }
         }
         Ok(buffer)
     }
@@ -289,7 +312,13 @@ impl Lowering<'_> {
         Ok(buffer)
     }
 
-    fn finish(self, inputs: &[Option<usize>], given: Option<usize>, output: usize) -> Result<Lowered> {
+    fn finish(
+        self,
+        inputs: &[Option<usize>],
+        given: Option<usize>,
+        output: usize,
+        ahead: bool,
+    ) -> Result<Lowered> {
         let last = self.drafts.len();
         let mut lives: Vec<Life> = self
             .buffers
@@ -320,17 +349,21 @@ impl Lowering<'_> {
                 name: draft.name,
                 flops: draft.flops,
                 writes: (offsets[write], self.buffers[write].len),
+                stored: None,
             });
         }
         // The first weights of each product are fetched while the one before is still at work.
         let products = steps.iter_mut().filter_map(|step| match &mut step.action {
-            Action::Product(product) => Some(product),
+            Action::Product(product) => Some((product, &mut step.stored)),
             _ => None,
         });
-        for (i, product) in products.enumerate() {
-            product.followed_by(Arc::clone(&self.packed[(i + 1) % self.packed.len()]));
+        for ((i, (product, stored)), of) in products.enumerate().zip(&self.packed) {
+            debug_assert!(Arc::ptr_eq(product.weights(), &of.0));
+            if ahead {
+                product.followed_by(Arc::clone(&self.packed[(i + 1) % self.packed.len()].0));
+            }
+            stored.clone_from(&of.1);
         }
-        let weights = self.packed.iter().map(|packed| packed.bytes()).sum();
         let input = |buffer: &usize| (offsets[*buffer], self.buffers[*buffer].len);
         let inputs = inputs.iter().map(|buffer| buffer.as_ref().map(input)).collect();
         let given = given.as_ref().map(input);
@@ -339,6 +372,6 @@ impl Lowering<'_> {
         let constants = constants
             .filter_map(|(buffer, &offset)| buffer.constant.map(|floats| (offset, floats)))
             .collect();
-        Ok(Lowered { steps, arena, constants, inputs, output, given, weights })
+        Ok(Lowered { steps, arena, constants, inputs, output, given })
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::lower::Lowered;
+use super::action::Action;
+use super::lower::{Lowered, Placed};
 use crate::backend::Input;
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, Parallel, Workers};
@@ -50,12 +51,51 @@ impl Runner {
         inputs: &[Input],
         cancel: &CancelToken,
     ) -> Result<&'a [f32]> {
-        let Memory { arena, scratch } = memory;
+        let integers = self.enter(memory, inputs)?;
+        let Memory { arena, scratch } = &mut *memory;
+        let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
+        for step in &self.lowered.steps {
+            cancel.check()?;
+            step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
+        }
+        Ok(self.output(memory))
+    }
+
+    /// As [`run`](Self::run), reading the weights that are not there before each step; afterwards they are kept
+    /// or not.
+    pub(super) fn run_reading<'a>(
+        &mut self,
+        memory: &'a mut Memory,
+        inputs: &[Input],
+        keep: bool,
+    ) -> Result<&'a [f32]> {
+        let integers = self.enter(memory, inputs)?;
+        let Memory { arena, scratch } = &mut *memory;
+        let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
+        let mut buffer = Vec::new();
+        for step in &mut self.lowered.steps {
+            step.fill(&mut buffer, &mut workers)?;
+            let outcome = step.action.run(&mut workers, arena, &integers);
+            if !keep {
+                step.release(self.isa);
+            }
+            outcome.at(|| step.name.to_string())?;
+        }
+        Ok(self.output(memory))
+    }
+
+    /// Gives up the weights that can be read again.
+    pub(super) fn release(&mut self) {
+        self.lowered.steps.iter_mut().for_each(|step| step.release(self.isa));
+    }
+
+    /// Takes the inputs of floats to the arena; gives those of integers.
+    fn enter<'a>(&self, memory: &mut Memory, inputs: &[Input<'a>]) -> Result<[&'a [i64]; INPUTS]> {
         let mut integers: [&[i64]; INPUTS] = [&[]; INPUTS];
         for (i, (input, place)) in inputs.iter().zip(&self.lowered.inputs).enumerate() {
             match (input, place) {
                 (Input::F32(values), Some((offset, len))) if values.len() == *len => {
-                    arena[*offset..*offset + *len].copy_from_slice(values);
+                    memory.arena[*offset..*offset + *len].copy_from_slice(values);
                 }
                 (Input::I64(values), None) if i < INPUTS => integers[i] = values,
                 // An input that the network never looks at.
@@ -63,13 +103,21 @@ impl Runner {
                 _ => return Err(runtime(format!("input {i} has another shape than planned"))),
             }
         }
-        let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
-        for step in &self.lowered.steps {
-            cancel.check()?;
-            step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
-        }
+        Ok(integers)
+    }
+
+    fn output<'a>(&self, memory: &'a Memory) -> &'a [f32] {
         let (offset, len) = self.lowered.output;
-        Ok(&arena[offset..offset + len])
+        &memory.arena[offset..offset + len]
+    }
+
+    /// Bytes of packed weights at the moment.
+    fn weights(&self) -> usize {
+        let products = self.lowered.steps.iter().filter_map(|step| match &step.action {
+            Action::Product(product) => Some(product.weights().bytes()),
+            _ => None,
+        });
+        products.sum()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -79,7 +127,7 @@ impl Runner {
             "{} steps for {}, {} of packed weights, {} of arena, {} of it constant\n",
             lowered.steps.len(),
             self.isa,
-            mebibytes(lowered.weights),
+            mebibytes(self.weights()),
             mebibytes(4 * lowered.arena),
             mebibytes(4 * constant),
         );
@@ -90,6 +138,25 @@ impl Runner {
             let _ = writeln!(text, "{i:4} {:10} {mega:10.2} MFLOP  {place} {}", step.kind, step.name);
         }
         text
+    }
+}
+
+impl Placed {
+    /// Reads the step's weights if they are not there.
+    fn fill(&mut self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<()> {
+        if let (Action::Product(product), Some(stored)) = (&mut self.action, &self.stored)
+            && product.weights().is_hollow()
+        {
+            product.set_weights(Arc::new(stored.pack(buffer, workers)?));
+        }
+        Ok(())
+    }
+
+    /// Gives the step's weights up if they can be read again.
+    fn release(&mut self, isa: Isa) {
+        if let (Action::Product(product), Some(stored)) = (&mut self.action, &self.stored) {
+            product.set_weights(Arc::new(stored.layout.hollow(isa)));
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::action::Action;
 use super::*;
 use crate::graph::ElementType;
-use crate::kernels::Pool;
+use crate::kernels::{Packed, Pool};
 use crate::{Bundle, Role, noise};
 
 /// Largest difference of one call of `role` at `batch`, and the largest number in the answer.
@@ -64,4 +65,26 @@ fn every_network_agrees_with_plain_tract() {
             }
         }
     }
+}
+
+#[test]
+fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::open(root.join("models/textures")).unwrap();
+    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let fused = Fused::new(Arc::new(Pool::new(2).unwrap()), Reference::new(1));
+    let lower = |batch| fused.lower(&import(batch).unwrap(), &import).unwrap();
+    let (one, two) = (lower(1), lower(2));
+    assert!(Arc::ptr_eq(one.conditions.as_ref().unwrap(), two.conditions.as_ref().unwrap()));
+    // Weights below the size from which on they stay in their files are packed anew.
+    let stored = |program: &FusedProgram| -> Vec<*const Packed> {
+        let steps = program.runner.lowered.steps.iter().filter(|step| step.stored.is_some());
+        let products = steps.filter_map(|step| match &step.action {
+            Action::Product(product) => Some(Arc::as_ptr(product.weights())),
+            _ => None,
+        });
+        products.collect()
+    };
+    assert!(stored(&one).len() > 10);
+    assert_eq!(stored(&one), stored(&two));
 }

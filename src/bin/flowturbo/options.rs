@@ -70,6 +70,9 @@ pub struct Computing {
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
     pub backend: Backend,
+    /// Read the weights of time and class when they are needed and keep none: less memory, slower first pictures
+    #[arg(long)]
+    pub release_conditioning: bool,
 }
 
 /// [`BackendKind`], as the command line spells it.
@@ -100,7 +103,10 @@ impl From<Backend> for BackendKind {
 impl Computing {
     /// Plans for `request` and no other size.
     pub fn load(&self, bundle: Bundle, request: &Request) -> Result<Model, Failure> {
-        let options = ModelOptions::default().with_threads(self.threads).with_backend(self.backend.into());
+        let options = ModelOptions::default()
+            .with_threads(self.threads)
+            .with_backend(self.backend.into())
+            .with_release_conditioning(self.release_conditioning);
         Ok(Model::load(bundle, &options.with_batch(request.classes.len()))?)
     }
 }

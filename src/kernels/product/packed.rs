@@ -110,11 +110,9 @@ impl Packed {
                 + (s.cols.max(1) - 1) * s.col_stride;
             assert!(segments * k * s.cols == 0 || last < s.values.len(), "a weight is shorter than it says");
         }
-        let cols = sources.iter().map(|s| s.cols).sum::<usize>();
-        let panels = panels(workers.isa, cols);
-        let depth = segments * k;
-        let floats = panels.last().map_or(0, |p| (p.col + p.width) * depth);
-        let mut data = Floats::zeros(floats);
+        let mut packed = Self::hollow(workers.isa, segments, k, sources.iter().map(|s| s.cols).sum());
+        let (panels, depth) = (&packed.panels, segments * k);
+        let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth));
         let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
         workers.each(pieces, 0, |piece, _| {
             let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
@@ -130,7 +128,17 @@ impl Packed {
                 }
             }
         });
-        Self { isa: workers.isa, segments, k, cols, panels, data }
+        packed.data = data;
+        packed
+    }
+
+    /// The shape without the numbers: to be replaced before it is multiplied with, which would panic.
+    pub(crate) fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
+        Self { isa, segments, k, cols, panels: panels(isa, cols), data: Floats::zeros(0) }
+    }
+
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.data.is_empty() && !self.panels.is_empty()
     }
 
     pub(crate) fn isa(&self) -> Isa {

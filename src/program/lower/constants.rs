@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::Tensor;
 
-use super::{Lowering, Place};
+use super::{Lowering, Place, Setting};
 use crate::Result;
 use crate::error::unsupported;
-use crate::graph::Precision;
-use crate::kernels::{Packed, Source, Values, Workers};
+use crate::kernels::{Packed, Values, Workers};
 use crate::net::{Constant, Id, Op};
+use crate::program::packs::{self, Layout, Stored};
 
 /// Numbers of a constant or a weight file, seen through changes of shape. The place's buffer means nothing.
 pub(super) struct Origin {
@@ -47,8 +47,8 @@ impl Lowering<'_> {
     }
 
     /// The numbers, row-major.
-    pub(super) fn read(&mut self, origin: &Origin) -> Result<Vec<f32>> {
-        self.with_values(origin, |_, values| {
+    pub(super) fn read(&self, origin: &Origin) -> Result<Vec<f32>> {
+        self.with_values(origin, |values| {
             let place = &origin.place;
             let mut floats = Vec::with_capacity(place.len());
             let mut index = vec![0; place.dims.len()];
@@ -74,42 +74,39 @@ impl Lowering<'_> {
         sizes: [usize; 3],
         strides: [usize; 3],
     ) -> Result<Arc<Packed>> {
-        let [segments, k, cols] = sizes;
-        let offset = origin.place.offset;
-        let packed = self.with_values(origin, |lowering, values| {
-            let source = Source {
-                values: values.from(offset),
-                cols,
-                segment_stride: strides[0],
-                row_stride: strides[1],
-                col_stride: strides[2],
-            };
-            Packed::new(&mut Workers::new(lowering.isa, lowering.parallel, &mut []), segments, k, &[source])
-        })?;
-        let packed = Arc::new(packed);
-        self.packed.push(Arc::clone(&packed));
+        let layout = Layout { offset: origin.place.offset, sizes, strides };
+        let Setting { isa, parallel, packs, .. } = self.setting;
+        let workers = &mut Workers::new(isa, parallel, &mut []);
+        let (packed, stored) = match &origin.from {
+            From::Constant(_) => {
+                (Arc::new(self.with_values(origin, |values| layout.pack(values, workers))?), None)
+            }
+            From::Weight(index) => {
+                let graph = self.setting.graph;
+                let stored = Stored { weights: Arc::clone(&graph.weights), index: *index, layout };
+                let packed = match self.setting.hollow {
+                    true => Arc::new(layout.hollow(isa)),
+                    false => packs.get(&graph.file, &stored, || stored.pack(&mut self.bytes, workers))?,
+                };
+                (packed, Some(stored))
+            }
+        };
+        self.packed.push((Arc::clone(&packed), stored));
         Ok(packed)
     }
 
-    fn with_values<T>(&mut self, origin: &Origin, work: impl FnOnce(&mut Self, Values) -> T) -> Result<T> {
+    fn with_values<T>(&self, origin: &Origin, work: impl FnOnce(Values) -> T) -> Result<T> {
         match &origin.from {
             From::Constant(tensor) => {
                 let tensor = tensor.cast_to::<f32>();
                 let tensor = tensor.map_err(|_| unsupported("a constant that is not of numbers"))?;
                 let view = tensor.as_plain_ram();
                 let floats = view.as_ref().and_then(|view| view.as_slice::<f32>().ok());
-                let floats = floats.ok_or_else(|| unsupported("a constant that is not in memory"))?;
-                Ok(work(self, Values::F32(floats)))
+                Ok(work(Values::F32(floats.ok_or_else(|| unsupported("a constant that is not in memory"))?)))
             }
             From::Weight(index) => {
-                let mut bytes = std::mem::take(&mut self.bytes);
-                let values = match self.weights.read(*index, &mut bytes)?.precision {
-                    Precision::F16 => Values::F16Bytes(&bytes),
-                    Precision::F32 => Values::F32Bytes(&bytes),
-                };
-                let done = work(self, values);
-                self.bytes = bytes;
-                Ok(done)
+                let mut bytes = Vec::new();
+                Ok(work(packs::read(&self.setting.graph.weights, *index, &mut bytes)?))
             }
         }
     }

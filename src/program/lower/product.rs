@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::{Beside, Link, Table, What};
-use super::{Lowering, Made, Place};
+use super::{Lowering, Made, Place, Target};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Epilogue, Group, Packed, Product, Unary};
@@ -65,12 +65,16 @@ impl Lowering<'_> {
         let weights = self.pack(&w, [1, k, n], [0, k_stride, n_stride])?;
         // Rows in the order of the outer axes; a result's row is padded to whole cache lines.
         let sizes = &x.dims[..rank];
-        let row_stride = n.next_multiple_of(16);
         let count: usize = sizes.iter().product();
-        let buffer = self.buffer(count * row_stride);
+        let target = self.targets.get(&last).copied();
+        let target = target.filter(|_| rank == 1 && einsum.out.first() == outer.first());
+        let Target { buffer, offset, stride: row_stride } = target.unwrap_or_else(|| {
+            let stride = n.next_multiple_of(16);
+            Target { buffer: self.buffer(count * stride), offset: 0, stride }
+        });
         let steps = Place::dense(buffer, sizes).strides;
         let out_columns = Place::dense(buffer, &weight.dims[inner.len()..]).strides;
-        let mut place = Place { buffer, offset: 0, dims: Vec::new(), strides: Vec::new() };
+        let mut place = Place { buffer, offset, dims: Vec::new(), strides: Vec::new() };
         let mut rows = Vec::new();
         for letter in &einsum.out {
             if let Some(axis) = outer.iter().position(|l| l == letter) {
@@ -91,7 +95,7 @@ impl Lowering<'_> {
         };
         let groups = (0..images).map(|image| Group {
             a: x.offset + if rank > 1 { image * x.strides[0] } else { 0 },
-            c: image * each * row_stride,
+            c: offset + image * each * row_stride,
             row: image * each,
             rows: each,
             image,

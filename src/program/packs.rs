@@ -1,0 +1,83 @@
+//! Weights in their packed form: made from a file's numbers, shared between programs, and, where nothing is
+//! to be kept, read again when they are wanted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::Result;
+use crate::graph::{Precision, Weights};
+use crate::kernels::{Isa, Packed, Source, Values, Workers};
+
+/// How a matrix `[segments, k, cols]` lies among some numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Layout {
+    pub(super) offset: usize,
+    pub(super) sizes: [usize; 3],
+    pub(super) strides: [usize; 3],
+}
+
+impl Layout {
+    /// The matrix without its numbers.
+    pub(super) fn hollow(&self, isa: Isa) -> Packed {
+        let [segments, k, cols] = self.sizes;
+        Packed::hollow(isa, segments, k, cols)
+    }
+
+    pub(super) fn pack(&self, values: Values, workers: &mut Workers) -> Packed {
+        let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
+        let values = values.from(self.offset);
+        Packed::new(workers, segments, k, &[Source { values, cols, segment_stride, row_stride, col_stride }])
+    }
+}
+
+/// A matrix that stays in its file.
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) weights: Arc<Weights>,
+    pub(super) index: usize,
+    pub(super) layout: Layout,
+}
+
+impl Stored {
+    /// Reads it by way of `buffer`.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub(super) fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
+        Ok(self.layout.pack(read(&self.weights, self.index, buffer)?, workers))
+    }
+}
+
+/// The numbers of a weight, read to `buffer`.
+pub(super) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
+    Ok(match weights.read(index, buffer)?.precision {
+        Precision::F16 => Values::F16Bytes(buffer),
+        Precision::F32 => Values::F32Bytes(buffer),
+    })
+}
+
+/// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.
+#[derive(Default)]
+pub(super) struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
+
+impl Packs {
+    /// The matrix from `file`, packed by `make` if nobody holds it yet.
+    pub(super) fn get(
+        &self,
+        file: &str,
+        stored: &Stored,
+        make: impl FnOnce() -> Result<Packed>,
+    ) -> Result<Arc<Packed>> {
+        let key = (file.to_owned(), stored.index, stored.layout);
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packed) = known().get(&key).and_then(Weak::upgrade) {
+            return Ok(packed);
+        }
+        // Not locked meanwhile; of a rare double one goes with its program.
+        let packed = Arc::new(make()?);
+        let mut known = known();
+        known.retain(|_, packed| packed.strong_count() > 0);
+        known.insert(key, Arc::downgrade(&packed));
+        Ok(packed)
+    }
+}
