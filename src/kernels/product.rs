@@ -7,6 +7,7 @@
 //! where a panel would not fit. Each sum is added up in the same order whatever the number of lanes.
 
 mod epilogue;
+mod halves;
 mod packed;
 mod tile;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use super::{Shared, Workers};
 pub(crate) use epilogue::Epilogue;
 use epilogue::Finish;
+use halves::Halves;
 use packed::Panel;
 pub(crate) use packed::{Packed, Source, Values};
 use tile::{LINE, Run, Shape, Tile};
@@ -44,6 +46,8 @@ pub(crate) struct Product {
     a_stride: usize,
     c_stride: usize,
     epilogue: Vec<Epilogue>,
+    /// For seven products of half the size.
+    halves: Option<Halves>,
     /// What the next product will read.
     after: Option<Arc<Packed>>,
     /// One past the last float of the arena that is touched.
@@ -70,7 +74,7 @@ const SMALL: usize = 1 << 20;
 
 impl Product {
     /// `segments` are where the segments of a row start, from where the row starts; those that follow one
-    /// another are read as one.
+    /// another are read as one. With `spare`, where the arena has [`room`](Self::room), the product is halved.
     ///
     /// # Panics
     /// If two rows are written to the same place, or one where something is read that is not the same
@@ -82,7 +86,11 @@ impl Product {
         c_stride: usize,
         groups: &[Group],
         epilogue: &[Epilogue],
+        spare: Option<usize>,
     ) -> Self {
+        let paired = spare.filter(|_| halves::even(&weights));
+        let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
+        let groups = paired.as_ref().map_or(groups, |(_, groups)| groups);
         assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
         let shape = tile::shape(weights.isa());
         let mut tiles = Vec::new();
@@ -100,6 +108,7 @@ impl Product {
             }
         }
         let mut product = Self {
+            halves: paired.as_ref().map(|(spare, _)| Halves::new(*spare, &weights, &tiles)),
             tiles,
             shape,
             blocks: blocks(segments, weights.k()),
@@ -112,6 +121,11 @@ impl Product {
         };
         product.end = product.check();
         product
+    }
+
+    /// Floats of the arena that make a product of so many rows faster; 0 for most.
+    pub(crate) fn room(weights: &Packed, rows: usize) -> usize {
+        halves::room(weights, rows)
     }
 
     pub(crate) fn weights(&self) -> &Arc<Packed> {
@@ -135,6 +149,9 @@ impl Product {
 
     /// Floats of scratch for each lane.
     pub(crate) fn scratch(&self) -> usize {
+        if let Some(halves) = &self.halves {
+            return halves.scratch(self.shape.vectors * self.shape.lanes);
+        }
         // More lanes make groups of fewer panels, which may come nearer to what is allowed.
         let tile = self.shape.rows * self.shape.vectors * self.shape.lanes;
         let keep = |panels: usize| if self.blocks.len() > 1 { self.most_tiles(panels) } else { 1 };
@@ -152,6 +169,9 @@ impl Product {
         assert_eq!(workers.isa, self.weights.isa(), "weights are packed for one instruction set");
         assert!(self.end <= mem.len(), "a product's places lie outside");
         let (mem, lanes, panels) = (Shared::new(mem), workers.lanes(), self.weights.panels());
+        if let Some(halves) = &self.halves {
+            return self.run_halved(halves, workers, mem);
+        }
         let cut = self.cut(lanes);
         let (groups, parts) = (panels.len().div_ceil(cut.panels), self.tiles.len().div_ceil(cut.tiles));
         let pieces = groups * parts;
@@ -295,6 +315,7 @@ impl Product {
             start.unwrap_or(usize::MAX)..end.expect("a place in the arena is beyond all addresses")
         };
         let mut written: Vec<_> = rows().map(|(t, r)| at(t.c, r, self.c_stride, cols)).collect();
+        written.extend(self.halves.as_ref().map(Halves::place));
         written.sort_by_key(|w| w.start);
         assert!(written.windows(2).all(|w| w[0].end <= w[1].start), "a product's rows overlap");
         let mut end = written.last().map_or(0, |w| w.end);

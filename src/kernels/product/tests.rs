@@ -11,6 +11,7 @@ struct Case {
     c_stride: usize,
     groups: Vec<Group>,
     epilogue: Vec<Epilogue>,
+    spare: Option<usize>,
 }
 
 const ARENA: usize = 400_000;
@@ -29,7 +30,21 @@ impl Case {
                 image: 1,
             },
         ];
-        Self { segments: vec![0], k, cols, a_stride, c_stride, groups, epilogue: epilogue.to_vec() }
+        Self {
+            segments: vec![0],
+            k,
+            cols,
+            a_stride,
+            c_stride,
+            groups,
+            epilogue: epilogue.to_vec(),
+            spare: None,
+        }
+    }
+
+    /// The same, as seven products of half the size.
+    fn halved(self) -> Self {
+        Self { spare: Some(330_000), ..self }
     }
 
     fn weights(&self) -> Vec<f32> {
@@ -87,6 +102,7 @@ impl Case {
             self.c_stride,
             &self.groups,
             &self.epilogue,
+            self.spare,
         )
     }
 
@@ -97,8 +113,12 @@ impl Case {
         let near = 2e-5 + 5e-8 * (self.segments.len() * self.k) as f32;
         all_workers(400_000, |workers| {
             let product = self.product(workers);
+            assert_eq!(product.halves.is_some(), self.spare.is_some());
             let mut got = mem.clone();
             product.run(workers, &mut got);
+            for i in product.halves.iter().flat_map(Halves::place) {
+                got[i] = expected[i];
+            }
             for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 let isa = workers.isa;
                 assert!(
@@ -203,8 +223,16 @@ fn a_convolution_gathers_its_taps() {
             image: 0,
         })
         .collect();
-    let case =
-        Case { segments, k, cols, a_stride: k, c_stride: cols, groups, epilogue: vec![Epilogue::Silu] };
+    let case = Case {
+        segments,
+        k,
+        cols,
+        a_stride: k,
+        c_stride: cols,
+        groups,
+        epilogue: vec![Epilogue::Silu],
+        spare: None,
+    };
     assert_eq!(blocks(&case.segments, k)[0].runs.len(), 3);
     case.holds();
 }
@@ -213,23 +241,63 @@ fn a_convolution_gathers_its_taps() {
 fn segments_may_lie_anywhere() {
     let groups = vec![Group { a: 50, c: 5000, row: 0, rows: 31, image: 0 }];
     let segments = vec![3000, 0, 700];
-    Case { segments, k: 13, cols: 19, a_stride: 17, c_stride: 19, groups, epilogue: vec![] }.holds();
+    Case { segments, k: 13, cols: 19, a_stride: 17, c_stride: 19, groups, epilogue: vec![], spare: None }
+        .holds();
+}
+
+#[test]
+fn halves_give_the_same_as_the_whole() {
+    let bias = Epilogue::Bias { offset: 150_000 };
+    let gate = Epilogue::Gate { offset: 100_001, image_stride: 77 };
+    for (rows, k, cols) in [(2, 2, 192), (20, 6, 192), (52, 34, 384), (22, 2 * halves::BLOCK + 38, 192)] {
+        for steps in [vec![], vec![bias, Epilogue::Gelu], vec![bias, gate]] {
+            Case::linear(rows, k, cols, &steps).halved().holds();
+        }
+    }
+    let residual = Epilogue::Residual { offset: 200_000, stride: 192 + 5 };
+    Case::linear(20, 8, 192, &[gate, residual]).halved().holds();
+    // One image: its rows are halved.
+    let groups = vec![Group { a: 10, c: 200_000, row: 0, rows: 30, image: 0 }];
+    Case { groups, ..Case::linear(30, 8, 192, &[bias]) }.halved().holds();
+}
+
+#[test]
+fn what_cannot_be_halved_stays_whole() {
+    let workers = &mut Workers::new(Isa::Scalar, &Inline, &mut []);
+    let three = |rows| Group { a: 10, c: 200_000, row: 0, rows, image: 0 };
+    for case in [
+        Case::linear(20, 7, 192, &[]),
+        Case::linear(20, 8, 191, &[]),
+        Case { groups: vec![three(3)], ..Case::linear(3, 8, 192, &[]) },
+    ] {
+        assert!(case.halved().product(workers).halves.is_none());
+    }
+    let packed = |k, cols| Packed::hollow(Isa::Scalar, 1, k, cols);
+    assert!(Product::room(&packed(1152, 4608), 512) > 0);
+    for (k, cols, rows) in [(1152, 4608, 128), (1152, 4608, 513), (384, 4608, 512), (1152, 384, 512)] {
+        assert_eq!(Product::room(&packed(k, cols), rows), 0);
+    }
 }
 
 #[test]
 fn the_number_of_lanes_changes_no_bit() {
-    let case = Case::linear(128, BLOCK + 60, 256, &[Epilogue::Gelu]);
-    let mem = noise(ARENA, 3);
-    let mut scratch = vec![0.0; 8 * 200_000];
-    let mut product = case.product(&mut Workers::new(Isa::available()[0], &Inline, &mut []));
-    product.followed_by(product.weights.clone());
-    let mut run = |lanes: usize| {
-        let mut got = mem.clone();
-        product.run(&mut Workers::new(Isa::available()[0], &Threads(lanes), &mut scratch), &mut got);
-        got
-    };
-    let one = run(1);
-    assert!([2, 3, 4, 8].iter().all(|lanes| run(*lanes) == one));
+    let isa = Isa::available()[0];
+    for case in [
+        Case::linear(128, BLOCK + 60, 256, &[Epilogue::Gelu]),
+        Case::linear(600, 20, 192, &[Epilogue::Gelu]).halved(),
+    ] {
+        let mem = noise(ARENA, 3);
+        let mut scratch = vec![0.0; 8 * 200_000];
+        let mut product = case.product(&mut Workers::new(isa, &Inline, &mut []));
+        product.followed_by(product.weights.clone());
+        let mut run = |lanes: usize| {
+            let mut got = mem.clone();
+            product.run(&mut Workers::new(isa, &Threads(lanes), &mut scratch), &mut got);
+            got
+        };
+        let one = run(1);
+        assert!([2, 3, 4, 8].iter().all(|lanes| run(*lanes) == one));
+    }
 }
 
 #[test]
@@ -250,6 +318,13 @@ fn a_place_outside_the_arena_is_refused() {
 #[should_panic(expected = "reads what it writes")]
 fn writing_to_what_is_read_is_refused() {
     let case = Case::linear(4, 4, 4, &[Epilogue::Residual { offset: 200_001, stride: 9 }]);
+    case.product(&mut Workers::new(Isa::Scalar, &Inline, &mut []));
+}
+
+#[test]
+#[should_panic(expected = "rows overlap")]
+fn sums_of_halves_where_the_result_goes_are_refused() {
+    let case = Case { spare: Some(200_010), ..Case::linear(4, 4, 192, &[]) };
     case.product(&mut Workers::new(Isa::Scalar, &Inline, &mut []));
 }
 

@@ -170,6 +170,10 @@ impl Lowering<'_> {
         }
         let rows: usize = groups.iter().map(|group| group.rows).sum();
         let flops = 2 * rows * weights.segments() * weights.k() * weights.cols();
+        let spare = match Product::room(&weights, rows) {
+            0 => None,
+            room => Some(self.buffer(room)),
+        };
         let (from, to) = (a.buffer, table.place.buffer);
         let reads: Vec<&Place> = reads.iter().collect();
         self.draft(anchor, "product", flops, &reads, to, move |at| {
@@ -177,9 +181,18 @@ impl Lowering<'_> {
                 groups.iter().map(|g| Group { a: at[from] + g.a, c: at[to] + g.c, ..*g }).collect();
             let epilogue: Vec<Epilogue> = epilogue.iter().map(|made| made(at)).collect();
             Action::Product(Box::new(Product::new(
-                weights, a_stride, &segments, row_stride, &groups, &epilogue,
+                weights,
+                a_stride,
+                &segments,
+                row_stride,
+                &groups,
+                &epilogue,
+                spare.map(|spare| at[spare]),
             )))
         });
+        if let (Some(spare), Some(draft)) = (spare, self.drafts.last_mut()) {
+            draft.writes.push(spare);
+        }
         self.rest(table.place, &links[done..], last)
     }
 
