@@ -15,6 +15,7 @@ mod cost;
 mod import;
 mod initializers;
 mod materialise;
+mod operators;
 mod skeleton;
 #[cfg(test)]
 mod testing;

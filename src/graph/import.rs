@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use super::contract::{Contract, ElementType, Port};
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, initializers};
+use super::{Graph, initializers, operators};
 use crate::Result;
 use crate::bundle::{Bundle, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
@@ -47,6 +47,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     let weights = initializers::settle(graph, cuts, external)?;
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
+    operators::register(&mut onnx);
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| classify(&error))?;
     drop(proto);
     name_ports(&mut model, &contract, &weights)?;

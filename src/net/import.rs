@@ -230,13 +230,21 @@ impl Net {
     }
 
     fn typed_einsum(&mut self, op: &EinSum, operands: &[Id]) -> Option<Id> {
-        let &[a, b] = operands else { return None };
         let (inputs, outputs) = op.axes.to_strs();
         let letters = |text: &str| text.chars().collect::<Vec<char>>();
-        let einsum =
-            Einsum { a: letters(&inputs[0]), b: letters(&inputs[1]), out: letters(outputs.first()?) };
         let distinct =
             |letters: &[char]| letters.iter().all(|l| letters.iter().filter(|m| *m == l).count() == 1);
+        // Of one operand: a transposition, if nothing is summed.
+        if let &[x] = operands {
+            let (from, to) = (letters(&inputs[0]), letters(outputs.first()?));
+            let axes: Option<Vec<usize>> =
+                to.iter().map(|letter| from.iter().position(|l| l == letter)).collect();
+            let moves = distinct(&from) && distinct(&to) && from.len() == to.len();
+            return axes.filter(|_| moves).map(|axes| self.permute(x, axes));
+        }
+        let &[a, b] = operands else { return None };
+        let einsum =
+            Einsum { a: letters(&inputs[0]), b: letters(&inputs[1]), out: letters(outputs.first()?) };
         let plain = distinct(&einsum.a) && distinct(&einsum.b) && distinct(&einsum.out);
         let float =
             op.q_params.is_none() && operands.iter().all(|&id| self.nodes[id].element == DatumType::F32);

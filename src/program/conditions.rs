@@ -90,6 +90,11 @@ impl Conditions {
         table.runner.release();
     }
 
+    /// The part's steps.
+    pub(super) fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
     pub(super) fn describe(&self) -> String {
         format!("{} at a time: {}", self.count, self.table().runner.describe())
     }

@@ -1,5 +1,7 @@
 //! Every network of both bundles, on the fused engine and on plain tract.
 
+mod exporters;
+
 use std::path::Path;
 
 use super::action::Action;
