@@ -43,7 +43,9 @@ fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn Infer
     }
     let heads = |name: &str| -> TractResult<Option<usize>> {
         let count = node.get_attr_opt::<i64>(name)?;
-        count.map(|n| usize::try_from(n).ok().filter(|&n| n > 0).with_context(|| format!("{name} is {n}"))).transpose()
+        count
+            .map(|n| usize::try_from(n).ok().filter(|&n| n > 0).with_context(|| format!("{name} is {n}")))
+            .transpose()
     };
     let (of_queries, of_keys) = (heads("q_num_heads")?, heads("kv_num_heads")?);
     if of_queries != of_keys {
@@ -85,11 +87,16 @@ impl Expansion for Attention {
         for (&x, name) in inputs.iter().zip(["q", "k", "v"]) {
             heads.push(self.split(&format!("{prefix}.{name}"), model, x)?);
         }
-        let shapes: Vec<Vec<TDim>> =
-            heads.iter().map(|&x| Ok(model.outlet_fact(x)?.shape.to_tvec().to_vec())).collect::<TractResult<_>>()?;
+        let shapes: Vec<Vec<TDim>> = heads
+            .iter()
+            .map(|&x| Ok(model.outlet_fact(x)?.shape.to_tvec().to_vec()))
+            .collect::<TractResult<_>>()?;
         let [q, k, v] = shapes.as_slice() else { bail!("needs queries, keys and values") };
         if q[..2] != k[..2] || k[..3] != v[..3] || q[3] != k[3] {
-            return Err(invalid_bundle(format!("queries {q:?}, keys {k:?} and values {v:?} do not fit")).into());
+            let shown = |dims: &[TDim]| dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let (q, k, v) = (shown(q), shown(k), shown(v));
+            let message = format!("queries [{q}], keys [{k}] and values [{v}] do not fit together");
+            return Err(invalid_bundle(message).into());
         }
         let scale = self.scale.map_or_else(|| Ok(1.0 / (q[3].to_i64()? as f32).sqrt()), TractResult::Ok)?;
         let product = |axes: &str| TractResult::Ok(EinSum::new(axes.parse()?, DatumType::F32));
@@ -108,7 +115,8 @@ impl Expansion for Attention {
             return Ok(attended);
         }
         let tokens = model.wire_node(format!("{prefix}.tokens"), AxisOp::Move(1, 2), &attended)?;
-        let joined = AxisOp::Reshape(2, tvec!(q[1].clone(), v[3].clone()), tvec!(q[1].clone() * v[3].clone()));
+        let joined =
+            AxisOp::Reshape(2, tvec!(q[1].clone(), v[3].clone()), tvec!(q[1].clone() * v[3].clone()));
         model.wire_node(prefix, joined, &tokens)
     }
 }
