@@ -43,7 +43,9 @@ impl Net {
             }
             let float = facts.iter().all(|fact| fact.datum_type == DatumType::F32);
             let read = match facts.as_slice() {
-                [fact] if float || moves(node.op.as_ref()) => net.read(node.op.as_ref(), &operands, fact)?,
+                [fact] if float || (moves(node.op.as_ref()) && !net.inside_tract(&operands)) => {
+                    net.read(node.op.as_ref(), &operands, fact)?
+                }
                 _ => None,
             };
             values[node.id] = match read {
@@ -64,6 +66,13 @@ impl Net {
         }
         net.outputs = model.output_outlets()?.iter().map(|o| values[o.node][o.slot]).collect();
         Ok(net)
+    }
+
+    /// True for what only tract's own operations can read: answers of theirs that are not of floats.
+    fn inside_tract(&self, operands: &[Id]) -> bool {
+        let foreign =
+            |&id: &Id| matches!(self.op(id), Op::Fallback(..)) && self.nodes[id].element != DatumType::F32;
+        operands.iter().any(foreign)
     }
 
     /// Evaluates what depends on small constants alone.

@@ -79,9 +79,14 @@ impl Net {
             _ => return None,
         };
         let image = self.dims(normal).to_vec();
-        let by_channel: Vec<usize> = (0..dims.len()).map(|axis| if axis == 1 { image[1] } else { 1 }).collect();
+        let by_channel: Vec<usize> =
+            (0..dims.len()).map(|axis| if axis == 1 { image[1] } else { 1 }).collect();
         let constant = matches!(self.op(other), Op::Constant(_));
-        if self.inputs(normal).len() != wanted || !constant || self.dims(other) != by_channel || dims[1] != image[1] {
+        if self.inputs(normal).len() != wanted
+            || !constant
+            || self.dims(other) != by_channel
+            || dims[1] != image[1]
+        {
             return None;
         }
         let mut inputs = self.inputs(normal).to_vec();

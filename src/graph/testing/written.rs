@@ -40,7 +40,7 @@ fn node(name: &str, operator: &str, rest: &str) -> NodeProto {
         op_type: operator.into(),
         name: format!("makes {name}"),
         input: operands.split(", ").filter(|name| !name.is_empty()).map(String::from).collect(),
-        output: vec![name.into()],
+        output: name.split(", ").map(String::from).collect(),
         attribute: attributes.split_whitespace().map(attribute).collect(),
         ..NodeProto::default()
     }
