@@ -34,6 +34,29 @@ pub(crate) trait Program: Send + Sync {
 
     /// What it does, step by step, for people.
     fn describe(&self) -> String;
+
+    /// What a faster backend left to plain tract.
+    fn fallbacks(&self) -> Vec<Fallback> {
+        Vec::new()
+    }
+}
+
+/// What the fused engine has no kernel for and leaves to plain tract: slower, the same numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fallback {
+    /// One operation.
+    Operation {
+        /// What tract calls it; behind the names of what it needs of truth values or integers: `GT + Iff`.
+        operation: String,
+        /// The ONNX node that it came from.
+        node: String,
+    },
+    /// The whole network.
+    Network {
+        /// The node and the operation that the engine could not work around.
+        reason: String,
+    },
 }
 
 /// A program with the scratch memory to run it, one run at a time.

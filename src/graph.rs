@@ -15,9 +15,11 @@ mod cost;
 mod import;
 mod initializers;
 mod materialise;
+mod operators;
+mod refusal;
 mod skeleton;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod weights;

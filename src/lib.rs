@@ -72,6 +72,7 @@ mod request;
 mod sampler;
 mod session;
 
+pub use backend::Fallback;
 pub use bundle::{Bundle, Manifest, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};

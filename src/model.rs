@@ -14,7 +14,7 @@ use crate::kernels::{Parallel, Pool};
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::network_batch;
-use crate::{Result, Session};
+use crate::{Fallback, Result, Session};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -214,6 +214,15 @@ impl Model {
     /// As [`cost`](Self::cost).
     pub fn plan(&self, role: Role, batch: usize) -> Result<String> {
         Ok(self.program(role, batch)?.describe())
+    }
+
+    /// What in a network the fused engine has no kernel for, so that plain tract runs it: right, but slower.
+    /// Empty for a network that is recognised as a whole.
+    ///
+    /// # Errors
+    /// As [`cost`](Self::cost).
+    pub fn fallbacks(&self, role: Role, batch: usize) -> Result<Vec<Fallback>> {
+        Ok(self.program(role, batch)?.fallbacks())
     }
 
     /// The program for `role` at `batch`, compiled on first use.

@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::backend::{Backend, Input, Instance, Program, Reference};
+use crate::backend::{Backend, Fallback, Input, Instance, Program, Reference};
 use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
@@ -123,7 +123,8 @@ impl Backend for Fused {
             Ok(program) => Ok(Arc::new(program)),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
-                self.reference.compile(graph, again)
+                let program = self.reference.compile(graph, again)?;
+                Ok(Arc::new(LeftToTract { program, reason: error.to_string() }))
             }
             Err(error) => Err(error).at(|| graph.file),
         }
@@ -161,9 +162,34 @@ impl Program for FusedProgram {
         text
     }
 
+    fn fallbacks(&self) -> Vec<Fallback> {
+        let conditions = self.conditions.iter().flat_map(|conditions| conditions.fallbacks());
+        self.runner.fallbacks().chain(conditions).collect()
+    }
+
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
         let memory = self.runner.memory();
         Box::new(FusedInstance { program: self, memory })
+    }
+}
+
+/// A network that could not be lowered.
+struct LeftToTract {
+    program: Arc<dyn Program>,
+    reason: String,
+}
+
+impl Program for LeftToTract {
+    fn describe(&self) -> String {
+        format!("left to plain tract: {}\n{}", self.reason, self.program.describe())
+    }
+
+    fn fallbacks(&self) -> Vec<Fallback> {
+        vec![Fallback::Network { reason: self.reason.clone() }]
+    }
+
+    fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
+        Arc::clone(&self.program).instantiate()
     }
 }
 

@@ -14,9 +14,10 @@ use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use super::contract::{Contract, ElementType, Port};
+use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, initializers};
+use super::{Graph, initializers, operators};
 use crate::Result;
 use crate::bundle::{Bundle, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
@@ -44,13 +45,16 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     drop(bytes);
     let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     let counts = count(graph);
-    let weights = initializers::settle(graph, cuts, external)?;
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
-    let mut model = onnx.model_for_proto_model(&proto).map_err(|error| classify(&error))?;
+    operators::register(&mut onnx);
+    let nodes = Nodes::name(graph, &onnx);
+    let weights = initializers::settle(graph, cuts, external)?;
+    let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);
     name_ports(&mut model, &contract, &weights)?;
-    let model = model.into_typed().map_err(|error| classify(&error))?;
+    let model = model.into_typed().map_err(|error| nodes.explain(&error))?;
+    nodes.check_shapes(&model)?;
     check_constants(&model)?;
     Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
 }

@@ -1,4 +1,6 @@
-//! A predictor for tests: one large matrix that reverses what it is given.
+//! Predictors for tests: one large matrix that reverses what it is given, and [`written`] ones.
+
+mod written;
 
 use half::f16;
 use prost::Message;
@@ -11,6 +13,7 @@ use tract_onnx::pb::{
 use super::weights::Precision;
 use crate::Bundle;
 use crate::bundle::testing::Files;
+pub(crate) use written::written;
 
 /// Elements of one latent of [`Files::complete`].
 pub(super) const LATENT: usize = 4 * 8 * 16;
@@ -117,7 +120,7 @@ fn port(name: &str, kind: tensor_proto::DataType, image: &[i64]) -> ValueInfoPro
 }
 
 /// The files of a bundle with this predictor.
-pub(super) fn files(model: &ModelProto) -> Files {
+pub(crate) fn files(model: &ModelProto) -> Files {
     let mut files = Files::complete();
     files.replace("networks.predictor", model.encode_to_vec());
     files

@@ -50,9 +50,12 @@ impl Net {
         let q = self.arranged(q, &of_q, &letters(&batch, [query, inner]))?;
         let k = self.arranged(k, &of_k, &letters(&batch, [key, inner]))?;
         let v = self.arranged(v, of_v, &letters(&batch2, [key2, width]))?;
-        let mut dims = self.dims(q).to_vec();
-        dims[3] = self.dims(v)[3];
+        let dims = self.dims(q).to_vec();
         let scale = scale * q_scale * k_scale;
+        // What the kernel takes.
+        if self.dims(v)[3] != dims[3] || scale <= 0.0 {
+            return None;
+        }
         let attended = self.float(Op::Attention { scale }, vec![q, k, v], dims.clone());
         let plain = self.reshape(attended, dims[2 - batch.len()..].to_vec());
         Some(self.permute(plain, order))

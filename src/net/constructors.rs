@@ -196,6 +196,10 @@ impl Net {
     }
 
     pub(super) fn einsum(&mut self, einsum: Einsum, a: Id, b: Id) -> Id {
+        // An axis of size 1 goes along with the other operand's.
+        let (sizes_a, sizes_b) = (self.dims(a).to_vec(), self.dims(b).to_vec());
+        let a = self.stretched(a, &einsum.a, &einsum.b, &sizes_b);
+        let b = self.stretched(b, &einsum.b, &einsum.a, &sizes_a);
         if let Some(id) = self.attention(&einsum, a, b) {
             return id;
         }
@@ -207,5 +211,15 @@ impl Net {
         };
         let dims = einsum.out.iter().map(size).collect();
         self.float(Op::Einsum(einsum), vec![a, b], dims)
+    }
+    /// `x` with its axes of size 1 repeated as often as another operand's of the same letter.
+    fn stretched(&mut self, x: Id, letters: &[char], others: &[char], sizes: &[usize]) -> Id {
+        let mut dims = self.dims(x).to_vec();
+        for (dim, letter) in dims.iter_mut().zip(letters) {
+            if let (1, Some(axis)) = (*dim, others.iter().position(|other| other == letter)) {
+                *dim = sizes[axis];
+            }
+        }
+        self.broadcast(x, dims)
     }
 }

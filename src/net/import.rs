@@ -43,7 +43,9 @@ impl Net {
             }
             let float = facts.iter().all(|fact| fact.datum_type == DatumType::F32);
             let read = match facts.as_slice() {
-                [fact] if float || moves(node.op.as_ref()) => net.read(node.op.as_ref(), &operands, fact)?,
+                [fact] if float || (moves(node.op.as_ref()) && !net.inside_tract(&operands)) => {
+                    net.read(node.op.as_ref(), &operands, fact)?
+                }
                 _ => None,
             };
             values[node.id] = match read {
@@ -64,6 +66,13 @@ impl Net {
         }
         net.outputs = model.output_outlets()?.iter().map(|o| values[o.node][o.slot]).collect();
         Ok(net)
+    }
+
+    /// True for what only tract's own operations can read: answers of theirs that are not of floats.
+    fn inside_tract(&self, operands: &[Id]) -> bool {
+        let foreign =
+            |&id: &Id| matches!(self.op(id), Op::Fallback(..)) && self.nodes[id].element != DatumType::F32;
+        operands.iter().any(foreign)
     }
 
     /// Evaluates what depends on small constants alone.
@@ -230,13 +239,21 @@ impl Net {
     }
 
     fn typed_einsum(&mut self, op: &EinSum, operands: &[Id]) -> Option<Id> {
-        let &[a, b] = operands else { return None };
         let (inputs, outputs) = op.axes.to_strs();
         let letters = |text: &str| text.chars().collect::<Vec<char>>();
-        let einsum =
-            Einsum { a: letters(&inputs[0]), b: letters(&inputs[1]), out: letters(outputs.first()?) };
         let distinct =
             |letters: &[char]| letters.iter().all(|l| letters.iter().filter(|m| *m == l).count() == 1);
+        // Of one operand: a transposition, if nothing is summed.
+        if let &[x] = operands {
+            let (from, to) = (letters(&inputs[0]), letters(outputs.first()?));
+            let axes: Option<Vec<usize>> =
+                to.iter().map(|letter| from.iter().position(|l| l == letter)).collect();
+            let moves = distinct(&from) && distinct(&to) && from.len() == to.len();
+            return axes.filter(|_| moves).map(|axes| self.permute(x, axes));
+        }
+        let &[a, b] = operands else { return None };
+        let einsum =
+            Einsum { a: letters(&inputs[0]), b: letters(&inputs[1]), out: letters(outputs.first()?) };
         let plain = distinct(&einsum.a) && distinct(&einsum.b) && distinct(&einsum.out);
         let float =
             op.q_params.is_none() && operands.iter().all(|&id| self.nodes[id].element == DatumType::F32);

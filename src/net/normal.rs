@@ -43,36 +43,56 @@ impl Net {
         (axes.len() == rank - first && axes.iter().all(|&axis| axis < rank)).then_some(first)
     }
 
-    /// `[N, C, H, W] -> [N, groups, ..] -> normalised -> [N, C, H, W]`, seen from its last step.
+    /// `[N, C, ..] -> [N, groups, ..] -> normalised -> [N, C, ..]`, seen from its last step. Pixels may be a
+    /// single axis, as before attention between them.
     pub(super) fn group_normal(&mut self, normal: Id, dims: &[usize]) -> Option<Id> {
         let Op::Normal { axis: 2, eps, centred: true } = *self.op(normal) else { return None };
         let grouped = self.inputs(normal)[0];
-        let Op::Reshape = self.op(grouped) else { return None };
+        let (Op::Reshape, 3..=4) = (self.op(grouped), dims.len()) else { return None };
         let x = self.inputs(grouped)[0];
-        let groups = self.dims(grouped)[1];
-        let [images, channels, _, _] = *dims else { return None };
-        if self.dims(x) != dims || self.dims(grouped)[0] != images || channels % groups != 0 {
+        let (groups, channels) = (self.dims(grouped)[1], dims[1]);
+        if self.dims(grouped)[0] != dims[0] || channels % groups != 0 {
             return None;
         }
-        Some(self.float(Op::GroupNormal { groups, eps }, vec![x], dims.to_vec()))
+        // As many groups as channels could be a layer normalisation of tokens, too.
+        if groups == channels && self.dims(x) != dims {
+            return None;
+        }
+        let image = match *self.dims(x) {
+            [n, c, h, w] if [n, c] == dims[..2] => vec![n, c, h, w],
+            _ => vec![dims[0], channels, dims[2..].iter().product(), 1],
+        };
+        let x = self.reshape(x, image.clone());
+        let normal = self.float(Op::GroupNormal { groups, eps }, vec![x], image);
+        Some(self.reshape(normal, dims.to_vec()))
     }
 
     /// Takes a scale and then a shift for each channel into a group normalisation.
     pub(super) fn group_affine(&mut self, op: Binary, normal: Id, other: Id) -> Option<Id> {
+        let dims = self.dims(normal).to_vec();
+        let view = matches!(self.op(normal), Op::Reshape);
+        let normal = if view { self.inputs(normal)[0] } else { normal };
         let Op::GroupNormal { .. } = self.op(normal) else { return None };
         let wanted = match op {
             Binary::Mul => 1,
             Binary::Add => 2,
             _ => return None,
         };
-        let dims = self.dims(normal).to_vec();
+        let image = self.dims(normal).to_vec();
+        let by_channel: Vec<usize> =
+            (0..dims.len()).map(|axis| if axis == 1 { image[1] } else { 1 }).collect();
         let constant = matches!(self.op(other), Op::Constant(_));
-        if self.inputs(normal).len() != wanted || !constant || self.dims(other) != [1, dims[1], 1, 1] {
+        if self.inputs(normal).len() != wanted
+            || !constant
+            || self.dims(other) != by_channel
+            || dims[1] != image[1]
+        {
             return None;
         }
         let mut inputs = self.inputs(normal).to_vec();
-        inputs.push(other);
+        inputs.push(self.reshape(other, vec![1, image[1], 1, 1]));
         let op = self.op(normal).clone();
-        Some(self.float(op, inputs, dims))
+        let normal = self.float(op, inputs, image);
+        Some(self.reshape(normal, dims))
     }
 }

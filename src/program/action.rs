@@ -1,6 +1,10 @@
 //! One step of a program: a kernel with all its places, or one of tract's operations.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::bail;
 
 use crate::Result;
 use crate::error::{Context, runtime};
@@ -30,24 +34,15 @@ pub(super) struct Gather {
     pub(super) out: usize,
 }
 
-/// An operation without a kernel, evaluated by tract.
+/// An operation without a kernel, planned by tract.
 pub(super) struct Fallback {
-    pub(super) op: Box<dyn TypedOp>,
-    pub(super) operands: Vec<Operand>,
-    /// For each of its outputs that is used: which, and where to.
-    pub(super) results: Vec<(usize, usize)>,
+    /// What tract calls it.
+    pub(super) operation: String,
+    pub(super) plan: Arc<TypedSimplePlan>,
+    /// Dense in the arena: offsets and sizes.
+    pub(super) operands: Vec<(usize, Vec<usize>)>,
+    pub(super) out: usize,
 }
-
-pub(super) enum Operand {
-    /// Dense in the arena.
-    Floats {
-        offset: usize,
-        dims: Vec<usize>,
-    },
-    Constant(Arc<Tensor>),
-}
-
-use std::sync::Arc;
 
 impl Action {
     /// Floats of scratch for each lane.
@@ -58,6 +53,14 @@ impl Action {
             Self::Attention(attention) => attention.scratch(),
             Self::Pointwise(pointwise) => pointwise.scratch(),
             _ => 0,
+        }
+    }
+
+    /// What tract calls the operation that it runs here; none for a kernel.
+    pub(super) fn foreign(&self) -> Option<&str> {
+        match self {
+            Self::Fallback(fallback) => Some(&fallback.operation),
+            _ => None,
         }
     }
 
@@ -102,22 +105,15 @@ impl Gather {
 impl Fallback {
     fn run(&self, mem: &mut [f32]) -> TractResult<()> {
         let mut tensors = tvec!();
-        for operand in &self.operands {
-            tensors.push(match operand {
-                Operand::Floats { offset, dims } => {
-                    let len: usize = dims.iter().product();
-                    Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue()
-                }
-                Operand::Constant(tensor) => Arc::clone(tensor).into_tvalue(),
-            });
+        for (offset, dims) in &self.operands {
+            let len: usize = dims.iter().product();
+            tensors.push(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue());
         }
-        let results = self.op.eval_out_of_plan(tensors)?;
-        let results = results.ok_or_else(|| TractError::msg("tract cannot evaluate this by itself"))?;
-        for &(slot, offset) in &self.results {
-            let view = results[slot].try_as_plain_ram()?;
-            let values = view.as_slice::<f32>()?;
-            mem[offset..offset + values.len()].copy_from_slice(values);
-        }
+        let results = catch_unwind(AssertUnwindSafe(|| self.plan.run(tensors)));
+        let results = results.unwrap_or_else(|_| bail!("tract panicked in {}", self.operation))?;
+        let view = results[0].try_as_plain_ram()?;
+        let values = view.as_slice::<f32>()?;
+        mem[self.out..self.out + values.len()].copy_from_slice(values);
         Ok(())
     }
 }

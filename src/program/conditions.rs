@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::runner::{Memory, Runner};
 use crate::Result;
-use crate::backend::Input;
+use crate::backend::{Fallback, Input};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
 use crate::net;
@@ -88,6 +88,11 @@ impl Conditions {
         let mut table = self.table();
         table.keep = false;
         table.runner.release();
+    }
+
+    /// The operations of the part that tract runs.
+    pub(super) fn fallbacks(&self) -> Vec<Fallback> {
+        self.table().runner.fallbacks().collect()
     }
 
     pub(super) fn describe(&self) -> String {

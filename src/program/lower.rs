@@ -11,11 +11,14 @@
 mod chain;
 mod constants;
 mod convolution;
+mod fallback;
 mod product;
 mod simple;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use tract_onnx::prelude::DatumType;
 
 use super::action::Action;
 use super::arena::{self, Life};
@@ -138,7 +141,9 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
     let given = table.and_then(|table| lowering.given(table));
     let rows = table.filter(|_| given.is_none()).map(|table| lowering.row_buffer(table));
     for id in (0..count).filter(|&id| live[id] && !constant[id]) {
-        if !lowering.absorbed[id] && lowering.places[id].is_none() {
+        let foreign = matches!(net.op(id), Op::Fallback(..)) && net.nodes[id].element != DatumType::F32;
+        // What is not of floats is computed where it is used.
+        if !foreign && !lowering.absorbed[id] && lowering.places[id].is_none() {
             lowering.emit(id).map_err(|error| error.at(format!("node '{}'", net.nodes[id].name)))?;
         }
     }
@@ -162,7 +167,7 @@ impl Lowering<'_> {
             if !live[id] {
                 continue;
             }
-            if node.element == tract_onnx::prelude::DatumType::F32 {
+            if node.element == DatumType::F32 {
                 let buffer = self.buffer(node.dims.iter().product());
                 self.buffers[buffer].input = true;
                 self.places[id] = Some(Place::dense(buffer, &node.dims));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::Action;
 use super::lower::{Lowered, Placed};
-use crate::backend::Input;
+use crate::backend::{Fallback, Input};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, Parallel, Workers};
 use crate::{CancelToken, Result};
@@ -120,6 +120,14 @@ impl Runner {
         products.sum()
     }
 
+    /// The operations that tract runs.
+    pub(super) fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
+        self.lowered.steps.iter().filter_map(|step| {
+            let operation = step.action.foreign()?.to_owned();
+            Some(Fallback::Operation { operation, node: step.name.to_string() })
+        })
+    }
+
     pub(super) fn describe(&self) -> String {
         let lowered = &self.lowered;
         let constant = lowered.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>();
@@ -135,7 +143,9 @@ impl Runner {
             let (offset, len) = step.writes;
             let (mega, end) = (step.flops as f64 / 1e6, offset + len);
             let place = format!("{offset:>9}..{end:<9}");
-            let _ = writeln!(text, "{i:4} {:10} {mega:10.2} MFLOP  {place} {}", step.kind, step.name);
+            let foreign = step.action.foreign().map(|operation| format!(" ({operation})"));
+            let (kind, name, foreign) = (step.kind, &step.name, foreign.unwrap_or_default());
+            let _ = writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP  {place} {name}{foreign}");
         }
         text
     }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::program::{flowturbo, run, tiny};
+use crate::program::{copy_ending_in, fail, flowturbo, node, run, tiny};
 
 fn inspect(batch: &str) -> Value {
     serde_json::from_str(&run(&["inspect", &tiny(), "--json", "--batch", batch])).unwrap()
@@ -63,6 +63,54 @@ fn inspect_for_people_names_networks_and_says_that_guidance_doubles() {
     for part in ["tiny-sit", "predictor.onnx", "refiner.onnx", "doubled for guidance", "7 predictor calls"] {
         assert!(text.contains(part), "'{part}' is not in:\n{text}");
     }
+}
+
+#[test]
+fn inspect_names_what_runs_by_fallback() {
+    let report = inspect("1");
+    assert_eq!(report["networks"]["predictor"]["fallbacks"], json!([]));
+    assert_eq!(report["networks"]["predictor"]["left_to_tract"], Value::Null);
+    assert!(!run(&["inspect", &tiny()]).contains("fallback"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = copy_ending_in(folder.path(), &[node("HardSwish", &["inner"], "velocity")]);
+    let text = run(&["inspect", &bundle]);
+    assert!(text.contains("plain tract runs 1 operation: HardSwish 'makes velocity'\n"), "{text}");
+    let report: Value = serde_json::from_str(&run(&["inspect", &bundle, "--json"])).unwrap();
+    let named = json!([{ "operation": "HardSwish", "node": "makes velocity" }]);
+    assert_eq!(report["networks"]["predictor"]["fallbacks"], named);
+    assert_eq!(report["networks"]["refiner"]["fallbacks"], json!([]));
+    let plan = run(&["inspect", &bundle, "--plan"]);
+    assert!(plan.lines().any(|line| line.contains(" fallback ") && line.contains("(HardSwish)")), "{plan}");
+}
+
+#[test]
+fn inspect_says_that_a_whole_network_is_left_to_tract_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = [
+        node("ReduceSum", &["y"], "total"),
+        node("Greater", &["total", "total"], "more"),
+        node("Where", &["more", "inner", "x"], "velocity"),
+    ];
+    let bundle = copy_ending_in(folder.path(), &nodes);
+    let text = run(&["inspect", &bundle]);
+    assert!(
+        text.contains("plain tract runs the whole network, more slowly: node 'makes velocity'"),
+        "{text}"
+    );
+    let report: Value = serde_json::from_str(&run(&["inspect", &bundle, "--json"])).unwrap();
+    let reason = report["networks"]["predictor"]["left_to_tract"].as_str().unwrap();
+    assert!(reason.contains("I64 from 'y'"), "{reason}");
+    assert_eq!(report["networks"]["refiner"]["left_to_tract"], Value::Null);
+    assert!(run(&["inspect", &bundle, "--plan"]).contains("left to plain tract"));
+}
+
+#[test]
+fn a_graph_that_cannot_be_loaded_is_refused_with_file_node_and_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = copy_ending_in(folder.path(), &[node("FancyMax", &["inner"], "velocity")]);
+    let words = ["predictor.onnx: node 'makes velocity' (FancyMax)", "no such operator"];
+    fail(flowturbo(&["inspect", &bundle]), 2, &words);
 }
 
 #[test]

@@ -5,6 +5,10 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb::{ModelProto, NodeProto};
+
 use crate::common::data;
 
 /// The program with `arguments`, in this test's own environment.
@@ -64,6 +68,36 @@ pub fn copy(folder: &Path) -> PathBuf {
         std::fs::copy(data("bundle").join(&name), copy.join(&name)).unwrap();
     }
     copy
+}
+
+/// A copy whose predictor ends in more nodes: of `inner`, which the answer was, they make `velocity`.
+pub fn copy_ending_in(folder: &Path, operators: &[NodeProto]) -> String {
+    let copy = copy(folder);
+    let path = copy.join("predictor.onnx");
+    let mut proto = ModelProto::decode(&*std::fs::read(&path).unwrap()).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    let outputs = graph.node.iter_mut().flat_map(|node| &mut node.output);
+    outputs.filter(|name| *name == "velocity").for_each(|name| *name = "inner".into());
+    graph.node.extend_from_slice(operators);
+    let bytes = proto.encode_to_vec();
+    let manifest = copy.join("bundle.json");
+    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    value["networks"]["predictor"]["sha256"] = hash.into();
+    std::fs::write(path, bytes).unwrap();
+    std::fs::write(manifest, value.to_string()).unwrap();
+    argument(copy)
+}
+
+/// `output = operator(inputs)`, called by its output.
+pub fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: operator.into(),
+        name: format!("makes {output}"),
+        input: inputs.iter().map(|&name| name.into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    }
 }
 
 /// A PNG file's size, pixels and text chunks.

@@ -7,7 +7,7 @@ use super::{Lowering, Made, Place, Target};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Epilogue, Group, Packed, Product, Unary};
-use crate::net::{Id, Op};
+use crate::net::{Einsum, Id, Op};
 use crate::program::action::Action;
 
 /// A row of groups before the buffers have addresses, and everything else that a product needs.
@@ -32,7 +32,7 @@ impl Lowering<'_> {
         let (x, w, of_x, of_w) = match (self.source(inputs[0]), self.source(inputs[1])) {
             (_, Some(w)) => (inputs[0], w, &einsum.a, &einsum.b),
             (Some(w), None) => (inputs[1], w, &einsum.b, &einsum.a),
-            _ => return Err(unsupported("has no kernel for a product of two activations")),
+            _ => return self.other_product(anchor, last, links, &einsum),
         };
         let inner: Vec<char> = of_x.iter().copied().filter(|l| of_w.contains(l)).collect();
         let outer: Vec<char> = einsum.out.iter().copied().filter(|l| of_x.contains(l)).collect();
@@ -50,7 +50,7 @@ impl Lowering<'_> {
             Some((place.merged(0..inner.len())?, place.merged(inner.len()..place.dims.len())?, place))
         });
         let Some((k_stride, n_stride, weight)) = strides.filter(|_| plain) else {
-            return Err(unsupported("has no kernel for such a product"));
+            return self.other_product(anchor, last, links, &einsum);
         };
         let k: usize = weight.dims[..inner.len()].iter().product();
         let n: usize = weight.dims[inner.len()..].iter().product();
@@ -58,8 +58,8 @@ impl Lowering<'_> {
         let x = arranged(&x, of_x, &[outer.clone(), inner.clone()].concat())
             .ok_or_else(|| unsupported("has no kernel for such a product"))?;
         let rank = outer.len();
-        let x = match x.merged(rank..x.dims.len()) {
-            Some(1) => x,
+        let x = match (x.merged(rank..x.dims.len()), x.merged(usize::from(rank > 1)..rank)) {
+            (Some(1), Some(_)) => x,
             _ => self.dense(anchor, &x),
         };
         let weights = self.pack(&w, [1, k, n], [0, k_stride, n_stride])?;
@@ -104,6 +104,12 @@ impl Lowering<'_> {
         let table = Table { place, rows };
         let multiply = Multiply { weights, a: x, a_stride, segments: vec![0], groups, row_stride, table };
         self.multiply(anchor, last, links, Vec::new(), multiply)
+    }
+
+    /// Emits a product that is not one of rows and a constant matrix, and its links.
+    fn other_product(&mut self, anchor: Id, last: Id, links: &[Link], einsum: &Einsum) -> Result<Place> {
+        let place = self.foreign_product(anchor, einsum)?;
+        self.rest(place, links, last)
     }
 
     /// Emits a product with as many links as there are epilogues for, the others as steps of their own.

@@ -1,4 +1,4 @@
-//! Everything but products: normalisation, attention, element-wise work, moves, tract's own operations.
+//! Everything but products: normalisation, attention, element-wise work, moves.
 
 use super::chain::{Beside, Link, Table, What};
 use super::{Lowering, Place};
@@ -8,8 +8,8 @@ use crate::kernels::{
     Attention, Binary, Copy, Heads, Measure, Modulation, Norm, Pointwise, Reduce, Reduction, Rows, Softmax,
     Step, View,
 };
-use crate::net::{Constant, Id, Op, Reducer};
-use crate::program::action::{Action, Fallback, Gather, Operand};
+use crate::net::{Id, Op, Reducer};
+use crate::program::action::{Action, Gather};
 
 /// A place once its buffer has an address.
 fn view(place: &Place, at: &[usize]) -> View {
@@ -149,26 +149,26 @@ impl Lowering<'_> {
         Ok(out)
     }
 
+    /// Emits a softmax or a reduction; its axes are seen as the last ones.
     pub(super) fn reduction(&mut self, id: Id) -> Result<Place> {
         let net = self.net;
         let x = self.place(net.inputs(id)[0])?;
         let rank = x.dims.len();
-        let axis = match net.op(id) {
-            Op::Softmax(axis) if *axis + 1 == rank => *axis,
-            Op::Reduce(_, axes) => {
-                let first = axes.iter().copied().min().unwrap_or(rank);
-                if axes.len() + first != rank {
-                    return Err(unsupported("has no kernel for a reduction of inner axes"));
-                }
-                first
-            }
-            _ => return Err(unsupported("has no kernel for a softmax of inner axes")),
+        let inner = match net.op(id) {
+            Op::Softmax(axis) => std::slice::from_ref(axis),
+            Op::Reduce(_, axes) => axes,
+            _ => return Err(unsupported("is not a reduction")),
         };
-        let (x, stride) = self.rows(id, &x, axis);
+        let mut order: Vec<usize> = (0..rank).filter(|axis| !inner.contains(axis)).collect();
+        let axis = order.len();
+        order.extend(inner);
+        let (x, stride) = self.rows(id, &x.permute(&order), axis);
         let cols: usize = x.dims[axis..].iter().product();
         let rows = x.len() / cols.max(1);
-        let out = Place::dense(self.buffers.len(), net.dims(id));
-        let buffer = self.buffer(out.len());
+        let sizes: Vec<usize> = order.iter().map(|&axis| net.dims(id)[axis]).collect();
+        let back: Vec<usize> = (0..rank).filter_map(|axis| order.iter().position(|&o| o == axis)).collect();
+        let buffer = self.buffer(sizes.iter().product());
+        let out = Place::dense(buffer, &sizes).permute(&back);
         let (from, offset) = (x.buffer, x.offset);
         let reduction = match net.op(id) {
             Op::Reduce(Reducer::Sum, _) => Some(Reduction::Sum),
@@ -272,44 +272,6 @@ impl Lowering<'_> {
         let (from, offset) = (table.buffer, table.offset);
         self.draft(id, "gather", 0, &[&table], buffer, move |at| {
             Action::Gather(Gather { table: at[from] + offset, rows, width, input, out: at[buffer] })
-        });
-        Ok(Place::dense(buffer, net.dims(id)))
-    }
-
-    /// Emits an operation of tract's.
-    pub(super) fn fallback(&mut self, id: Id) -> Result<Place> {
-        let net = self.net;
-        let Op::Fallback(foreign, slot) = net.op(id).clone() else {
-            return Err(unsupported("is not an operation of tract's"));
-        };
-        let float = |id: Id| net.nodes[id].element == tract_onnx::prelude::DatumType::F32;
-        let mut operands = Vec::new();
-        let mut places = Vec::new();
-        for &input in net.inputs(id) {
-            if let Op::Constant(Constant(tensor)) = net.op(input) {
-                operands.push(Err(std::sync::Arc::clone(tensor)));
-                continue;
-            }
-            if !float(input) {
-                return Err(unsupported(format!("{} takes other numbers than floats", foreign.op.name())));
-            }
-            let place = self.place(input)?;
-            let place = self.dense(id, &place);
-            operands.push(Ok((place.buffer, place.offset, place.dims.clone())));
-            places.push(place);
-        }
-        if !float(id) {
-            return Err(unsupported(format!("{} gives other numbers than floats", foreign.op.name())));
-        }
-        let buffer = self.buffer(net.dims(id).iter().product());
-        let reads: Vec<&Place> = places.iter().collect();
-        self.draft(id, "tract", 0, &reads, buffer, move |at| {
-            let operands = operands.into_iter().map(|operand| match operand {
-                Ok((buffer, offset, dims)) => Operand::Floats { offset: at[buffer] + offset, dims },
-                Err(tensor) => Operand::Constant(tensor),
-            });
-            let operands = operands.collect();
-            Action::Fallback(Fallback { op: foreign.op, operands, results: vec![(slot, at[buffer])] })
         });
         Ok(Place::dense(buffer, net.dims(id)))
     }

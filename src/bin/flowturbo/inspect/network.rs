@@ -1,6 +1,6 @@
 //! One network: its file, its tensors, its cost.
 
-use flowturbo::{Contract, Cost, ElementType, Model, Port, Role};
+use flowturbo::{Contract, Cost, ElementType, Fallback, Model, Port, Role};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -17,6 +17,8 @@ pub struct Network {
     pub doubled: bool,
     pub contract: Contract,
     pub cost: Cost,
+    /// What plain tract runs; nothing for an encoder, which is not planned.
+    pub fallbacks: Vec<Fallback>,
 }
 
 impl Network {
@@ -34,6 +36,7 @@ impl Network {
             doubled,
             contract: model.contract(role, batch)?,
             cost: model.cost(role, batch)?,
+            fallbacks: if role == Role::Encoder { Vec::new() } else { model.fallbacks(role, batch)? },
         })
     }
 
@@ -53,6 +56,16 @@ impl Network {
             "constant_bytes": self.cost.constant_bytes,
             "largest_activation_bytes": self.cost.largest_activation_bytes,
             "nodes": self.cost.nodes,
+            "fallbacks": self.fallbacks.iter().filter_map(operation).collect::<Vec<_>>(),
+            "left_to_tract": self.left_to_tract(),
+        })
+    }
+
+    /// Why plain tract runs the whole network, if it does.
+    pub fn left_to_tract(&self) -> Option<&str> {
+        self.fallbacks.iter().find_map(|fallback| match fallback {
+            Fallback::Network { reason } => Some(reason.as_str()),
+            _ => None,
         })
     }
 }
@@ -62,6 +75,13 @@ pub fn kind(port: &Port) -> &'static str {
     match port.element {
         ElementType::I64 => "i64",
         _ => "f32",
+    }
+}
+
+fn operation(fallback: &Fallback) -> Option<Value> {
+    match fallback {
+        Fallback::Operation { operation, node } => Some(json!({ "operation": operation, "node": node })),
+        _ => None,
     }
 }
 

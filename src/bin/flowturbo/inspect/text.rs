@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use flowturbo::Port;
+use flowturbo::{Fallback, Port};
 
 use super::network::{Network, kind};
 use super::{Report, direction};
@@ -11,6 +11,8 @@ use crate::units::{bytes, count, plural, time};
 
 /// The most labels shown; `flowturbo classes` shows all.
 const MOST_LABELS: usize = 16;
+/// The most operations named that run by fallback; `--json` names all.
+const MOST_FALLBACKS: usize = 8;
 
 impl Report<'_> {
     pub fn text(&self) -> String {
@@ -117,6 +119,18 @@ impl Network {
             "graph",
             &format!("{} nodes, {constants} of constants, largest activation {activation}", cost.nodes),
         );
+        if let Some(reason) = self.left_to_tract() {
+            line("fallback", &format!("plain tract runs the whole network, more slowly: {reason}"));
+        } else if !self.fallbacks.is_empty() {
+            let named = self.fallbacks.iter().filter_map(|fallback| match fallback {
+                Fallback::Operation { operation, node } => Some(format!("{operation} '{node}'")),
+                _ => None,
+            });
+            let shown: Vec<String> = named.take(MOST_FALLBACKS).collect();
+            let more = if self.fallbacks.len() > MOST_FALLBACKS { ", ..." } else { "" };
+            let operations = plural(self.fallbacks.len(), "operation");
+            line("fallback", &format!("plain tract runs {operations}: {}{more}", shown.join(", ")));
+        }
         text
     }
 }
