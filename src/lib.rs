@@ -78,7 +78,7 @@ pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Contract, Cost, ElementType, Port};
 pub use image::{Image, noise, to_pixels};
-pub use kernels::Parallel;
+pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;
 pub use model::{BackendKind, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.

@@ -142,6 +142,20 @@ fn bench_as_json_counts_every_step_of_every_run() {
 }
 
 #[test]
+fn bench_measures_the_peaks_of_one_thread_and_of_all() {
+    let report: Value = serde_json::from_str(&run(&["bench", "--peaks", "--json"])).unwrap();
+    let all = std::thread::available_parallelism().unwrap().to_string();
+    for pointer in ["/fma_gflops/1", "/read_gbytes/1", &format!("/fma_gflops/{all}")] {
+        let value = report.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        assert!(value.is_finite() && value > 0.0, "{pointer}: {report}");
+    }
+    assert!(report["isa"].is_string());
+    assert!(run(&["bench", "--peaks", "--threads", "1"]).contains("1 thread "));
+    let both = flowturbo(&["bench", &tiny(), "--peaks"]).output().unwrap();
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_failure() {
     let mut child =
         flowturbo(&["classes", &tiny()]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,6 @@
-//! `flowturbo bench`: how long this engine takes on this machine.
+//! `flowturbo bench`: how long this engine takes on this machine, and what the machine can do at most.
+
+mod peaks;
 
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -16,7 +18,8 @@ use crate::{machine, units};
 /// Measures generation on this machine: each kind of step, sampling, decoding, the whole
 ///
 /// These are absolute times of this engine on this machine as it is now. They say nothing of how
-/// other engines would do; a comparison needs both measured in the same run.
+/// other engines would do; a comparison needs both measured in the same run. How far they are from
+/// what the machine can do, --peaks helps to tell.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Bench {
@@ -35,6 +38,9 @@ pub struct Bench {
     /// Generations before the measured ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: u32,
+    /// Measure the machine instead: fused multiply-adds and memory reads a second, by one thread and all
+    #[arg(long, conflicts_with_all = ["BundleArgument", "Sampling", "batch", "runs", "warmup"])]
+    peaks: bool,
     /// Print JSON, times in seconds
     #[arg(long)]
     json: bool,
@@ -42,6 +48,9 @@ pub struct Bench {
 
 impl Bench {
     pub fn run(&self) -> Result<(), Failure> {
+        if self.peaks {
+            return print(&peaks::report(self.computing.threads, self.json)?);
+        }
         let started = Instant::now();
         let bundle = self.bundle.open()?;
         let sampling = self.sampling.settle(bundle.manifest())?;

@@ -1,0 +1,215 @@
+//! What the processor and the memory can do at most, measured: the limits that times are held against.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Isa, Kernel, Parallel, Pool, Simd};
+use crate::error::runtime;
+
+/// What this machine does at most with so many threads, measured with the instruction set that networks
+/// run on here.
+///
+/// A time of a network is worth as much as its distance from these: the graph's operations
+/// ([`Cost`](crate::Cost)) over the time is at most `fma_gflops`, its weights over the time at most
+/// `read_gbytes` if no cache holds them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Peaks {
+    /// Threads that computed at the same time.
+    pub threads: usize,
+    /// The instruction set: `AVX-512`, `AVX2`, `NEON` or `scalar`.
+    pub isa: String,
+    /// Fused multiply-adds of `f32` between registers, counted as two operations, in 10^9 a second.
+    pub fma_gflops: f64,
+    /// Reading memory far larger than the caches, one part a thread, in 10^9 bytes a second.
+    pub read_gbytes: f64,
+}
+
+impl Peaks {
+    /// Measures for about a second, in memory of a quarter of a gigabyte or four times the caches. 0 threads,
+    /// and more than there are processors, are one for each processor that this process may use.
+    ///
+    /// It takes the best of many short rounds; other processes' work still lowers the result.
+    ///
+    /// # Errors
+    /// [`Runtime`](crate::ErrorKind::Runtime): the system gives no thread.
+    pub fn measure(threads: usize) -> crate::Result<Self> {
+        let threads = if threads == 0 { processors() } else { threads.min(processors()) };
+        let pool = Pool::new(threads).map_err(|e| runtime(format!("cannot start {threads} threads: {e}")))?;
+        let isa = Isa::available()[0];
+        Ok(Self {
+            threads,
+            isa: isa.to_string(),
+            fma_gflops: fma(isa, &pool) / 1e9,
+            read_gbytes: read(isa, &pool) / 1e9,
+        })
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A round is long enough for threads to wake up in, and short enough to be left alone now and then.
+const ROUND: Duration = Duration::from_millis(8);
+const ALL_ROUNDS: Duration = Duration::from_millis(400);
+
+/// Seconds of the fastest of many rounds.
+fn fastest(mut round: impl FnMut()) -> f64 {
+    let (started, mut best) = (Instant::now(), f64::INFINITY);
+    while started.elapsed() < ALL_ROUNDS {
+        let started = Instant::now();
+        round();
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    best
+}
+
+/// Operations in a second.
+fn fma(isa: Isa, pool: &Pool) -> f64 {
+    let round = |steps: usize| {
+        pool.run(&|_| {
+            black_box(isa.run(Fma { steps }));
+        })
+    };
+    let mut steps = 1 << 10;
+    let long_enough = |steps| {
+        let started = Instant::now();
+        round(steps);
+        started.elapsed() >= ROUND
+    };
+    while !long_enough(steps) {
+        steps *= 2;
+    }
+    let operations = isa.run(Fma { steps: 0 }).0 * steps * pool.lanes();
+    operations as f64 / fastest(|| round(steps))
+}
+
+/// Chains of multiply-adds, as many as keep every unit busy. Gives the operations of a step, and a sum
+/// that makes the work count.
+struct Fma {
+    steps: usize,
+}
+
+impl Kernel for Fma {
+    type Output = (usize, f32);
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> (usize, f32) {
+        // SAFETY: the caller's promise that the set is available; the chains leave two registers for the factors.
+        unsafe { if S::REGISTERS >= 32 { chains::<S, 24>(self.steps) } else { chains::<S, 12>(self.steps) } }
+    }
+}
+
+/// # Safety
+/// Only where `S` is available.
+#[inline(always)]
+unsafe fn chains<S: Simd, const N: usize>(steps: usize) -> (usize, f32) {
+    // SAFETY: the caller's promise; no memory is touched.
+    unsafe {
+        // Towards 2, so that no number leaves the range in which all are equally fast; each from a place
+        // of its own, so that the compiler does not make one of them all.
+        let (factor, add) = (S::splat(black_box(0.5)), S::splat(black_box(1.0)));
+        let mut sums = [S::splat(0.0); N];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = S::splat(black_box(i as f32));
+        }
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = S::fma(*sum, factor, add);
+            }
+        }
+        let total = sums.into_iter().fold(0.0, |total, sum| total + S::sum(sum));
+        (2 * N * S::LANES, total)
+    }
+}
+
+/// Bytes in a second.
+fn read(isa: Isa, pool: &Pool) -> f64 {
+    let floats = (4 * caches()).max(256 << 20) / size_of::<f32>();
+    let each = (floats / pool.lanes()).next_multiple_of(LINES);
+    let parts: Vec<Mutex<Vec<f32>>> = (0..pool.lanes()).map(|_| Mutex::default()).collect();
+    let of = |lane: usize| parts[lane].lock().unwrap_or_else(PoisonError::into_inner);
+    // Each thread writes what it will read: then the pages lie in the memory next to it.
+    pool.run(&|lane| of(lane).resize(each, 1.0));
+    let round = || {
+        pool.run(&|lane| {
+            black_box(isa.run(Read(&of(lane))));
+        })
+    };
+    (each * pool.lanes() * size_of::<f32>()) as f64 / fastest(round)
+}
+
+/// Floats that [`Read`] takes at once.
+const LINES: usize = 128;
+
+/// Loads all there is, whole [`LINES`] of it. Gives the sum, for which it has to.
+struct Read<'a>(&'a [f32]);
+
+impl Kernel for Read<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> f32 {
+        // SAFETY: the caller's promise that the set is available; a chunk has `LINES` floats, which are
+        // whole eighths of vectors of any set.
+        unsafe {
+            let mut sums = [S::splat(0.0); 8];
+            for chunk in self.0.chunks_exact(LINES) {
+                for at in (0..LINES).step_by(8 * S::LANES) {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::add(*sum, S::load(chunk.as_ptr().add(at + i * S::LANES)));
+                    }
+                }
+            }
+            sums.into_iter().fold(0.0, |total, sum| total + S::sum(sum))
+        }
+    }
+}
+
+/// Bytes of all last-level caches, where the system tells (Linux); else 0.
+fn caches() -> usize {
+    // Processors that share a cache name the same list of sharers.
+    let mut found = BTreeMap::new();
+    for processor in 0..processors() {
+        let folder = format!("/sys/devices/system/cpu/cpu{processor}/cache/index3");
+        let file = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).ok();
+        let (Some(sharers), Some(size)) = (file("shared_cpu_list"), file("size")) else { continue };
+        let kibibytes = size.trim().strip_suffix('K').and_then(|size| size.parse::<usize>().ok());
+        found.insert(sharers, kibibytes.unwrap_or(0) << 10);
+    }
+    found.values().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_count_the_operations_of_all_lanes() {
+        for isa in Isa::available() {
+            let (operations, sum) = isa.run(Fma { steps: 100 });
+            // Each of the numbers has come to 2, and takes part in two operations a step.
+            assert!((sum - operations as f32).abs() < 1e-3 * sum, "{isa}: {operations} {sum}");
+        }
+    }
+
+    #[test]
+    fn reading_reads_everything_once() {
+        let memory: Vec<f32> = (0..5 * LINES).map(|i| (i % 7) as f32).collect();
+        for isa in Isa::available() {
+            assert_eq!(isa.run(Read(&memory)), memory.iter().sum::<f32>(), "{isa}");
+        }
+    }
+
+    #[test]
+    fn peaks_are_numbers_above_0_with_no_more_threads_than_processors() {
+        let peaks = Peaks::measure(usize::MAX).unwrap();
+        assert_eq!(peaks, Peaks { threads: processors(), isa: Isa::available()[0].to_string(), ..peaks });
+        for value in [peaks.fma_gflops, peaks.read_gbytes] {
+            assert!(value.is_finite() && value > 0.0, "{peaks:?}");
+        }
+    }
+}
