@@ -1,5 +1,6 @@
-//! Every network of both bundles, on the fused engine and on plain tract.
+//! Networks on the fused engine and on plain tract.
 
+mod bundles;
 mod exporters;
 mod fallbacks;
 mod near_misses;
@@ -88,18 +89,6 @@ fn kinds(plan: &str) -> String {
     }
     counts.remove("copy");
     counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
-}
-
-#[test]
-fn every_network_agrees_with_plain_tract() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in ["tests/data/tiny-sit/bundle", "models/textures"] {
-        let bundle = Bundle::open(root.join(path)).unwrap();
-        for role in Role::ALL.iter().copied().filter(|&role| bundle.manifest().has(role)) {
-            lowered(&bundle, role);
-            agrees(&bundle, role, path);
-        }
-    }
 }
 
 #[test]
