@@ -57,6 +57,9 @@
 #![warn(missing_docs)]
 
 mod backend;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bundle;
 mod cancel;
 mod error;

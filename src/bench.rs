@@ -1,0 +1,210 @@
+//! Kernels and networks by themselves, for `benches/`. No part of the interface: it is there only with the
+//! feature `bench` and may change at any time.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{Backend, Input, Instance, Reference};
+use crate::error::runtime;
+use crate::graph::{ElementType, Graph};
+use crate::kernels::{
+    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Measure, Modulation, Norm, Packed, Padding,
+    Pool, Product, Rows, Source, Stage, Values, Workers,
+};
+use crate::program::Fused;
+use crate::{BackendKind, Bundle, CancelToken, Result, Role};
+
+type Run = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
+
+/// One kernel with its memory, ready to run on as many threads as wanted.
+pub struct Kernel {
+    pool: Pool,
+    scratch: Vec<f32>,
+    mem: Vec<f32>,
+    run: Run,
+}
+
+impl Kernel {
+    /// `rows x k` by `k x cols` and a bias: a linear layer.
+    pub fn product(rows: usize, k: usize, cols: usize, threads: usize) -> Result<Self> {
+        let groups = [Group { a: cols, c: cols + rows * k, row: 0, rows, image: 0 }];
+        let bias = [Epilogue::Bias { offset: 0 }];
+        let product = Product::new(packed(1, k, cols), k, &[0], cols, &groups, &bias);
+        let floats = cols + rows * (k + cols);
+        Self::new(threads, product.scratch(), floats, Box::new(move |w, mem| product.run(w, mem)))
+    }
+
+    /// Queries, keys and values side by side, as a fused projection leaves them.
+    pub fn attention(images: usize, heads: usize, tokens: usize, dim: usize, threads: usize) -> Result<Self> {
+        let width = heads * dim;
+        let of = |offset: usize, stride: usize| Heads {
+            offset,
+            image_stride: tokens * stride,
+            token_stride: stride,
+            head_stride: dim,
+        };
+        let [q, k, v] = [0, width, 2 * width].map(|offset| of(offset, 3 * width));
+        let out = of(images * tokens * 3 * width, width);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let plan = Attention { q, k, v, out, images, heads, queries: tokens, keys: tokens, dim, scale };
+        let floats = images * tokens * 4 * width;
+        Self::new(threads, plan.scratch(), floats, Box::new(move |w, mem| plan.run(w, mem)))
+    }
+
+    /// Layer norm with a scale and a shift for each image.
+    pub fn norm(images: usize, tokens: usize, width: usize, threads: usize) -> Result<Self> {
+        let floats = images * tokens * width;
+        let x = Rows { offset: 0, rows: images * tokens, cols: width, stride: width };
+        let modulation = Modulation {
+            scale: 2 * floats,
+            shift: Some(2 * floats + width),
+            image_stride: 2 * width,
+            rows_per_image: tokens,
+            plain: false,
+        };
+        let norm = Norm {
+            x,
+            out: Rows { offset: floats, ..x },
+            measure: Measure::Deviation,
+            eps: 1e-6,
+            gamma: None,
+            beta: None,
+            modulation: Some(modulation),
+        };
+        let floats = 2 * floats + images * 2 * width;
+        Self::new(threads, norm.scratch(), floats, Box::new(move |w, mem| norm.run(w, mem)))
+    }
+
+    /// Group norm of 8 groups, SiLU, a margin that wraps around, and a 3x3 convolution of one image.
+    pub fn convolution(edge: usize, channels: usize, out_channels: usize, threads: usize) -> Result<Self> {
+        let (image, padded) = (edge * edge * channels, (edge + 2) * (edge + 2) * channels);
+        let affine = image;
+        let mut norm = GroupNorm {
+            x: Rows { offset: 0, rows: edge * edge, cols: channels, stride: channels },
+            images: 1,
+            image_stride: image,
+            groups: 8,
+            eps: 1e-6,
+            gamma: None,
+            beta: None,
+            partial: affine + 2 * channels,
+            out: affine,
+        };
+        norm.partial = norm.partial.next_multiple_of(16);
+        let staged = (norm.partial + norm.partials()).next_multiple_of(16);
+        let stage = Stage {
+            x: 0,
+            image_stride: image,
+            pixel_stride: channels,
+            images: 1,
+            height: edge,
+            width: edge,
+            channels,
+            affine: Some(affine),
+            silu: true,
+            enlarge: 1,
+            padding: Padding { top: 1, bottom: 1, left: 1, right: 1 },
+            border: Border::Circular,
+            out: staged,
+        };
+        let (line, out) = ((edge + 2) * channels, staged + padded);
+        let segments: Vec<usize> = (0..9).map(|tap| tap / 3 * line + tap % 3 * channels).collect();
+        let row = |y: usize| Group {
+            a: staged + y * line,
+            c: out + y * edge * out_channels,
+            row: y * edge,
+            rows: edge,
+            image: 0,
+        };
+        let rows: Vec<Group> = (0..edge).map(row).collect();
+        let weights = packed(9, channels, out_channels);
+        let product = Product::new(weights, channels, &segments, out_channels, &rows, &[]);
+        let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
+        let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
+            norm.run(workers, mem);
+            stage.run(workers, mem);
+            product.run(workers, mem);
+        };
+        Self::new(threads, scratch, floats, Box::new(run))
+    }
+
+    fn new(threads: usize, scratch: usize, floats: usize, run: Run) -> Result<Self> {
+        let pool = Pool::new(threads).map_err(|e| runtime(e.to_string()))?;
+        let scratch = vec![0.0; scratch.next_multiple_of(16) * threads];
+        Ok(Self { pool, scratch, mem: numbers(floats), run })
+    }
+
+    /// Computes once.
+    pub fn run(&mut self) {
+        let mut workers = Workers::new(Isa::available()[0], &self.pool, &mut self.scratch);
+        (self.run)(&mut workers, &mut self.mem);
+    }
+}
+
+/// Any weights.
+fn packed(segments: usize, k: usize, cols: usize) -> Arc<Packed> {
+    let values = numbers(segments * k * cols);
+    let values = Values::F32(&values);
+    let source = Source { values, cols, segment_stride: k * cols, row_stride: cols, col_stride: 1 };
+    let alone = Pool::new(1).expect("one lane takes no thread");
+    Arc::new(Packed::new(&mut Workers::new(Isa::available()[0], &alone, &mut []), segments, k, &[source]))
+}
+
+/// Repeatable numbers in -1..1.
+pub fn numbers(count: usize) -> Vec<f32> {
+    (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+/// One network of a bundle, with inputs.
+pub struct Network {
+    instance: Box<dyn Instance>,
+    inputs: Vec<(ElementType, Vec<f32>)>,
+    labels: Vec<i64>,
+    output: Vec<f32>,
+    /// Of one call.
+    pub flops: u64,
+}
+
+impl Network {
+    /// Plans a network of the bundle at `path`.
+    pub fn open(path: &Path, role: Role, batch: usize, threads: usize, backend: BackendKind) -> Result<Self> {
+        let bundle = Bundle::open(path)?;
+        let import = |batch| Graph::import(&bundle, role, batch);
+        let graph = import(batch)?;
+        let flops = import(batch)?.cost()?.flops;
+        let inputs = graph.contract.inputs.iter().map(|port| {
+            let floats = numbers(port.shape.iter().product());
+            (port.element, floats.iter().map(|x| x.abs()).collect())
+        });
+        let inputs = inputs.collect();
+        let output = vec![0.0; graph.contract.output.shape.iter().product()];
+        let reference = Reference::new(threads);
+        let backend: Box<dyn Backend> = match backend {
+            BackendKind::Reference => Box::new(reference),
+            BackendKind::Fused => {
+                let pool = Pool::new(threads).map_err(|e| runtime(e.to_string()))?;
+                Box::new(Fused::new(Arc::new(pool), reference))
+            }
+        };
+        let instance = backend.compile(graph, &import)?.instantiate();
+        Ok(Self { instance, inputs, labels: vec![0; batch], output, flops })
+    }
+
+    /// Calls it once.
+    ///
+    /// # Errors
+    /// As a session's.
+    pub fn run(&mut self) -> Result<()> {
+        let inputs: Vec<Input> = self
+            .inputs
+            .iter()
+            .map(|(element, floats)| match element {
+                ElementType::F32 => Input::F32(floats),
+                ElementType::I64 => Input::I64(&self.labels),
+            })
+            .collect();
+        self.instance.run(&inputs, &mut self.output, &CancelToken::new())
+    }
+}
