@@ -109,7 +109,11 @@ impl Net {
             (Unary::Mul(b), Some((Unary::Mul(a), y))) => return self.unary(Unary::Mul(a * b), y),
             (Unary::Add(b), Some((Unary::Add(a), y))) => return self.unary(Unary::Add(a + b), y),
             (Unary::Recip, Some((Unary::Sqrt, y))) => return self.unary(Unary::Rsqrt, y),
-            (Unary::Mul(factor), None) if let Some(id) = self.mean(x, factor) => return id,
+            (Unary::Mul(factor), None) => {
+                if let Some(id) = self.mean(x, factor) {
+                    return id;
+                }
+            }
             _ => {}
         }
         let dims = self.dims(x).to_vec();
