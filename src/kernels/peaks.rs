@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Isa, Kernel, Parallel, Pool, Simd};
 use crate::error::runtime;
@@ -52,17 +52,24 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A round is long enough for threads to wake up in, and short enough to be left alone now and then.
-const ROUND: Duration = Duration::from_millis(8);
-const ALL_ROUNDS: Duration = Duration::from_millis(400);
+/// Seconds that the work between registers takes at least, to count for more than the waking of threads; short
+/// enough to be left alone by other processes now and then.
+const ROUND: f64 = 1e-3;
+/// Seconds of all rounds at least, and how many at least: a machine may stand still for a while.
+const ROUNDS: (f64, usize) = (0.5, 10);
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let started = Instant::now();
+    work();
+    started.elapsed().as_secs_f64()
+}
 
 /// Seconds of the fastest of many rounds.
-fn fastest(mut round: impl FnMut()) -> f64 {
-    let (started, mut best) = (Instant::now(), f64::INFINITY);
-    while started.elapsed() < ALL_ROUNDS {
-        let started = Instant::now();
-        round();
-        best = best.min(started.elapsed().as_secs_f64());
+fn fastest(round: impl Fn()) -> f64 {
+    let (started, mut rounds, mut best) = (Instant::now(), 0, f64::INFINITY);
+    while rounds < ROUNDS.1 || started.elapsed().as_secs_f64() < ROUNDS.0 {
+        best = best.min(seconds(&round));
+        rounds += 1;
     }
     best
 }
@@ -72,15 +79,11 @@ fn fma(isa: Isa, pool: &Pool) -> f64 {
     let round = |steps: usize| {
         pool.run(&|_| {
             black_box(isa.run(Fma { steps }));
-        })
+        });
     };
+    // Threads that wake up late must not make the rounds short.
     let mut steps = 1 << 10;
-    let long_enough = |steps| {
-        let started = Instant::now();
-        round(steps);
-        started.elapsed() >= ROUND
-    };
-    while !long_enough(steps) {
+    while (0..5).map(|_| seconds(|| round(steps))).fold(f64::INFINITY, f64::min) < ROUND {
         steps *= 2;
     }
     let operations = isa.run(Fma { steps: 0 }).0 * steps * pool.lanes();
@@ -109,20 +112,21 @@ impl Kernel for Fma {
 unsafe fn chains<S: Simd, const N: usize>(steps: usize) -> (usize, f32) {
     // SAFETY: the caller's promise; no memory is touched.
     unsafe {
-        // Towards 2, so that no number leaves the range in which all are equally fast; each from a place
-        // of its own, so that the compiler does not make one of them all.
+        // Towards 2, so that no number leaves the range in which all are equally fast; the compiler is not to
+        // know that all are the same, or it would make them one.
         let (factor, add) = (S::splat(black_box(0.5)), S::splat(black_box(1.0)));
-        let mut sums = [S::splat(0.0); N];
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = S::splat(black_box(i as f32));
-        }
+        let mut sums = black_box([S::splat(0.0); N]);
         for _ in 0..steps {
             for sum in &mut sums {
                 *sum = S::fma(*sum, factor, add);
             }
         }
-        let total = sums.into_iter().fold(0.0, |total, sum| total + S::sum(sum));
-        (2 * N * S::LANES, total)
+        // Together first: some sets can take the lanes of half of their registers only.
+        let mut total = S::splat(0.0);
+        for sum in sums {
+            total = S::add(total, sum);
+        }
+        (2 * N * S::LANES, S::sum(total))
     }
 }
 
