@@ -37,13 +37,12 @@ impl Peaks {
     /// [`Runtime`](crate::ErrorKind::Runtime): the system gives no thread.
     pub fn measure(threads: usize) -> crate::Result<Self> {
         let threads = if threads == 0 { processors() } else { threads.min(processors()) };
-        let pool = Pool::new(threads).map_err(|e| runtime(format!("cannot start {threads} threads: {e}")))?;
         let isa = Isa::available()[0];
         Ok(Self {
             threads,
             isa: isa.to_string(),
-            fma_gflops: fma(isa, &pool) / 1e9,
-            read_gbytes: read(isa, &pool) / 1e9,
+            fma_gflops: fma(isa, threads)? / 1e9,
+            read_gbytes: read(isa, threads)? / 1e9,
         })
     }
 }
@@ -55,8 +54,10 @@ fn processors() -> usize {
 /// Seconds that the work between registers takes at least, to count for more than the waking of threads; short
 /// enough to be left alone by other processes now and then.
 const ROUND: f64 = 1e-3;
-/// Seconds of all rounds at least, and how many at least: a machine may stand still for a while.
-const ROUNDS: (f64, usize) = (0.5, 10);
+/// How often threads are made, and seconds and rounds at least that they work.
+const POOLS: usize = 8;
+const SECONDS: f64 = 0.06;
+const ROUNDS: usize = 3;
 
 fn seconds(work: impl FnOnce()) -> f64 {
     let started = Instant::now();
@@ -64,30 +65,33 @@ fn seconds(work: impl FnOnce()) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// Seconds of the fastest of many rounds.
-fn fastest(round: impl Fn()) -> f64 {
-    let (started, mut rounds, mut best) = (Instant::now(), 0, f64::INFINITY);
-    while rounds < ROUNDS.1 || started.elapsed().as_secs_f64() < ROUNDS.0 {
-        best = best.min(seconds(&round));
-        rounds += 1;
+/// Seconds of the fastest of many rounds, in each of which all threads do `work`.
+fn fastest(threads: usize, work: impl Fn(usize) + Sync) -> crate::Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..POOLS {
+        // A busy system may put two threads on one processor and leave them there; new ones are put anew.
+        let pool = Pool::new(threads).map_err(|e| runtime(format!("cannot start {threads} threads: {e}")))?;
+        let (started, mut rounds) = (Instant::now(), 0);
+        while rounds < ROUNDS || started.elapsed().as_secs_f64() < SECONDS {
+            best = best.min(seconds(|| pool.run(&work)));
+            rounds += 1;
+        }
     }
-    best
+    Ok(best)
 }
 
 /// Operations in a second.
-fn fma(isa: Isa, pool: &Pool) -> f64 {
-    let round = |steps: usize| {
-        pool.run(&|_| {
-            black_box(isa.run(Fma { steps }));
-        });
+fn fma(isa: Isa, threads: usize) -> crate::Result<f64> {
+    let work = |steps: usize| {
+        black_box(isa.run(Fma { steps }));
     };
-    // Threads that wake up late must not make the rounds short.
+    // On this thread alone: others that wake up late must not make the rounds short.
     let mut steps = 1 << 10;
-    while (0..5).map(|_| seconds(|| round(steps))).fold(f64::INFINITY, f64::min) < ROUND {
+    while (0..5).map(|_| seconds(|| work(steps))).fold(f64::INFINITY, f64::min) < ROUND {
         steps *= 2;
     }
-    let operations = isa.run(Fma { steps: 0 }).0 * steps * pool.lanes();
-    operations as f64 / fastest(|| round(steps))
+    let operations = isa.run(Fma { steps: 0 }).0 * steps * threads;
+    Ok(operations as f64 / fastest(threads, |_| work(steps))?)
 }
 
 /// Chains of multiply-adds, as many as keep every unit busy. Gives the operations of a step, and a sum
@@ -131,19 +135,17 @@ unsafe fn chains<S: Simd, const N: usize>(steps: usize) -> (usize, f32) {
 }
 
 /// Bytes in a second.
-fn read(isa: Isa, pool: &Pool) -> f64 {
+fn read(isa: Isa, threads: usize) -> crate::Result<f64> {
     let floats = (4 * caches()).max(256 << 20) / size_of::<f32>();
-    let each = (floats / pool.lanes()).next_multiple_of(LINES);
-    let parts: Vec<Mutex<Vec<f32>>> = (0..pool.lanes()).map(|_| Mutex::default()).collect();
-    let of = |lane: usize| parts[lane].lock().unwrap_or_else(PoisonError::into_inner);
-    // Each thread writes what it will read: then the pages lie in the memory next to it.
-    pool.run(&|lane| of(lane).resize(each, 1.0));
-    let round = || {
-        pool.run(&|lane| {
-            black_box(isa.run(Read(&of(lane))));
-        })
-    };
-    (each * pool.lanes() * size_of::<f32>()) as f64 / fastest(round)
+    let each = (floats / threads).next_multiple_of(LINES);
+    let parts: Vec<Mutex<Vec<f32>>> = (0..threads).map(|_| Mutex::default()).collect();
+    let seconds = fastest(threads, |lane| {
+        let mut part = parts[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        // In the first round; a thread's own part lies in the memory next to it.
+        part.resize(each, 1.0);
+        black_box(isa.run(Read(&part)));
+    })?;
+    Ok((each * threads * size_of::<f32>()) as f64 / seconds)
 }
 
 /// Floats that [`Read`] takes at once.
