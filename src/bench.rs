@@ -27,12 +27,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// `rows x k` by `k x cols` and a bias: a linear layer.
+    /// `rows x k` by `k x cols` and a bias: a linear layer, halved where networks halve it.
     pub fn product(rows: usize, k: usize, cols: usize, threads: usize) -> Result<Self> {
         let groups = [Group { a: cols, c: cols + rows * k, row: 0, rows, image: 0 }];
         let bias = [Epilogue::Bias { offset: 0 }];
-        let product = Product::new(packed(1, k, cols), k, &[0], cols, &groups, &bias);
-        let floats = cols + rows * (k + cols);
+        let (weights, end) = (packed(1, k, cols), cols + rows * (k + cols));
+        let room = Product::room(&weights, rows);
+        let spare = (room > 0).then_some(end);
+        let product = Product::new(weights, k, &[0], cols, &groups, &bias, spare);
+        let floats = end + room;
         Self::new(threads, product.scratch(), floats, Box::new(move |w, mem| product.run(w, mem)))
     }
 
@@ -120,7 +123,7 @@ impl Kernel {
         };
         let rows: Vec<Group> = (0..edge).map(row).collect();
         let weights = packed(9, channels, out_channels);
-        let product = Product::new(weights, channels, &segments, out_channels, &rows, &[]);
+        let product = Product::new(weights, channels, &segments, out_channels, &rows, &[], None);
         let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
         let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
             norm.run(workers, mem);
