@@ -31,8 +31,8 @@ pub trait Parallel: Send + Sync {
     /// Bodies that may usefully run at the same time, at least 1; always the same number.
     fn lanes(&self) -> usize;
 
-    /// Calls `body` once with each number below [`lanes`](Self::lanes), on any threads and in any order,
-    /// and returns when all calls have returned. Sessions on several threads may call it at the same time.
+    /// Calls `body` with each number below [`lanes`](Self::lanes), on any threads and in any order, and
+    /// returns when all calls have returned. A number whose thread is not free may be left out. Sessions on several threads may call it at the same time.
     fn run(&self, body: &(dyn Fn(usize) + Sync));
 }
 

@@ -19,11 +19,12 @@ pub(crate) struct Pool {
 }
 
 struct Shared {
-    /// Number of the current job; changes when one is there to be done.
-    job: AtomicUsize,
-    /// The job itself, valid from the change of `job` until `working` is 0.
+    /// The current job: its number, whether it is [`OPEN`], and how many threads have entered it.
+    gate: AtomicUsize,
+    /// The job itself, valid until it is closed and `left` is the number of those that entered.
     body: Mutex<Option<Body>>,
-    working: AtomicUsize,
+    /// Threads that are through with the current job.
+    left: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
     asleep: Mutex<usize>,
@@ -39,15 +40,22 @@ unsafe impl Send for Body {}
 
 /// Looks at the next job before a thread goes to sleep: some tens of microseconds.
 const SPINS: usize = 20_000;
+/// The gate's lowest bits count threads, the next one says that the job may be entered, the others number it.
+const OPEN: usize = 1 << 15;
+const JOB: usize = OPEN << 1;
 
 impl Pool {
     /// # Errors
     /// The system's, when it refuses a thread.
+    ///
+    /// # Panics
+    /// If there are more lanes than the gate can count.
     pub(crate) fn new(lanes: usize) -> std::io::Result<Self> {
+        assert!(lanes < OPEN);
         let shared = Arc::new(Shared {
-            job: AtomicUsize::new(0),
+            gate: AtomicUsize::new(0),
             body: Mutex::new(None),
-            working: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             asleep: Mutex::new(0),
@@ -68,19 +76,23 @@ impl Parallel for Pool {
         self.threads.len() + 1
     }
 
+    /// Returns when the caller's own lane is through and those that have entered meanwhile: a thread that
+    /// the system lets run too late is not waited for.
     fn run(&self, body: &(dyn Fn(usize) + Sync)) {
         if self.threads.is_empty() {
             return body(0);
         }
         let _turn = lock(&self.turn);
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes; this function returns, by panic too, when no worker is left inside.
+        // SAFETY: only the lifetime changes; this function returns, by panic too, when no worker is left inside
+        // and none can enter any more.
         let forgotten = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(body)
         };
         *lock(&shared.body) = Some(Body(forgotten));
-        shared.working.store(self.threads.len(), Ordering::Relaxed);
-        shared.job.fetch_add(1, Ordering::Release);
+        shared.left.store(0, Ordering::Relaxed);
+        let job = shared.gate.load(Ordering::Relaxed) / JOB;
+        shared.gate.store(job.wrapping_add(1).wrapping_mul(JOB) | OPEN, Ordering::Release);
         if *lock(&shared.asleep) > 0 {
             shared.wake.notify_all();
         }
@@ -91,13 +103,14 @@ impl Parallel for Pool {
     }
 }
 
-/// Waits for the workers, when the caller's own part panics too.
+/// Closes the job and waits for those inside, when the caller's own part panics too.
 struct Finish<'a>(&'a Shared);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
+        let entered = self.0.gate.fetch_and(!OPEN, Ordering::Relaxed) % OPEN;
         let mut spins = 0;
-        while self.0.working.load(Ordering::Acquire) > 0 {
+        while self.0.left.load(Ordering::Acquire) < entered {
             spins += 1;
             if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
@@ -107,29 +120,25 @@ impl Drop for Finish<'_> {
 impl Shared {
     fn work(&self, lane: usize) {
         let mut seen = 0;
-        loop {
-            let Some(job) = self.next(seen) else { return };
+        while let Some(job) = self.enter(seen) {
             seen = job;
             let body = *lock(&self.body);
             if let Some(Body(body)) = body {
-                // SAFETY: `Pool::run` waits until `working` is 0 before the job ends.
+                // SAFETY: this thread has entered the job, and `Pool::run` waits until it has left.
                 let body = unsafe { &*body };
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(lane))).is_err() {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
             }
-            self.working.fetch_sub(1, Ordering::Release);
+            self.left.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// The next job's number; none when the pool is dropped.
-    fn next(&self, seen: usize) -> Option<usize> {
-        let ready = || {
-            let job = self.job.load(Ordering::Acquire);
-            (job != seen).then_some(job)
-        };
+    /// Waits for a job other than `seen` that is open, enters it and gives its number; none when the pool is
+    /// dropped.
+    fn enter(&self, seen: usize) -> Option<usize> {
         for _ in 0..SPINS {
-            if let Some(job) = ready() {
+            if let Some(job) = self.try_enter(seen) {
                 return Some(job);
             }
             std::hint::spin_loop();
@@ -140,13 +149,19 @@ impl Shared {
             if self.stop.load(Ordering::Acquire) {
                 break None;
             }
-            if let Some(job) = ready() {
+            if let Some(job) = self.try_enter(seen) {
                 break Some(job);
             }
             asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
         };
         *asleep -= 1;
         found
+    }
+
+    fn try_enter(&self, seen: usize) -> Option<usize> {
+        let open = |gate: usize| (gate & OPEN != 0 && gate / JOB != seen).then_some(gate + 1);
+        let gate = self.gate.fetch_update(Ordering::Acquire, Ordering::Relaxed, open);
+        gate.ok().map(|gate| gate / JOB)
     }
 }
 
@@ -170,26 +185,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_lane_runs_once_for_each_job() {
+    fn no_lane_runs_twice_for_a_job_and_after_it_none_is_inside() {
         let pool = Pool::new(3).unwrap();
         let counts = [const { AtomicUsize::new(0) }; 3];
-        for _ in 0..1000 {
+        let mut others = 0;
+        for job in 1..=2000 {
+            let inside = AtomicUsize::new(0);
             pool.run(&|lane| {
-                counts[lane].fetch_add(1, Ordering::Relaxed);
+                inside.fetch_add(1, Ordering::Relaxed);
+                assert!(counts[lane].fetch_add(1, Ordering::Relaxed) < job);
+                // Long enough for the others to come.
+                (0..if job % 100 == 0 { 100_000 } else { 10 }).for_each(|_| std::hint::spin_loop());
+                inside.fetch_sub(1, Ordering::Relaxed);
             });
+            assert_eq!(inside.load(Ordering::Relaxed), 0);
+            assert_eq!(counts[0].load(Ordering::Relaxed), job);
+            others = counts[1].load(Ordering::Relaxed) + counts[2].load(Ordering::Relaxed);
+            if job == 1000 {
+                // Now they sleep, and have to be woken.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        pool.run(&|lane| {
-            counts[lane].fetch_add(1, Ordering::Relaxed);
-        });
-        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1001));
+        assert!(others > 0);
     }
 
     #[test]
     fn a_panic_in_a_lane_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(2).unwrap();
         for bad in [0, 1] {
-            let run = || pool.run(&|lane| assert_ne!(lane, bad, "on purpose"));
+            let came = AtomicBool::new(false);
+            let run = || {
+                pool.run(&|lane| {
+                    came.fetch_or(lane == 1, Ordering::Relaxed);
+                    while !came.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
+                    assert_ne!(lane, bad, "on purpose");
+                });
+            };
             assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
         }
         pool.run(&|_| {});
