@@ -66,7 +66,7 @@ pub(crate) trait Instance: Send {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    fn prepare(&mut self, _conditions: &[(f32, i64)]) -> Result<()> {
+    fn prepare(&mut self, _conditions: &[(f32, i64)], _cancel: &CancelToken) -> Result<()> {
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::fmt::{self, Write};
 
 /// The result of every fallible call in this crate.
@@ -85,6 +86,12 @@ impl<T> Context<T> for Result<T> {
     fn at(self, place: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| error.at(place()))
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 macro_rules! constructors {

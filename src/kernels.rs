@@ -24,7 +24,7 @@ mod view;
 
 pub(crate) use attention::{Attention, Heads};
 pub(crate) use copy::Copy;
-pub(crate) use floats::Floats;
+pub(crate) use floats::{Floats, LINE};
 pub(crate) use group_norm::GroupNorm;
 pub(crate) use norm::{Measure, Modulation, Norm};
 #[cfg(test)]

@@ -44,6 +44,13 @@
 //! machine ([`noise`]); what the networks make of it differs between processors and thread counts by
 //! rounding only, below 1e-5 in a latent on the networks that the tests run.
 //!
+//! # Memory
+//!
+//! A model holds its large weights once, packed for this processor, whatever the batch sizes; a [`Session`]
+//! holds what one generation needs. After a first request of a kind nothing is allocated while sampling, and
+//! [`Session::generate_into`] and [`Session::latents_into`] allocate nothing at all.
+//! [`Model::release_conditioning`] gives up the third of a SiT's weights that only times and classes need.
+//!
 //! # Bad input
 //!
 //! Bundles may come from anywhere: sizes are held to [`Limits`] before memory is allocated, files to

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -98,8 +98,9 @@ impl ModelOptions {
 /// A bundle planned for this machine.
 ///
 /// Clones share everything. Networks are planned for a batch size when a request first needs it, and
-/// the last two sizes of each are kept; they share their packed weights. Loading plans the predictor, the refiner and the decoder for [`ModelOptions::batch`] images
-/// with the bundle's own guidance, which also proves them sound.
+/// the last two sizes of each are kept; they share their packed weights. Loading plans the predictor, the
+/// refiner and the decoder for [`ModelOptions::batch`] images with the bundle's own guidance, which also proves
+/// them sound.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
@@ -179,7 +180,8 @@ impl Model {
     ///
     /// Times and classes that were asked for (or [prepared](Session::prepare)) before stay computed. New ones
     /// read those weights again, a layer at a time, and keep none of them: the first request with another class
-    /// or schedule takes as long as loading a third of the network. Nothing else changes.
+    /// or schedule takes as long as loading a third of the network, and the files must be as they were: their
+    /// hashes are not checked again. Nothing else changes.
     pub fn release_conditioning(&self) {
         self.0.backend.release_conditioning();
     }
@@ -207,7 +209,8 @@ impl Model {
     }
 
     /// What the engine does for one call of a network at a batch size, step by step: the kernel, its
-    /// floating-point operations, the floats of the arena that it writes, and the ONNX node it came from.
+    /// floating-point operations, the memory it reads and writes, the floats of the arena that it writes, and
+    /// the ONNX node it came from.
     /// For people; the form may change.
     ///
     /// # Errors
@@ -254,8 +257,9 @@ impl Model {
                 let thread = std::thread::Builder::new().name("flowturbo-hash".to_owned());
                 match thread.spawn_scoped(scope, check) {
                     Ok(check) => {
-                        let done = work();
-                        check.join().unwrap_or_else(|panic| resume_unwind(panic)).and(done)
+                        let done = catch_unwind(AssertUnwindSafe(work));
+                        check.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                        done.unwrap_or_else(|panic| resume_unwind(panic))
                     }
                     Err(_) => check().and_then(|()| work()),
                 }

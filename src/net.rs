@@ -196,14 +196,15 @@ impl Net {
         live
     }
 
-    /// For each node, the live nodes that take it, once for each time.
-    pub(crate) fn consumers(&self) -> Vec<Vec<Id>> {
+    /// For each node, how often live nodes take it, and once more for an output.
+    pub(crate) fn uses(&self) -> Vec<usize> {
         let live = self.live();
-        let mut consumers = vec![Vec::new(); self.nodes.len()];
-        for (id, node) in self.nodes.iter().enumerate().filter(|&(id, _)| live[id]) {
-            node.inputs.iter().for_each(|&input| consumers[input].push(id));
+        let mut uses = vec![0; self.nodes.len()];
+        for (node, _) in self.nodes.iter().zip(live).filter(|&(_, live)| live) {
+            node.inputs.iter().for_each(|&input| uses[input] += 1);
         }
-        consumers
+        self.outputs.iter().for_each(|&output| uses[output] += 1);
+        uses
     }
 
     /// True for what never changes: constants, weights, and what is made of them alone.

@@ -15,12 +15,14 @@ mod packs;
 mod place;
 mod runner;
 
+use std::any::Any;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backend::{Backend, Fallback, Input, Instance, Program, Reference};
-use crate::error::{Context, runtime, unsupported};
+use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
 use crate::net::{Net, Split, Table};
@@ -71,14 +73,18 @@ impl Fused {
         let (lowered, conditions) = match split {
             None => (lower::lower(&net, self.setting(graph), None)?, None),
             Some((Split { body, table, .. }, state, ports)) => {
-                let conditions = self.conditions(graph, &table, &state, ports, again)?;
-                (lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions))
+                match self.conditions(graph, &table, &state, ports, again)? {
+                    Some(conditions) => {
+                        (lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions))
+                    }
+                    None => (lower::lower(&net, self.setting(graph), None)?, None),
+                }
             }
         };
         Ok(FusedProgram { runner: self.runner(lowered), conditions, file: graph.file.clone() })
     }
 
-    /// The conditioning part of `graph`, which is the same for each of its batch sizes.
+    /// The conditioning part of `graph`, which is the same for each of its batch sizes; none if it is not.
     fn conditions(
         &self,
         graph: &Graph,
@@ -86,13 +92,13 @@ impl Fused {
         state: &[usize],
         ports: Ports,
         again: &dyn Fn(usize) -> Result<Graph>,
-    ) -> Result<Arc<Conditions>> {
+    ) -> Result<Option<Arc<Conditions>>> {
         let same = |known: &Arc<Conditions>| {
             known.file == graph.file
                 && (known.layout.row, &known.layout.offsets) == (table.row, &table.offsets)
         };
         if let Some(known) = self.known().iter().filter_map(Weak::upgrade).find(same) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         // The same network for more rows, if limits let it, so that a request's conditions are computed together.
         let (wide, rows) = match again(ROWS) {
@@ -100,7 +106,7 @@ impl Fused {
             Err(_) => (again(table.images)?, table.images),
         };
         let split = import(&wide)?.split(state).filter(|split| split.table.offsets == table.offsets);
-        let split = split.ok_or_else(|| unsupported("changes its conditioning with the batch"))?;
+        let Some(split) = split else { return Ok(None) };
         let release = self.release.load(Ordering::Relaxed);
         let setting = Setting { hollow: release, ..self.setting(&wide) };
         let runner = self.runner(lower::lower(&split.conditioning, setting, Some(&split.table))?);
@@ -108,7 +114,12 @@ impl Fused {
         let mut known = self.known();
         known.retain(|conditions| conditions.strong_count() > 0);
         known.push(Arc::downgrade(&conditions));
-        Ok(conditions)
+        drop(known);
+        // Asked for meanwhile.
+        if !release && self.release.load(Ordering::Relaxed) {
+            conditions.release();
+        }
+        Ok(Some(conditions))
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Weak<Conditions>>> {
@@ -119,7 +130,12 @@ impl Fused {
 impl Backend for Fused {
     fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
-        match self.lower(&graph, again) {
+        // tract, asked what a node computes, may panic on an odd graph, and so may a kernel's own checks.
+        let lowered = catch_unwind(AssertUnwindSafe(|| self.lower(&graph, again)));
+        let panicked = |panic: Box<dyn Any + Send>| {
+            Err(unsupported(format!("cannot be lowered, for a panic: {}", panic_text(panic.as_ref()))))
+        };
+        match lowered.unwrap_or_else(panicked) {
             Ok(program) => Ok(Arc::new(program)),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
@@ -199,9 +215,9 @@ struct FusedInstance {
 }
 
 impl Instance for FusedInstance {
-    fn prepare(&mut self, wanted: &[(f32, i64)]) -> Result<()> {
+    fn prepare(&mut self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         match &self.program.conditions {
-            Some(conditions) => conditions.prepare(wanted).at(|| self.program.file.clone()),
+            Some(conditions) => conditions.prepare(wanted, cancel).at(|| self.program.file.clone()),
             None => Ok(()),
         }
     }
@@ -210,7 +226,7 @@ impl Instance for FusedInstance {
         let FusedProgram { runner, conditions, file } = &*self.program;
         let memory = &mut self.memory;
         let outcome = match conditions {
-            Some(conditions) => conditions.fill(inputs, runner.given(memory)),
+            Some(conditions) => conditions.fill(inputs, runner.given(memory), cancel),
             None => Ok(()),
         };
         let answer = outcome.and_then(|()| runner.run(memory, inputs, cancel)).at(|| file.clone())?;

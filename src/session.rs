@@ -26,7 +26,8 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 ///
 /// A failed or cancelled generation leaves the session ready for the next one. From the second request of a
 /// kind (batch, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
-/// [`latents_into`](Self::latents_into) allocate nothing.
+/// [`latents_into`](Self::latents_into) allocate nothing, as long as every operation has a kernel
+/// ([`Model::fallbacks`](crate::Model::fallbacks)); what was made for the last two batch sizes is kept.
 pub struct Session {
     model: Model,
     instances: Recent<Box<dyn Instance>>,
@@ -72,8 +73,8 @@ impl Session {
         &self.model
     }
 
-    /// Plans and allocates everything `request` needs, and computes what depends on its times and classes
-    /// alone, so that the next call spends no time on it.
+    /// Plans everything that `request` needs, and computes what depends on its times and classes alone, so that
+    /// the next call spends no time on it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.

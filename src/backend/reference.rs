@@ -9,7 +9,7 @@ use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
 use super::{Backend, Input, Instance, Program};
-use crate::error::{Context, invalid_argument, runtime, unsupported};
+use crate::error::{Context, invalid_argument, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
 use crate::{CancelToken, Error, Result};
 
@@ -46,11 +46,7 @@ fn executor(threads: usize) -> Result<Executor> {
 fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> TractResult<R> {
     // The scope restores on return only, so the panic is stopped inside of it.
     let outcome = multithread_tract_scope(executor.clone(), || catch_unwind(AssertUnwindSafe(work)));
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        bail!("tract panicked: {text}")
-    })
+    outcome.unwrap_or_else(|panic| bail!("tract panicked: {}", panic_text(panic.as_ref())))
 }
 
 impl Backend for Reference {

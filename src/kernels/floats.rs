@@ -21,8 +21,8 @@ enum Held {
     Pages(MmapMut),
 }
 
-/// Floats in a cache line.
-const LINE: usize = 16;
+/// Floats of a cache line.
+pub(crate) const LINE: usize = 16;
 /// Bytes of a large page.
 const PAGE: usize = 2 << 20;
 /// Bytes from which on memory comes from the system itself, to which it goes back at once: an allocator may

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Isa;
+use super::{Isa, LINE};
 
 /// A parallel-for: threads lent to the networks, such as an application's own job system.
 ///
@@ -32,7 +32,8 @@ pub trait Parallel: Send + Sync {
     fn lanes(&self) -> usize;
 
     /// Calls `body` with each number below [`lanes`](Self::lanes), on any threads and in any order, and
-    /// returns when all calls have returned. A number whose thread is not free may be left out. Sessions on several threads may call it at the same time.
+    /// returns when all calls have returned. A number whose thread is not free may be left out. Sessions on
+    /// several threads may call it at the same time.
     fn run(&self, body: &(dyn Fn(usize) + Sync));
 }
 
@@ -66,7 +67,7 @@ impl<'a> Workers<'a> {
     pub(crate) fn new(isa: Isa, parallel: &'a dyn Parallel, scratch: &'a mut [f32]) -> Self {
         // Whole cache lines, so that lanes do not share one.
         let lanes = parallel.lanes().max(1);
-        let each = scratch.len() / lanes / 16 * 16;
+        let each = scratch.len() / lanes / LINE * LINE;
         Self { isa, parallel, lanes, scratch, each }
     }
 
@@ -84,16 +85,14 @@ impl<'a> Workers<'a> {
         assert!(need <= self.each, "a lane has {} floats of scratch, a kernel needs {need}", self.each);
         let (entered, each) = (AtomicUsize::new(0), self.each);
         let (lanes, base) = (self.lanes, Shared::new(self.scratch));
-        // A lane's own pieces come first, so that a step finds near it what the one before left there.
+        // A lane starts with pieces of its own, so that lanes seldom want the same one.
         let ranges = lanes.min(RANGES);
         let start = |range: usize| pieces * range / ranges;
         let next: [Line; RANGES] = std::array::from_fn(|range| Line(AtomicUsize::new(start(range))));
         let body = |_: usize| {
             // Lanes number themselves: the lender's numbers need not be believed.
-            let lane = entered.fetch_add(1, Ordering::Relaxed);
-            if lane >= lanes {
-                return;
-            }
+            let enter = |lane: usize| (lane < lanes).then_some(lane + 1);
+            let Ok(lane) = entered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter) else { return };
             // SAFETY: each number is given out once, so these parts of `scratch` are apart.
             let scratch = unsafe { std::slice::from_raw_parts_mut(base.at(lane * each), each) };
             for range in (0..ranges).map(|i| (lane + i) % ranges) {
@@ -168,7 +167,7 @@ impl Parallel for Threads {
 pub(crate) fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)) {
     for isa in Isa::available() {
         for lanes in [1, 3] {
-            let mut memory = vec![f32::NAN; (scratch + 16) * lanes];
+            let mut memory = vec![f32::NAN; (scratch + LINE) * lanes];
             test(&mut Workers::new(isa, &Threads(lanes), &mut memory));
         }
     }

@@ -14,13 +14,13 @@ mod tile;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Shared, Workers};
+use super::{LINE, Shared, Workers};
 pub(crate) use epilogue::Epilogue;
 use epilogue::Finish;
 use halves::Halves;
 use packed::Panel;
 pub(crate) use packed::{Packed, Source, Values};
-use tile::{LINE, Run, Shape, Tile};
+use tile::{Run, Shape, Tile};
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
 /// `c + i * c_stride`.
@@ -88,7 +88,7 @@ impl Product {
         epilogue: &[Epilogue],
         spare: Option<usize>,
     ) -> Self {
-        let paired = spare.filter(|_| halves::even(&weights));
+        let paired = spare.filter(|_| segments == [0] && halves::even(&weights));
         let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
         let groups = paired.as_ref().map_or(groups, |(_, groups)| groups);
         assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
@@ -123,9 +123,9 @@ impl Product {
         product
     }
 
-    /// Floats of the arena that make a product of so many rows faster; 0 for most.
-    pub(crate) fn room(weights: &Packed, rows: usize) -> usize {
-        halves::room(weights, rows)
+    /// Floats of the arena that make a product of such rows faster; 0 for most.
+    pub(crate) fn room(weights: &Packed, groups: &[Group]) -> usize {
+        halves::room(weights, groups)
     }
 
     pub(crate) fn weights(&self) -> &Arc<Packed> {

@@ -46,6 +46,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// The most that `enlarge` may be.
+    pub(crate) const ENLARGE: usize = 8;
+
     /// Height and width of the result.
     pub(crate) fn size(&self) -> (usize, usize) {
         let Padding { top, bottom, left, right } = self.padding;
@@ -57,7 +60,7 @@ impl Stage {
         let Padding { top, bottom, left, right } = self.padding;
         // Sizes within the arena's, so that what follows cannot overflow.
         assert!([top, bottom, left, right].iter().all(|n| *n <= mem.len()), "a stage's result lies outside");
-        assert!(self.enlarge <= 8 && self.pixel_stride >= channels, "a stage's pixels overlap");
+        assert!(self.enlarge <= Self::ENLARGE && self.pixel_stride >= channels, "a stage's pixels overlap");
         if self.images * self.height * self.width * channels * self.enlarge == 0 {
             return;
         }

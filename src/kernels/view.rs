@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::place::{all_apart, apart, end};
 
 /// The most dimensions of a view.
-pub(crate) const RANK: usize = 6;
+pub(crate) const RANK: usize = 8;
 
 /// Elements of a shape that is known from elsewhere: one stride in floats for each of its dimensions, 0
 /// where the same element is repeated.
@@ -168,7 +168,7 @@ mod tests {
         // [2, 3, 4] written transposed: the last dimension first.
         let mut views = [View::new(7, &[1, 2, 6]), View::dense(50, &[2, 3, 4])];
         let space = Space::arrange(&[2, 3, 4], &mut views);
-        assert_eq!((space.shape, space.rank), ([4, 3, 2, 1, 1, 1], 3));
+        assert_eq!((space.shape, space.rank), ([4, 3, 2, 1, 1, 1, 1, 1], 3));
         assert_eq!(views, [View::new(7, &[6, 2, 1]), View::new(50, &[1, 4, 12])]);
 
         let mut views = [View::dense(0, &[2, 3, 1, 4]), View::new(0, &[5, 0, 0, 0])];

@@ -216,6 +216,7 @@ impl Net {
         let dims = einsum.out.iter().map(size).collect();
         self.float(Op::Einsum(einsum), vec![a, b], dims)
     }
+
     /// `x` with its axes of size 1 repeated as often as another operand's of the same letter.
     fn stretched(&mut self, x: Id, letters: &[char], others: &[char], sizes: &[usize]) -> Id {
         let mut dims = self.dims(x).to_vec();

@@ -16,7 +16,8 @@ pub(super) struct Sampled {
 }
 
 /// Where functions are compared: both signs, small and large, none special.
-const POINTS: [f64; 14] = [-7.3, -4.1, -2.9, -1.7, -1.05, -0.61, -0.23, 0.17, 0.49, 0.93, 1.6, 2.3, 3.7, 6.1];
+const POINTS: [f64; 16] =
+    [-41.7, -7.3, -4.1, -2.9, -1.7, -1.05, -0.61, -0.23, 0.17, 0.49, 0.93, 1.6, 2.3, 3.7, 6.1, 38.9];
 
 /// The functions that are looked for.
 const KNOWN: [Unary; 4] = [Unary::Silu, Unary::GeluTanh, Unary::GeluErf, Unary::Sigmoid];
@@ -43,6 +44,8 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
     let of = |id: Id| net.nodes[id].function.clone();
     let itself = |id: Id| Sampled { root: id, values: POINTS.into() };
     match (net.op(id), net.inputs(id)) {
+        // Bounds may lie anywhere between and beyond the points.
+        (Op::Unary(Unary::Clamp(..)) | Op::Binary(Binary::Max | Binary::Min), _) => None,
         (Op::Unary(op), &[x]) => {
             let x = of(x).unwrap_or_else(|| itself(x));
             let values = x.values.iter().map(|&value| evaluate(*op, value)).collect();
@@ -64,8 +67,7 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
                 Binary::Sub => a - b,
                 Binary::Mul => a * b,
                 Binary::Div => a / b,
-                Binary::Max => a.max(b),
-                Binary::Min => a.min(b),
+                Binary::Max | Binary::Min => f64::NAN,
             });
             Some(Sampled { root: a.root, values: values.collect() })
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{AxisOp, DimLike};
+use tract_onnx::tract_core::internal::{AxisOp, DimLike, bail};
 use tract_onnx::tract_core::ops::array::{
     Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, TypedConcat,
 };
@@ -18,6 +18,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
+use crate::kernels::Stage;
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
 type Read = TractResult<Option<Id>>;
@@ -318,7 +319,11 @@ impl Net {
         let x = operands[0];
         let (&[_, _, h, w], &[_, _, height, width]) = (self.dims(x), dims) else { return Ok(None) };
         let factor = height / h.max(1);
-        if factor < 2 || height != h * factor || width != w * factor || dims[..2] != self.dims(x)[..2] {
+        if !(2..=Stage::ENLARGE).contains(&factor)
+            || height != h * factor
+            || width != w * factor
+            || dims[..2] != self.dims(x)[..2]
+        {
             return Ok(None);
         }
         let ramp: Vec<f32> = (0..self.dims(x).iter().product::<usize>()).map(|i| (i % 8191) as f32).collect();
@@ -347,5 +352,7 @@ fn pair(sizes: &[usize]) -> Option<[usize; 2]> {
 }
 
 fn shape(fact: &TypedFact) -> TractResult<Vec<usize>> {
-    fact.shape.iter().map(|dim| Ok(dim.to_usize()?)).collect()
+    let dims = fact.shape.iter().map(|dim| Ok(dim.to_usize()?)).collect::<TractResult<Vec<_>>>()?;
+    // Kernels may divide by sizes.
+    if dims.contains(&0) { bail!("a tensor without elements, of shape {dims:?}") } else { Ok(dims) }
 }

@@ -8,6 +8,7 @@
 use tract_onnx::prelude::DatumType;
 
 use super::{Id, Net, Op};
+use crate::kernels::LINE;
 
 /// A net in two parts. A row of the table between them holds every crossing tensor of one condition.
 pub(crate) struct Split {
@@ -27,9 +28,6 @@ pub(crate) struct Table {
     /// Rows in one call: the batch.
     pub(crate) images: usize,
 }
-
-/// Floats of a cache line; tensors in a row start on one.
-const LINE: usize = 16;
 
 impl Net {
     /// Splits by the inputs in `state` (their places in the contract); `None` if nothing would be gained or a row
@@ -103,7 +101,9 @@ impl Net {
             // Constants take part if they are the same for every row.
             let operand = |id: Id| {
                 by_row[id]
-                    || (constant[id] && (self.dims(id).len() < node.dims.len() || self.dims(id)[0] == 1))
+                    || (constant[id]
+                        && (self.dims(id).len() < node.dims.len()
+                            || self.dims(id).first().is_none_or(|&rows| rows == 1)))
             };
             let all = node.inputs.iter().all(|&id| operand(id));
             let some = node.inputs.iter().any(|&id| by_row[id]);

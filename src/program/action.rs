@@ -42,6 +42,8 @@ pub(super) struct Fallback {
     /// Dense in the arena: offsets and sizes.
     pub(super) operands: Vec<(usize, Vec<usize>)>,
     pub(super) out: usize,
+    /// Floats of the answer.
+    pub(super) len: usize,
 }
 
 impl Action {
@@ -113,7 +115,10 @@ impl Fallback {
         let results = results.unwrap_or_else(|_| bail!("tract panicked in {}", self.operation))?;
         let view = results[0].try_as_plain_ram()?;
         let values = view.as_slice::<f32>()?;
-        mem[self.out..self.out + values.len()].copy_from_slice(values);
+        if values.len() != self.len {
+            bail!("{} gave {} numbers, {} were planned", self.operation, values.len(), self.len);
+        }
+        mem[self.out..self.out + self.len].copy_from_slice(values);
         Ok(())
     }
 }

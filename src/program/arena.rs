@@ -1,5 +1,7 @@
 //! Places buffers in one memory: two that are alive at the same time never overlap.
 
+use crate::kernels::LINE;
+
 /// A stretch of memory, needed from step `first` to step `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {
@@ -9,11 +11,8 @@ pub(super) struct Life {
     pub(super) last: usize,
 }
 
-/// Floats in a cache line; buffers start on one.
-const LINE: usize = 16;
-
-/// An offset for each buffer, and the floats that all of them take: the largest first, each at the lowest
-/// place that is free for its whole life.
+/// An offset for each buffer, on a cache line, and the floats that all of them take: the largest first, each
+/// at the lowest place that is free for its whole life.
 pub(super) fn place(lives: &[Life]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));

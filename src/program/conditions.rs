@@ -6,12 +6,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::runner::{Memory, Runner};
-use crate::Result;
+use super::runner::Runner;
 use crate::backend::{Fallback, Input};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
 use crate::net;
+use crate::{CancelToken, Result};
 
 /// Pairs that are computed at a time: a schedule's worth.
 pub(super) const ROWS: usize = 16;
@@ -61,12 +61,26 @@ struct Table {
     runner: Runner,
     /// Weights stay in memory between runs.
     keep: bool,
-    memory: Memory,
     /// Time, by its bits, and class.
     pairs: Vec<(u32, i64)>,
     rows: Vec<f32>,
+    /// Pairs that there is room for.
+    most: usize,
     /// The oldest row, once the table is full.
     oldest: usize,
+}
+
+impl Table {
+    /// Those of `pairs` that are not known, each once.
+    fn missing(&self, pairs: impl Iterator<Item = (u32, i64)>) -> Vec<(u32, i64)> {
+        let mut missing = Vec::new();
+        for pair in pairs {
+            if !self.pairs.contains(&pair) && !missing.contains(&pair) {
+                missing.push(pair);
+            }
+        }
+        missing
+    }
 }
 
 impl Conditions {
@@ -78,8 +92,8 @@ impl Conditions {
         count: usize,
         layout: net::Table,
     ) -> Self {
-        let memory = runner.memory();
-        let table = Table { runner, keep, memory, pairs: Vec::new(), rows: Vec::new(), oldest: 0 };
+        let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
+        let table = Table { runner, keep, pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
         Self { file: file.to_owned(), layout, ports, count, table: Mutex::new(table) }
     }
 
@@ -99,45 +113,38 @@ impl Conditions {
         format!("{} at a time: {}", self.count, self.table().runner.describe())
     }
 
-    /// Computes what is not in the table yet.
-    pub(super) fn prepare(&self, wanted: &[(f32, i64)]) -> Result<()> {
+    /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
+    pub(super) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         let mut table = self.table();
-        let mut missing: Vec<(u32, i64)> = Vec::new();
-        for &(time, class) in wanted {
-            let pair = (time.to_bits(), class);
-            if !table.pairs.contains(&pair) && !missing.contains(&pair) {
-                missing.push(pair);
-            }
-        }
-        missing.chunks(self.count).try_for_each(|pairs| self.compute(&mut table, pairs))
+        let mut missing = table.missing(wanted.iter().map(|&(time, class)| (time.to_bits(), class)));
+        missing.truncate(table.most);
+        missing.chunks(self.count).try_for_each(|pairs| self.compute(&mut table, pairs, cancel))
     }
 
     /// Writes the row of each image's time and class, one after another.
-    pub(super) fn fill(&self, inputs: &[Input], given: &mut [f32]) -> Result<()> {
+    pub(super) fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
         let (Some(Input::F32(times)), Some(Input::I64(classes))) =
             (inputs.get(self.ports.time), inputs.get(self.ports.class))
         else {
             return Err(runtime("time and class are missing among the inputs"));
         };
         let mut table = self.table();
-        for ((&time, &class), row) in times.iter().zip(*classes).zip(given.chunks_exact_mut(self.layout.row))
-        {
-            let pair = (time.to_bits(), class);
-            let find = |table: &Table| table.pairs.iter().position(|known| *known == pair);
-            let at = match find(&table) {
-                Some(at) => at,
-                None => {
-                    self.compute(&mut table, &[pair])?;
-                    find(&table).ok_or_else(|| runtime("a condition was not kept"))?
-                }
-            };
+        let pairs = || times.iter().zip(*classes).map(|(time, &class)| (time.to_bits(), class));
+        for ((i, pair), row) in pairs().enumerate().zip(given.chunks_exact_mut(self.layout.row)) {
+            if !table.pairs.contains(&pair) {
+                let mut missing = table.missing(pairs().skip(i));
+                missing.truncate(self.count.min(table.most));
+                self.compute(&mut table, &missing, cancel)?;
+            }
+            let at = table.pairs.iter().position(|known| *known == pair);
+            let at = at.ok_or_else(|| runtime("a condition was not kept"))?;
             row.copy_from_slice(&table.rows[at * row.len()..][..row.len()]);
         }
         Ok(())
     }
 
     /// Runs the conditioning part for at most `count` pairs, filled up with the last one.
-    fn compute(&self, table: &mut Table, pairs: &[(u32, i64)]) -> Result<()> {
+    fn compute(&self, table: &mut Table, pairs: &[(u32, i64)], cancel: &CancelToken) -> Result<()> {
         let Some(&last) = pairs.last() else { return Ok(()) };
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
@@ -150,21 +157,31 @@ impl Conditions {
                 *slot = input;
             }
         }
-        let Table { runner, keep, memory, pairs: known, rows, oldest } = table;
-        let answer = runner.run_reading(memory, &inputs, *keep)?;
+        let Table { runner, keep, pairs: known, rows, most, oldest } = table;
+        // Seldom needed, and not to be held beside the memory that sampling needs.
+        let mut memory = runner.memory();
+        let answer = runner.run_reading(&mut memory, &inputs, *keep, cancel)?;
         let len = self.layout.row;
-        let most = (BYTES / (4 * len)).clamp(*PAIRS.start(), *PAIRS.end());
         for (pair, row) in pairs.iter().zip(answer.chunks_exact(len)) {
-            if known.len() < most {
+            if known.len() < *most {
                 known.push(*pair);
                 rows.extend_from_slice(row);
             } else {
                 known[*oldest] = *pair;
                 rows[*oldest * len..][..len].copy_from_slice(row);
-                *oldest = (*oldest + 1) % most;
+                *oldest = (*oldest + 1) % *most;
             }
         }
         Ok(())
+    }
+
+    /// Makes the table forget all but its newest rows.
+    #[cfg(test)]
+    pub(super) fn limit(&self, most: usize) {
+        let mut table = self.table();
+        (table.most, table.oldest) = (most, 0);
+        table.pairs.truncate(most);
+        table.rows.truncate(most * self.layout.row);
     }
 
     /// A panic while the table is locked leaves it whole: pairs and rows go in after the computing.

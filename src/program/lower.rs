@@ -52,6 +52,8 @@ pub(super) struct Placed {
     pub(super) name: Arc<str>,
     /// Multiplications and additions.
     pub(super) flops: u64,
+    /// Floats of the buffers that it reads and writes; weights are counted elsewhere.
+    pub(super) touches: usize,
     /// Where it writes: offset and floats.
     pub(super) writes: (usize, usize),
     /// Where a product's weights can be read again, if they are in a file.
@@ -93,7 +95,8 @@ struct Target {
 struct Lowering<'a> {
     net: &'a Net,
     setting: Setting<'a>,
-    consumers: Vec<Vec<Id>>,
+    /// How often each node is taken.
+    uses: Vec<usize>,
     places: Vec<Option<Place>>,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
@@ -125,7 +128,7 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
     let mut lowering = Lowering {
         net,
         setting,
-        consumers: net.consumers(),
+        uses: net.uses(),
         places: vec![None; count],
         buffers: Vec::new(),
         drafts: Vec::new(),
@@ -353,6 +356,7 @@ impl Lowering<'_> {
                 kind: draft.kind,
                 name: draft.name,
                 flops: draft.flops,
+                touches: draft.reads.iter().chain(&draft.writes).map(|&b| self.buffers[b].len).sum(),
                 writes: (offsets[write], self.buffers[write].len),
                 stored: None,
             });
@@ -363,7 +367,7 @@ impl Lowering<'_> {
             _ => None,
         });
         for ((i, (product, stored)), of) in products.enumerate().zip(&self.packed) {
-            debug_assert!(Arc::ptr_eq(product.weights(), &of.0));
+            assert!(Arc::ptr_eq(product.weights(), &of.0), "weights are packed in the products' order");
             if ahead {
                 product.followed_by(Arc::clone(&self.packed[(i + 1) % self.packed.len()].0));
             }

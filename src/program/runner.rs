@@ -7,7 +7,7 @@ use super::action::Action;
 use super::lower::{Lowered, Placed};
 use crate::backend::{Fallback, Input};
 use crate::error::{Context, runtime};
-use crate::kernels::{Floats, Isa, Parallel, Workers};
+use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
 
 /// Steps, and what they run on.
@@ -34,7 +34,9 @@ impl Runner {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
         }
         let scratch = lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
-        let scratch = Floats::on_large_pages(scratch.next_multiple_of(16) * self.parallel.lanes());
+        let mut scratch = Floats::on_large_pages(scratch.next_multiple_of(LINE) * self.parallel.lanes());
+        // Whichever lanes come to work later, their pages are there.
+        scratch.fill(0.0);
         Memory { arena, scratch }
     }
 
@@ -68,12 +70,14 @@ impl Runner {
         memory: &'a mut Memory,
         inputs: &[Input],
         keep: bool,
+        cancel: &CancelToken,
     ) -> Result<&'a [f32]> {
         let integers = self.enter(memory, inputs)?;
         let Memory { arena, scratch } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
         let mut buffer = Vec::new();
         for step in &mut self.lowered.steps {
+            cancel.check()?;
             step.fill(&mut buffer, &mut workers)?;
             let outcome = step.action.run(&mut workers, arena, &integers);
             if !keep {
@@ -113,11 +117,7 @@ impl Runner {
 
     /// Bytes of packed weights at the moment.
     fn weights(&self) -> usize {
-        let products = self.lowered.steps.iter().filter_map(|step| match &step.action {
-            Action::Product(product) => Some(product.weights().bytes()),
-            _ => None,
-        });
-        products.sum()
+        self.lowered.steps.iter().map(Placed::weights).sum()
     }
 
     /// The operations that tract runs.
@@ -142,16 +142,25 @@ impl Runner {
         for (i, step) in lowered.steps.iter().enumerate() {
             let (offset, len) = step.writes;
             let (mega, end) = (step.flops as f64 / 1e6, offset + len);
+            let kibibytes = (4 * step.touches + step.weights()) >> 10;
             let place = format!("{offset:>9}..{end:<9}");
             let foreign = step.action.foreign().map(|operation| format!(" ({operation})"));
             let (kind, name, foreign) = (step.kind, &step.name, foreign.unwrap_or_default());
-            let _ = writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP  {place} {name}{foreign}");
+            let _ = writeln!(
+                text,
+                "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{foreign}"
+            );
         }
         text
     }
 }
 
 impl Placed {
+    /// Bytes of packed weights at the moment.
+    fn weights(&self) -> usize {
+        if let Action::Product(product) = &self.action { product.weights().bytes() } else { 0 }
+    }
+
     /// Reads the step's weights if they are not there.
     fn fill(&mut self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<()> {
         if let (Action::Product(product), Some(stored)) = (&mut self.action, &self.stored)

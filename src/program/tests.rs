@@ -112,3 +112,43 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     assert!(stored(&one).len() > 10);
     assert_eq!(stored(&one), stored(&two));
 }
+
+#[test]
+fn conditions_that_a_full_table_has_dropped_are_computed_again() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
+    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let fused = fused(1);
+    let program = |fused: &Fused| Arc::new(fused.lower(&import(2).unwrap(), &import).unwrap());
+    let (whole, small) = (program(&fused), program(&self::fused(1)));
+    small.conditions.as_ref().unwrap().limit(3);
+    let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
+    let pairs: Vec<(f32, i64)> = (0..8).map(|i| (i as f32 / 8.0, i % 3)).collect();
+    let [mut whole, mut small] = [whole, small].map(Program::instantiate);
+    let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
+    for network in [&mut whole, &mut small] {
+        network.prepare(&pairs, &CancelToken::new()).unwrap();
+    }
+    for times in 0..20 {
+        let [a, b] = [pairs[times * 3 % 8], pairs[times * 5 % 8]];
+        let (t, y) = ([a.0, b.0], [a.1, b.1]);
+        let inputs = [Input::F32(&x), Input::F32(&t), Input::I64(&y)];
+        for (network, answer) in [&mut whole, &mut small].into_iter().zip(&mut answers) {
+            network.run(&inputs, answer, &CancelToken::new()).unwrap();
+        }
+        assert_eq!(answers[0], answers[1], "{times}");
+    }
+}
+
+#[test]
+fn conditioning_is_cancelled_too() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
+    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let mut network = Program::instantiate(Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap()));
+    let cancelled = CancelToken::new();
+    cancelled.cancel();
+    let error = network.prepare(&[(0.5, 1)], &cancelled).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    network.prepare(&[(0.5, 1)], &CancelToken::new()).unwrap();
+}

@@ -89,9 +89,10 @@ impl GuidedField {
             }
         }
         let [predictor, refiner] = &conditions;
-        let outcome = self.predictor.1.prepare(predictor);
-        let network = self.refiner.as_mut();
-        let outcome = outcome.and_then(|()| network.map_or(Ok(()), |network| network.1.prepare(refiner)));
+        let (cancel, network) = (&self.cancel, self.refiner.as_mut());
+        let outcome = self.predictor.1.prepare(predictor, cancel);
+        let outcome =
+            outcome.and_then(|()| network.map_or(Ok(()), |network| network.1.prepare(refiner, cancel)));
         self.buffers.conditions = conditions;
         outcome
     }

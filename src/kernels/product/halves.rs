@@ -13,8 +13,8 @@
 //! second cache, so that weights take no more memory. A piece of work is such a pair by a range of rows.
 //! Rounding differs from that of the plain product by a small factor.
 
-use super::super::{Isa, Kernel, Shared, Simd, Workers};
-use super::{Finish, Group, LINE, Packed, Product, Run, Tile};
+use super::super::{Isa, Kernel, LINE, Shared, Simd, Workers};
+use super::{Finish, Group, Packed, Product, Run, Tile};
 
 /// How a product is halved.
 pub(super) struct Halves {
@@ -35,25 +35,20 @@ const TILES: usize = 30;
 /// Rows, inner dimension and columns below which the sums cost about what the eighth product does.
 const LEAST: [usize; 3] = [256, 768, 768];
 
-/// The rows in two halves that match tile by tile, if there are such.
+/// The rows in two halves that match tile by tile, if there are such: some groups and as many others like
+/// them, or the halves of each group.
 pub(super) fn pair(groups: &[Group], a_stride: usize, c_stride: usize) -> Option<Vec<Group>> {
     let (upper, lower) = groups.split_at(groups.len() / 2);
-    match groups {
-        [group] if group.rows.is_multiple_of(2) => {
-            let rows = group.rows / 2;
-            let lower = Group {
-                a: group.a + rows * a_stride,
-                c: group.c + rows * c_stride,
-                row: group.row + rows,
-                ..*group
-            };
-            Some([*group, lower].map(|half| Group { rows, ..half }).into())
-        }
-        _ if upper.len() == lower.len() && upper.iter().zip(lower).all(|(u, l)| u.rows == l.rows) => {
-            Some(groups.to_vec())
-        }
-        _ => None,
+    if upper.len() == lower.len() && upper.iter().zip(lower).all(|(u, l)| u.rows == l.rows) {
+        return Some(groups.to_vec());
     }
+    let even = groups.iter().all(|group| group.rows.is_multiple_of(2));
+    let half = |group: &Group, number: usize| {
+        let (rows, first) = (group.rows / 2, number * group.rows / 2);
+        let (a, c) = (group.a + first * a_stride, group.c + first * c_stride);
+        Group { a, c, row: group.row + first, rows, ..*group }
+    };
+    even.then(|| [0, 1].iter().flat_map(|&number| groups.iter().map(move |g| half(g, number))).collect())
 }
 
 /// Whether columns and the inner dimension can be halved.
@@ -66,10 +61,15 @@ pub(super) fn even(weights: &Packed) -> bool {
         && weights.cols() == panels.len() * width
 }
 
-/// Floats of the arena that a product of `rows` rows wants for its sums; 0 if it is better left whole.
-pub(super) fn room(weights: &Packed, rows: usize) -> usize {
+/// Floats of the arena that a product wants for its sums; 0 if it is better left whole.
+pub(super) fn room(weights: &Packed, groups: &[Group]) -> usize {
+    let rows = groups.iter().map(|group| group.rows).sum();
     let large = [rows, weights.k(), weights.cols()].iter().zip(LEAST).all(|(size, least)| *size >= least);
-    if large && even(weights) && rows.is_multiple_of(2) { 2 * rows * stride(weights.k() / 2) } else { 0 }
+    if large && even(weights) && pair(groups, 0, 0).is_some() {
+        2 * rows * stride(weights.k() / 2)
+    } else {
+        0
+    }
 }
 
 /// Rows of sums start on cache lines, and not all in the same place of the first cache.

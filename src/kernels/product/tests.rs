@@ -256,9 +256,18 @@ fn halves_give_the_same_as_the_whole() {
     }
     let residual = Epilogue::Residual { offset: 200_000, stride: 192 + 5 };
     Case::linear(20, 8, 192, &[gate, residual]).halved().holds();
-    // One image: its rows are halved.
-    let groups = vec![Group { a: 10, c: 200_000, row: 0, rows: 30, image: 0 }];
-    Case { groups, ..Case::linear(30, 8, 192, &[bias]) }.halved().holds();
+    // An odd number of images: the rows of each are halved.
+    for images in [1, 3] {
+        let group = |image| Group {
+            a: 10 + image * 30 * 11,
+            c: 200_000 + image * 30 * 197,
+            row: image * 30,
+            rows: 30,
+            image,
+        };
+        let groups = (0..images).map(group).collect();
+        Case { groups, ..Case::linear(0, 8, 192, &[bias, gate]) }.halved().holds();
+    }
 }
 
 #[test]
@@ -273,9 +282,17 @@ fn what_cannot_be_halved_stays_whole() {
         assert!(case.halved().product(workers).halves.is_none());
     }
     let packed = |k, cols| Packed::hollow(Isa::Scalar, 1, k, cols);
-    assert!(Product::room(&packed(1152, 4608), 512) > 0);
-    for (k, cols, rows) in [(1152, 4608, 128), (1152, 4608, 513), (384, 4608, 512), (1152, 384, 512)] {
-        assert_eq!(Product::room(&packed(k, cols), rows), 0);
+    let room = |k, cols, images: &[usize]| {
+        let groups: Vec<Group> = images.iter().map(|&rows| three(rows)).collect();
+        Product::room(&packed(k, cols), &groups)
+    };
+    for images in [&[512][..], &[256; 2], &[256; 3], &[85, 86, 85, 86]] {
+        assert_eq!(room(1152, 4608, images), 2 * images.iter().sum::<usize>() * 576);
+    }
+    for (k, cols, images) in
+        [(1152, 4608, &[128][..]), (1152, 4608, &[513]), (384, 4608, &[512]), (1152, 384, &[512])]
+    {
+        assert_eq!(room(k, cols, images), 0);
     }
 }
 

@@ -4,7 +4,7 @@
 //! Rows of the left side are read where they lie, one broadcast a row and step; the packed right side
 //! streams by, a panel row a step.
 
-use super::super::{Isa, Kernel, Simd};
+use super::super::{Isa, Kernel, LINE, Simd};
 
 /// What a micro-kernel computes at once at most.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +61,6 @@ pub(super) struct Tile<'a> {
     pub(super) ahead_step: usize,
 }
 
-/// Floats of a cache line, which a prefetch brings.
-pub(super) const LINE: usize = 16;
-
 /// Steps of the inner dimension that a loop takes at once.
 const UNROLL: usize = 4;
 
@@ -72,7 +69,8 @@ impl Tile<'_> {
     ///
     /// # Safety
     /// `rows` and `vectors` are at least 1 and within `shape(isa)`; each row has the runs' floats, the
-    /// panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses meanwhile.
+    /// panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
+    /// meanwhile.
     pub(super) unsafe fn run(self, isa: Isa, rows: usize, vectors: usize) {
         macro_rules! pick {
             ($($r:literal)*) => {

@@ -66,7 +66,7 @@ impl Lowering<'_> {
 
     /// Collects links from `node` inwards; gives the anchor they end at.
     fn walk(&self, node: Id, root: Id, links: &mut Vec<Link>) -> Option<Id> {
-        if links.len() > 6 || (node != root && (self.consumers[node].len() != 1 || self.absorbed[node])) {
+        if links.len() > 6 || (node != root && (self.uses[node] != 1 || self.absorbed[node])) {
             return None;
         }
         let inputs = self.net.inputs(node);

@@ -6,7 +6,7 @@ use super::product::Multiply;
 use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{Border, Group, GroupNorm, Padding, Rows, Stage, Unary};
+use crate::kernels::{Border, Group, GroupNorm, LINE, Padding, Rows, Stage, Unary};
 use crate::net::{Id, Margins, Op};
 use crate::program::action::Action;
 
@@ -32,11 +32,11 @@ impl Lowering<'_> {
                     Op::Pad(_) => !padded,
                     Op::Upsample(_) | Op::GroupNormal { .. } => true,
                     Op::Unary(Unary::Silu) => next.is_some_and(|next| {
-                        matches!(self.net.op(next), Op::GroupNormal { .. }) && self.consumers[next].len() == 1
+                        matches!(self.net.op(next), Op::GroupNormal { .. }) && self.uses[next] == 1
                     }),
                     _ => false,
                 };
-                let (true, 1, Some(next)) = (taken, self.consumers[node].len(), next) else { break };
+                let (true, 1, Some(next)) = (taken, self.uses[node], next) else { break };
                 self.absorbed[node] = true;
                 // In a stage, nothing comes before the normalisation.
                 if matches!(self.net.op(node), Op::GroupNormal { .. }) {
@@ -209,7 +209,7 @@ impl Lowering<'_> {
         let &[_, _, out_rows, out_cols] = net.dims(anchor) else {
             return Err(unsupported("is not an image"));
         };
-        let row_stride = out_channels.next_multiple_of(16);
+        let row_stride = out_channels.next_multiple_of(LINE);
         let buffer = self.buffer(images * out_rows * out_cols * row_stride);
         let whole = [height, width, window.stride[0], window.stride[1]] == [1; 4];
         let (runs, each) = if whole { (1, out_rows * out_cols) } else { (out_rows, out_cols) };

@@ -47,11 +47,12 @@ impl Lowering<'_> {
             SimplePlan::new(model.into_optimized()?)
         })?;
         let operation = operations.join(" + ");
-        let buffer = self.buffer(net.dims(id).iter().product());
+        let len = net.dims(id).iter().product();
+        let buffer = self.buffer(len);
         let reads: Vec<Place> = places.clone();
         self.draft(id, "fallback", 0, &reads.iter().collect::<Vec<_>>(), buffer, move |at| {
             let operands = places.into_iter().map(|place| (at[place.buffer] + place.offset, place.dims));
-            Action::Fallback(Fallback { operation, plan, operands: operands.collect(), out: at[buffer] })
+            Action::Fallback(Fallback { operation, plan, operands: operands.collect(), out: at[buffer], len })
         });
         Ok(Place::dense(buffer, net.dims(id)))
     }

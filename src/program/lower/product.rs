@@ -6,7 +6,7 @@ use super::chain::{Beside, Link, Table, What};
 use super::{Lowering, Made, Place, Target};
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{Epilogue, Group, Packed, Product, Unary};
+use crate::kernels::{Epilogue, Group, LINE, Packed, Product, Unary};
 use crate::net::{Einsum, Id, Op};
 use crate::program::action::Action;
 
@@ -69,7 +69,7 @@ impl Lowering<'_> {
         let target = self.targets.get(&last).copied();
         let target = target.filter(|_| rank == 1 && einsum.out.first() == outer.first());
         let Target { buffer, offset, stride: row_stride } = target.unwrap_or_else(|| {
-            let stride = n.next_multiple_of(16);
+            let stride = n.next_multiple_of(LINE);
             Target { buffer: self.buffer(count * stride), offset: 0, stride }
         });
         let steps = Place::dense(buffer, sizes).strides;
@@ -176,7 +176,7 @@ impl Lowering<'_> {
         }
         let rows: usize = groups.iter().map(|group| group.rows).sum();
         let flops = 2 * rows * weights.segments() * weights.k() * weights.cols();
-        let spare = match Product::room(&weights, rows) {
+        let spare = match Product::room(&weights, &groups) {
             0 => None,
             room => Some(self.buffer(room)),
         };

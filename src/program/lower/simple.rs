@@ -5,8 +5,8 @@ use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Binary, Copy, Heads, Measure, Modulation, Norm, Pointwise, Reduce, Reduction, Rows, Softmax,
-    Step, View,
+    Attention, Binary, Copy, Heads, LINE, Measure, Modulation, Norm, Pointwise, Reduce, Reduction, Rows,
+    Softmax, Step, View,
 };
 use crate::net::{Id, Op, Reducer};
 use crate::program::action::{Action, Gather};
@@ -18,7 +18,7 @@ fn view(place: &Place, at: &[usize]) -> View {
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
-        // Kernels take six axes; those of one element say nothing.
+        // Kernels take a few axes only; those of one element say nothing.
         let axes: Vec<usize> = (0..from.dims.len()).filter(|&axis| from.dims[axis] > 1).collect();
         let (a, b) = (from.permute(&axes), to.permute(&axes));
         self.draft(id, "copy", 0, &[from], to.buffer, move |at| {
@@ -49,7 +49,7 @@ impl Lowering<'_> {
         let (x, stride) = self.rows(anchor, &x, axis);
         let cols: usize = x.dims[axis..].iter().product();
         let count = x.len() / cols.max(1);
-        let out_stride = cols.next_multiple_of(16);
+        let out_stride = cols.next_multiple_of(LINE);
         let buffer = self.buffer(count * out_stride);
         let steps = Place::dense(buffer, &x.dims[..axis]).strides;
         let mut place = Place::dense(buffer, &x.dims);
@@ -127,7 +127,7 @@ impl Lowering<'_> {
         if v.dims[3] != dim || scale <= 0.0 {
             return Err(unsupported("has no kernel for such attention"));
         }
-        let width = (heads * dim).next_multiple_of(16);
+        let width = (heads * dim).next_multiple_of(LINE);
         let buffer = self.buffer(images * queries * width);
         let out = Place {
             buffer,

@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 52] = [
+const OPERATIONS: [(&str, &str); 57] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -159,6 +159,40 @@ const OPERATIONS: [(&str, &str); 52] = [
       i = [1]
       c = Gather(f, i) axis=0
       velocity = Mul(x, c)", "pointwise 1"),
+    ("s = Sigmoid(x)
+      silu = Mul(x, s)
+      low = -10.0
+      high = 10.0
+      velocity = Clip(silu, low, high)", "pointwise 3"),
+    ("m = ReduceMean(x) keepdims=0
+      zero = 0.0
+      more = Greater(m, zero)
+      f = Cast(more) to=1
+      velocity = Add(x, f)", "fallback 1, pointwise 1, reduce 1"),
+    ("seven = [-1,2,2,2,4,4,4]
+      a = Reshape(x, seven)
+      b = Transpose(a) perm=[0,6,2,4,1,3,5]
+      back = [-1,4,8,16]
+      velocity = Reshape(b, back)", ""),
+    ("start = [0]
+      end = [0]
+      axes = [2]
+      e = Slice(x, start, end, axes)
+      velocity = Concat(x, e) axis=2", WHOLE),
+    // What depends on time alone, used as it is and by way of one operation.
+    ("column = [-1,1]
+      t1 = Reshape(t, column)
+      w = noise [1,16]
+      c = MatMul(t1, w)
+      s = Sigmoid(c)
+      silu = Mul(c, s)
+      v = noise [16,16]
+      m = MatMul(silu, v)
+      row = [-1,1,1,16]
+      shift = Reshape(c, row)
+      scale = Reshape(m, row)
+      a = Add(x, shift)
+      velocity = Mul(a, scale)", "pointwise 2"),
 ];
 
 #[test]
