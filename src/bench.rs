@@ -32,7 +32,7 @@ impl Kernel {
         let groups = [Group { a: cols, c: cols + rows * k, row: 0, rows, image: 0 }];
         let bias = [Epilogue::Bias { offset: 0 }];
         let (weights, end) = (packed(1, k, cols), cols + rows * (k + cols));
-        let room = Product::room(&weights, rows);
+        let room = Product::room(&weights, &groups);
         let spare = (room > 0).then_some(end);
         let product = Product::new(weights, k, &[0], cols, &groups, &bias, spare);
         let floats = end + room;
@@ -65,7 +65,6 @@ impl Kernel {
             shift: Some(2 * floats + width),
             image_stride: 2 * width,
             rows_per_image: tokens,
-            plain: false,
         };
         let norm = Norm {
             x,

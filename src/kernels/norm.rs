@@ -15,7 +15,7 @@ pub(crate) enum Measure {
     RootMeanSquare,
 }
 
-/// `y * (1 + scale) + shift` with one row of each for an image.
+/// `y * scale + shift` with one row of each for an image; adaLN's `1 + scale` is computed once, beforehand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Modulation {
     /// First floats of image 0; image `i` is `i * image_stride` further.
@@ -23,8 +23,6 @@ pub(crate) struct Modulation {
     pub(crate) shift: Option<usize>,
     pub(crate) image_stride: usize,
     pub(crate) rows_per_image: usize,
-    /// `y * scale` instead.
-    pub(crate) plain: bool,
 }
 
 /// `out = (x - mean) / √(variance + eps) * gamma + beta`, then modulated. `out` may be `x` itself.
@@ -114,14 +112,13 @@ impl Kernel for Block<'_> {
             let step = modulation.map_or(0, |m| self.image * m.image_stride);
             let scale = at(modulation.map(|m| m.scale + step));
             let shift = at(modulation.and_then(|m| m.shift).map(|shift| shift + step));
-            let one = S::splat(if modulation.is_some_and(|m| m.plain) { 0.0 } else { 1.0 });
             let (gamma, beta) = (at(gamma), at(beta));
             for c in (0..x.cols).step_by(S::LANES) {
                 let n = S::LANES.min(x.cols - c);
                 let mut g = gamma.map_or(S::splat(1.0), |p| S::load_first(p.add(c), n));
                 let mut b = beta.map_or(S::splat(0.0), |p| S::load_first(p.add(c), n));
                 if let Some(scale) = scale {
-                    let factor = S::add(S::load_first(scale.add(c), n), one);
+                    let factor = S::load_first(scale.add(c), n);
                     (g, b) = (S::mul(g, factor), S::mul(b, factor));
                 }
                 if let Some(shift) = shift {
@@ -259,8 +256,7 @@ mod tests {
                 y = y * norm.gamma.map_or(1.0, |p| value(p + c)) + norm.beta.map_or(0.0, |p| value(p + c));
                 if let Some(m) = norm.modulation {
                     let image = row / m.rows_per_image * m.image_stride;
-                    let scale = value(m.scale + image + c);
-                    y *= if m.plain { scale } else { 1.0 + scale };
+                    y *= value(m.scale + image + c);
                     y += m.shift.map_or(0.0, |p| value(p + image + c));
                 }
                 out.push(y);
@@ -283,7 +279,6 @@ mod tests {
                     shift: (form != 2).then_some(constants + cols),
                     image_stride: 2 * cols,
                     rows_per_image: 4,
-                    plain: form == 2,
                 };
                 let norm = Norm {
                     x,

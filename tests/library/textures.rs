@@ -1,8 +1,9 @@
 //! The bundled model: its autoencoder, and what it paints.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use flowturbo::{Bundle, Model, ModelOptions, Request};
+use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Request};
 use ndarray::{Array4, Axis, s};
 
 use crate::common::largest_error;
@@ -108,4 +109,31 @@ fn classes_differ_in_colour_as_they_should() {
     assert!(grass_g > grass_r && grass_g > grass_b + 20.0, "grass is green");
     assert!(sand_r > sand_b + 20.0, "sand is yellow");
     assert!(snow.iter().all(|&channel| channel > 150.0), "snow is bright");
+}
+
+#[test]
+fn what_goes_to_the_callers_memory_is_what_is_given_back() {
+    let model = Model::open(textures()).unwrap();
+    let mut session = model.session();
+    let request = Request::new(vec![2, 7]).with_seed(5).with_schedule("H1R1".parse().unwrap());
+    let generation = session.generate(&request).unwrap();
+    let go_on = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+    let (mut rgb, mut latents) = (vec![9; 2 * 128 * 128 * 3], vec![9.0; 2 * 8 * 16 * 16]);
+    session.generate_into(&request, &mut rgb, go_on).unwrap();
+    assert!(generation.images.iter().flat_map(|image| &image.rgb).eq(&rgb));
+    session.latents_into(&request, &mut latents, go_on).unwrap();
+    assert!(generation.latents.iter().eq(&latents));
+
+    // Another size, or a stop, leaves the memory alone and the session usable.
+    latents.fill(9.0);
+    let stop = &mut |_: &flowturbo::Progress| ControlFlow::Break(());
+    for (error, kind) in [
+        (session.generate_into(&request, &mut rgb[1..], go_on), ErrorKind::InvalidArgument),
+        (session.latents_into(&request, &mut latents[1..], go_on), ErrorKind::InvalidArgument),
+        (session.latents_into(&request, &mut latents, stop), ErrorKind::Cancelled),
+    ] {
+        assert_eq!(error.unwrap_err().kind(), kind);
+    }
+    assert!(latents.iter().all(|latent| *latent == 9.0));
+    assert_eq!(session.latents(&request).unwrap(), generation.latents);
 }

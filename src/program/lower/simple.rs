@@ -90,13 +90,8 @@ impl Lowering<'_> {
         self.draft(anchor, "norm", 0, &reads, buffer, move |at| {
             let spot = |slot: usize| spots[slot].map(|(buffer, offset, _)| at[buffer] + offset);
             let image_stride = spots[2].map_or(0, |(_, _, stride)| stride);
-            let modulation = spot(2).map(|scale| Modulation {
-                scale,
-                shift: spot(3),
-                image_stride,
-                rows_per_image,
-                plain: true,
-            });
+            let modulation =
+                spot(2).map(|scale| Modulation { scale, shift: spot(3), image_stride, rows_per_image });
             Action::Norm(Norm {
                 x: Rows { offset: at[from] + offset, rows: count, cols, stride },
                 out: Rows { offset: at[buffer], rows: count, cols, stride: out_stride },
