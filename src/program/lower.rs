@@ -275,7 +275,19 @@ impl Lowering<'_> {
                 match place.reshape(&node.dims) {
                     Some(place) => place,
                     None => {
-                        let dense = self.dense(id, &place);
+                        let dense = match (place.dims.as_slice(), node.dims.as_slice()) {
+                            // Pixels made of channels: convolutions read images channels last.
+                            (&[n, c, h, a, w, b], &[images, channels, height, width])
+                                if [n, c, h * a, w * b] == [images, channels, height, width] =>
+                            {
+                                let buffer = self.buffer(place.len());
+                                let rows = Place::dense(buffer, &[n, h, a, w, b, c]);
+                                let image = rows.permute(&[0, 5, 1, 2, 3, 4]);
+                                self.copy(id, &place, &image);
+                                image
+                            }
+                            _ => self.dense(id, &place),
+                        };
                         dense.reshape(&node.dims).ok_or_else(|| unsupported("a reshape of other sizes"))?
                     }
                 }
