@@ -151,7 +151,7 @@ fn packed(segments: usize, k: usize, cols: usize) -> Arc<Packed> {
     let values = Values::F32(&values);
     let source = Source { values, cols, segment_stride: k * cols, row_stride: cols, col_stride: 1 };
     let alone = Pool::new(1).expect("one lane takes no thread");
-    Arc::new(Packed::new(&mut Workers::new(Isa::available()[0], &alone, &mut []), segments, k, &[source]))
+    Arc::new(Packed::new(&mut Workers::new(Isa::available()[0], &alone, &mut []), segments, k, &source))
 }
 
 /// Repeatable numbers in -1..1.

@@ -74,6 +74,7 @@ mod graph;
 mod image;
 mod kernels;
 mod limits;
+mod lock;
 mod model;
 mod net;
 mod program;

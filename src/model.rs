@@ -4,13 +4,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded};
 use crate::graph::{Contract, Cost, Graph};
 use crate::kernels::{Parallel, Pool};
+use crate::lock::lock;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::network_batch;
@@ -272,11 +273,6 @@ impl Model {
     fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
         lock(&self.0.programs)
     }
-}
-
-/// A panic while these are locked leaves them whole: what is put in is complete.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The backend with its threads.

@@ -19,12 +19,13 @@ use std::any::Any;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::backend::{Backend, Fallback, Input, Instance, Program, Reference};
 use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
+use crate::lock::lock;
 use crate::net::{Net, Split, Table};
 use crate::{CancelToken, ErrorKind, Result};
 use conditions::{Conditions, Ports, ROWS};
@@ -97,7 +98,7 @@ impl Fused {
             known.file == graph.file
                 && (known.layout.row, &known.layout.offsets) == (table.row, &table.offsets)
         };
-        if let Some(known) = self.known().iter().filter_map(Weak::upgrade).find(same) {
+        if let Some(known) = lock(&self.conditions).iter().filter_map(Weak::upgrade).find(same) {
             return Ok(Some(known));
         }
         // The same network for more rows, if limits let it, so that a request's conditions are computed together.
@@ -111,7 +112,7 @@ impl Fused {
         let setting = Setting { hollow: release, ..self.setting(&wide) };
         let runner = self.runner(lower::lower(&split.conditioning, setting, Some(&split.table))?);
         let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, split.table));
-        let mut known = self.known();
+        let mut known = lock(&self.conditions);
         known.retain(|conditions| conditions.strong_count() > 0);
         known.push(Arc::downgrade(&conditions));
         drop(known);
@@ -120,10 +121,6 @@ impl Fused {
             conditions.release();
         }
         Ok(Some(conditions))
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<Weak<Conditions>>> {
-        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,7 +149,7 @@ impl Backend for Fused {
 
     fn release_conditioning(&self) {
         self.release.store(true, Ordering::Relaxed);
-        self.known().iter().filter_map(Weak::upgrade).for_each(|conditions| conditions.release());
+        lock(&self.conditions).iter().filter_map(Weak::upgrade).for_each(|conditions| conditions.release());
     }
 }
 

@@ -294,10 +294,11 @@ impl Session {
             if outcome.is_ok() && !self.answer.iter().all(|value| value.is_finite()) {
                 outcome = Err(non_finite(format!("the {role}'s answer holds a number that is not finite")));
             }
+            let answer = ArrayView3::from_shape(made, &self.answer).map_err(shape);
+            outcome = outcome.and(answer).map(&mut each);
             if outcome.is_err() {
                 break;
             }
-            each(ArrayView3::from_shape(made, &self.answer).map_err(shape)?);
         }
         self.put(instance);
         outcome

@@ -6,6 +6,7 @@
 use std::alloc::System;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use flowturbo::{Bundle, Model, ModelOptions, Request, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -13,11 +14,28 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Pages that this process has been given so far, where the system tells.
-fn page_faults() -> Option<u64> {
+/// A number that the system counts for this process, where it tells: its place after the command's name, which is
+/// in brackets.
+fn counted(place: usize) -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields are counted after the command's name, which is in brackets: minor faults come eighth.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(place)?.parse().ok()
+}
+
+/// Pages that this process has been given so far.
+fn page_faults() -> Option<u64> {
+    counted(7)
+}
+
+/// Hundredths of a second that it has computed.
+fn computed() -> Option<u64> {
+    Some(counted(11)? + counted(12)?)
+}
+
+/// Threads that are called as the model's own are.
+fn threads_of_models() -> Option<usize> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    Some(names.filter(|name| name.starts_with("flowturbo-")).count())
 }
 
 fn draw(session: &mut Session, request: &Request, rgb: &mut [u8], latents: &mut [f32]) {
@@ -56,6 +74,13 @@ fn main() {
         assert_eq!((change.allocations, change.reallocations), (0, 0), "{threads} threads");
         // The system may take a page of the program's own text away and bring it back.
         assert!(more <= 8, "{threads} threads: {more} pages are new");
+        // The caller's thread is one of them, the others sleep when there is nothing to do.
+        assert!(threads_of_models().is_none_or(|count| count == threads - 1), "{threads} threads");
+        std::thread::sleep(Duration::from_millis(20));
+        let before = computed();
+        std::thread::sleep(Duration::from_millis(300));
+        let idle = computed().zip(before).map_or(0, |(after, before)| after - before);
+        assert!(idle <= 5, "{threads} threads: computed for {idle}0 ms while idle");
         // The counters do count.
         drop(session.generate(&requests[0]).unwrap());
         assert!(region.change().allocations > 0);

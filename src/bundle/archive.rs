@@ -12,13 +12,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::parse::quoted;
 use super::source::Source;
 use super::validate::is_file_name;
 use crate::Result;
 use crate::error::{Error, invalid_bundle, limit_exceeded};
+use crate::lock::lock;
 
 /// Most entries: a bundle has about ten.
 const MOST_ENTRIES: u64 = 256;
@@ -63,7 +64,7 @@ impl<R: Read + Seek + Send> Source for Archive<R> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         // Every read seeks first, so a reader that panicked in the middle of one is still in order.
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = lock(&self.reader);
         reader.seek(SeekFrom::Start(entry.start + offset))?;
         reader.read_exact(buffer)
     }

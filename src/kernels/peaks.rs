@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Isa, Kernel, Parallel, Pool, Simd};
 use crate::error::runtime;
+use crate::lock::lock;
 
 /// What this machine does at most with so many threads, measured with the instruction set that networks
 /// run on here.
@@ -152,7 +153,7 @@ fn read(isa: Isa, threads: usize) -> crate::Result<f64> {
     let each = (floats / threads).next_multiple_of(LINES);
     let parts: Vec<Mutex<Vec<f32>>> = (0..threads).map(|_| Mutex::default()).collect();
     let seconds = fastest(threads, |lane| {
-        let mut part = parts[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = lock(&parts[lane]);
         // In the first round; a thread's own part lies in the memory next to it.
         part.resize(each, 1.0);
         black_box(isa.run(Read(&part)));

@@ -5,10 +5,11 @@
 //! outside its pool, and nothing may be allocated while sampling.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::Parallel;
+use crate::lock::lock;
 
 /// Threads that wait for work; the caller's thread is one of the lanes.
 pub(crate) struct Pool {
@@ -176,10 +177,6 @@ impl Drop for Pool {
             let _ = thread.join();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

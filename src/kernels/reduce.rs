@@ -29,9 +29,11 @@ pub(crate) struct Softmax {
     pub(crate) out: Rows,
 }
 
-/// Rows of a piece: some for each lane, and not so few that taking them costs more than doing them.
-fn block(x: &Rows, workers: &Workers<'_>) -> usize {
-    x.rows.div_ceil(4 * workers.lanes()).max(1024 / x.cols)
+/// Calls `work` with all rows of `x`, some at a time: enough for each lane, and not so few that taking them
+/// costs more than doing them.
+fn each_rows(workers: &mut Workers<'_>, x: &Rows, work: impl Fn(std::ops::Range<usize>) + Sync) {
+    let block = x.rows.div_ceil(4 * workers.lanes()).max(1024 / x.cols);
+    workers.each(x.rows.div_ceil(block), 0, |piece, _| work(piece * block..x.rows.min((piece + 1) * block)));
 }
 
 impl Reduce {
@@ -45,11 +47,8 @@ impl Reduce {
         assert!(read.end <= mem.len() && out.end <= mem.len(), "a reduction's rows lie outside");
         assert!(apart(&read, &out), "a reduction's rows overlap");
         assert!(x.rows == 1 || self.out_stride > 0, "a reduction's results overlap");
-        let (memory, isa, block) = (Shared::new(mem), workers.isa, block(&x, workers));
-        workers.each(x.rows.div_ceil(block), 0, |piece, _| {
-            let rows = piece * block..x.rows.min((piece + 1) * block);
-            isa.run(ReduceRows { plan: self, memory, rows });
-        });
+        let (memory, isa) = (Shared::new(mem), workers.isa);
+        each_rows(workers, &x, |rows| isa.run(ReduceRows { plan: self, memory, rows }));
     }
 }
 
@@ -90,11 +89,8 @@ impl Softmax {
         assert!(read.end <= mem.len() && written.end <= mem.len(), "a softmax's rows lie outside");
         assert!(x == out || apart(&read, &written), "a softmax's rows overlap");
         assert!(out.rows_apart(), "a softmax's output rows overlap");
-        let (memory, isa, block) = (Shared::new(mem), workers.isa, block(&x, workers));
-        workers.each(x.rows.div_ceil(block), 0, |piece, _| {
-            let rows = piece * block..x.rows.min((piece + 1) * block);
-            isa.run(SoftmaxRows { plan: self, memory, rows });
-        });
+        let (memory, isa) = (Shared::new(mem), workers.isa);
+        each_rows(workers, &x, |rows| isa.run(SoftmaxRows { plan: self, memory, rows }));
     }
 }
 

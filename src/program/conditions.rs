@@ -4,12 +4,13 @@
 //! of any class that comes again, are there already. Sessions of a model share the table, and networks for
 //! several batch sizes too.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::runner::Runner;
 use crate::backend::{Fallback, Input};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
+use crate::lock::lock;
 use crate::net;
 use crate::{CancelToken, Result};
 
@@ -175,7 +176,7 @@ impl Conditions {
         Ok(())
     }
 
-    /// Makes the table forget all but its newest rows.
+    /// Leaves room for `most` rows, and forgets those beyond.
     #[cfg(test)]
     pub(super) fn limit(&self, most: usize) {
         let mut table = self.table();
@@ -186,6 +187,6 @@ impl Conditions {
 
     /// A panic while the table is locked leaves it whole: pairs and rows go in after the computing.
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }

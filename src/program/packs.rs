@@ -2,11 +2,12 @@
 //! to be kept, read again when they are wanted.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::Result;
 use crate::graph::{Precision, Weights};
 use crate::kernels::{Isa, Packed, Source, Values, Workers};
+use crate::lock::lock;
 
 /// How a matrix `[segments, k, cols]` lies among some numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +27,7 @@ impl Layout {
     pub(super) fn pack(&self, values: Values, workers: &mut Workers) -> Packed {
         let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
         let values = values.from(self.offset);
-        Packed::new(workers, segments, k, &[Source { values, cols, segment_stride, row_stride, col_stride }])
+        Packed::new(workers, segments, k, &Source { values, cols, segment_stride, row_stride, col_stride })
     }
 }
 
@@ -69,13 +70,12 @@ impl Packs {
         make: impl FnOnce() -> Result<Packed>,
     ) -> Result<Arc<Packed>> {
         let key = (file.to_owned(), stored.index, stored.layout);
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = known().get(&key).and_then(Weak::upgrade) {
+        if let Some(packed) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
             return Ok(packed);
         }
         // Not locked meanwhile; of a rare double one goes with its program.
         let packed = Arc::new(make()?);
-        let mut known = known();
+        let mut known = lock(&self.0);
         known.retain(|_, packed| packed.strong_count() > 0);
         known.insert(key, Arc::downgrade(&packed));
         Ok(packed)

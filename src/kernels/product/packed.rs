@@ -98,19 +98,18 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs `sources` side by side. The inner dimension is `segments` (1 for a matrix, the taps of a
-    /// convolution kernel) times `k`.
+    /// Packs `source`. The inner dimension is `segments` (1 for a matrix, the taps of a convolution kernel)
+    /// times `k`.
     ///
     /// # Panics
-    /// If a source is shorter than its strides say.
-    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, sources: &[Source]) -> Self {
-        for s in sources {
-            let last = (segments.max(1) - 1) * s.segment_stride
-                + (k.max(1) - 1) * s.row_stride
-                + (s.cols.max(1) - 1) * s.col_stride;
-            assert!(segments * k * s.cols == 0 || last < s.values.len(), "a weight is shorter than it says");
-        }
-        let mut packed = Self::hollow(workers.isa, segments, k, sources.iter().map(|s| s.cols).sum());
+    /// If the source is shorter than its strides say.
+    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Self {
+        let last = (segments.max(1) - 1) * source.segment_stride
+            + (k.max(1) - 1) * source.row_stride
+            + (source.cols.max(1) - 1) * source.col_stride;
+        let none = segments * k * source.cols == 0;
+        assert!(none || last < source.values.len(), "a weight is shorter than it says");
+        let mut packed = Self::hollow(workers.isa, segments, k, source.cols);
         let (panels, depth) = (&packed.panels, segments * k);
         let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth));
         let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
@@ -120,13 +119,7 @@ impl Packed {
             let len = mine.iter().map(|p| p.width).sum::<usize>() * depth;
             // SAFETY: panels lie one after another inside `data`, and no other piece has these.
             let to = unsafe { std::slice::from_raw_parts_mut(all.at(from), len) };
-            for s in 0..segments {
-                let mut col = 0;
-                for source in sources {
-                    pack(source, s, k, depth, col, mine, to);
-                    col += source.cols;
-                }
-            }
+            (0..segments).for_each(|s| pack(source, s, k, depth, mine, to));
         });
         packed.data = data;
         packed
@@ -194,26 +187,22 @@ fn panels(isa: Isa, cols: usize) -> Vec<Panel> {
     panels
 }
 
-/// Copies segment `s` of `source`, whose first column is number `col`, to the panels `mine` in `to`.
-fn pack(source: &Source, s: usize, k: usize, depth: usize, col: usize, mine: &[Panel], to: &mut [f32]) {
+/// Copies segment `s` of `source` to the panels `mine` in `to`.
+fn pack(source: &Source, s: usize, k: usize, depth: usize, mine: &[Panel], to: &mut [f32]) {
     let &Source { values, cols, segment_stride, row_stride, col_stride } = source;
     let rows = if col_stride == 1 { 1 } else { RUN };
     let mut run = [0.0; RUN];
     for first in (0..k).step_by(rows) {
         let rows = rows.min(k - first);
         for panel in mine {
-            let (from, end) = (panel.col.max(col), (panel.col + panel.width).min(col + cols));
-            if from >= end {
-                continue;
-            }
-            let at = s * segment_stride + first * row_stride + (from - col) * col_stride;
+            let width = panel.width.min(cols - panel.col);
+            let at = s * segment_stride + first * row_stride + panel.col * col_stride;
             let to = &mut to[(panel.col - mine[0].col) * depth + (s * k + first) * panel.width..];
-            let to = &mut to[from - panel.col..];
             if col_stride == 1 {
-                values.copy(at, &mut to[..end - from]);
+                values.copy(at, &mut to[..width]);
                 continue;
             }
-            for n in 0..end - from {
+            for n in 0..width {
                 let at = at + n * col_stride;
                 if row_stride == 1 {
                     values.copy(at, &mut run[..rows]);
@@ -241,23 +230,19 @@ mod tests {
         packed.panel(*panel)[at * panel.width + n - panel.col]
     }
 
-    fn holds(segments: usize, k: usize, sources: &[Source]) {
+    fn holds(segments: usize, k: usize, source: &Source) {
         all_workers(0, |workers| {
-            let packed = Packed::new(workers, segments, k, sources);
-            let mut col = 0;
-            for source in sources {
-                for at in 0..segments * k {
-                    for n in 0..source.cols {
-                        let from = at / k * source.segment_stride + at % k * source.row_stride;
-                        let expected = source.values.get(from + n * source.col_stride);
-                        assert_eq!(value(&packed, at, col + n), expected);
-                    }
+            let packed = Packed::new(workers, segments, k, source);
+            for at in 0..segments * k {
+                for n in 0..source.cols {
+                    let from = at / k * source.segment_stride + at % k * source.row_stride;
+                    let expected = source.values.get(from + n * source.col_stride);
+                    assert_eq!(value(&packed, at, n), expected);
                 }
-                col += source.cols;
             }
-            assert_eq!(packed.cols(), col);
-            let padding = packed.panels().last().map_or(0, |p| p.col + p.width);
-            assert!((col..padding).all(|n| (0..segments * k).all(|at| value(&packed, at, n) == 0.0)));
+            assert_eq!(packed.cols(), source.cols);
+            let padding = source.cols..packed.panels().last().map_or(0, |p| p.col + p.width);
+            assert!(padding.into_iter().all(|n| (0..segments * k).all(|at| value(&packed, at, n) == 0.0)));
         });
     }
 
@@ -273,22 +258,21 @@ mod tests {
         let floats: Vec<u8> = floats.collect();
         for values in [Values::F32(&values), Values::F32Bytes(&floats), Values::F16Bytes(&halves)] {
             for (row_stride, col_stride) in [(cols, 1), (1, k)] {
-                holds(1, k, &[Source { values, cols, segment_stride: 0, row_stride, col_stride }]);
+                holds(1, k, &Source { values, cols, segment_stride: 0, row_stride, col_stride });
             }
         }
     }
 
     #[test]
-    fn matrices_lie_side_by_side() {
+    fn every_number_of_columns_packs() {
         let (k, values) = (70, noise(70 * 300, 1));
-        let source = |cols, row_stride, col_stride| Source {
-            values: Values::F32(&values),
-            cols,
-            segment_stride: 0,
-            row_stride,
-            col_stride,
-        };
-        holds(1, k, &[source(5, 5, 1), source(200, 1, 70), source(0, 0, 0), source(60, 60, 1)]);
+        for (cols, row_stride, col_stride) in [(5, 5, 1), (200, 1, 70), (0, 0, 0), (60, 60, 1), (1, 1, 70)] {
+            holds(
+                1,
+                k,
+                &Source { values: Values::F32(&values), cols, segment_stride: 0, row_stride, col_stride },
+            );
+        }
     }
 
     #[test]
@@ -296,7 +280,7 @@ mod tests {
         let (cols, k) = (48, 20);
         let values = noise(cols * k * 9, 1);
         let values = Values::F32(&values);
-        holds(9, k, &[Source { values, cols, segment_stride: 1, row_stride: 9, col_stride: 9 * k }]);
+        holds(9, k, &Source { values, cols, segment_stride: 1, row_stride: 9, col_stride: 9 * k });
     }
 
     #[test]
@@ -310,7 +294,7 @@ mod tests {
                 row_stride: 96,
                 col_stride: 1,
             };
-            let packed = Packed::new(workers, 1, 64, &[source]);
+            let packed = Packed::new(workers, 1, 64, &source);
             assert!(packed.panels().iter().all(|p| packed.panel(*p).as_ptr().addr().is_multiple_of(64)));
         });
     }
@@ -324,7 +308,7 @@ mod tests {
             workers,
             1,
             3,
-            &[Source { values, cols: 4, segment_stride: 0, row_stride: 4, col_stride: 1 }],
+            &Source { values, cols: 4, segment_stride: 0, row_stride: 4, col_stride: 1 },
         );
     }
 }

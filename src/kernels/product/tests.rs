@@ -94,7 +94,7 @@ impl Case {
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let packed = Packed::new(workers, self.segments.len(), self.k, &[source]);
+        let packed = Packed::new(workers, self.segments.len(), self.k, &source);
         Product::new(
             Arc::new(packed),
             self.a_stride,
