@@ -7,12 +7,16 @@
 
 #![forbid(unsafe_code)]
 
+mod pace;
 mod reference;
 
 use std::sync::Arc;
+use std::task::Poll;
 
+pub(crate) use pace::Pace;
 pub(crate) use reference::Reference;
 
+use crate::error::runtime;
 use crate::graph::Graph;
 use crate::{CancelToken, Result};
 
@@ -31,6 +35,9 @@ pub(crate) trait Backend: Send + Sync {
 /// A network planned for fixed shapes.
 pub(crate) trait Program: Send + Sync {
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance>;
+
+    /// What it holds, and what an instance of it will hold.
+    fn memory(&self) -> Footprint;
 
     /// What it does, step by step, for people.
     fn describe(&self) -> String;
@@ -70,9 +77,33 @@ pub(crate) trait Instance: Send {
         Ok(())
     }
 
-    /// Runs once. Inputs come in the contract's order and have its lengths; `output` takes the
-    /// answer. A cancelled run ends early with `ErrorKind::Cancelled` and can be repeated.
-    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()>;
+    /// Runs once, or as far as `pace` allows: then the next call, with the same inputs, goes on from there.
+    /// Inputs come in the contract's order and have its lengths; `output` takes the answer. A cancelled run ends
+    /// early with `ErrorKind::Cancelled`; after a failure the next call starts anew.
+    fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>>;
+
+    /// Forgets a run that is under way.
+    fn abandon(&mut self) {}
+
+    /// Runs once, to the end.
+    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()> {
+        self.abandon();
+        match self.advance(inputs, output, Pace::to_the_end(cancel)) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Err(runtime("a network stopped half-way without being asked to")),
+        }
+    }
+}
+
+/// Bytes of a planned network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    /// Weights, shared by the programs of all batch sizes.
+    pub(crate) weights: usize,
+    /// What one instance holds.
+    pub(crate) instance: usize,
+    /// What conditions take for a moment when new ones are computed.
+    pub(crate) passing: usize,
 }
 
 /// One input tensor, row-major.

@@ -7,5 +7,5 @@ mod pixels;
 
 pub(crate) use noise::fill_noise;
 pub use noise::noise;
-pub(crate) use pixels::fill_rgb;
-pub use pixels::{Image, to_pixels};
+pub(crate) use pixels::rgb8;
+pub use pixels::{Image, PixelFormat, Pixels, to_pixels};

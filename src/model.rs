@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Manifest, Role};
@@ -12,10 +12,11 @@ use crate::error::{invalid_argument, limit_exceeded};
 use crate::graph::{Contract, Cost, Graph};
 use crate::kernels::{Parallel, Pool};
 use crate::lock::lock;
+use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::network_batch;
-use crate::{Fallback, Result, Session};
+use crate::{Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -111,6 +112,20 @@ struct Inner {
     programs: Mutex<Recent<Arc<dyn Program>>>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
+    /// Fitted when a first preview is wanted.
+    colours: OnceLock<Result<Colours>>,
+}
+
+/// Bytes that a request takes, see [`Model::prepare`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// What the model holds: packed weights, and the conditions computed so far. Shared by all its sessions.
+    pub model: usize,
+    /// What a session will hold once it has run the request.
+    pub session: usize,
+    /// What is taken for a moment besides, when times or classes are new.
+    pub passing: usize,
 }
 
 /// The most threads that a model may be given.
@@ -142,8 +157,13 @@ impl Model {
         if options.release_conditioning {
             backend.release_conditioning();
         }
-        let model =
-            Self(Arc::new(Inner { bundle, backend, programs: Mutex::default(), checked: Mutex::default() }));
+        let model = Self(Arc::new(Inner {
+            bundle,
+            backend,
+            programs: Mutex::default(),
+            checked: Mutex::default(),
+            colours: OnceLock::new(),
+        }));
         let manifest = model.manifest();
         let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
         let eager = [(Role::Predictor, batch), (Role::Refiner, batch), (Role::Decoder, 1)];
@@ -207,6 +227,42 @@ impl Model {
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
         self.checked(role, || Graph::import(&self.0.bundle, role, batch)?.cost())
+    }
+
+    /// Plans the networks that `request` needs, and tells what memory it will take before any is taken for it.
+    ///
+    /// Networks that are left to plain tract ([`fallbacks`](Self::fallbacks)) take more while they run.
+    ///
+    /// # Errors
+    /// As [`Session::generate`], for everything that can be told beforehand.
+    pub fn prepare(&self, request: &Request, output: Output) -> Result<Memory> {
+        let settled = request.settle(self.bundle())?;
+        let [images, channels, height, width] = settled.shape;
+        let batch = network_batch(images, settled.guidance);
+        let mut roles = vec![(Role::Predictor, batch)];
+        if settled.schedule.needs_refiner() {
+            roles.push((Role::Refiner, batch));
+        }
+        // x and x̃, then three velocities and the input of both halves.
+        let mut floats = channels * height * width * (2 * images + 4 * batch);
+        if output == Output::Pictures {
+            let (taken, made) = self.manifest().shapes(Role::Decoder)?;
+            floats += taken.iter().product::<usize>() + images * made.iter().product::<usize>();
+            roles.push((Role::Decoder, 1));
+        }
+        let mut memory = Memory { model: 0, session: size_of::<f32>() * floats, passing: 0 };
+        for (role, batch) in roles {
+            let of = self.program(role, batch)?.memory();
+            memory.model += of.weights;
+            memory.session += of.instance;
+            memory.passing = memory.passing.max(of.passing);
+        }
+        Ok(memory)
+    }
+
+    /// The colours of previews.
+    pub(crate) fn colours(&self) -> Result<&Colours> {
+        self.0.colours.get_or_init(|| Colours::fit(self)).as_ref().map_err(Clone::clone)
     }
 
     /// What the engine does for one call of a network at a batch size, step by step: the kernel, its

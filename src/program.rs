@@ -20,8 +20,9 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::task::{Poll, ready};
 
-use crate::backend::{Backend, Fallback, Input, Instance, Program, Reference};
+use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
 use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
@@ -180,6 +181,13 @@ impl Program for FusedProgram {
         self.runner.fallbacks().chain(conditions).collect()
     }
 
+    fn memory(&self) -> Footprint {
+        let Footprint { weights, instance, .. } = self.runner.footprint();
+        let of_conditions = |conditions: &Arc<Conditions>| conditions.footprint();
+        let conditions = self.conditions.as_ref().map_or(Footprint::default(), of_conditions);
+        Footprint { weights: weights + conditions.weights, instance, passing: conditions.passing }
+    }
+
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
         let memory = self.runner.memory();
         Box::new(FusedInstance { program: self, memory })
@@ -201,6 +209,10 @@ impl Program for LeftToTract {
         vec![Fallback::Network { reason: self.reason.clone() }]
     }
 
+    fn memory(&self) -> Footprint {
+        self.program.memory()
+    }
+
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
         Arc::clone(&self.program).instantiate()
     }
@@ -219,19 +231,22 @@ impl Instance for FusedInstance {
         }
     }
 
-    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()> {
+    fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
         let FusedProgram { runner, conditions, file } = &*self.program;
         let memory = &mut self.memory;
-        let outcome = match conditions {
-            Some(conditions) => conditions.fill(inputs, runner.given(memory), cancel),
-            None => Ok(()),
-        };
-        let answer = outcome.and_then(|()| runner.run(memory, inputs, cancel)).at(|| file.clone())?;
+        if let (true, Some(conditions)) = (memory.is_fresh(), conditions) {
+            conditions.fill(inputs, runner.given(memory), pace.cancel()).at(|| file.clone())?;
+        }
+        let answer = ready!(runner.run(memory, inputs, pace)).at(|| file.clone())?;
         if answer.len() != output.len() {
-            return Err(runtime("the network's answer has another shape than planned")).at(|| file.clone());
+            Err(runtime("the network's answer has another shape than planned")).at(|| file.clone())?;
         }
         output.copy_from_slice(answer);
-        Ok(())
+        Poll::Ready(Ok(()))
+    }
+
+    fn abandon(&mut self) {
+        self.memory.abandon();
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ndarray::{Array4, ArrayView4};
 
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
-use crate::{Bundle, CancelToken, Result, Schedule, StepKind};
+use crate::preview::Outlook;
+use crate::{Bundle, CancelToken, Pixels, Result, Schedule, StepKind};
 
 /// What to generate.
 ///
@@ -153,4 +154,16 @@ pub struct Progress<'a> {
     pub took: Duration,
     /// The state after it, `[N, C, H, W]`.
     pub latent: ArrayView4<'a, f32>,
+    pub(crate) outlook: Outlook<'a>,
+}
+
+impl Progress<'_> {
+    /// What the pictures look like so far, as
+    /// [`Session::preview_into`](crate::Session::preview_into) with [`PreviewKind::Linear`](crate::PreviewKind::Linear).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_into(&self, pixels: &mut Pixels) -> Result<()> {
+        self.outlook.draw(pixels)
+    }
 }

@@ -12,17 +12,20 @@ pub(crate) mod steps;
 
 pub use schedule::{Schedule, StepKind};
 
+use std::task::Poll;
+
 use crate::Result;
 
 /// The guided velocity field `g[·]` of one request, over a state `x` of shape `[N, C, H, W]`.
 ///
-/// Answers have `B` images: `2N` (class half, null half) under guidance, `N` without.
+/// Answers have `B` images: `2N` (class half, null half) under guidance, `N` without. A field may pause
+/// half-way through an answer; asked the same again, it goes on.
 pub(crate) trait Field {
     /// `out = g[F(x, t)]`, the predictor's velocity.
-    fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Result<()>;
+    fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>>;
 
     /// `out = g[R(x, v, t)]`, the refiner's offset; `v` has `B` images.
-    fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Result<()>;
+    fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>>;
 }
 
 /// The `steps + 1` times from 0 (noise) to 1 (data), as float32 `linspace` computes them.

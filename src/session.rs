@@ -3,21 +3,24 @@
 #![forbid(unsafe_code)]
 
 mod field;
+mod images;
+mod run;
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
+use ndarray::{Array4, ArrayView4};
 
-use crate::backend::{Input, Instance};
+use crate::backend::Instance;
 use crate::bundle::Role;
-use crate::error::{Context, Error, cancelled, invalid_argument, non_finite};
-use crate::image::{Image, fill_noise, fill_rgb};
+use crate::error::{Error, invalid_argument};
+use crate::image::{Image, Pixels, rgb8};
+use crate::preview::PreviewKind;
 use crate::recent::Recent;
-use crate::request::Settled;
-use crate::sampler::{Grid, steps::State};
-use crate::{CancelToken, Model, Progress, Request, Result, Schedule};
+use crate::sampler::steps::State;
+use crate::{Model, Progress, Request, Result, Schedule};
 use field::{Buffers, GuidedField};
+use run::Run;
 
 /// Called after each step; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
@@ -28,14 +31,48 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// kind (batch, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
 /// [`latents_into`](Self::latents_into) allocate nothing, as long as every operation has a kernel
 /// ([`Model::fallbacks`](crate::Model::fallbacks)); what was made for the last two batch sizes is kept.
+///
+/// # A little at a time
+///
+/// A program with a frame to show begins a request and spends a few milliseconds on it now and then:
+///
+/// ```no_run
+/// # use std::{ops::ControlFlow, time::Duration};
+/// # use flowturbo::{Model, Output, Pixels, Request};
+/// # fn main() -> flowturbo::Result<()> {
+/// # let mut rgb = vec![0; 128 * 128 * 3];
+/// let mut session = Model::open("models/textures")?.session();
+/// let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+/// session.begin(&Request::new(vec![4]), Output::Pictures)?;
+/// while !session.step(Some(Duration::from_millis(4)), observer)? {
+///     // Draw a frame.
+/// }
+/// session.finish_into(&mut Pixels::rgb8(&mut rgb), observer)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Session {
     model: Model,
     instances: Recent<Box<dyn Instance>>,
     state: State,
     buffers: Buffers,
-    /// One image on its way into an image network, and out of it.
+    /// The generation that was begun last, unless it failed.
+    run: Option<Run>,
+    /// One image on its way into an image network.
     input: Vec<f32>,
-    answer: Vec<f32>,
+    /// Decoded pictures `[N, 3, H, W]`.
+    pictures: Vec<f32>,
+}
+
+/// What a generation makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Output {
+    /// Latents, and pictures decoded from them.
+    #[default]
+    Pictures,
+    /// Latents alone.
+    Latents,
 }
 
 /// A finished generation.
@@ -63,8 +100,9 @@ impl Session {
             instances: Recent::default(),
             state: State::default(),
             buffers: Buffers::default(),
+            run: None,
             input: Vec::new(),
-            answer: Vec::new(),
+            pictures: Vec::new(),
         }
     }
 
@@ -74,11 +112,12 @@ impl Session {
     }
 
     /// Plans everything that `request` needs, and computes what depends on its times and classes alone, so that
-    /// the next call spends no time on it.
+    /// the next call spends no time on it. A generation under way is given up.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request) -> Result<()> {
+        self.give_up();
         let model = self.model.clone();
         let settled = request.settle(model.bundle())?;
         GuidedField::new(self, request, settled)?.give_back(self);
@@ -104,49 +143,34 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn generate_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
+        self.begin(request, Output::Pictures)?;
+        self.run_to_the_end(observer)?;
         let model = self.model.clone();
         let settled = request.settle(model.bundle())?;
         let [_, height, width] = picture(&model)?;
-        let sampling = self.sample(request, settled, observer)?;
-        let sampled = Instant::now();
-        let mut images = Vec::new();
-        self.decode_state(settled.shape, &request.cancel, |picture| {
-            let mut rgb = vec![0; 3 * height * width];
-            fill_rgb(picture, &mut rgb);
-            images.push(Image { width, height, rgb });
-        })?;
-        let decoding = sampled.elapsed();
-        let latents = self.latents_of(settled)?;
-        let Settled { schedule, guidance, .. } = settled;
-        Ok(Generation { images, latents, schedule: schedule.clone(), guidance, sampling, decoding })
+        let pictures = self.pictures.chunks_exact(3 * height * width);
+        let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
+        let [sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
+        let latents = Array4::from_shape_vec(settled.shape, self.state.x().to_vec()).map_err(shape)?;
+        let (schedule, guidance) = (settled.schedule.clone(), settled.guidance);
+        Ok(Generation { images, latents, schedule, guidance, sampling, decoding })
     }
 
-    /// As [`generate_with`](Self::generate_with), into the caller's `[N, H, W, 3]` bytes of RGB. After a
-    /// failure they may hold some of the pictures.
+    /// As [`generate_with`](Self::generate_with), into the caller's memory; nothing is written after a failure.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for another
-    /// number of bytes.
+    /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that
+    /// cannot hold the pictures, before anything is sampled.
     pub fn generate_into(
         &mut self,
         request: &Request,
-        rgb: &mut [u8],
+        pixels: &mut Pixels,
         observer: &mut Observer,
     ) -> Result<()> {
-        let model = self.model.clone();
-        let settled = request.settle(model.bundle())?;
-        let bytes = picture(&model)?.iter().product();
-        let ([images, ..], found) = (settled.shape, rgb.len());
-        if Some(found) != images.checked_mul(bytes) {
-            return Err(invalid_argument(format!(
-                "pixels: {found} bytes; {images} pictures take {bytes} bytes each"
-            )));
-        }
-        self.sample(request, settled, observer)?;
-        let mut rgb = rgb.chunks_exact_mut(bytes);
-        self.decode_state(settled.shape, &request.cancel, |picture| {
-            rgb.next().into_iter().for_each(|rgb| fill_rgb(picture, rgb));
-        })
+        let [_, height, width] = picture(&self.model)?;
+        pixels.hold([request.classes.len(), height, width])?;
+        self.begin(request, Output::Pictures)?;
+        self.finish_into(pixels, observer)
     }
 
     /// Samples without decoding: the final latents `[N, C, H, W]`.
@@ -162,10 +186,9 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn latents_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Array4<f32>> {
-        let model = self.model.clone();
-        let settled = request.settle(model.bundle())?;
-        self.sample(request, settled, observer)?;
-        self.latents_of(settled)
+        self.begin(request, Output::Latents)?;
+        self.run_to_the_end(observer)?;
+        Ok(self.last_latents()?.to_owned())
     }
 
     /// As [`latents_with`](Self::latents_with), into the caller's memory, `[N, C, H, W]`; nothing is written
@@ -173,23 +196,103 @@ impl Session {
     ///
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for another
-    /// number of floats.
+    /// number of floats, before anything is sampled.
     pub fn latents_into(
         &mut self,
         request: &Request,
         latents: &mut [f32],
         observer: &mut Observer,
     ) -> Result<()> {
-        let model = self.model.clone();
-        let settled = request.settle(model.bundle())?;
-        let (wanted, found) = (settled.shape.iter().product::<usize>(), latents.len());
+        let shape = request.settle(self.model.bundle())?.shape;
+        let (wanted, found) = (shape.iter().product::<usize>(), latents.len());
         if found != wanted {
-            let shape = settled.shape;
             return Err(invalid_argument(format!("latents: {found} floats, {shape:?} takes {wanted}")));
         }
-        self.sample(request, settled, observer)?;
+        self.begin(request, Output::Latents)?;
+        self.run_to_the_end(observer)?;
         latents.copy_from_slice(self.state.x());
         Ok(())
+    }
+
+    /// Begins a generation that [`step`](Self::step) carries out; plans what is not planned yet. One that was
+    /// under way is given up.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), for everything that can be told beforehand.
+    pub fn begin(&mut self, request: &Request, output: Output) -> Result<()> {
+        self.give_up();
+        let run = Run::begin(self, request, output)?;
+        self.run = Some(run);
+        Ok(())
+    }
+
+    /// Works on the generation for about `budget`, or, without one, to the end of a step of the schedule or of
+    /// a decoded picture. True once everything is done.
+    ///
+    /// The clock is looked at between the operations of a network, so a call takes longer than its budget by
+    /// at most one of them: a fraction of a millisecond for the bundled model. Networks that are left to tract run to their
+    /// end. After an error the generation is over.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.
+    pub fn step(&mut self, budget: Option<Duration>, observer: &mut Observer) -> Result<bool> {
+        let mut run = self.run.take().ok_or_else(nothing_begun)?;
+        let outcome = run.step(self, budget, observer);
+        match outcome {
+            Ok(_) => self.run = Some(run),
+            Err(_) => run.give_back(self),
+        }
+        outcome
+    }
+
+    /// Does what is left of the generation, and writes its pictures; nothing is written after a failure. May be
+    /// called again, until the next generation begins.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold
+    /// the pictures (the generation goes on), and if only latents were asked for.
+    pub fn finish_into(&mut self, pixels: &mut Pixels, observer: &mut Observer) -> Result<()> {
+        let run = self.run.as_ref().ok_or_else(nothing_begun)?;
+        let images = run.images();
+        if run.output() != Output::Pictures {
+            return Err(invalid_argument("the generation was begun for latents alone; it has no pictures"));
+        }
+        let [_, height, width] = picture(&self.model)?;
+        let mut canvas = pixels.hold([images, height, width])?;
+        self.run_to_the_end(observer)?;
+        for (i, picture) in self.pictures.chunks_exact(3 * height * width).enumerate() {
+            canvas.draw(i, picture);
+        }
+        Ok(())
+    }
+
+    /// What the generation under way, or the last one, looks like so far: the state carried to the end along
+    /// its latest velocity.
+    ///
+    /// [`PreviewKind::Linear`] makes pictures of the latent's own size, `[N, latent height, latent width]`, and
+    /// takes microseconds, but for the first time with a model, which runs the decoder once;
+    /// [`PreviewKind::Decoded`] runs the decoder each time.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): nothing was begun, no decoder in the bundle, or
+    /// memory that cannot hold the pictures.
+    pub fn preview_into(&mut self, kind: PreviewKind, pixels: &mut Pixels) -> Result<()> {
+        let run = self.run.take().ok_or_else(nothing_begun)?;
+        let outcome = run.preview(self, kind, pixels);
+        self.run = Some(run);
+        outcome
+    }
+
+    /// The latents `[N, C, H, W]` of the last generation.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if there is none that was sampled to the end.
+    pub fn last_latents(&self) -> Result<ArrayView4<'_, f32>> {
+        let run = self.run.as_ref().ok_or_else(nothing_begun)?;
+        if !run.is_sampled() {
+            return Err(invalid_argument("the generation has steps left, its latents are not final"));
+        }
+        ArrayView4::from_shape(run.shape(), self.state.x()).map_err(shape)
     }
 
     /// Decodes latents `[N, C, H, W]` to images `[N, 3, H, W]`, nominally in [-1, 1].
@@ -197,8 +300,22 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no decoder in the bundle, or another shape.
     pub fn decode(&mut self, latents: ArrayView4<f32>) -> Result<Array4<f32>> {
-        let to_decoder = to_decoder(&self.model);
+        let to_decoder = images::to_decoder(&self.model);
         self.converted(Role::Decoder, latents, to_decoder)
+    }
+
+    /// As [`decode`](Self::decode), into the caller's memory as pixels.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), and for memory that cannot hold the pictures.
+    pub fn decode_into(&mut self, latents: ArrayView4<f32>, pixels: &mut Pixels) -> Result<()> {
+        let [_, height, width] = picture(&self.model)?;
+        let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
+        let decoded = self.decode(latents)?;
+        for (i, picture) in decoded.outer_iter().enumerate() {
+            picture.as_slice().into_iter().for_each(|picture| canvas.draw(i, picture));
+        }
+        Ok(())
     }
 
     /// Encodes images `[N, 3, H, W]` in [-1, 1] to latents `[N, C, H, W]`.
@@ -213,95 +330,16 @@ impl Session {
         Ok(latents)
     }
 
-    /// Leaves the final latents in the state; gives the time of the steps, planning left out.
-    fn sample(&mut self, request: &Request, settled: Settled, observer: &mut Observer) -> Result<Duration> {
-        request.cancel.check()?;
-        let mut field = GuidedField::new(self, request, settled)?;
-        let [images, channels, height, width] = settled.shape;
-        let image = channels * height * width;
-        let start = self.state.start(images * image, field.answer_len());
-        match &request.noise {
-            Some(noise) => start.iter_mut().zip(noise).for_each(|(x, noise)| *x = *noise),
-            None => fill_noise(request.seed, image, start),
+    /// Forgets the generation under way, or the last one.
+    fn give_up(&mut self) {
+        if let Some(run) = self.run.take() {
+            run.give_back(self);
         }
-        let started = Instant::now();
-        let outcome = run(&mut field, &mut self.state, settled, observer);
-        let took = started.elapsed();
-        field.give_back(self);
-        outcome.map(|()| took)
     }
 
-    /// The state's latents, as the caller takes them.
-    fn latents_of(&self, settled: Settled) -> Result<Array4<f32>> {
-        Array4::from_shape_vec(settled.shape, self.state.x().to_vec()).map_err(shape)
-    }
-
-    /// Decodes the state's latents; `each` is given one `[3, H, W]` after another.
-    fn decode_state(
-        &mut self,
-        of: [usize; 4],
-        cancel: &CancelToken,
-        each: impl FnMut(ArrayView3<f32>),
-    ) -> Result<()> {
-        let state = std::mem::take(&mut self.state);
-        let to_decoder = to_decoder(&self.model);
-        let outcome = ArrayView4::from_shape(of, state.x())
-            .map_err(shape)
-            .and_then(|latents| self.convert(Role::Decoder, latents, to_decoder, cancel, each));
-        self.state = state;
-        outcome
-    }
-
-    /// The answers of an image network as one array.
-    fn converted(
-        &mut self,
-        role: Role,
-        values: ArrayView4<f32>,
-        prepare: impl Fn(f32) -> f32,
-    ) -> Result<Array4<f32>> {
-        let (_, [channels, height, width]) = self.model.manifest().shapes(role)?;
-        let mut results = Array4::zeros((values.len_of(Axis(0)), channels, height, width));
-        let mut rest = results.outer_iter_mut();
-        self.convert(role, values, prepare, &CancelToken::new(), |answer| {
-            rest.next().into_iter().for_each(|mut result| result.assign(&answer));
-        })?;
-        Ok(results)
-    }
-
-    /// Runs an image network over each image on its own, so that one program serves every batch.
-    fn convert(
-        &mut self,
-        role: Role,
-        values: ArrayView4<f32>,
-        prepare: impl Fn(f32) -> f32,
-        cancel: &CancelToken,
-        mut each: impl FnMut(ArrayView3<f32>),
-    ) -> Result<()> {
-        let (wanted, made) = self.model.manifest().shapes(role)?;
-        if values.shape().get(1..) != Some(&wanted) {
-            let ([c, h, w], found) = (wanted, values.shape());
-            return Err(invalid_argument(format!(
-                "the {role} takes [N, {c}, {h}, {w}], was given {found:?}"
-            )));
-        }
-        let mut instance = self.take(role, 1)?;
-        self.answer.resize(made.iter().product(), 0.0);
-        let mut outcome = Ok(());
-        for image in values.outer_iter() {
-            self.input.clear();
-            self.input.extend(image.iter().copied().map(&prepare));
-            outcome = instance.1.run(&[Input::F32(&self.input)], &mut self.answer, cancel);
-            if outcome.is_ok() && !self.answer.iter().all(|value| value.is_finite()) {
-                outcome = Err(non_finite(format!("the {role}'s answer holds a number that is not finite")));
-            }
-            let answer = ArrayView3::from_shape(made, &self.answer).map_err(shape);
-            outcome = outcome.and(answer).map(&mut each);
-            if outcome.is_err() {
-                break;
-            }
-        }
-        self.put(instance);
-        outcome
+    fn run_to_the_end(&mut self, observer: &mut Observer) -> Result<()> {
+        while !self.step(Some(Duration::MAX), observer)? {}
+        Ok(())
     }
 
     /// Takes the instance for `role` at `batch` out of the session, made on first use.
@@ -329,31 +367,8 @@ fn picture(model: &Model) -> Result<[usize; 3]> {
     Ok(manifest.shapes(Role::Decoder)?.1)
 }
 
-/// From a latent of the sampler to one of the decoder.
-fn to_decoder(model: &Model) -> impl Fn(f32) -> f32 + use<> {
-    let latent = &model.manifest().latent;
-    let (scale, shift) = (latent.scale, latent.shift);
-    move |value| value / scale + shift
-}
-
-fn run(field: &mut GuidedField, state: &mut State, settled: Settled, observer: &mut Observer) -> Result<()> {
-    let kinds = settled.schedule.steps();
-    let grid = Grid::new(kinds.len());
-    for (i, &kind) in kinds.iter().enumerate() {
-        let (step, steps) = (i + 1, kinds.len());
-        let place = || format!("step {step} of {steps} ({})", kind.letter());
-        let started = Instant::now();
-        state.step(kind, field, grid.t(i), grid.t(i + 1), grid.delta()).at(place)?;
-        if !state.is_finite() {
-            return Err(non_finite("the state holds a number that is not finite")).at(place);
-        }
-        let latent = ArrayView4::from_shape(settled.shape, state.x()).map_err(shape)?;
-        let progress = Progress { step, steps, kind, took: started.elapsed(), latent };
-        if observer(&progress).is_break() {
-            return Err(cancelled("stopped by the observer")).at(place);
-        }
-    }
-    Ok(())
+fn nothing_begun() -> Error {
+    invalid_argument("no generation was begun, or the last one failed")
 }
 
 fn shape(error: ndarray::ShapeError) -> Error {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use flowturbo::{Bundle, Model, ModelOptions, Request, Session};
+use flowturbo::{Bundle, Model, ModelOptions, Pixels, Request, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -40,7 +40,7 @@ fn threads_of_models() -> Option<usize> {
 
 fn draw(session: &mut Session, request: &Request, rgb: &mut [u8], latents: &mut [f32]) {
     let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
-    session.generate_into(request, rgb, observer).unwrap();
+    session.generate_into(request, &mut Pixels::rgb8(rgb), observer).unwrap();
     session.latents_into(request, latents, observer).unwrap();
 }
 

@@ -2,16 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
-use super::{Backend, Input, Instance, Program};
+use super::{Backend, Footprint, Input, Instance, Pace, Program};
 use crate::error::{Context, invalid_argument, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
-use crate::{CancelToken, Error, Result};
+use crate::{Error, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub(crate) struct Reference {
@@ -79,13 +80,22 @@ impl Program for Planned {
     fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
         Box::new(Run(self))
     }
+
+    /// The constants; what tract allocates for each run is not known beforehand.
+    fn memory(&self) -> Footprint {
+        let outputs = self.plan.model().nodes().iter().flat_map(|node| &node.outputs);
+        let constants = outputs.filter_map(|output| output.fact.konst.as_ref());
+        let weights = constants.map(|tensor| tensor.len() * tensor.datum_type().size_of()).sum();
+        Footprint { weights, ..Footprint::default() }
+    }
 }
 
 /// tract allocates its intermediates anew for each run, so there is no scratch to keep.
 struct Run(Arc<Planned>);
 
 impl Instance for Run {
-    fn run(&mut self, inputs: &[Input], output: &mut [f32], cancel: &CancelToken) -> Result<()> {
+    /// In one go: tract does not pause.
+    fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
         let Planned { plan, contract, file, executor } = &*self.0;
         let mut tensors = TVec::new();
         for (input, port) in inputs.iter().zip(&contract.inputs) {
@@ -97,7 +107,7 @@ impl Instance for Run {
         }
         let answer = scoped(executor, || {
             plan.spawn()?.run_plan_with_eval(tensors, |context, state, node, inputs| {
-                cancel.check()?;
+                pace.check()?;
                 eval(context, state, node, inputs)
             })
         });
@@ -107,11 +117,10 @@ impl Instance for Run {
         match values {
             Some(values) if values.len() == output.len() => output.copy_from_slice(values),
             _ => {
-                return Err(runtime("the network's answer has another shape than planned"))
-                    .at(|| file.clone());
+                Err(runtime("the network's answer has another shape than planned")).at(|| file.clone())?;
             }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -125,6 +134,7 @@ mod tests {
     use std::fs::File;
     use std::path::Path;
 
+    use crate::CancelToken;
     use ndarray::{Array1, ArrayD};
     use ndarray_npy::NpzReader;
     use tract_linalg::multithread::current_tract_executor;

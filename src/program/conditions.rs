@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use super::runner::Runner;
-use crate::backend::{Fallback, Input};
+use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
 use crate::lock::lock;
@@ -105,6 +105,14 @@ impl Conditions {
         table.runner.release();
     }
 
+    /// Weights with the table's rows so far; what one run takes for a moment.
+    pub(super) fn footprint(&self) -> Footprint {
+        let table = self.table();
+        let Footprint { weights, instance, .. } = table.runner.footprint();
+        let rows = size_of::<f32>() * table.rows.capacity();
+        Footprint { weights: weights + rows, instance: 0, passing: instance }
+    }
+
     /// The operations of the part that tract runs.
     pub(super) fn fallbacks(&self) -> Vec<Fallback> {
         self.table().runner.fallbacks().collect()
@@ -161,7 +169,7 @@ impl Conditions {
         let Table { runner, keep, pairs: known, rows, most, oldest } = table;
         // Seldom needed, and not to be held beside the memory that sampling needs.
         let mut memory = runner.memory();
-        let answer = runner.run_reading(&mut memory, &inputs, *keep, cancel)?;
+        let answer = runner.run_reading(&mut memory, &inputs, *keep, Pace::to_the_end(cancel))?;
         let len = self.layout.row;
         for (pair, row) in pairs.iter().zip(answer.chunks_exact(len)) {
             if known.len() < *most {

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::action::Action;
 use super::lower::{Lowered, Placed};
-use crate::backend::{Fallback, Input};
+use crate::Result;
+use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
-use crate::{CancelToken, Result};
 
 /// Steps, and what they run on.
 pub(super) struct Runner {
@@ -21,6 +22,20 @@ pub(super) struct Runner {
 pub(super) struct Memory {
     arena: Floats,
     scratch: Floats,
+    /// The step that a run which paused goes on with; 0 for a new run.
+    next: usize,
+}
+
+impl Memory {
+    /// No run is under way.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.next == 0
+    }
+
+    /// Forgets a run that is under way.
+    pub(super) fn abandon(&mut self) {
+        self.next = 0;
+    }
 }
 
 /// The most inputs that a network has.
@@ -33,11 +48,22 @@ impl Runner {
         for (offset, floats) in &lowered.constants {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
         }
-        let scratch = lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
-        let mut scratch = Floats::on_large_pages(scratch.next_multiple_of(LINE) * self.parallel.lanes());
+        let mut scratch = Floats::on_large_pages(self.scratch());
         // Whichever lanes come to work later, their pages are there.
         scratch.fill(0.0);
-        Memory { arena, scratch }
+        Memory { arena, scratch, next: 0 }
+    }
+
+    /// Floats of scratch memory, of all lanes.
+    fn scratch(&self) -> usize {
+        let most = self.lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
+        most.next_multiple_of(LINE) * self.parallel.lanes()
+    }
+
+    /// Bytes of weights, and of the memory of one run at a time.
+    pub(super) fn footprint(&self) -> Footprint {
+        let instance = size_of::<f32>() * (self.lowered.arena + self.scratch());
+        Footprint { weights: self.weights(), instance, passing: 0 }
     }
 
     /// Where the rows of conditions go, image by image.
@@ -46,21 +72,29 @@ impl Runner {
         &mut memory.arena[offset..offset + len]
     }
 
-    /// Runs all steps; gives the output.
+    /// Runs all steps, or those that there is time for, at least one; gives the output.
     pub(super) fn run<'a>(
         &self,
         memory: &'a mut Memory,
         inputs: &[Input],
-        cancel: &CancelToken,
-    ) -> Result<&'a [f32]> {
-        let integers = self.enter(memory, inputs)?;
-        let Memory { arena, scratch } = &mut *memory;
+        pace: Pace,
+    ) -> Poll<Result<&'a [f32]>> {
+        let begun = std::mem::take(&mut memory.next);
+        if begun == 0 {
+            self.enter(memory, inputs)?;
+        }
+        let integers = integers(inputs);
+        let Memory { arena, scratch, next } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
-        for step in &self.lowered.steps {
-            cancel.check()?;
+        for (i, step) in self.lowered.steps.iter().enumerate().skip(begun) {
+            if i > begun && pace.is_over() {
+                *next = i;
+                return Poll::Pending;
+            }
+            pace.check()?;
             step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
         }
-        Ok(self.output(memory))
+        Poll::Ready(Ok(self.output(memory)))
     }
 
     /// As [`run`](Self::run), reading the weights that are not there before each step; afterwards they are kept
@@ -70,14 +104,15 @@ impl Runner {
         memory: &'a mut Memory,
         inputs: &[Input],
         keep: bool,
-        cancel: &CancelToken,
+        pace: Pace,
     ) -> Result<&'a [f32]> {
-        let integers = self.enter(memory, inputs)?;
-        let Memory { arena, scratch } = &mut *memory;
+        self.enter(memory, inputs)?;
+        let integers = integers(inputs);
+        let Memory { arena, scratch, .. } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
         let mut buffer = Vec::new();
         for step in &mut self.lowered.steps {
-            cancel.check()?;
+            pace.check()?;
             step.fill(&mut buffer, &mut workers)?;
             let outcome = step.action.run(&mut workers, arena, &integers);
             if !keep {
@@ -93,21 +128,19 @@ impl Runner {
         self.lowered.steps.iter_mut().for_each(|step| step.release(self.isa));
     }
 
-    /// Takes the inputs of floats to the arena; gives those of integers.
-    fn enter<'a>(&self, memory: &mut Memory, inputs: &[Input<'a>]) -> Result<[&'a [i64]; INPUTS]> {
-        let mut integers: [&[i64]; INPUTS] = [&[]; INPUTS];
+    /// Takes the inputs of floats to the arena.
+    fn enter(&self, memory: &mut Memory, inputs: &[Input]) -> Result<()> {
         for (i, (input, place)) in inputs.iter().zip(&self.lowered.inputs).enumerate() {
             match (input, place) {
                 (Input::F32(values), Some((offset, len))) if values.len() == *len => {
                     memory.arena[*offset..*offset + *len].copy_from_slice(values);
                 }
-                (Input::I64(values), None) if i < INPUTS => integers[i] = values,
-                // An input that the network never looks at.
+                // Integers, and an input that the network never looks at.
                 (_, None) => {}
                 _ => return Err(runtime(format!("input {i} has another shape than planned"))),
             }
         }
-        Ok(integers)
+        Ok(())
     }
 
     fn output<'a>(&self, memory: &'a Memory) -> &'a [f32] {
@@ -153,6 +186,17 @@ impl Runner {
         }
         text
     }
+}
+
+/// The inputs of integers, each at its place.
+fn integers<'a>(inputs: &[Input<'a>]) -> [&'a [i64]; INPUTS] {
+    let mut integers: [&[i64]; INPUTS] = [&[]; INPUTS];
+    for (slot, input) in integers.iter_mut().zip(inputs) {
+        if let Input::I64(values) = input {
+            *slot = values;
+        }
+    }
+    integers
 }
 
 impl Placed {

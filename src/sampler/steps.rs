@@ -3,6 +3,8 @@
 //! `x` is the state at `t`, `Δ` the grid step, `d` and `d′` the velocities at the two ends, `x̃` the
 //! Euler prediction that `d′` is taken at, and `v` the velocity that a step leaves for the next.
 
+use std::task::{Poll, ready};
+
 use super::{Field, StepKind};
 use crate::Result;
 
@@ -18,13 +20,15 @@ pub(crate) struct State {
     d_prime: Vec<f32>,
     v: Vec<f32>,
     has_v: bool,
+    /// The step at hand knows its `d` and its `x̃`.
+    halfway: bool,
 }
 
 impl State {
     /// Starts anew, with `len` floats (`N` images) of `x`, and velocities of `velocity_len` (`B` images).
     /// Gives `x` to be filled with noise. Memory that is there is used again.
     pub(crate) fn start(&mut self, len: usize, velocity_len: usize) -> &mut [f32] {
-        self.has_v = false;
+        (self.has_v, self.halfway) = (false, false);
         self.x_tilde.resize(len, 0.0);
         for velocity in [&mut self.d, &mut self.d_prime, &mut self.v] {
             velocity.resize(velocity_len, 0.0);
@@ -37,12 +41,18 @@ impl State {
         &self.x
     }
 
+    /// The latest velocity, both halves; none before the first.
+    pub(crate) fn velocity(&self) -> Option<&[f32]> {
+        if self.halfway { Some(&self.d) } else { self.has_v.then_some(self.v.as_slice()) }
+    }
+
     /// False once a number of the state, or of the velocity kept for the next step, is NaN or infinite.
     pub(crate) fn is_finite(&self) -> bool {
         self.x.iter().chain(&self.v).all(|value| value.is_finite())
     }
 
-    /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`.
+    /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`. When the field pauses, so does the
+    /// step, and goes on in the next call.
     pub(crate) fn step(
         &mut self,
         kind: StepKind,
@@ -50,48 +60,44 @@ impl State {
         t: f32,
         t_next: f32,
         delta: f32,
-    ) -> Result<()> {
+    ) -> Poll<Result<()>> {
         match kind {
             StepKind::Euler => {
-                field.predict(&self.x, t, &mut self.v)?;
+                ready!(field.predict(&self.x, t, &mut self.v))?;
                 euler(&mut self.x_tilde, &self.x, &self.v, delta);
                 std::mem::swap(&mut self.x, &mut self.x_tilde);
             }
-            StepKind::Heun => {
-                field.predict(&self.x, t, &mut self.d)?;
-                self.correct(field, t_next, delta)?;
-            }
-            StepKind::PseudoCorrector => {
-                if self.has_v {
-                    std::mem::swap(&mut self.d, &mut self.v);
-                } else {
-                    field.predict(&self.x, t, &mut self.d)?;
+            StepKind::Heun | StepKind::PseudoCorrector => {
+                if !self.halfway {
+                    if kind == StepKind::PseudoCorrector && self.has_v {
+                        std::mem::swap(&mut self.d, &mut self.v);
+                    } else {
+                        ready!(field.predict(&self.x, t, &mut self.d))?;
+                    }
+                    euler(&mut self.x_tilde, &self.x, &self.d, delta);
+                    self.halfway = true;
                 }
-                self.correct(field, t_next, delta)?;
+                ready!(field.predict(&self.x_tilde, t_next, &mut self.d_prime))?;
+                trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
+                std::mem::swap(&mut self.v, &mut self.d_prime);
             }
             StepKind::Refiner => {
-                // d = g[R(x, v, t)] + v
-                field.refine(&self.x, &self.v, t, &mut self.d)?;
-                add(&mut self.d, &self.v);
-                euler(&mut self.x_tilde, &self.x, &self.d, delta);
+                if !self.halfway {
+                    // d = g[R(x, v, t)] + v
+                    ready!(field.refine(&self.x, &self.v, t, &mut self.d))?;
+                    add(&mut self.d, &self.v);
+                    euler(&mut self.x_tilde, &self.x, &self.d, delta);
+                    self.halfway = true;
+                }
                 // d′ = g[R(x̃, v, t′)] + d
-                field.refine(&self.x_tilde, &self.v, t_next, &mut self.d_prime)?;
+                ready!(field.refine(&self.x_tilde, &self.v, t_next, &mut self.d_prime))?;
                 add(&mut self.d_prime, &self.d);
                 trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
                 std::mem::swap(&mut self.v, &mut self.d);
             }
         }
-        self.has_v = true;
-        Ok(())
-    }
-
-    /// The second half of a Heun step, `d` being known: caches `d′`.
-    fn correct(&mut self, field: &mut dyn Field, t_next: f32, delta: f32) -> Result<()> {
-        euler(&mut self.x_tilde, &self.x, &self.d, delta);
-        field.predict(&self.x_tilde, t_next, &mut self.d_prime)?;
-        trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
-        std::mem::swap(&mut self.v, &mut self.d_prime);
-        Ok(())
+        (self.has_v, self.halfway) = (true, false);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,38 +126,73 @@ mod tests {
     use super::*;
     use crate::sampler::{Grid, Schedule};
 
-    /// `dx/dt = a·x + t`, and a refiner that knows it exactly.
+    /// `dx/dt = a·x + t`, and a refiner that knows it exactly. Each answer takes some pauses.
+    #[derive(Default)]
     struct Linear {
         predicted: usize,
         refined: usize,
+        pauses: usize,
+        paused: usize,
+    }
+
+    impl Linear {
+        fn pause(&mut self, out: &mut [f32]) -> Poll<()> {
+            if self.paused < self.pauses {
+                self.paused += 1;
+                out.fill(f32::NAN);
+                return Poll::Pending;
+            }
+            self.paused = 0;
+            Poll::Ready(())
+        }
     }
 
     impl Field for Linear {
-        fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+        fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
+            ready!(self.pause(out));
             self.predicted += 1;
             out.iter_mut().zip(x).for_each(|(out, x)| *out = -0.5 * x + t);
-            Ok(())
+            Poll::Ready(Ok(()))
         }
 
-        fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+        fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
+            ready!(self.pause(out));
             self.refined += 1;
             for ((out, x), v) in out.iter_mut().zip(x).zip(v) {
                 *out = -0.5 * x + t - v;
             }
-            Ok(())
+            Poll::Ready(Ok(()))
         }
     }
 
-    fn sample(text: &str) -> (f32, Linear) {
+    fn sample_with(text: &str, mut field: Linear) -> (f32, Linear) {
         let schedule: Schedule = text.parse().unwrap();
         let grid = Grid::new(schedule.steps().len());
-        let mut field = Linear { predicted: 0, refined: 0 };
         let mut state = State::default();
         state.start(1, 1).fill(1.0);
         for (i, &kind) in schedule.steps().iter().enumerate() {
-            state.step(kind, &mut field, grid.t(i), grid.t(i + 1), grid.delta()).unwrap();
+            let mut step = || state.step(kind, &mut field, grid.t(i), grid.t(i + 1), grid.delta());
+            let outcome = (0..10).find_map(|_| match step() {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            });
+            outcome.unwrap().unwrap();
         }
         (state.x()[0], field)
+    }
+
+    fn sample(text: &str) -> (f32, Linear) {
+        sample_with(text, Linear::default())
+    }
+
+    #[test]
+    fn pauses_change_nothing() {
+        for text in ["E4", "H2", "P3", "H1P5R3", "H2R1P2R2E1"] {
+            let paused = sample_with(text, Linear { pauses: 3, ..Linear::default() });
+            let whole = sample(text);
+            assert_eq!(paused.0.to_bits(), whole.0.to_bits(), "{text}");
+            assert_eq!((paused.1.predicted, paused.1.refined), (whole.1.predicted, whole.1.refined));
+        }
     }
 
     /// x(1) of `x' = -x/2 + t`, `x(0) = 1`: 5 e^(-1/2) - 2.

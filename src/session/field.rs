@@ -1,7 +1,10 @@
 //! The sampler's velocity field, made of a bundle's networks.
 
+use std::task::{Poll, ready};
+use std::time::Instant;
+
 use super::{Session, Taken};
-use crate::backend::Input;
+use crate::backend::{Input, Pace};
 use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::request::Settled;
@@ -20,12 +23,15 @@ pub(super) struct GuidedField {
     guidance: f32,
     time: Time,
     cancel: CancelToken,
+    /// When to pause.
+    until: Option<Instant>,
     buffers: Buffers,
 }
 
 /// Memory that one request leaves for the next.
 #[derive(Default)]
 pub(super) struct Buffers {
+    kinds: Vec<StepKind>,
     /// Class half, then null half; without guidance the class half alone.
     labels: Vec<i64>,
     /// `x` in both halves.
@@ -55,6 +61,8 @@ impl GuidedField {
         };
         let (null, time) = (manifest.classes.null, manifest.time);
         let mut buffers = std::mem::take(&mut session.buffers);
+        buffers.kinds.clear();
+        buffers.kinds.extend(settled.schedule.steps());
         buffers.labels.clear();
         buffers.labels.extend(&request.classes);
         buffers.labels.resize(batch, null);
@@ -62,8 +70,8 @@ impl GuidedField {
         buffers.flipped.resize(if time.velocity_sign < 0 { buffers.doubled.len() } else { 0 }, 0.0);
         buffers.times.resize(batch, 0.0);
         let (guidance, cancel) = (settled.guidance, request.cancel.clone());
-        let mut field = Self { predictor, refiner, layout, guidance, time, cancel, buffers };
-        if let Err(error) = field.prepare(settled) {
+        let mut field = Self { predictor, refiner, layout, guidance, time, cancel, until: None, buffers };
+        if let Err(error) = field.prepare() {
             field.give_back(session);
             return Err(error);
         }
@@ -71,10 +79,10 @@ impl GuidedField {
     }
 
     /// Tells the networks the times and classes that they will be asked for.
-    fn prepare(&mut self, settled: Settled) -> Result<()> {
-        let kinds = settled.schedule.steps();
+    fn prepare(&mut self) -> Result<()> {
+        let kinds = &self.buffers.kinds;
         let grid = Grid::new(kinds.len());
-        let mut conditions = std::mem::take(&mut self.buffers.conditions);
+        let mut conditions = self.buffers.conditions.each_mut().map(std::mem::take);
         conditions.iter_mut().for_each(Vec::clear);
         for (i, kind) in kinds.iter().enumerate() {
             let ends = match kind {
@@ -110,12 +118,22 @@ impl GuidedField {
         self.buffers.labels.len() * self.layout.image()
     }
 
-    /// Returns the instances and the memory to the session for the next request.
+    /// The schedule.
+    pub(super) fn kinds(&self) -> &[StepKind] {
+        &self.buffers.kinds
+    }
+
+    /// From `until` on, answers pause.
+    pub(super) fn pause_at(&mut self, until: Option<Instant>) {
+        self.until = until;
+    }
+
+    /// Returns the instances and the memory to the session for the next request; an answer under way is lost.
     pub(super) fn give_back(self, session: &mut Session) {
         session.buffers = self.buffers;
-        session.put(self.predictor);
-        if let Some(refiner) = self.refiner {
-            session.put(refiner);
+        for mut network in [Some(self.predictor), self.refiner].into_iter().flatten() {
+            network.1.abandon();
+            session.put(network);
         }
     }
 
@@ -139,16 +157,16 @@ impl GuidedField {
 }
 
 impl Field for GuidedField {
-    fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+    fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
         self.set(x, t);
         let Buffers { doubled, times, labels, .. } = &self.buffers;
         let inputs = [Input::F32(doubled), Input::F32(times), Input::I64(labels)];
-        self.predictor.1.run(&inputs, out, &self.cancel)?;
+        ready!(self.predictor.1.advance(&inputs, out, Pace::new(&self.cancel, self.until)))?;
         self.finish(out);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
-    fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Result<()> {
+    fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
         self.set(x, t);
         let Buffers { doubled, flipped, times, labels, .. } = &mut self.buffers;
         let v = if flipped.is_empty() {
@@ -160,8 +178,8 @@ impl Field for GuidedField {
         let inputs = [Input::F32(doubled), Input::F32(v), Input::F32(times), Input::I64(labels)];
         let refiner =
             self.refiner.as_mut().ok_or_else(|| crate::error::invalid_argument("no refiner was planned"))?;
-        refiner.1.run(&inputs, out, &self.cancel)?;
+        ready!(refiner.1.advance(&inputs, out, Pace::new(&self.cancel, self.until)))?;
         self.finish(out);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }

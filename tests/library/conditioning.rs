@@ -1,15 +1,12 @@
 //! What depends on time and class alone: with its weights in memory, and without.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Request, Role};
 use ndarray::Array4;
 
 use crate::copy::Copy;
-
-fn textures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/textures")
-}
+use crate::textures;
 
 fn load(path: &Path, release: bool) -> Model {
     let options = ModelOptions::default().with_release_conditioning(release);

@@ -6,5 +6,13 @@ mod common;
 mod conditioning;
 mod copy;
 mod golden;
+mod stepping;
 mod textures;
 mod threads;
+
+use std::path::PathBuf;
+
+/// The bundled model.
+fn textures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/textures")
+}

@@ -1,17 +1,13 @@
 //! The bundled model: its autoencoder, and what it paints.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
-use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Request};
+use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Pixels, Request};
 use ndarray::{Array4, Axis, s};
 
 use crate::common::largest_error;
 use crate::copy::Copy;
-
-fn textures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/textures")
-}
+use crate::textures;
 
 /// A smooth picture that tiles, values within [-0.8, 0.8].
 fn waves() -> Array4<f32> {
@@ -119,21 +115,26 @@ fn what_goes_to_the_callers_memory_is_what_is_given_back() {
     let generation = session.generate(&request).unwrap();
     let go_on = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
     let (mut rgb, mut latents) = (vec![9; 2 * 128 * 128 * 3], vec![9.0; 2 * 8 * 16 * 16]);
-    session.generate_into(&request, &mut rgb, go_on).unwrap();
+    session.generate_into(&request, &mut Pixels::rgb8(&mut rgb), go_on).unwrap();
     assert!(generation.images.iter().flat_map(|image| &image.rgb).eq(&rgb));
     session.latents_into(&request, &mut latents, go_on).unwrap();
     assert!(generation.latents.iter().eq(&latents));
 
     // Another size, or a stop, leaves the memory alone and the session usable.
     latents.fill(9.0);
+    rgb.fill(9);
     let stop = &mut |_: &flowturbo::Progress| ControlFlow::Break(());
     for (error, kind) in [
-        (session.generate_into(&request, &mut rgb[1..], go_on), ErrorKind::InvalidArgument),
+        (
+            session.generate_into(&request, &mut Pixels::rgb8(&mut rgb[1..]), go_on),
+            ErrorKind::InvalidArgument,
+        ),
+        (session.generate_into(&request, &mut Pixels::rgb8(&mut rgb), stop), ErrorKind::Cancelled),
         (session.latents_into(&request, &mut latents[1..], go_on), ErrorKind::InvalidArgument),
         (session.latents_into(&request, &mut latents, stop), ErrorKind::Cancelled),
     ] {
         assert_eq!(error.unwrap_err().kind(), kind);
     }
-    assert!(latents.iter().all(|latent| *latent == 9.0));
+    assert!(latents.iter().all(|latent| *latent == 9.0) && rgb.iter().all(|byte| *byte == 9));
     assert_eq!(session.latents(&request).unwrap(), generation.latents);
 }
