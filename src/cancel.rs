@@ -14,7 +14,21 @@ use crate::error::cancelled;
 /// of a network, ends with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and leaves the
 /// session ready for the next request.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Flag);
+
+#[derive(Clone, Debug)]
+enum Flag {
+    Shared(Arc<AtomicBool>),
+    /// Somebody else's, asked for by a number.
+    #[cfg(feature = "capi")]
+    Polled(fn(usize) -> bool, usize),
+}
+
+impl Default for Flag {
+    fn default() -> Self {
+        Self::Shared(Arc::default())
+    }
+}
 
 impl CancelToken {
     /// A token that is not cancelled.
@@ -24,17 +38,35 @@ impl CancelToken {
 
     /// Asks every generation that holds this token to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.set(true);
     }
 
     /// Makes the token usable again.
     pub fn reset(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.set(false);
     }
 
     /// True after [`cancel`](Self::cancel).
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        match &self.0 {
+            Flag::Shared(flag) => flag.load(Ordering::Relaxed),
+            #[cfg(feature = "capi")]
+            Flag::Polled(is_cancelled, of) => is_cancelled(*of),
+        }
+    }
+
+    /// A token that is cancelled when `is_cancelled` says so of `of`, whatever is done with the token.
+    #[cfg(feature = "capi")]
+    pub(crate) fn polled(is_cancelled: fn(usize) -> bool, of: usize) -> Self {
+        Self(Flag::Polled(is_cancelled, of))
+    }
+
+    fn set(&self, cancelled: bool) {
+        match &self.0 {
+            Flag::Shared(flag) => flag.store(cancelled, Ordering::Relaxed),
+            #[cfg(feature = "capi")]
+            Flag::Polled(..) => {}
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

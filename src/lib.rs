@@ -69,6 +69,9 @@ mod backend;
 pub mod bench;
 mod bundle;
 mod cancel;
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod capi;
 mod error;
 mod graph;
 mod image;

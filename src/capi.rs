@@ -1,0 +1,40 @@
+//! The C API: what `include/flowturbo.h` declares, one file per noun in the header's order.
+//!
+//! ```text
+//! C ──▶ exported function ──guard──▶ handles, versioned structs, texts ──▶ Model, Session, … (safe Rust)
+//!          status ◀── last error ◀── Failure, or a panic
+//! ```
+//!
+//! cbindgen makes the header of the doc comments here; `tests/c` holds the committed file to them. Every body
+//! that can fail runs inside [`boundary::guard`], the one panic boundary. Handles are numbers, not addresses
+//! ([`registry`]), so a stale one is an error and never a wild pointer.
+
+#![allow(non_camel_case_types, reason = "Rust and C names are equal: one search finds both sides")]
+
+pub mod version;
+
+pub mod status;
+
+pub mod log;
+
+pub mod pixels;
+
+pub mod cancel_token;
+
+pub mod threads;
+
+pub mod reader;
+
+pub mod model;
+
+pub mod request;
+
+pub mod memory;
+
+pub mod session;
+
+mod boundary;
+mod png;
+mod pointers;
+mod registry;
+mod versioned;

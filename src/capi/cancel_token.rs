@@ -1,0 +1,154 @@
+//! Stops a generation from any thread, a signal handler included.
+//!
+//! Tokens live in a table that is never freed, each as one atomic number: how often its slot was used, and
+//! whether it is cancelled. Cancelling takes no lock, a stale handle is told apart by the count, and freeing a
+//! token that a generation still looks at is harmless.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::boundary::{Failure, guard};
+use super::pointers::place;
+use super::registry::Kind;
+use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
+use crate::CancelToken;
+
+/// A flag that stops the generations whose requests name it.
+pub struct ft_cancel_token {
+    _private: [u8; 0],
+}
+
+/// Tokens that can be in use at the same time.
+const SLOTS: usize = 1 << 12;
+const CANCELLED: usize = 1;
+/// Set in a slot while it holds a token.
+const LIVE: usize = 2;
+/// One use of a slot.
+const USE: usize = 4;
+
+static TABLE: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
+/// Slots that were freed, and how many were ever used.
+static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+
+/// A token by the number of its handle: the slot and the use of it.
+#[derive(Clone, Copy)]
+struct Token(usize);
+
+impl Token {
+    fn of(handle: *const ft_cancel_token) -> Result<Self, Failure> {
+        let token = Self(Kind::CancelToken.number(handle)?);
+        token.state().map(|_| token).ok_or_else(|| Kind::CancelToken.stale())
+    }
+
+    fn slot(self) -> &'static AtomicUsize {
+        &TABLE[self.0 % SLOTS]
+    }
+
+    /// Whether the slot's number still speaks of this token: handles have fewer bits than slots.
+    fn is_in(self, state: usize) -> bool {
+        let uses = usize::MAX >> (3 + SLOTS.trailing_zeros());
+        state & LIVE != 0 && (state / USE) & uses == self.0 / SLOTS
+    }
+
+    /// The slot's number, unless the token was freed.
+    fn state(self) -> Option<usize> {
+        Some(self.slot().load(Ordering::Relaxed)).filter(|&state| self.is_in(state))
+    }
+
+    /// Changes the slot's number, unless the token was freed.
+    fn change(self, to: impl Fn(usize) -> usize) -> Result<(), Failure> {
+        let change = |state| self.is_in(state).then(|| to(state));
+        let changed = self.slot().fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        changed.map(drop).map_err(|_| Kind::CancelToken.stale())
+    }
+}
+
+/// What a request is given for a handle; NULL never cancels.
+pub(super) fn token(handle: *const ft_cancel_token) -> Result<CancelToken, Failure> {
+    if handle.is_null() {
+        return Ok(CancelToken::new());
+    }
+    let is_cancelled = |token| Token(token).state().is_some_and(|state| state & CANCELLED != 0);
+    Ok(CancelToken::polled(is_cancelled, Token::of(handle)?.0))
+}
+
+/// Makes a token that is not cancelled.
+///
+/// Ownership: `*out_token` is the caller's, to be freed by `ft_cancel_token_free`. Errors:
+/// `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_LIMIT_EXCEEDED` (4096 are in use). Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_cancel_token_new(out_token: *mut *mut ft_cancel_token) -> ft_status {
+    guard(|| {
+        place(out_token, "out_token")?;
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = match free.0.pop() {
+            Some(slot) => slot,
+            None if free.1 < SLOTS => {
+                free.1 += 1;
+                free.1 - 1
+            }
+            None => {
+                let message = format!("{SLOTS} cancel tokens are in use; free some");
+                return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
+            }
+        };
+        drop(free);
+        let state = TABLE[slot].load(Ordering::Relaxed).wrapping_add(USE) & !CANCELLED | LIVE;
+        TABLE[slot].store(state, Ordering::Relaxed);
+        let handle = Kind::CancelToken.handle((state / USE).wrapping_mul(SLOTS) | slot);
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_token.write(handle) };
+        Ok(())
+    })
+}
+
+/// Stops every generation that holds the token: each ends with `FT_ERROR_CANCELLED` after the operation at hand.
+/// One atomic write.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_INVALID_HANDLE`. Threads: any; with a good handle it may
+/// be called from a signal handler too.
+#[unsafe(no_mangle)]
+pub extern "C" fn ft_cancel_token_cancel(token: *mut ft_cancel_token) -> ft_status {
+    guard(|| Token::of(token)?.change(|state| state | CANCELLED))
+}
+
+/// Makes the token usable again.
+///
+/// Errors: as `ft_cancel_token_cancel`. Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn ft_cancel_token_reset(token: *mut ft_cancel_token) -> ft_status {
+    guard(|| Token::of(token)?.change(|state| state & !CANCELLED))
+}
+
+/// Tells whether the token is cancelled.
+///
+/// Errors: as `ft_cancel_token_cancel`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_cancel_token_is_cancelled(
+    token: *const ft_cancel_token,
+    out_cancelled: *mut bool,
+) -> ft_status {
+    guard(|| {
+        place(out_cancelled, "out_cancelled")?;
+        let state = Token::of(token)?.state().ok_or_else(|| Kind::CancelToken.stale())?;
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_cancelled.write(state & CANCELLED != 0) };
+        Ok(())
+    })
+}
+
+/// Frees a token; NULL is fine. Generations that hold it go on, and cannot be cancelled by it any more.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn ft_cancel_token_free(token: *mut ft_cancel_token) {
+    if token.is_null() {
+        return;
+    }
+    guard(|| {
+        let token = Token::of(token)?;
+        token.change(|state| state & !(LIVE | CANCELLED))?;
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push(token.0 % SLOTS);
+        Ok(())
+    });
+}

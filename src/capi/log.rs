@@ -1,0 +1,112 @@
+//! What the library has to tell while it works.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::boundary::{Failure, guard, without_nul};
+use super::status::{FT_ERROR_BUSY, ft_status};
+
+/// How much a message matters; a level takes in those before it.
+pub type ft_log_level = u32;
+
+/// Nothing.
+pub const FT_LOG_OFF: ft_log_level = 0;
+/// What went wrong.
+pub const FT_LOG_ERROR: ft_log_level = 1;
+/// What may be going wrong.
+pub const FT_LOG_WARN: ft_log_level = 2;
+/// What is good to know: a network without kernels of its own.
+pub const FT_LOG_INFO: ft_log_level = 3;
+/// What takes time: planning.
+pub const FT_LOG_DEBUG: ft_log_level = 4;
+/// Everything.
+pub const FT_LOG_TRACE: ft_log_level = 5;
+
+/// Takes a message: UTF-8 without a line break at its end, the library's, for the time of the call. `target`
+/// names the part of the library. Called from any thread, also several at a time. Calls of this library from
+/// inside are fine, but for `ft_log_set`; what they log is lost.
+pub type ft_log_callback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        level: ft_log_level,
+        target: *const c_char,
+        message: *const c_char,
+    ),
+>;
+
+struct Listener {
+    callback: unsafe extern "C" fn(*mut c_void, ft_log_level, *const c_char, *const c_char),
+    user_data: *mut c_void,
+}
+
+// SAFETY: the header asks for a callback that may be called from any thread.
+unsafe impl Send for Listener {}
+// SAFETY: as above.
+unsafe impl Sync for Listener {}
+
+static LISTENER: RwLock<Option<Listener>> = RwLock::new(None);
+
+thread_local! {
+    /// A callback is at work on this thread.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Forward;
+
+impl Log for Forward {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        if INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true) {
+            return;
+        }
+        if let Some(Listener { callback, user_data }) =
+            &*LISTENER.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            let (target, message) = (without_nul(record.target()), without_nul(&record.args().to_string()));
+            // SAFETY: the header asks for a callback that takes these.
+            unsafe { callback(*user_data, record.level() as u32, target.as_ptr(), message.as_ptr()) };
+        }
+        let _ = INSIDE.try_with(|inside| inside.set(false));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sets who hears of what the library logs, for the whole library: nobody, unless this is called.
+///
+/// NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (no such level), `FT_ERROR_BUSY` (called from inside a callback, or the
+/// program is a Rust program with a logger of its own). Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_log_set(
+    callback: ft_log_callback,
+    user_data: *mut c_void,
+    level: ft_log_level,
+) -> ft_status {
+    guard(|| {
+        let filter = LevelFilter::iter().nth(level as usize);
+        let filter =
+            filter.ok_or_else(|| Failure::argument(format!("level: {level} is none of FT_LOG_...")))?;
+        if INSIDE.try_with(Cell::get).unwrap_or(true) {
+            return Err(Failure::new(FT_ERROR_BUSY, "ft_log_set was called by a log callback"));
+        }
+        static OURS: OnceLock<bool> = OnceLock::new();
+        if !OURS.get_or_init(|| log::set_logger(&Forward).is_ok()) {
+            return Err(Failure::new(
+                FT_ERROR_BUSY,
+                "the program has a logger of the Rust crate log already",
+            ));
+        }
+        let listener = callback.map(|callback| Listener { callback, user_data });
+        log::set_max_level(if listener.is_some() { filter } else { LevelFilter::Off });
+        *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = listener;
+        Ok(())
+    })
+}

@@ -1,0 +1,418 @@
+//! A bundle planned for this machine.
+
+use std::ffi::{CString, c_char, c_void};
+use std::sync::Arc;
+
+use super::boundary::{Failure, guard, without_nul};
+use super::pointers::{array, place, text};
+use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
+use super::registry::{Kind, Registry};
+use super::status::ft_status;
+use super::threads::{Lent, ft_parallel_for};
+use super::versioned::{self, Versioned};
+use crate::{BackendKind, Bundle, Limits, Model, ModelOptions, Role};
+
+/// A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
+pub struct ft_model {
+    _private: [u8; 0],
+}
+
+pub(super) struct Opened {
+    pub(super) model: Model,
+    name: CString,
+    description: Option<CString>,
+    license: Option<CString>,
+    schedule: CString,
+    hash: CString,
+    labels: Vec<CString>,
+}
+
+pub(super) static MODELS: Registry<Opened> = Registry::new(Kind::Model);
+
+/// An option by its name, for experiments: names and values may change with any release.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_option {
+    /// - "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle)
+    /// - "release_conditioning": "true" gives up the weights that only times and classes need, a third of a SiT;
+    ///   new ones read them again
+    /// - "max_batch", "max_steps", "max_edge", "max_channels", "max_classes", "max_file_bytes",
+    ///   "max_manifest_bytes", "max_tensor_bytes": what is refused before memory is taken for it
+    pub key: *const c_char,
+    /// A text, or a number as text.
+    pub value: *const c_char,
+}
+
+/// How a model is opened; filled by `ft_model_options_init`, then by hand.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_model_options {
+    /// sizeof(ft_model_options).
+    pub struct_size: u32,
+    /// Threads of the model's own, the calling one among them; 0 for one per processor. At most 1024.
+    pub threads: u32,
+    /// Images in a request that opening plans for; 0 is 1. Other numbers are planned when they are first wanted.
+    pub batch: u32,
+    /// With `parallel_for`: how many bodies may usefully run at the same time, at least 1. `threads` is not
+    /// looked at then.
+    pub lanes: u32,
+    /// NULL, or the program's job system, used instead of threads of the model's own.
+    pub parallel_for: ft_parallel_for,
+    /// For `parallel_for`; both are needed as long as the model or a session of it lives.
+    pub parallel_data: *mut c_void,
+    /// `option_count` options, or NULL.
+    pub options: *const ft_option,
+    /// How many.
+    pub option_count: usize,
+}
+
+// SAFETY: `repr(C)`, begins with its size, integers and pointers.
+unsafe impl Versioned for ft_model_options {
+    const NAME: &'static str = "ft_model_options";
+    const FIRST: usize = 16 + 4 * size_of::<usize>();
+
+    fn new() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            threads: 0,
+            batch: 0,
+            lanes: 0,
+            parallel_for: None,
+            parallel_data: std::ptr::null_mut(),
+            options: std::ptr::null(),
+            option_count: 0,
+        }
+    }
+}
+
+/// The bundle has a refiner.
+pub const FT_NETWORK_REFINER: u32 = 1;
+/// The bundle has a decoder: it makes pictures.
+pub const FT_NETWORK_DECODER: u32 = 2;
+/// The bundle has an encoder.
+pub const FT_NETWORK_ENCODER: u32 = 4;
+
+/// What a model says of itself. The texts are the model's, and go with it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_model_info {
+    /// sizeof(ft_model_info), set by the caller.
+    pub struct_size: u32,
+    /// Columns of a picture; 0 without a decoder.
+    pub width: u32,
+    /// Rows of a picture; 0 without a decoder.
+    pub height: u32,
+    /// Channels of a latent.
+    pub latent_channels: u32,
+    /// Rows of a latent.
+    pub latent_height: u32,
+    /// Columns of a latent.
+    pub latent_width: u32,
+    /// Classes are 0 to `class_count` - 1.
+    pub class_count: u32,
+    /// Any of `FT_NETWORK_...`, besides the predictor, which is always there.
+    pub networks: u32,
+    /// The class that stands for none: an unconditional picture.
+    pub null_class: i64,
+    /// The bundle's own scale of guidance.
+    pub guidance: f32,
+    /// Threads that work on a request.
+    pub threads: u32,
+    /// Short name.
+    pub name: *const c_char,
+    /// One line for people, or NULL.
+    pub description: *const c_char,
+    /// SPDX expression for the weights, or NULL.
+    pub license: *const c_char,
+    /// The bundle's own schedule, such as "H1P5R3".
+    pub schedule: *const c_char,
+    /// SHA-256 of the bundle's manifest, which holds those of all its files: 64 hex digits.
+    pub hash: *const c_char,
+}
+
+// SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
+unsafe impl Versioned for ft_model_info {
+    const NAME: &'static str = "ft_model_info";
+    const FIRST: usize = 48 + 5 * size_of::<usize>();
+
+    fn new() -> Self {
+        let none = std::ptr::null();
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            width: 0,
+            height: 0,
+            latent_channels: 0,
+            latent_height: 0,
+            latent_width: 0,
+            class_count: 0,
+            networks: 0,
+            null_class: 0,
+            guidance: 0.0,
+            threads: 0,
+            name: none,
+            description: none,
+            license: none,
+            schedule: none,
+            hash: none,
+        }
+    }
+}
+
+/// Sets every field to its default.
+///
+/// `struct_size` is sizeof(ft_model_options). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+/// `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_options_init(
+    options: *mut ft_model_options,
+    struct_size: usize,
+) -> ft_status {
+    // SAFETY: the header asks the caller for that many bytes.
+    guard(|| unsafe { versioned::init(options, struct_size, "options") })
+}
+
+/// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks.
+///
+/// `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
+/// `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
+/// field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
+/// `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_open(
+    path: *const c_char,
+    options: *const ft_model_options,
+    out_model: *mut *mut ft_model,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for a text, a struct and a place.
+        unsafe {
+            place(out_model, "out_model")?;
+            let path = text(path, "path")?;
+            open(options, out_model, |limits| Bundle::open_with(path, limits))
+        }
+    })
+}
+
+/// Opens a bundle whose zip file is in memory.
+///
+/// Ownership: the `size` bytes at `data` are lent. They must stay as they are until `release`, if there is one, is
+/// called with `user_data`: once, when model and sessions are freed, or before this call returns if it fails
+/// (unless it fails for a NULL `data`). Without `release` they must outlive the model and its sessions. All else as
+/// `ft_model_open`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_open_memory(
+    data: *const c_void,
+    size: usize,
+    release: ft_release_callback,
+    user_data: *mut c_void,
+    options: *const ft_model_options,
+    out_model: *mut *mut ft_model,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for bytes, a struct and a place.
+        unsafe {
+            if data.is_null() {
+                return Err(Failure::argument("data is NULL"));
+            }
+            let release = Release { callback: release, user_data };
+            let data = array(data.cast::<u8>(), size, "data")?.as_ptr();
+            let bytes = Bytes { data, size, _release: release };
+            place(out_model, "out_model")?;
+            open(options, out_model, |limits| Bundle::from_bytes(bytes, limits))
+        }
+    })
+}
+
+/// Opens a bundle whose zip file is behind functions of the program's.
+///
+/// Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
+/// called, as for `ft_model_open_memory`. All else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_open_reader(
+    reader: *const ft_reader,
+    options: *const ft_model_options,
+    out_model: *mut *mut ft_model,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for structs and a place.
+        unsafe {
+            let reader = versioned::read(reader, "reader")?;
+            let release = Release { callback: reader.release, user_data: reader.user_data };
+            let read = reader.read.ok_or_else(|| Failure::argument("reader.read is NULL"))?;
+            let callbacks = Callbacks { read, size: reader.size, position: 0, release };
+            place(out_model, "out_model")?;
+            open(options, out_model, |limits| Bundle::from_reader(callbacks, limits))
+        }
+    })
+}
+
+/// # Safety
+/// `options` is NULL or an `ft_model_options`; `out_model` may be written.
+unsafe fn open(
+    options: *const ft_model_options,
+    out_model: *mut *mut ft_model,
+    bundle: impl FnOnce(&Limits) -> crate::Result<Bundle>,
+) -> Result<(), Failure> {
+    let options = match options.is_null() {
+        true => ft_model_options::new(),
+        // SAFETY: the caller's promise.
+        false => unsafe { versioned::read(options, "options")? },
+    };
+    // SAFETY: as above.
+    let named = unsafe { array(options.options, options.option_count, "options.options")? };
+    let (mut settings, mut limits) = (ModelOptions::default(), Limits::default());
+    for option in named {
+        // SAFETY: as above.
+        let (key, value) = unsafe { (text(option.key, "option.key")?, text(option.value, "option.value")?) };
+        set(&mut settings, &mut limits, key, value)?;
+    }
+    settings.threads = options.threads as usize;
+    settings.batch = options.batch as usize;
+    settings.parallel = options.parallel_for.map(|run| {
+        let (lanes, user_data) = (options.lanes, options.parallel_data);
+        Arc::new(Lent { lanes, run, user_data }) as Arc<dyn crate::Parallel>
+    });
+    let model = Model::load(bundle(&limits)?, &settings)?;
+    let manifest = model.manifest();
+    let labels = manifest.classes.labels.as_deref().unwrap_or_default();
+    let opened = Opened {
+        name: without_nul(&manifest.name),
+        description: manifest.description.as_deref().map(without_nul),
+        license: manifest.license.as_deref().map(without_nul),
+        schedule: without_nul(&manifest.sampling.schedule),
+        hash: without_nul(model.bundle().hash()),
+        labels: labels.iter().map(|label| without_nul(label)).collect(),
+        model,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { out_model.write(MODELS.insert(opened)) };
+    Ok(())
+}
+
+/// Sets an option by its name.
+fn set(settings: &mut ModelOptions, limits: &mut Limits, key: &str, value: &str) -> Result<(), Failure> {
+    let wrong =
+        |wanted: &str| Failure::argument(format!("option {key}: '{}' is no {wanted}", value.escape_debug()));
+    let number = || value.parse::<u64>().map_err(|_| wrong("number from 0 on"));
+    let small = || value.parse::<u32>().map_err(|_| wrong("number from 0 to 4294967295"));
+    match key {
+        "backend" => {
+            settings.backend = match value {
+                "fused" => BackendKind::Fused,
+                "reference" => BackendKind::Reference,
+                _ => return Err(wrong("backend; there are fused and reference")),
+            }
+        }
+        "release_conditioning" => {
+            settings.release_conditioning = value.parse().map_err(|_| wrong("true or false"))?;
+        }
+        "max_batch" => limits.max_batch = small()?,
+        "max_steps" => limits.max_steps = small()?,
+        "max_edge" => limits.max_edge = small()?,
+        "max_channels" => limits.max_channels = small()?,
+        "max_classes" => limits.max_classes = small()?,
+        "max_file_bytes" => limits.max_file_bytes = number()?,
+        "max_manifest_bytes" => limits.max_manifest_bytes = number()?,
+        "max_tensor_bytes" => limits.max_tensor_bytes = number()?,
+        _ => {
+            return Err(Failure::argument(format!(
+                "option '{}' is not known; flowturbo.h lists them at ft_option",
+                key.escape_debug()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Frees a model; NULL is fine. Sessions of it go on working: what they share is freed with the last of them.
+///
+/// Threads: any; not while another thread uses texts of its `ft_model_info`.
+#[unsafe(no_mangle)]
+pub extern "C" fn ft_model_free(model: *mut ft_model) {
+    guard(|| MODELS.remove(model));
+}
+
+/// Tells what the model is.
+///
+/// The caller sets `out_info->struct_size`. Ownership: texts are the model's until it is freed. Errors:
+/// `FT_ERROR_INVALID_ARGUMENT`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header).
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_get_info(
+    model: *const ft_model,
+    out_info: *mut ft_model_info,
+) -> ft_status {
+    guard(|| {
+        let opened = MODELS.get(model)?;
+        let manifest = opened.model.manifest();
+        let (width, height) = manifest.image.as_ref().map_or((0, 0), |image| (image.width, image.height));
+        let network = |role: Role, bit: u32| if manifest.has(role) { bit } else { 0 };
+        let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+        let pictures = manifest.has(Role::Decoder);
+        let info = ft_model_info {
+            width: if pictures { width } else { 0 },
+            height: if pictures { height } else { 0 },
+            latent_channels: manifest.latent.channels,
+            latent_height: manifest.latent.height,
+            latent_width: manifest.latent.width,
+            class_count: manifest.classes.count,
+            networks: network(Role::Refiner, FT_NETWORK_REFINER)
+                | network(Role::Decoder, FT_NETWORK_DECODER)
+                | network(Role::Encoder, FT_NETWORK_ENCODER),
+            null_class: manifest.classes.null,
+            guidance: manifest.sampling.guidance,
+            threads: opened.model.threads() as u32,
+            name: opened.name.as_ptr(),
+            description: or_null(&opened.description),
+            license: or_null(&opened.license),
+            schedule: opened.schedule.as_ptr(),
+            hash: opened.hash.as_ptr(),
+            ..ft_model_info::new()
+        };
+        // SAFETY: the header asks the caller for a struct.
+        unsafe { versioned::write(out_info, "out_info", &info) }
+    })
+}
+
+/// The label of a class, 0 to `class_count` - 1.
+///
+/// Ownership: the model's until it is freed. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class, a bundle
+/// without labels), `FT_ERROR_INVALID_HANDLE`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_class_label(
+    model: *const ft_model,
+    index: u32,
+    out_label: *mut *const c_char,
+) -> ft_status {
+    guard(|| {
+        place(out_label, "out_label")?;
+        let opened = MODELS.get(model)?;
+        let label = opened.labels.get(index as usize).ok_or_else(|| {
+            Failure::argument(format!("class {index} has no label; the bundle has {}", opened.labels.len()))
+        })?;
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_label.write(label.as_ptr()) };
+        Ok(())
+    })
+}
+
+/// The class called `name`: a label in any case, or a number as text.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest),
+/// `FT_ERROR_INVALID_HANDLE`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_find_class(
+    model: *const ft_model,
+    name: *const c_char,
+    out_class: *mut i64,
+) -> ft_status {
+    guard(|| {
+        place(out_class, "out_class")?;
+        let opened = MODELS.get(model)?;
+        // SAFETY: the header asks the caller for a text.
+        let class = opened.model.class(unsafe { text(name, "name")? })?;
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_class.write(class) };
+        Ok(())
+    })
+}

@@ -1,0 +1,120 @@
+//! The caller's memory for pictures.
+
+use std::ffi::{c_char, c_void};
+use std::path::Path;
+
+use super::boundary::{Failure, guard};
+use super::png;
+use super::pointers::{array_mut, text};
+use super::status::ft_status;
+use super::versioned::{self, Versioned};
+use crate::{PixelFormat, Pixels};
+
+/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom.
+pub type ft_pixel_format = u32;
+
+/// Three bytes: red, green, blue.
+pub const FT_PIXEL_RGB8: ft_pixel_format = 1;
+/// Four bytes: red, green, blue, 255.
+pub const FT_PIXEL_RGBA8: ft_pixel_format = 2;
+/// Four bytes: blue, green, red, 255.
+pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
+/// Three IEEE half floats in 0 to 1.
+pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
+/// Three floats in 0 to 1.
+pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
+
+/// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_pixels {
+    /// sizeof(ft_pixels).
+    pub struct_size: u32,
+    /// `FT_PIXEL_RGB8` unless set.
+    pub format: ft_pixel_format,
+    /// The first pixel of the first picture. No alignment is asked for.
+    pub data: *mut c_void,
+    /// Bytes at `data`. With both strides 0 they must be just as many as the pictures take.
+    pub size: usize,
+    /// Bytes from the start of a row to the start of the next; 0 for rows without gaps.
+    pub row_stride: usize,
+    /// Bytes from the start of a picture to the start of the next; 0 for pictures without gaps.
+    pub image_stride: usize,
+}
+
+// SAFETY: `repr(C)`, begins with its size, integers and a pointer.
+unsafe impl Versioned for ft_pixels {
+    const NAME: &'static str = "ft_pixels";
+    const FIRST: usize = 8 + 4 * size_of::<usize>();
+
+    fn new() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            format: FT_PIXEL_RGB8,
+            data: std::ptr::null_mut(),
+            size: 0,
+            row_stride: 0,
+            image_stride: 0,
+        }
+    }
+}
+
+/// Reads a struct of the caller's.
+///
+/// # Safety
+/// `pixels` is NULL or an `ft_pixels` whose memory nobody else looks at for `'a`.
+pub(super) unsafe fn read<'a>(pixels: *const ft_pixels) -> Result<Pixels<'a>, Failure> {
+    // SAFETY: the caller's promise.
+    let raw = unsafe { versioned::read(pixels, "pixels")? };
+    let format = format(raw.format)?;
+    // SAFETY: the caller's promise.
+    let data = unsafe { array_mut(raw.data.cast::<u8>(), raw.size, "pixels.data")? };
+    let mut pixels = Pixels::new(format, data);
+    if raw.row_stride != 0 {
+        pixels = pixels.with_row_stride(raw.row_stride);
+    }
+    if raw.image_stride != 0 {
+        pixels = pixels.with_image_stride(raw.image_stride);
+    }
+    Ok(pixels)
+}
+
+fn format(format: ft_pixel_format) -> Result<PixelFormat, Failure> {
+    Ok(match format {
+        FT_PIXEL_RGB8 => PixelFormat::Rgb8,
+        FT_PIXEL_RGBA8 => PixelFormat::Rgba8,
+        FT_PIXEL_BGRA8 => PixelFormat::Bgra8,
+        FT_PIXEL_RGB_F16 => PixelFormat::RgbF16,
+        FT_PIXEL_RGB_F32 => PixelFormat::RgbF32,
+        other => return Err(Failure::argument(format!("pixels.format: {other} is none of FT_PIXEL_..."))),
+    })
+}
+
+/// Sets every field to its default.
+///
+/// `struct_size` is sizeof(ft_pixels). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+/// `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usize) -> ft_status {
+    // SAFETY: the header asks the caller for that many bytes.
+    guard(|| unsafe { versioned::init(pixels, struct_size, "pixels") })
+}
+
+/// Writes the first picture in `pixels`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+/// look at it. A file that is there is replaced.
+///
+/// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
+/// `FT_ERROR_IO`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_pixels_save_png(
+    pixels: *const ft_pixels,
+    width: u32,
+    height: u32,
+    path: *const c_char,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for a struct, its memory and a text.
+        let (mut pixels, path) = unsafe { (read(pixels)?, text(path, "path")?) };
+        png::save(&mut pixels, width as usize, height as usize, Path::new(path))
+    })
+}

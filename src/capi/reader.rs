@@ -1,0 +1,142 @@
+//! Bundles that a C program reads for us, and memory that it lends.
+
+use std::ffi::c_void;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::boundary::guard;
+use super::status::ft_status;
+use super::versioned::{self, Versioned};
+
+/// Called once, when the library no longer needs what was lent to it; from any thread.
+pub type ft_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
+/// Copies `size` bytes from `offset` of a bundle's zip file to `buffer`; 0 if it did. Called from any thread, one
+/// call at a time.
+pub type ft_read_callback = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, offset: u64, buffer: *mut c_void, size: usize) -> i32,
+>;
+
+/// A bundle's zip file behind functions of the program's: an entry of an asset pack, something encrypted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_reader {
+    /// sizeof(ft_reader).
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Bytes of the zip file.
+    pub size: u64,
+    /// Reads some of them.
+    pub read: ft_read_callback,
+    /// NULL, or called once, when the library has no more use for the reader; also after a failure to open it.
+    pub release: ft_release_callback,
+    /// For `read` and `release`.
+    pub user_data: *mut c_void,
+}
+
+// SAFETY: `repr(C)`, begins with its size, integers and pointers.
+unsafe impl Versioned for ft_reader {
+    const NAME: &'static str = "ft_reader";
+    const FIRST: usize = 16 + 3 * size_of::<usize>();
+
+    fn new() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            reserved: 0,
+            size: 0,
+            read: None,
+            release: None,
+            user_data: std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Sets every field to its default.
+///
+/// `struct_size` is sizeof(ft_reader). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_reader_init(reader: *mut ft_reader, struct_size: usize) -> ft_status {
+    // SAFETY: the header asks the caller for that many bytes.
+    guard(|| unsafe { versioned::init(reader, struct_size, "reader") })
+}
+
+/// Tells the program, once dropped, that what it lent is free again.
+pub(super) struct Release {
+    pub(super) callback: ft_release_callback,
+    pub(super) user_data: *mut c_void,
+}
+
+// SAFETY: the header asks for a callback that may be called from any thread.
+unsafe impl Send for Release {}
+// SAFETY: as above.
+unsafe impl Sync for Release {}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if let Some(callback) = self.callback {
+            // SAFETY: the header asks for a callback that takes this.
+            unsafe { callback(self.user_data) };
+        }
+    }
+}
+
+/// A zip file in the program's memory.
+pub(super) struct Bytes {
+    pub(super) data: *const u8,
+    pub(super) size: usize,
+    pub(super) _release: Release,
+}
+
+// SAFETY: the header asks for bytes that do not change until `release` is called.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: checked when it was made not to be NULL, and the header's demand.
+        unsafe { std::slice::from_raw_parts(self.data, self.size) }
+    }
+}
+
+/// A zip file behind callbacks.
+pub(super) struct Callbacks {
+    pub(super) read: unsafe extern "C" fn(*mut c_void, u64, *mut c_void, usize) -> i32,
+    pub(super) size: u64,
+    pub(super) position: u64,
+    pub(super) release: Release,
+}
+
+impl Read for Callbacks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.size.saturating_sub(self.position);
+        let size = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if size == 0 {
+            return Ok(0);
+        }
+        let (user_data, to) = (self.release.user_data, buffer.as_mut_ptr().cast());
+        // SAFETY: the header asks for a callback that takes these; the buffer holds as many bytes.
+        let status = unsafe { (self.read)(user_data, self.position, to, size) };
+        if status != 0 {
+            let position = self.position;
+            return Err(io::Error::other(format!(
+                "the read callback returned {status} for {size} bytes at {position}"
+            )));
+        }
+        self.position += size as u64;
+        Ok(size)
+    }
+}
+
+impl Seek for Callbacks {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+        };
+        self.position =
+            position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek before the start"))?;
+        Ok(self.position)
+    }
+}

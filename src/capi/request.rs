@@ -1,0 +1,253 @@
+//! One generation, by value.
+
+use std::ffi::{c_char, c_void};
+
+use ndarray::Array4;
+
+use super::boundary::{Failure, guard};
+use super::cancel_token::{self, ft_cancel_token};
+use super::pointers::{array, text};
+use super::status::ft_status;
+use super::versioned::{self, Versioned};
+use crate::{Model, Output, Request};
+
+/// What a generation makes.
+pub type ft_output = u32;
+
+/// Latents, and pictures decoded from them.
+pub const FT_OUTPUT_PICTURES: ft_output = 0;
+/// Latents alone: the decoder does not run.
+pub const FT_OUTPUT_LATENTS: ft_output = 1;
+
+/// How a preview is made.
+pub type ft_preview = u32;
+
+/// No preview.
+pub const FT_PREVIEW_NONE: ft_preview = 0;
+/// Rough, of the latent's own size, in microseconds; the first one of a model runs the decoder once.
+pub const FT_PREVIEW_LINEAR: ft_preview = 1;
+/// By the decoder, of a picture's size.
+pub const FT_PREVIEW_DECODED: ft_preview = 2;
+
+/// The bundle's own scale of guidance.
+pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
+
+/// What a generation reports after each step of its schedule.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_progress {
+    /// sizeof(ft_progress) as the library knows it.
+    pub struct_size: u32,
+    /// Steps done, from 1.
+    pub step: u32,
+    /// Steps in all.
+    pub steps: u32,
+    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'.
+    pub kind: u32,
+    /// The time it took.
+    pub seconds: f64,
+    /// The state after it: `latent_count` floats `[image_count, channels, height, width]`.
+    pub latents: *const f32,
+    /// How many.
+    pub latent_count: usize,
+    /// With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
+    /// preview_width]` pixels of RGB8 without gaps; otherwise NULL.
+    pub preview: *const u8,
+    /// Bytes of it.
+    pub preview_size: usize,
+    /// Columns of a preview.
+    pub preview_width: u32,
+    /// Rows of a preview.
+    pub preview_height: u32,
+}
+
+/// Called after each step of the schedule, on the thread that called the library. `progress` and all it points at
+/// are the library's, for the time of the call. Another answer than 0 stops the generation with
+/// `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
+pub type ft_progress_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const ft_progress) -> i32>;
+
+/// What to generate; filled by `ft_request_init`, then by hand. Looked at during the call that takes it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ft_request {
+    /// sizeof(ft_request).
+    pub struct_size: u32,
+    /// Pictures to make, at least 1.
+    pub image_count: u32,
+    /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class`.
+    pub classes: *const i64,
+    /// Seed of the noise: the same bits on every machine.
+    pub seed: u64,
+    /// The steps, such as "H1P5R3": E Euler, H Heun, P pseudo-corrector, R refiner, each with a count. NULL for the
+    /// bundle's own.
+    pub schedule: *const c_char,
+    /// Scale of classifier-free guidance, 0 or more; 1 is none and takes half the time. `FT_GUIDANCE_DEFAULT` for the
+    /// bundle's own.
+    pub guidance: f32,
+    /// `FT_OUTPUT_PICTURES` unless set.
+    pub output: ft_output,
+    /// NULL, or the noise to start from instead of the seed's: `noise_count` floats
+    /// `[image_count, channels, height, width]` of the latent.
+    pub noise: *const f32,
+    /// How many.
+    pub noise_count: usize,
+    /// NULL, or the token that stops the generation; it may be freed at any time.
+    pub cancel: *const ft_cancel_token,
+    /// NULL, or called after each step.
+    pub progress: ft_progress_callback,
+    /// For `progress`; both are needed until the generation ends, or the session begins another one or is freed.
+    pub progress_data: *mut c_void,
+    /// The preview that `progress` is shown: `FT_PREVIEW_NONE` unless set, or `FT_PREVIEW_LINEAR`.
+    pub preview: ft_preview,
+    /// 0.
+    pub reserved: u32,
+}
+
+// SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
+unsafe impl Versioned for ft_request {
+    const NAME: &'static str = "ft_request";
+    const FIRST: usize = 32 + 7 * size_of::<usize>();
+
+    fn new() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            image_count: 1,
+            classes: std::ptr::null(),
+            seed: 0,
+            schedule: std::ptr::null(),
+            guidance: FT_GUIDANCE_DEFAULT,
+            output: FT_OUTPUT_PICTURES,
+            noise: std::ptr::null(),
+            noise_count: 0,
+            cancel: std::ptr::null(),
+            progress: None,
+            progress_data: std::ptr::null_mut(),
+            preview: FT_PREVIEW_NONE,
+            reserved: 0,
+        }
+    }
+}
+
+/// As the library of the tests knows a request: one field longer, as a later release's would be.
+#[cfg(feature = "testing")]
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    request: ft_request,
+    /// The step after which to panic; 0 for none.
+    pub(super) panic_after: u64,
+}
+
+// SAFETY: `repr(C)`, begins with a request, and an integer.
+#[cfg(feature = "testing")]
+unsafe impl Versioned for Known {
+    const NAME: &'static str = ft_request::NAME;
+    const FIRST: usize = ft_request::FIRST;
+
+    fn new() -> Self {
+        Self { request: ft_request::new(), panic_after: 0 }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl std::ops::Deref for Known {
+    type Target = ft_request;
+
+    fn deref(&self) -> &ft_request {
+        &self.request
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+pub(super) type Known = ft_request;
+
+/// Reads a struct of the caller's.
+///
+/// # Safety
+/// `request` is NULL or an `ft_request`.
+pub(super) unsafe fn read(request: *const ft_request) -> Result<Known, Failure> {
+    // SAFETY: the caller's promise; a size beyond what the program has is not read.
+    let request = unsafe { versioned::read(request.cast::<Known>(), "request")? };
+    if request.reserved != 0 {
+        return Err(Failure::argument("request.reserved is not 0; call ft_request_init first"));
+    }
+    Ok(request)
+}
+
+impl ft_request {
+    pub(super) fn output(&self) -> Result<Output, Failure> {
+        match self.output {
+            FT_OUTPUT_PICTURES => Ok(Output::Pictures),
+            FT_OUTPUT_LATENTS => Ok(Output::Latents),
+            other => Err(Failure::argument(format!("request.output: {other} is none of FT_OUTPUT_..."))),
+        }
+    }
+
+    /// Whether the callback is shown previews.
+    pub(super) fn preview(&self) -> Result<bool, Failure> {
+        match self.preview {
+            FT_PREVIEW_NONE => Ok(false),
+            FT_PREVIEW_LINEAR => Ok(true),
+            other => Err(Failure::argument(format!(
+                "request.preview: {other} is neither FT_PREVIEW_NONE nor FT_PREVIEW_LINEAR"
+            ))),
+        }
+    }
+
+    /// What the library calls a request. Its memory, and the parsed schedule of the same text, are used again.
+    ///
+    /// # Safety
+    /// What the fields point at is there.
+    pub(super) unsafe fn fill(
+        &self,
+        model: &Model,
+        request: &mut Request,
+        written: &mut String,
+    ) -> Result<(), Failure> {
+        // SAFETY: the caller's promise.
+        let (classes, noise) = unsafe {
+            let classes = array(self.classes, self.image_count as usize, "request.classes")?;
+            (classes, array(self.noise, self.noise_count, "request.noise")?)
+        };
+        if self.schedule.is_null() {
+            request.schedule = None;
+            written.clear();
+        } else {
+            // SAFETY: as above.
+            let schedule = unsafe { text(self.schedule, "request.schedule")? };
+            if request.schedule.is_none() || schedule != written {
+                request.schedule = Some(schedule.parse()?);
+                schedule.clone_into(written);
+            }
+        }
+        request.classes.clear();
+        request.classes.extend_from_slice(classes);
+        request.seed = self.seed;
+        request.guidance = (self.guidance != FT_GUIDANCE_DEFAULT).then_some(self.guidance);
+        request.cancel = cancel_token::token(self.cancel)?;
+        request.noise = None;
+        if !self.noise.is_null() {
+            let latent = &model.manifest().latent;
+            let [channels, height, width] =
+                [latent.channels, latent.height, latent.width].map(|n| n as usize);
+            let shape = [classes.len(), channels, height, width];
+            let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
+            let wrong = |_| {
+                Failure::argument(format!("request.noise_count: {found} floats, {shape:?} takes {wanted}"))
+            };
+            request.noise = Some(Array4::from_shape_vec(shape, noise.to_vec()).map_err(wrong)?);
+        }
+        Ok(())
+    }
+}
+
+/// Sets every field to its default: one picture, seed 0, the bundle's own schedule and guidance. `classes` is left
+/// to be set.
+///
+/// `struct_size` is sizeof(ft_request). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_request_init(request: *mut ft_request, struct_size: usize) -> ft_status {
+    // SAFETY: the header asks the caller for that many bytes.
+    guard(|| unsafe { versioned::init(request.cast::<Known>(), struct_size, "request") })
+}

@@ -1,0 +1,368 @@
+//! Room for one generation at a time.
+
+use std::ffi::c_void;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use ndarray::ArrayView4;
+
+use super::boundary::{Failure, guard};
+use super::model::{MODELS, ft_model};
+use super::pixels::{self, ft_pixels};
+use super::pointers::{array, array_mut, place};
+use super::registry::{Kind, Registry};
+use super::request::{
+    self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
+};
+use super::status::{FT_ERROR_BUSY, FT_ERROR_PANIC, ft_status};
+use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
+
+/// Scratch memory for one generation at a time. A failed or cancelled one leaves it ready for the next.
+pub struct ft_session {
+    _private: [u8; 0],
+}
+
+/// A session with what its last request named.
+struct Desk {
+    session: Session,
+    request: Request,
+    /// The schedule as the program wrote it.
+    written: String,
+    watch: Watch,
+}
+
+static SESSIONS: Registry<Mutex<Desk>> = Registry::new(Kind::Session);
+
+/// Who hears of the steps.
+struct Watch {
+    callback: ft_progress_callback,
+    user_data: *mut c_void,
+    preview: bool,
+    /// The last preview.
+    rgb: Vec<u8>,
+    #[cfg(feature = "testing")]
+    panic_after: u64,
+}
+
+// SAFETY: the header asks for a callback that may be called from whichever thread calls the library.
+unsafe impl Send for Watch {}
+
+impl Watch {
+    fn nobody() -> Self {
+        Self {
+            callback: None,
+            user_data: std::ptr::null_mut(),
+            preview: false,
+            rgb: Vec::new(),
+            #[cfg(feature = "testing")]
+            panic_after: 0,
+        }
+    }
+
+    fn tell(&mut self, progress: &Progress) -> ControlFlow<()> {
+        #[cfg(feature = "testing")]
+        assert!(progress.step as u64 != self.panic_after, "asked to panic");
+        let Some(callback) = self.callback else { return ControlFlow::Continue(()) };
+        let (images, _, height, width) = progress.latent.dim();
+        self.rgb.clear();
+        if self.preview {
+            self.rgb.resize(images * height * width * 3, 0);
+            // That there is a decoder was checked; one that fails makes no preview.
+            if progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)).is_err() {
+                self.rgb.clear();
+            }
+        }
+        let shown = !self.rgb.is_empty();
+        let told = ft_progress {
+            struct_size: size_of::<ft_progress>() as u32,
+            step: progress.step as u32,
+            steps: progress.steps as u32,
+            kind: progress.kind.letter() as u32,
+            seconds: progress.took.as_secs_f64(),
+            latents: progress.latent.as_ptr(),
+            latent_count: progress.latent.len(),
+            preview: if shown { self.rgb.as_ptr() } else { std::ptr::null() },
+            preview_size: self.rgb.len(),
+            preview_width: if shown { width as u32 } else { 0 },
+            preview_height: if shown { height as u32 } else { 0 },
+        };
+        // SAFETY: the header asks for a callback that takes these.
+        match unsafe { callback(self.user_data, &raw const told) } {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Desk {
+    /// Takes a request over.
+    ///
+    /// # Safety
+    /// `request` is NULL or an `ft_request`, and what it points at is there.
+    unsafe fn take(&mut self, request: *const ft_request) -> Result<Output, Failure> {
+        // SAFETY: the caller's promise.
+        let raw = unsafe { request::read(request)? };
+        let (output, preview) = (raw.output()?, raw.preview()?);
+        if preview && !self.session.model().manifest().has(Role::Decoder) {
+            return Err(Failure::argument("request.preview: the bundle has no decoder"));
+        }
+        // SAFETY: as above.
+        unsafe { raw.fill(self.session.model(), &mut self.request, &mut self.written)? };
+        self.watch.callback = raw.progress;
+        self.watch.user_data = raw.progress_data;
+        self.watch.preview = preview;
+        #[cfg(feature = "testing")]
+        {
+            self.watch.panic_after = raw.panic_after;
+        }
+        Ok(output)
+    }
+}
+
+/// Does `work` at the desk of a session.
+fn at<T>(
+    session: *const ft_session,
+    work: impl FnOnce(&mut Desk) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let desk = SESSIONS.get(session)?;
+    let mut desk: MutexGuard<'_, Desk> = match desk.try_lock() {
+        Ok(desk) => desk,
+        Err(TryLockError::WouldBlock) => {
+            let message =
+                "the session is at work; use one session for each thread, and none inside its own callback";
+            return Err(Failure::new(FT_ERROR_BUSY, message));
+        }
+        Err(TryLockError::Poisoned(_)) => {
+            let message = "the session was left in the middle by a mistake inside flowturbo; free it";
+            return Err(Failure::new(FT_ERROR_PANIC, message));
+        }
+    };
+    work(&mut desk)
+}
+
+/// Makes a session of `model`.
+///
+/// Ownership: `*out_session` is the caller's, to be freed by `ft_session_free`; it keeps what it needs of the model.
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_INVALID_HANDLE`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_new(
+    model: *const ft_model,
+    out_session: *mut *mut ft_session,
+) -> ft_status {
+    guard(|| {
+        place(out_session, "out_session")?;
+        let session = MODELS.get(model)?.model.session();
+        let request = Request::new(Vec::new());
+        let desk = Desk { session, request, written: String::new(), watch: Watch::nobody() };
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_session.write(SESSIONS.insert(Mutex::new(desk))) };
+        Ok(())
+    })
+}
+
+/// Frees a session; NULL is fine. A call that is at work on it ends as if nothing had happened.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn ft_session_free(session: *mut ft_session) {
+    guard(|| SESSIONS.remove(session));
+}
+
+/// Does all that `request` needs before its first step: planning, memory, and what depends on its times and classes
+/// alone. A generation under way is given up.
+///
+/// Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_prepare(
+    session: *mut ft_session,
+    request: *const ft_request,
+) -> ft_status {
+    guard(|| {
+        at(session, |desk| {
+            // SAFETY: the header asks the caller for a struct.
+            unsafe { desk.take(request)? };
+            Ok(desk.session.prepare(&desk.request)?)
+        })
+    })
+}
+
+/// Makes pictures, and returns when they are done.
+///
+/// `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
+/// it was. A generation under way is given up.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
+/// `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`,
+/// `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
+/// `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
+/// share its threads.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_generate(
+    session: *mut ft_session,
+    request: *const ft_request,
+    pixels: *const ft_pixels,
+) -> ft_status {
+    guard(|| {
+        at(session, |desk| {
+            // SAFETY: the header asks the caller for structs and their memory.
+            let output = unsafe { desk.take(request)? };
+            let Desk { session, request, watch, .. } = desk;
+            let observer = &mut |progress: &Progress| watch.tell(progress);
+            if output == Output::Pictures {
+                // SAFETY: as above.
+                let mut pixels = unsafe { pixels::read(pixels)? };
+                return Ok(session.generate_into(request, &mut pixels, observer)?);
+            }
+            if !pixels.is_null() {
+                return Err(Failure::argument("pixels: must be NULL for a request of FT_OUTPUT_LATENTS"));
+            }
+            session.begin(request, output)?;
+            while !session.step(Some(Duration::MAX), observer)? {}
+            Ok(())
+        })
+    })
+}
+
+/// Begins a generation that `ft_session_step` carries out. One that was under way is given up.
+///
+/// Plans what is not planned yet and computes what depends on the request's times and classes alone: call
+/// `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
+/// for all that can be told beforehand. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_begin(session: *mut ft_session, request: *const ft_request) -> ft_status {
+    guard(|| {
+        at(session, |desk| {
+            // SAFETY: the header asks the caller for a struct.
+            let output = unsafe { desk.take(request)? };
+            Ok(desk.session.begin(&desk.request, output)?)
+        })
+    })
+}
+
+/// Works on the generation for about `microseconds`, or, for 0, to the end of a step of the schedule or of a picture.
+/// `*out_done` becomes true once all pictures, or the latents, are done.
+///
+/// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: a fraction
+/// of a millisecond for small models. Networks that the library has no kernels for run to their end. A failure ends
+/// the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at
+/// a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_step(
+    session: *mut ft_session,
+    microseconds: u64,
+    out_done: *mut bool,
+) -> ft_status {
+    guard(|| {
+        place(out_done, "out_done")?;
+        at(session, |desk| {
+            let budget = (microseconds > 0).then(|| Duration::from_micros(microseconds));
+            let watch = &mut desk.watch;
+            let done = desk.session.step(budget, &mut |progress: &Progress| watch.tell(progress))?;
+            // SAFETY: not NULL; the header asks the caller for a place.
+            unsafe { out_done.write(done) };
+            Ok(())
+        })
+    })
+}
+
+/// Draws what the generation under way, or the last one, looks like so far.
+///
+/// `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
+/// which takes as long as decoding does. Errors: `FT_ERROR_INVALID_ARGUMENT` (nothing was begun, no decoder, memory that cannot hold the
+/// pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_preview(
+    session: *mut ft_session,
+    kind: ft_preview,
+    pixels: *const ft_pixels,
+) -> ft_status {
+    guard(|| {
+        let kind = match kind {
+            FT_PREVIEW_LINEAR => PreviewKind::Linear,
+            FT_PREVIEW_DECODED => PreviewKind::Decoded,
+            other => return Err(Failure::argument(format!("kind: {other} is no preview"))),
+        };
+        // SAFETY: the header asks the caller for a struct and its memory.
+        let mut pixels = unsafe { pixels::read(pixels)? };
+        at(session, |desk| Ok(desk.session.preview_into(kind, &mut pixels)?))
+    })
+}
+
+/// Does what is left of the generation, and writes its pictures. May be called again, in another format too, until
+/// another generation begins.
+///
+/// After a failure the memory is as it was. Errors: as `ft_session_step`; `FT_ERROR_INVALID_ARGUMENT` for memory that
+/// cannot hold the pictures (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
+/// per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_finish(session: *mut ft_session, pixels: *const ft_pixels) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for a struct and its memory.
+        let mut pixels = unsafe { pixels::read(pixels)? };
+        at(session, |desk| {
+            let watch = &mut desk.watch;
+            Ok(desk.session.finish_into(&mut pixels, &mut |progress: &Progress| watch.tell(progress))?)
+        })
+    })
+}
+
+/// Copies the latents of the last generation: `count` floats `[image_count, channels, height, width]`.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, another count, no generation that was sampled to its end),
+/// `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_get_latents(
+    session: *mut ft_session,
+    out_latents: *mut f32,
+    count: usize,
+) -> ft_status {
+    guard(|| {
+        place(out_latents, "out_latents")?;
+        // SAFETY: the header asks the caller for as many floats.
+        let out = unsafe { array_mut(out_latents, count, "out_latents")? };
+        at(session, |desk| {
+            let latents = desk.session.last_latents()?;
+            let (shape, wanted) = (latents.shape(), latents.len());
+            let latents =
+                latents.as_slice().filter(|latents| latents.len() == out.len()).ok_or_else(|| {
+                    Failure::argument(format!("count: {count} floats, the latents {shape:?} are {wanted}"))
+                })?;
+            out.copy_from_slice(latents);
+            Ok(())
+        })
+    })
+}
+
+/// Decodes latents: `count` floats `[N, channels, height, width]`, for any N, to N pictures.
+///
+/// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
+/// `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
+/// the pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_decode(
+    session: *mut ft_session,
+    latents: *const f32,
+    count: usize,
+    pixels: *const ft_pixels,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for as many floats, a struct and its memory.
+        let (latents, mut pixels) = unsafe { (array(latents, count, "latents")?, pixels::read(pixels)?) };
+        at(session, |desk| {
+            let latent = &desk.session.model().manifest().latent;
+            let [channels, height, width] =
+                [latent.channels, latent.height, latent.width].map(|n| n as usize);
+            let each = channels * height * width;
+            if count == 0 || !count.is_multiple_of(each) {
+                return Err(Failure::argument(format!("count: {count} floats; a latent takes {each}")));
+            }
+            let shape = [count / each, channels, height, width];
+            let view = ArrayView4::from_shape(shape, latents);
+            let view = view.map_err(|error| Failure::argument(format!("latents: {error}")))?;
+            Ok(desk.session.decode_into(view, &mut pixels)?)
+        })
+    })
+}

@@ -1,0 +1,103 @@
+//! Structs that grow: each begins with its size as the program that fills it knows it.
+
+use super::boundary::Failure;
+use super::status::FT_ERROR_UNSUPPORTED;
+
+/// A struct of the header that begins with `uint32_t struct_size` and only ever grows at its end.
+///
+/// # Safety
+/// `repr(C)`, begins with a `u32` that holds its size, and any bytes make a value of it.
+pub(super) unsafe trait Versioned: Copy {
+    const NAME: &'static str;
+    /// Its size in the first release that had it.
+    const FIRST: usize;
+
+    /// Every field as it is when nobody sets it.
+    fn new() -> Self;
+}
+
+/// Bytes of the caller's struct.
+///
+/// # Safety
+/// `from` is NULL or points at a size.
+unsafe fn size<T: Versioned>(from: *const T, name: &str) -> Result<usize, Failure> {
+    if from.is_null() {
+        return Err(Failure::argument(format!("{name} is NULL")));
+    }
+    // SAFETY: not NULL; the struct begins with its size.
+    known::<T>(unsafe { from.cast::<u32>().read_unaligned() } as usize)
+}
+
+/// Refuses sizes that no release of this library's past had.
+fn known<T: Versioned>(size: usize) -> Result<usize, Failure> {
+    let (name, first, now) = (T::NAME, T::FIRST, size_of::<T>());
+    if size < first {
+        return Err(Failure::argument(format!(
+            "{name}.struct_size is {size}, the smallest is {first}: set it to sizeof({name}), or call the struct's init function"
+        )));
+    }
+    if size > now {
+        return Err(Failure::new(
+            FT_ERROR_UNSUPPORTED,
+            format!(
+                "{name}.struct_size is {size}, this library ({}) knows {now} bytes: the program was built with a newer flowturbo.h; update the library",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ));
+    }
+    Ok(size)
+}
+
+/// The caller's struct; what an older program does not know is as `new` has it.
+///
+/// # Safety
+/// `from` is NULL or points at as many bytes as its size says.
+pub(super) unsafe fn read<T: Versioned>(from: *const T, name: &str) -> Result<T, Failure> {
+    // SAFETY: the caller's promise.
+    let size = unsafe { size(from, name)? };
+    let mut value = T::new();
+    // SAFETY: `size` is at most that of `T`, and both hold as many bytes.
+    unsafe { from.cast::<u8>().copy_to_nonoverlapping((&raw mut value).cast(), size) };
+    Ok(value)
+}
+
+/// Checks a struct that [`write`] will fill.
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn writable<T: Versioned>(to: *const T, name: &str) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { size(to, name) }.map(drop)
+}
+
+/// Fills the caller's struct, as far as the caller knows it.
+///
+/// # Safety
+/// As [`read`], and the bytes may be written.
+pub(super) unsafe fn write<T: Versioned>(to: *mut T, name: &str, value: &T) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let size = unsafe { size(to, name)? };
+    // SAFETY: the size is the caller's own. Behind it, `size` is at most that of `T`, and both hold as many bytes.
+    unsafe {
+        let after = size_of::<u32>();
+        let from = std::ptr::from_ref(value).cast::<u8>().add(after);
+        from.copy_to_nonoverlapping(to.cast::<u8>().add(after), size - after);
+    }
+    Ok(())
+}
+
+/// Sets every field that the caller knows, its size among them, to what it is when nobody sets it.
+///
+/// # Safety
+/// `to` is NULL or points at `size` bytes that may be written.
+pub(super) unsafe fn init<T: Versioned>(to: *mut T, size: usize, name: &str) -> Result<(), Failure> {
+    if to.is_null() {
+        return Err(Failure::argument(format!("{name} is NULL")));
+    }
+    let size = known::<T>(size)?;
+    // SAFETY: not NULL, and the caller's promise: a size, then everything else.
+    unsafe {
+        to.cast::<u32>().write_unaligned(size as u32);
+        write(to, name, &T::new())
+    }
+}

@@ -1,0 +1,53 @@
+//! `include/flowturbo.h` is what cbindgen makes of `src/capi`, a noun at a time.
+
+use std::{env, fs};
+
+use cbindgen::{Builder, Config};
+
+use crate::root;
+
+/// The files of the header, in its order: the public modules of `src/capi.rs`.
+fn nouns() -> Vec<String> {
+    let capi = fs::read_to_string(root().join("src/capi.rs")).unwrap();
+    let module = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    capi.lines().filter_map(module).collect()
+}
+
+/// The declarations of one file under its first line, which says what it is about.
+fn section(config: &Config, noun: &str) -> String {
+    let path = root().join(format!("src/capi/{noun}.rs"));
+    let about = fs::read_to_string(&path).unwrap();
+    let about = about.lines().next().unwrap().trim_start_matches("//! ").trim_end_matches('.').to_owned();
+    let mut declarations = Vec::new();
+    let builder = Builder::new().with_config(config.clone()).with_src(path);
+    builder.generate().unwrap().write(&mut declarations);
+    let title = format!("{} {about} ", noun.replace('_', " "));
+    let declarations = String::from_utf8(declarations).unwrap();
+    format!("\n/* ==== {title:=<100} */\n\n{}\n", declarations.trim())
+}
+
+fn generated() -> String {
+    let mut config = Config::from_file(root().join("cbindgen.toml")).unwrap();
+    let guard = config.include_guard.take().unwrap();
+    let preamble = config.header.take().unwrap();
+    let includes: String =
+        std::mem::take(&mut config.sys_includes).iter().map(|name| format!("#include <{name}>\n")).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let sections: String = nouns().iter().map(|noun| section(&config, noun)).collect();
+    format!(
+        "{}\n\n#ifndef {guard}\n#define {guard}\n\n{includes}\n/** Version of this header as text. */\n\
+         #define FT_VERSION_STRING \"{version}\"\n{sections}\n#endif /* {guard} */\n",
+        preamble.trim()
+    )
+}
+
+/// `FLOWTURBO_BLESS=1 cargo test --release --test c header` writes the header anew.
+#[test]
+fn the_header_is_what_the_sources_say() {
+    let (path, generated) = (root().join("include/flowturbo.h"), generated());
+    if env::var_os("FLOWTURBO_BLESS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap();
+    assert!(committed == generated, "include/flowturbo.h is out of date; write it with FLOWTURBO_BLESS=1");
+}
