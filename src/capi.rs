@@ -34,6 +34,8 @@ pub mod memory;
 pub mod session;
 
 mod boundary;
+#[cfg(test)]
+mod layout;
 mod png;
 mod pointers;
 mod registry;

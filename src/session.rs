@@ -167,8 +167,9 @@ impl Session {
         pixels: &mut Pixels,
         observer: &mut Observer,
     ) -> Result<()> {
+        let [images, ..] = request.settle(self.model.bundle())?.shape;
         let [_, height, width] = picture(&self.model)?;
-        pixels.hold([request.classes.len(), height, width])?;
+        pixels.hold([images, height, width])?;
         self.begin(request, Output::Pictures)?;
         self.finish_into(pixels, observer)
     }

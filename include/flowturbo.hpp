@@ -1,0 +1,479 @@
+// flowturbo for C++17: flowturbo.h with owners, views and lambdas. Header only. Licence: MIT OR Apache-2.0.
+//
+//   flowturbo::model model = flowturbo::model::open("models/textures");
+//   flowturbo::session session(model);
+//   flowturbo::request request;
+//   request.classes = {model.find_class("grass"), model.find_class("sand")};
+//   std::vector<flowturbo::image> pictures = session.generate(request);
+//   pictures[0].save_png("grass.png");
+//
+// ERRORS are exceptions of type flowturbo::error. With FLOWTURBO_NO_EXCEPTIONS defined nothing throws: functions that
+// can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Define it alike in all files.
+//
+// OWNERSHIP. model, session and cancel_token own their handles; they move and do not copy. What a request points at
+// (a cancel token, noise) must be there while it is used. Lambdas are kept as long as they are needed; one that
+// throws stops the generation, and its exception comes out of the call that ran it. The parallel_for of a model
+// must not throw.
+//
+// THREADS are as flowturbo.h says: a model is for all, a session for one at a time.
+#ifndef FLOWTURBO_HPP
+#define FLOWTURBO_HPP
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "flowturbo.h"
+
+namespace flowturbo {
+
+/// What failed: a status for programs, a line for people.
+class error : public std::runtime_error {
+ public:
+  error(ft_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  /// Of the call that just failed on this thread.
+  explicit error(ft_status status) : error(status, ft_last_error_message()) {}
+  ft_status status() const noexcept { return status_; }
+
+ private:
+  ft_status status_;
+};
+
+#ifdef FLOWTURBO_NO_EXCEPTIONS
+/// A value, or why there is none.
+template <class T>
+class [[nodiscard]] result {
+ public:
+  result(T value) : value_(std::move(value)) {}
+  result(flowturbo::error why) : error_(std::move(why)) {}
+  explicit operator bool() const noexcept { return value_.has_value(); }
+  T& operator*() & { return *value_; }
+  T&& operator*() && { return std::move(*value_); }
+  T* operator->() { return &*value_; }
+  const flowturbo::error& error() const { return *error_; }
+
+ private:
+  std::optional<T> value_;
+  std::optional<flowturbo::error> error_;
+};
+
+/// Success, or why not.
+template <>
+class [[nodiscard]] result<void> {
+ public:
+  result() = default;
+  result(flowturbo::error why) : error_(std::move(why)) {}
+  explicit operator bool() const noexcept { return !error_.has_value(); }
+  const flowturbo::error& error() const { return *error_; }
+
+ private:
+  std::optional<flowturbo::error> error_;
+};
+#else
+/// Just the value: errors are thrown.
+template <class T>
+using result = T;
+#endif
+
+namespace detail {
+
+#ifdef FLOWTURBO_NO_EXCEPTIONS
+template <class T>
+result<T> fail(error why) {
+  return result<T>(std::move(why));
+}
+#else
+template <class T>
+[[noreturn]] result<T> fail(error why) {
+  throw why;
+}
+#endif
+
+inline result<void> done(ft_status status) {
+  if (status != FT_OK) return fail<void>(error(status));
+  return result<void>();
+}
+
+/// No exception may go through the library: it counts as false.
+template <class Call>
+bool stays_inside(Call call, std::exception_ptr* thrown = nullptr) {
+#ifdef FLOWTURBO_NO_EXCEPTIONS
+  (void)thrown;
+  return call();
+#else
+  try {
+    return call();
+  } catch (...) {
+    if (thrown) *thrown = std::current_exception();
+    return false;
+  }
+#endif
+}
+
+/// A handle with the function that frees it.
+template <class T, void (*Free)(T*)>
+struct free_by {
+  void operator()(T* handle) const noexcept { Free(handle); }
+};
+template <class T, void (*Free)(T*)>
+using owner = std::unique_ptr<T, free_by<T, Free>>;
+
+}  // namespace detail
+
+/// Some values of the caller's: a pointer and a count. Made of an array, a vector, a std::span.
+template <class T>
+class view {
+ public:
+  view() = default;
+  view(T* data, std::size_t size) : data_(data), size_(size) {}
+  template <class Range, class = decltype(std::declval<Range&>().data(), std::declval<Range&>().size())>
+  view(Range&& range) : view(range.data(), range.size()) {}
+  template <std::size_t N>
+  view(T (&array)[N]) : view(array, N) {}
+  T* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+  T* begin() const noexcept { return data_; }
+  T* end() const noexcept { return data_ + size_; }
+  T& operator[](std::size_t i) const { return data_[i]; }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// What a pixel is made of.
+enum class pixel_format : ft_pixel_format {
+  rgb8 = FT_PIXEL_RGB8,
+  rgba8 = FT_PIXEL_RGBA8,
+  bgra8 = FT_PIXEL_BGRA8,
+  rgb_f16 = FT_PIXEL_RGB_F16,
+  rgb_f32 = FT_PIXEL_RGB_F32,
+};
+
+/// The caller's memory for pictures; strides of 0 leave no gaps.
+inline ft_pixels pixels(pixel_format format, void* data, std::size_t bytes, std::size_t row_stride = 0,
+                        std::size_t image_stride = 0) {
+  ft_pixels pixels{};
+  pixels.struct_size = sizeof pixels;
+  pixels.format = static_cast<ft_pixel_format>(format);
+  pixels.data = data;
+  pixels.size = bytes;
+  pixels.row_stride = row_stride;
+  pixels.image_stride = image_stride;
+  return pixels;
+}
+
+/// One picture, RGBA8, without gaps.
+struct image {
+  std::uint32_t width = 0, height = 0;
+  std::vector<std::uint8_t> rgba;
+
+  result<void> save_png(const std::string& path) const {
+    // The library only reads these.
+    void* data = const_cast<std::uint8_t*>(rgba.data());
+    const ft_pixels memory = pixels(pixel_format::rgba8, data, rgba.size());
+    return detail::done(ft_pixels_save_png(&memory, width, height, path.c_str()));
+  }
+};
+
+/// Stops generations from any thread.
+class cancel_token {
+ public:
+  cancel_token() {
+    ft_cancel_token* handle = nullptr;
+    // Fails only with 4096 of them in use; then it never cancels.
+    if (ft_cancel_token_new(&handle) == FT_OK) handle_.reset(handle);
+  }
+  void cancel() const noexcept { ft_cancel_token_cancel(handle_.get()); }
+  void reset() const noexcept { ft_cancel_token_reset(handle_.get()); }
+  bool is_cancelled() const noexcept {
+    bool cancelled = false;
+    ft_cancel_token_is_cancelled(handle_.get(), &cancelled);
+    return cancelled;
+  }
+  ft_cancel_token* handle() const noexcept { return handle_.get(); }
+
+ private:
+  detail::owner<ft_cancel_token, ft_cancel_token_free> handle_;
+};
+
+/// Runs body(i) for each i below lanes on the program's own threads; see ft_parallel_for.
+using parallel_for = std::function<void(std::uint32_t lanes, const std::function<void(std::uint32_t)>& body)>;
+
+struct model_options {
+  std::uint32_t threads = 0, batch = 0;
+  std::uint32_t lanes = 0;
+  flowturbo::parallel_for parallel_for;
+  /// See ft_option.
+  std::vector<std::pair<std::string, std::string>> named;
+};
+
+/// A bundle planned for this machine.
+class model {
+ public:
+  /// A folder or a zip file.
+  static result<model> open(const std::string& path, const model_options& options = {}) {
+    return make(options, [&](const ft_model_options* raw, ft_model** out) {
+      return ft_model_open(path.c_str(), raw, out);
+    });
+  }
+
+  /// A zip file in memory, which the model takes over.
+  template <class Bytes>
+  static result<model> open_memory(Bytes bytes, const model_options& options = {}) {
+    auto kept = std::make_unique<Bytes>(std::move(bytes));
+    const Bytes& lent = *kept;
+    return make(options, [&](const ft_model_options* raw, ft_model** out) {
+      // Given back also after a failure, unless there is no memory at all.
+      void* user_data = lent.size() > 0 ? kept.release() : kept.get();
+      const ft_release_callback release = [](void* owned) { delete static_cast<Bytes*>(owned); };
+      return ft_model_open_memory(lent.data(), lent.size(), lent.size() > 0 ? release : nullptr, user_data, raw, out);
+    });
+  }
+
+  /// A zip file of `size` bytes behind read(offset, view<unsigned char>), which gives true if it filled the view.
+  template <class Read>
+  static result<model> open_reader(std::uint64_t size, Read read, const model_options& options = {}) {
+    ft_reader reader{};
+    reader.struct_size = sizeof reader;
+    reader.size = size;
+    reader.user_data = new Read(std::move(read));
+    reader.release = [](void* owned) { delete static_cast<Read*>(owned); };
+    reader.read = [](void* user_data, std::uint64_t offset, void* buffer, std::size_t count) -> std::int32_t {
+      const view<unsigned char> to(static_cast<unsigned char*>(buffer), count);
+      return detail::stays_inside([&] { return (*static_cast<Read*>(user_data))(offset, to); }) ? 0 : 1;
+    };
+    return make(options, [&](const ft_model_options* raw, ft_model** out) {
+      return ft_model_open_reader(&reader, raw, out);
+    });
+  }
+
+  /// Sizes, names, defaults; its texts live as long as the model.
+  ft_model_info info() const {
+    ft_model_info info{};
+    info.struct_size = sizeof info;
+    ft_model_get_info(handle_.get(), &info);
+    return info;
+  }
+
+  /// The label of a class.
+  result<std::string> class_label(std::uint32_t index) const {
+    const char* label = nullptr;
+    const ft_status status = ft_model_class_label(handle_.get(), index, &label);
+    if (status != FT_OK) return detail::fail<std::string>(error(status));
+    return std::string(label);
+  }
+
+  /// The class of a label, or of a number as text.
+  result<std::int64_t> find_class(const std::string& name) const {
+    std::int64_t found = 0;
+    const ft_status status = ft_model_find_class(handle_.get(), name.c_str(), &found);
+    if (status != FT_OK) return detail::fail<std::int64_t>(error(status));
+    return found;
+  }
+
+  ft_model* handle() const noexcept { return handle_.get(); }
+
+ private:
+  friend class session;
+  model() = default;
+
+  template <class Open>
+  static result<model> make(const model_options& options, Open open) {
+    model made;
+    ft_model_options raw{};
+    raw.struct_size = sizeof raw;
+    raw.threads = options.threads;
+    raw.batch = options.batch;
+    std::vector<ft_option> named;
+    for (const auto& [key, value] : options.named) named.push_back({key.c_str(), value.c_str()});
+    raw.options = named.data();
+    raw.option_count = named.size();
+    if (options.parallel_for) {
+      made.threads_ = std::make_shared<flowturbo::parallel_for>(options.parallel_for);
+      raw.lanes = options.lanes;
+      raw.parallel_data = made.threads_.get();
+      raw.parallel_for = [](void* user_data, std::uint32_t lanes, ft_parallel_body body, void* data) {
+        (*static_cast<flowturbo::parallel_for*>(user_data))(lanes, [=](std::uint32_t i) { body(data, i); });
+      };
+    }
+    ft_model* handle = nullptr;
+    const ft_status status = open(&raw, &handle);
+    if (status != FT_OK) return detail::fail<model>(error(status));
+    made.handle_.reset(handle);
+    return made;
+  }
+
+  /// Before the handle, so that it goes after it.
+  std::shared_ptr<flowturbo::parallel_for> threads_;
+  detail::owner<ft_model, ft_model_free> handle_;
+};
+
+/// One generation.
+struct request {
+  std::vector<std::int64_t> classes;
+  std::uint64_t seed = 0;
+  /// Empty for the model's own.
+  std::string schedule;
+  float guidance = static_cast<float>(FT_GUIDANCE_DEFAULT);
+  /// Starting noise, instead of the seed's.
+  view<const float> noise;
+  const cancel_token* cancel = nullptr;
+  /// Called after each step; false stops the generation.
+  std::function<bool(const ft_progress&)> progress;
+  /// `progress` is shown small previews.
+  bool preview = false;
+  /// Do not decode.
+  bool latents_only = false;
+};
+
+/// Room for one generation at a time.
+class session {
+ public:
+#ifndef FLOWTURBO_NO_EXCEPTIONS
+  explicit session(const model& of) : session(make(of)) {}
+#endif
+  static result<session> make(const model& of) {
+    session made;
+    ft_session* handle = nullptr;
+    const ft_status status = ft_session_new(of.handle(), &handle);
+    if (status != FT_OK) return detail::fail<session>(error(status));
+    made.handle_.reset(handle);
+    made.threads_ = of.threads_;
+    const ft_model_info info = of.info();
+    made.width_ = info.width;
+    made.height_ = info.height;
+    made.latent_ = std::size_t{info.latent_channels} * info.latent_height * info.latent_width;
+    return made;
+  }
+
+  /// Makes pictures, one for each class.
+  result<std::vector<image>> generate(const flowturbo::request& what) {
+    std::vector<image> pictures(what.classes.size());
+    const std::size_t each = std::size_t{width_} * height_ * 4;
+    std::vector<std::uint8_t> all(each * pictures.size());
+    const ft_pixels memory = pixels(pixel_format::rgba8, all.data(), all.size());
+    const ft_request raw = convert(what);
+    const ft_status status = ft_session_generate(handle_.get(), &raw, &memory);
+    if (status != FT_OK) return why<std::vector<image>>(status);
+    for (std::size_t i = 0; i < pictures.size(); i++) {
+      const auto* from = all.data() + i * each;
+      pictures[i] = {width_, height_, std::vector<std::uint8_t>(from, from + each)};
+    }
+    return pictures;
+  }
+
+  /// Makes pictures in the caller's memory.
+  result<void> generate_into(const flowturbo::request& what, const ft_pixels& memory) {
+    const ft_request raw = convert(what);
+    return ended(ft_session_generate(handle_.get(), &raw, what.latents_only ? nullptr : &memory));
+  }
+
+  /// Samples without decoding: [N, channels, height, width].
+  result<std::vector<float>> latents(flowturbo::request what) {
+    what.latents_only = true;
+    const ft_request raw = convert(what);
+    ft_status status = ft_session_generate(handle_.get(), &raw, nullptr);
+    std::vector<float> latents(latent_ * what.classes.size());
+    if (status == FT_OK) status = ft_session_get_latents(handle_.get(), latents.data(), latents.size());
+    if (status != FT_OK) return why<std::vector<float>>(status);
+    return latents;
+  }
+
+  /// Does all that a request needs before its first step.
+  result<void> prepare(const flowturbo::request& what) {
+    const ft_request raw = convert(what);
+    return ended(ft_session_prepare(handle_.get(), &raw));
+  }
+
+  result<void> begin(const flowturbo::request& what) {
+    const ft_request raw = convert(what);
+    return ended(ft_session_begin(handle_.get(), &raw));
+  }
+
+  /// Works for about so long (0: a whole step); true once all is done.
+  result<bool> step(std::uint64_t microseconds = 0) {
+    bool done = false;
+    const ft_status status = ft_session_step(handle_.get(), microseconds, &done);
+    if (status != FT_OK) return why<bool>(status);
+    return done;
+  }
+
+  result<void> preview(ft_preview kind, const ft_pixels& memory) {
+    return ended(ft_session_preview(handle_.get(), kind, &memory));
+  }
+
+  result<void> finish(const ft_pixels& memory) { return ended(ft_session_finish(handle_.get(), &memory)); }
+
+  result<void> decode(view<const float> latents, const ft_pixels& memory) {
+    return ended(ft_session_decode(handle_.get(), latents.data(), latents.size(), &memory));
+  }
+
+  ft_session* handle() const noexcept { return handle_.get(); }
+
+ private:
+  /// Who hears of the steps, at a place of its own.
+  struct watch {
+    std::function<bool(const ft_progress&)> progress;
+    std::exception_ptr thrown;
+  };
+
+  session() : watch_(std::make_unique<watch>()) {}
+
+  /// What the request points at is the request's, but for the lambda, which is kept.
+  ft_request convert(const flowturbo::request& what) {
+    ft_request raw{};
+    raw.struct_size = sizeof raw;
+    raw.image_count = static_cast<std::uint32_t>(what.classes.size());
+    raw.classes = what.classes.data();
+    raw.seed = what.seed;
+    raw.schedule = what.schedule.empty() ? nullptr : what.schedule.c_str();
+    raw.guidance = what.guidance;
+    raw.output = what.latents_only ? FT_OUTPUT_LATENTS : FT_OUTPUT_PICTURES;
+    raw.noise = what.noise.data();
+    raw.noise_count = what.noise.size();
+    raw.cancel = what.cancel ? what.cancel->handle() : nullptr;
+    watch_->progress = what.progress;
+    watch_->thrown = nullptr;
+    if (what.progress) {
+      raw.progress = tell;
+      raw.progress_data = watch_.get();
+      raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
+    }
+    return raw;
+  }
+
+  static std::int32_t tell(void* user_data, const ft_progress* progress) {
+    watch& watching = *static_cast<watch*>(user_data);
+    return detail::stays_inside([&] { return watching.progress(*progress); }, &watching.thrown) ? 0 : 1;
+  }
+
+  template <class T>
+  result<T> why(ft_status status) {
+#ifndef FLOWTURBO_NO_EXCEPTIONS
+    if (watch_->thrown) std::rethrow_exception(std::exchange(watch_->thrown, nullptr));
+#endif
+    return detail::fail<T>(error(status));
+  }
+
+  result<void> ended(ft_status status) {
+    if (status != FT_OK) return why<void>(status);
+    return result<void>();
+  }
+
+  std::unique_ptr<watch> watch_;
+  std::shared_ptr<flowturbo::parallel_for> threads_;
+  detail::owner<ft_session, ft_session_free> handle_;
+  std::uint32_t width_ = 0, height_ = 0;
+  std::size_t latent_ = 0;
+};
+
+}  // namespace flowturbo
+
+#endif

@@ -1,0 +1,44 @@
+//! The layout of the header's structs on 64-bit machines, held to the table that C is held to as well.
+
+use std::mem::{offset_of, size_of_val};
+
+use super::memory::ft_memory;
+use super::model::{ft_model_info, ft_model_options, ft_option};
+use super::pixels::ft_pixels;
+use super::reader::ft_reader;
+use super::request::{ft_progress, ft_request};
+
+/// `struct size` and `struct.field offset size`, as in `tests/c/layout.txt`.
+fn layout() -> String {
+    let mut table = String::new();
+    macro_rules! structs {
+        ($($name:ident: $($field:ident),*;)*) => {
+            $(
+                table += &format!("{} {}\n", stringify!($name), size_of::<$name>());
+                // SAFETY: integers, floats and pointers may all be zero.
+                let value: $name = unsafe { std::mem::zeroed() };
+                $(
+                    let (offset, size) = (offset_of!($name, $field), size_of_val(&value.$field));
+                    table += &format!("{}.{} {offset} {size}\n", stringify!($name), stringify!($field));
+                )*
+            )*
+        };
+    }
+    structs! {
+        ft_pixels: struct_size, format, data, size, row_stride, image_stride;
+        ft_reader: struct_size, reserved, size, read, release, user_data;
+        ft_option: key, value;
+        ft_model_options: struct_size, threads, batch, lanes, parallel_for, parallel_data, options, option_count;
+        ft_model_info: struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks, null_class, guidance, threads, name, description, license, schedule, hash;
+        ft_progress: struct_size, step, steps, kind, seconds, latents, latent_count, preview, preview_size, preview_width, preview_height;
+        ft_request: struct_size, image_count, classes, seed, schedule, guidance, output, noise, noise_count, cancel, progress, progress_data, preview, reserved;
+        ft_memory: struct_size, reserved, model_bytes, session_bytes, passing_bytes;
+    }
+    table
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn structs_lie_as_the_table_says() {
+    assert_eq!(layout(), include_str!("../../tests/c/layout.txt"));
+}

@@ -1,0 +1,82 @@
+/* What the C tests are written with. A check that fails says where, and ends the program. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flowturbo.h"
+
+#define TEXTURES "models/textures"
+#define TINY "tests/data/tiny-sit/bundle"
+
+/* Of the bundled model. */
+enum { WIDTH = 128, HEIGHT = 128, LATENT = 8 * 16 * 16, PICTURE = WIDTH * HEIGHT * 3 };
+
+#define CHECK(condition)                                                        \
+  do {                                                                          \
+    if (!(condition)) {                                                         \
+      fprintf(stderr, "%s:%d: %s does not hold; last error: %s\n", __FILE__,    \
+              __LINE__, #condition, ft_last_error_message());                   \
+      exit(1);                                                                  \
+    }                                                                           \
+  } while (0)
+
+#define STATUS(call, wanted)                                                    \
+  do {                                                                          \
+    ft_status found_ = (call);                                                  \
+    if (found_ != (wanted)) {                                                   \
+      fprintf(stderr, "%s:%d: %s is %s, not %s; last error: %s\n", __FILE__,    \
+              __LINE__, #call, ft_status_name(found_), ft_status_name(wanted),  \
+              ft_last_error_message());                                         \
+      exit(1);                                                                  \
+    }                                                                           \
+  } while (0)
+
+#define OK(call) STATUS(call, FT_OK)
+
+/* The call fails so, and its message names this. */
+#define FAILS(call, wanted, part)                                               \
+  do {                                                                          \
+    STATUS(call, wanted);                                                       \
+    if (!strstr(ft_last_error_message(), part)) {                               \
+      fprintf(stderr, "%s:%d: %s: '%s' says nothing of '%s'\n", __FILE__,       \
+              __LINE__, #call, ft_last_error_message(), part);                  \
+      exit(1);                                                                  \
+    }                                                                           \
+  } while (0)
+
+static inline ft_model *open_model(const char *path, uint32_t threads) {
+  ft_model_options options;
+  ft_model *model = NULL;
+  OK(ft_model_options_init(&options, sizeof options));
+  options.threads = threads;
+  OK(ft_model_open(path, &options, &model));
+  return model;
+}
+
+static inline ft_session *new_session(const ft_model *model) {
+  ft_session *session = NULL;
+  OK(ft_session_new(model, &session));
+  return session;
+}
+
+/* A request of one picture; the class stays where it is pointed at. */
+static inline ft_request request_for(const int64_t *class_number, const char *schedule) {
+  ft_request request;
+  OK(ft_request_init(&request, sizeof request));
+  request.classes = class_number;
+  request.schedule = schedule;
+  return request;
+}
+
+static inline ft_pixels pixels_of(void *data, size_t size) {
+  ft_pixels pixels;
+  OK(ft_pixels_init(&pixels, sizeof pixels));
+  pixels.data = data;
+  pixels.size = size;
+  return pixels;
+}
+
+#endif

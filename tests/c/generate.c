@@ -1,0 +1,185 @@
+/* Pictures and latents: what the model says of itself, formats, strides, previews, callbacks. */
+#include "check.h"
+
+static uint8_t rgb[2 * PICTURE], again[2 * PICTURE];
+
+/* A half float, without infinities. */
+static float half(const uint8_t *at) {
+  uint16_t bits;
+  memcpy(&bits, at, sizeof bits);
+  float value = (float)(bits & 0x3ff) / 1024.0f;
+  int exponent = bits >> 10 & 31;
+  value = exponent ? value + 1.0f : value * 2.0f;
+  for (; exponent < 15; exponent++) value /= 2.0f;
+  return value;
+}
+
+static void about(const ft_model *model) {
+  ft_model_info info;
+  const char *label;
+  int64_t number;
+  info.struct_size = sizeof info;
+  OK(ft_model_get_info(model, &info));
+  CHECK(info.width == WIDTH && info.height == HEIGHT && info.class_count == 11 && info.null_class == 11);
+  CHECK(info.latent_channels == 8 && info.latent_height == 16 && info.latent_width == 16);
+  CHECK(info.networks == (FT_NETWORK_REFINER | FT_NETWORK_DECODER | FT_NETWORK_ENCODER) && info.threads == 2);
+  CHECK(!strcmp(info.name, "textures") && !strcmp(info.schedule, "H1P5R3") && info.guidance == 2.5f);
+  CHECK(!strcmp(info.license, "CC-BY-SA-3.0") && strlen(info.hash) == 64 && strstr(info.description, "textures"));
+  for (uint32_t i = 0; i < info.class_count; i++) {
+    OK(ft_model_class_label(model, i, &label));
+    OK(ft_model_find_class(model, label, &number));
+    CHECK(number == i);
+  }
+  OK(ft_model_find_class(model, "GRASS", &number));
+  CHECK(number == 4);
+}
+
+static void formats(ft_session *session, const ft_request *request) {
+  static uint8_t other[2 * WIDTH * HEIGHT * 12];
+  static const struct {
+    ft_pixel_format format;
+    size_t each, red, green, blue;
+  } ALL[] = {
+      {FT_PIXEL_RGB8, 3, 0, 1, 2},      {FT_PIXEL_RGBA8, 4, 0, 1, 2},    {FT_PIXEL_BGRA8, 4, 2, 1, 0},
+      {FT_PIXEL_RGB_F16, 6, 0, 2, 4}, {FT_PIXEL_RGB_F32, 12, 0, 4, 8},
+  };
+  for (size_t f = 0; f < sizeof ALL / sizeof *ALL; f++) {
+    ft_pixels pixels = pixels_of(other, 2 * WIDTH * HEIGHT * ALL[f].each);
+    pixels.format = ALL[f].format;
+    OK(ft_session_generate(session, request, &pixels));
+    for (size_t i = 0; i < 2 * WIDTH * HEIGHT; i++) {
+      const uint8_t *pixel = other + i * ALL[f].each, *wanted = rgb + 3 * i;
+      const size_t at[3] = {ALL[f].red, ALL[f].green, ALL[f].blue};
+      for (size_t c = 0; c < 3; c++) {
+        float value = pixel[at[c]], error = 0.0f;
+        if (ALL[f].format == FT_PIXEL_RGB_F16) value = 255.0f * half(pixel + at[c]), error = 0.66f;
+        if (ALL[f].format == FT_PIXEL_RGB_F32) memcpy(&value, pixel + at[c], 4), value *= 255.0f, error = 0.501f;
+        float apart = value - (float)wanted[c];
+        CHECK(apart <= error && -apart <= error);
+      }
+      if (ALL[f].each == 4) CHECK(pixel[3] == 255);
+    }
+  }
+}
+
+/* The first two pictures of an atlas of 2 x 2, with a margin that stays. */
+static void strides(ft_session *session, const ft_request *request) {
+  enum { EDGE = 2 * WIDTH + 8, ROW = EDGE * 4 };
+  static uint8_t atlas[EDGE * ROW];
+  memset(atlas, 0x5a, sizeof atlas);
+  ft_pixels pixels = pixels_of(atlas + 4 * ROW + 16, sizeof atlas - 4 * ROW - 16);
+  pixels.format = FT_PIXEL_RGBA8;
+  pixels.row_stride = ROW;
+  pixels.image_stride = WIDTH * 4;
+  FAILS(ft_session_generate(session, request, &pixels), FT_ERROR_INVALID_ARGUMENT, "an image stride of 512");
+  pixels.image_stride = (HEIGHT + 2) * ROW;
+  OK(ft_session_generate(session, request, &pixels));
+  for (size_t y = 0; y < EDGE; y++) {
+    for (size_t x = 0; x < EDGE; x++) {
+      size_t image = y >= HEIGHT + 6 ? 1 : 0, top = 4 + image * (HEIGHT + 2);
+      bool inside = x >= 4 && x < 4 + WIDTH && y >= top && y < top + HEIGHT;
+      const uint8_t *pixel = atlas + y * ROW + x * 4;
+      const uint8_t *wanted = rgb + image * PICTURE + ((y - top) * WIDTH + x - 4) * 3;
+      CHECK(inside ? !memcmp(pixel, wanted, 3) && pixel[3] == 255 : pixel[0] == 0x5a && pixel[3] == 0x5a);
+    }
+  }
+}
+
+static void latents(ft_session *session, ft_request request) {
+  static float first[2 * LATENT], second[2 * LATENT];
+  ft_pixels pixels = pixels_of(again, sizeof again);
+  OK(ft_session_generate(session, &request, &pixels));
+  OK(ft_session_get_latents(session, first, 2 * LATENT));
+  OK(ft_session_decode(session, first, 2 * LATENT, &pixels));
+  CHECK(!memcmp(rgb, again, sizeof rgb));
+  request.output = FT_OUTPUT_LATENTS;
+  OK(ft_session_generate(session, &request, NULL));
+  OK(ft_session_get_latents(session, second, 2 * LATENT));
+  CHECK(!memcmp(first, second, sizeof first));
+  /* Noise of the caller's: another picture, the same twice. */
+  static float noise[2 * LATENT];
+  for (size_t i = 0; i < 2 * LATENT; i++) noise[i] = (float)((i * 2654435761u >> 16) % 4001) / 1000.0f - 2.0f;
+  request.noise = noise;
+  request.noise_count = 2 * LATENT;
+  for (int i = 0; i < 2; i++) {
+    OK(ft_session_generate(session, &request, NULL));
+    OK(ft_session_get_latents(session, i ? second : first, 2 * LATENT));
+  }
+  CHECK(!memcmp(first, second, sizeof first));
+}
+
+struct heard {
+  ft_session *session;
+  uint32_t steps, stop_at;
+  char kinds[16];
+};
+
+static int32_t hear(void *user_data, const ft_progress *progress) {
+  struct heard *heard = user_data;
+  CHECK(progress->struct_size == sizeof *progress && progress->step == heard->steps + 1);
+  CHECK(progress->seconds > 0 && progress->latent_count == 2 * LATENT && progress->latents);
+  CHECK(progress->preview_width == 16 && progress->preview_height == 16 && progress->preview_size == 2 * 16 * 16 * 3);
+  /* Rough, but of the picture's mean colour in the end. */
+  if (progress->step == progress->steps) {
+    for (size_t c = 0; c < 3; c++) {
+      double small = 0, large = 0;
+      for (size_t i = 0; i < 16 * 16; i++) small += progress->preview[3 * i + c] / 256.0;
+      for (size_t i = 0; i < WIDTH * HEIGHT; i++) large += rgb[3 * i + c] / (double)(WIDTH * HEIGHT);
+      CHECK(small - large < 20 && large - small < 20);
+    }
+  }
+  heard->kinds[heard->steps++] = (char)progress->kind;
+  /* From inside, the session is at work; other calls are fine. */
+  bool done;
+  FAILS(ft_session_step(heard->session, 0, &done), FT_ERROR_BUSY, "at work");
+  return heard->steps == heard->stop_at;
+}
+
+static void progress(ft_session *session, ft_request request) {
+  struct heard heard = {session, 0, 0, ""};
+  ft_pixels pixels = pixels_of(again, sizeof again);
+  request.progress = hear;
+  request.progress_data = &heard;
+  request.preview = FT_PREVIEW_LINEAR;
+  OK(ft_session_generate(session, &request, &pixels));
+  CHECK(!strcmp(heard.kinds, "HPPR") && !memcmp(rgb, again, sizeof rgb));
+  heard = (struct heard){session, 0, 2, ""};
+  memset(again, 9, sizeof again);
+  FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 2 of 4 (P)");
+  for (size_t i = 0; i < sizeof again; i++) CHECK(again[i] == 9);
+  CHECK(heard.steps == 2);
+}
+
+static void memory(const ft_model *model, ft_request request) {
+  ft_memory two, one;
+  two.struct_size = one.struct_size = sizeof one;
+  OK(ft_model_prepare(model, &request, &two));
+  request.image_count = 1;
+  OK(ft_model_prepare(model, &request, &one));
+  OK(ft_model_prepare(model, &request, NULL));
+  CHECK(one.model_bytes > 10000000 && one.model_bytes < 60000000 && one.reserved == 0);
+  CHECK(two.session_bytes > one.session_bytes && one.session_bytes > 1000000 && two.session_bytes < 60000000);
+}
+
+int main(int count, char **arguments) {
+  const int64_t classes[2] = {4, 8};
+  ft_model *model = open_model(TEXTURES, 2);
+  about(model);
+  ft_session *session = new_session(model);
+  ft_request request = request_for(classes, "H1P2R1");
+  request.image_count = 2;
+  request.seed = 7;
+  ft_pixels pixels = pixels_of(rgb, sizeof rgb);
+  memory(model, request);
+  OK(ft_session_prepare(session, &request));
+  OK(ft_session_generate(session, &request, &pixels));
+  CHECK(memcmp(rgb, rgb + PICTURE, PICTURE));
+  formats(session, &request);
+  strides(session, &request);
+  latents(session, request);
+  progress(session, request);
+  if (count > 1) OK(ft_pixels_save_png(&pixels, WIDTH, 2 * HEIGHT, arguments[1]));
+  ft_session_free(session);
+  ft_model_free(model);
+  return 0;
+}

@@ -1,0 +1,315 @@
+/* Every function, with what it must refuse: NULL for each pointer, handles that are none, wrong sizes, wrong
+ * values. After each refusal results are as they were, and the next call works. */
+#include "check.h"
+
+static const int64_t GRASS = 4;
+static uint8_t rgb[PICTURE];
+
+static void texts(void) {
+  CHECK(ft_version() == FT_VERSION);
+  CHECK(!strcmp(ft_version_string(), FT_VERSION_STRING));
+  CHECK(FT_VERSION == ((FT_VERSION_MAJOR << 16) | (FT_VERSION_MINOR << 8) | FT_VERSION_PATCH));
+  CHECK(!strcmp(ft_status_name(FT_OK), "FT_OK"));
+  CHECK(!strcmp(ft_status_name(FT_ERROR_INVALID_HANDLE), "FT_ERROR_INVALID_HANDLE"));
+  CHECK(!strcmp(ft_status_name(-1), "unknown status"));
+  CHECK(!strcmp(ft_last_error_message(), ""));
+}
+
+static void structs(void) {
+  ft_model_options options;
+  ft_reader reader;
+  ft_request request;
+  ft_pixels pixels;
+  FAILS(ft_model_options_init(NULL, sizeof options), FT_ERROR_INVALID_ARGUMENT, "options is NULL");
+  FAILS(ft_reader_init(NULL, sizeof reader), FT_ERROR_INVALID_ARGUMENT, "reader is NULL");
+  FAILS(ft_request_init(NULL, sizeof request), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
+  FAILS(ft_pixels_init(NULL, sizeof pixels), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  for (size_t size = 0; size < 200; size++) {
+    uint8_t bytes[200];
+    memset(bytes, 0xee, sizeof bytes);
+#define SIZES(init, type)                                                                 \
+  do {                                                                                    \
+    ft_status wanted = size < sizeof(type)   ? FT_ERROR_INVALID_ARGUMENT                  \
+                       : size > sizeof(type) ? FT_ERROR_UNSUPPORTED                       \
+                                             : FT_OK;                                     \
+    STATUS(init((type *)(void *)bytes, size), wanted);                                    \
+    for (size_t i = wanted == FT_OK ? size : 0; i < sizeof bytes; i++) CHECK(bytes[i] == 0xee); \
+    if (wanted != FT_OK) CHECK(strstr(ft_last_error_message(), #type ".struct_size is"));  \
+    memset(bytes, 0xee, sizeof bytes);                                                    \
+  } while (0)
+    SIZES(ft_model_options_init, ft_model_options);
+    SIZES(ft_reader_init, ft_reader);
+    SIZES(ft_pixels_init, ft_pixels);
+    SIZES(ft_request_init, ft_request);
+  }
+  OK(ft_request_init(&request, sizeof request));
+  CHECK(request.struct_size == sizeof request && request.image_count == 1 && !request.classes);
+  CHECK(request.guidance == FT_GUIDANCE_DEFAULT && !request.schedule && !request.seed && !request.cancel);
+  CHECK(!request.progress && !request.noise && request.output == FT_OUTPUT_PICTURES && !request.reserved);
+  OK(ft_pixels_init(&pixels, sizeof pixels));
+  CHECK(pixels.format == FT_PIXEL_RGB8 && !pixels.data && !pixels.row_stride && !pixels.image_stride);
+  OK(ft_model_options_init(&options, sizeof options));
+  CHECK(!options.threads && !options.batch && !options.parallel_for && !options.option_count);
+  OK(ft_reader_init(&reader, sizeof reader));
+  CHECK(!reader.read && !reader.release && !reader.size && !reader.reserved);
+}
+
+static void opening(void) {
+  ft_model *model = (ft_model *)&GRASS, *before = model;
+  ft_model_options options;
+  FAILS(ft_model_open(NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "path is NULL");
+  FAILS(ft_model_open(TEXTURES, NULL, NULL), FT_ERROR_INVALID_ARGUMENT, "out_model is NULL");
+  FAILS(ft_model_open("no/such/folder", NULL, &model), FT_ERROR_IO, "no/such/folder");
+  FAILS(ft_model_open("tests/c/refuse.c", NULL, &model), FT_ERROR_INVALID_BUNDLE, "zip");
+  FAILS(ft_model_open("\xff", NULL, &model), FT_ERROR_INVALID_ARGUMENT, "path is not UTF-8");
+  FAILS(ft_model_open_memory(NULL, 5, NULL, NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "data is NULL");
+  FAILS(ft_model_open_memory(rgb, sizeof rgb, NULL, NULL, NULL, &model), FT_ERROR_INVALID_BUNDLE, "memory");
+  FAILS(ft_model_open_memory(rgb, SIZE_MAX, NULL, NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "data");
+  FAILS(ft_model_open_memory(rgb, 5, NULL, NULL, NULL, NULL), FT_ERROR_INVALID_ARGUMENT, "out_model is NULL");
+  FAILS(ft_model_open_reader(NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader is NULL");
+  ft_reader reader;
+  OK(ft_reader_init(&reader, sizeof reader));
+  FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.read is NULL");
+
+  OK(ft_model_options_init(&options, sizeof options));
+  options.threads = 5000;
+  FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_INVALID_ARGUMENT, "threads");
+  options.threads = 1;
+  options.batch = 100000;
+  FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "batch");
+  options.batch = 0;
+  options.struct_size = 3;
+  FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_INVALID_ARGUMENT, "struct_size");
+  options.struct_size = sizeof options + 8;
+  FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_UNSUPPORTED, "newer flowturbo.h");
+  options.struct_size = sizeof options;
+  options.option_count = 1;
+  FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.options is NULL");
+  static const struct {
+    ft_option option;
+    const char *part;
+  } WRONG[] = {
+      {{NULL, "1"}, "option.key is NULL"},
+      {{"backend", NULL}, "option.value is NULL"},
+      {{"bakend", "fused"}, "'bakend' is not known"},
+      {{"backend", "gpu"}, "'gpu' is no backend"},
+      {{"release_conditioning", "maybe"}, "'maybe' is no true or false"},
+      {{"max_batch", "-1"}, "'-1' is no number"},
+      {{"max_file_bytes", "1e9"}, "'1e9' is no number"},
+  };
+  for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+    options.options = &WRONG[i].option;
+    FAILS(ft_model_open(TINY, &options, &model), FT_ERROR_INVALID_ARGUMENT, WRONG[i].part);
+  }
+  ft_option small = {"max_edge", "8"};
+  options.options = &small;
+  FAILS(ft_model_open(TEXTURES, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  CHECK(model == before);
+}
+
+static void model_calls(const ft_model *model, const ft_session *session) {
+  ft_model_info info;
+  ft_memory memory;
+  const char *label = "untouched";
+  int64_t number = -77;
+  const ft_model *strange = (const ft_model *)(const void *)session;
+  memset(&info, 0, sizeof info);
+  FAILS(ft_model_get_info(model, &info), FT_ERROR_INVALID_ARGUMENT, "ft_model_info.struct_size is 0");
+  info.struct_size = sizeof info + 4;
+  FAILS(ft_model_get_info(model, &info), FT_ERROR_UNSUPPORTED, "update the library");
+  FAILS(ft_model_get_info(model, NULL), FT_ERROR_INVALID_ARGUMENT, "out_info is NULL");
+  FAILS(ft_model_get_info(NULL, &info), FT_ERROR_INVALID_ARGUMENT, "NULL, an ft_model is wanted");
+  FAILS(ft_model_get_info(strange, &info), FT_ERROR_INVALID_HANDLE, "is an ft_session, an ft_model is wanted");
+  FAILS(ft_model_get_info((const ft_model *)&memory, &info), FT_ERROR_INVALID_HANDLE, "was never an ft_model");
+  CHECK(!info.name && !info.width);
+
+  FAILS(ft_model_class_label(NULL, 0, &label), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_model_class_label(model, 0, NULL), FT_ERROR_INVALID_ARGUMENT, "out_label is NULL");
+  FAILS(ft_model_class_label(model, 11, &label), FT_ERROR_INVALID_ARGUMENT, "class 11 has no label");
+  FAILS(ft_model_find_class(NULL, "grass", &number), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_model_find_class(model, NULL, &number), FT_ERROR_INVALID_ARGUMENT, "name is NULL");
+  FAILS(ft_model_find_class(model, "grass", NULL), FT_ERROR_INVALID_ARGUMENT, "out_class is NULL");
+  FAILS(ft_model_find_class(model, "gras", &number), FT_ERROR_INVALID_ARGUMENT, "nearest is 'grass'");
+  CHECK(number == -77 && !strcmp(label, "untouched"));
+
+  ft_request request = request_for(&GRASS, NULL);
+  memset(&memory, 0, sizeof memory);
+  FAILS(ft_model_prepare(NULL, &request, NULL), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_model_prepare(model, NULL, NULL), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
+  FAILS(ft_model_prepare(model, &request, &memory), FT_ERROR_INVALID_ARGUMENT, "ft_memory.struct_size is 0");
+  request.schedule = "H1Q3";
+  FAILS(ft_model_prepare(model, &request, NULL), FT_ERROR_INVALID_ARGUMENT, "'Q' is no step");
+  CHECK(!memory.model_bytes);
+  ft_session *new_one = (ft_session *)&memory;
+  FAILS(ft_session_new(NULL, &new_one), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_new(model, NULL), FT_ERROR_INVALID_ARGUMENT, "out_session is NULL");
+  CHECK(new_one == (ft_session *)&memory);
+}
+
+/* One field of a request is wrong. */
+static void requests(ft_session *session) {
+  ft_pixels pixels = pixels_of(rgb, sizeof rgb);
+  const float noise[3] = {0, 0, 0};
+  ft_request good = request_for(&GRASS, "E1"), request;
+  int64_t strange = 12;
+#define WRONG(field, value, status, part)                                 \
+  do {                                                                    \
+    request = good;                                                       \
+    request.field = value;                                                \
+    FAILS(ft_session_generate(session, &request, &pixels), status, part); \
+    FAILS(ft_session_begin(session, &request), status, part);             \
+    FAILS(ft_session_prepare(session, &request), status, part);           \
+  } while (0)
+  WRONG(struct_size, 0, FT_ERROR_INVALID_ARGUMENT, "ft_request.struct_size is 0");
+  WRONG(struct_size, sizeof request + 8, FT_ERROR_UNSUPPORTED, "newer flowturbo.h");
+  WRONG(reserved, 1, FT_ERROR_INVALID_ARGUMENT, "request.reserved");
+  WRONG(image_count, 0, FT_ERROR_INVALID_ARGUMENT, "classes: empty");
+  WRONG(classes, NULL, FT_ERROR_INVALID_ARGUMENT, "request.classes is NULL");
+  WRONG(classes, &strange, FT_ERROR_INVALID_ARGUMENT, "class 12 is out of range");
+  WRONG(classes, (const int64_t *)(const void *)((const char *)&GRASS + 1), FT_ERROR_INVALID_ARGUMENT, "aligned");
+  WRONG(schedule, "R1", FT_ERROR_INVALID_ARGUMENT, "an R step needs a velocity");
+  WRONG(schedule, "E2000", FT_ERROR_LIMIT_EXCEEDED, "2000 steps");
+  WRONG(schedule, "\xc0", FT_ERROR_INVALID_ARGUMENT, "request.schedule is not UTF-8");
+  WRONG(guidance, -2.0f, FT_ERROR_INVALID_ARGUMENT, "guidance -2");
+  WRONG(guidance, (float)(1e300 * 1e300), FT_ERROR_INVALID_ARGUMENT, "guidance inf");
+  WRONG(output, 7, FT_ERROR_INVALID_ARGUMENT, "request.output: 7");
+  WRONG(preview, FT_PREVIEW_DECODED, FT_ERROR_INVALID_ARGUMENT, "request.preview: 2");
+  WRONG(noise, noise, FT_ERROR_INVALID_ARGUMENT, "request.noise_count: 0");
+  WRONG(noise_count, 3, FT_ERROR_INVALID_ARGUMENT, "request.noise is NULL");
+  WRONG(cancel, (const ft_cancel_token *)session, FT_ERROR_INVALID_HANDLE, "is an ft_session");
+  FAILS(ft_session_generate(NULL, &good, &pixels), FT_ERROR_INVALID_ARGUMENT, "NULL, an ft_session is wanted");
+  FAILS(ft_session_generate(session, NULL, &pixels), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
+  FAILS(ft_session_begin(NULL, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_begin(session, NULL), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
+  FAILS(ft_session_prepare(NULL, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_prepare(session, NULL), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
+  good.output = FT_OUTPUT_LATENTS;
+  FAILS(ft_session_generate(session, &good, &pixels), FT_ERROR_INVALID_ARGUMENT, "must be NULL");
+}
+
+/* One field of the pixels is wrong. */
+static void pictures(ft_session *session) {
+  ft_request request = request_for(&GRASS, "E1");
+  ft_pixels good = pixels_of(rgb, sizeof rgb), pixels;
+  static float latents[LATENT];
+  bool done = false;
+  OK(ft_session_begin(session, &request));
+  OK(ft_session_step(session, 0, &done));
+  CHECK(!done);
+#undef WRONG
+#define WRONG(field, value, status, part)                                          \
+  do {                                                                             \
+    pixels = good;                                                                 \
+    pixels.field = value;                                                          \
+    FAILS(ft_session_finish(session, &pixels), status, part);                      \
+    FAILS(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels), status, part); \
+    FAILS(ft_session_decode(session, latents, LATENT, &pixels), status, part);     \
+  } while (0)
+  WRONG(struct_size, 4, FT_ERROR_INVALID_ARGUMENT, "ft_pixels.struct_size is 4");
+  WRONG(struct_size, sizeof pixels + 8, FT_ERROR_UNSUPPORTED, "newer flowturbo.h");
+  WRONG(format, 0, FT_ERROR_INVALID_ARGUMENT, "pixels.format: 0");
+  WRONG(format, 6, FT_ERROR_INVALID_ARGUMENT, "pixels.format: 6");
+  WRONG(format, FT_PIXEL_RGBA8, FT_ERROR_INVALID_ARGUMENT, "take 65536");
+  WRONG(data, NULL, FT_ERROR_INVALID_ARGUMENT, "pixels.data is NULL");
+  WRONG(size, 0, FT_ERROR_INVALID_ARGUMENT, "pixels: 0 bytes");
+  WRONG(size, sizeof rgb - 1, FT_ERROR_INVALID_ARGUMENT, "take 49152");
+  WRONG(size, SIZE_MAX, FT_ERROR_INVALID_ARGUMENT, "pixels.data");
+  WRONG(row_stride, WIDTH * 3 - 1, FT_ERROR_INVALID_ARGUMENT, "a row stride of 383");
+  WRONG(row_stride, WIDTH * 3 + 1, FT_ERROR_INVALID_ARGUMENT, "take 49279");
+  WRONG(row_stride, SIZE_MAX, FT_ERROR_INVALID_ARGUMENT, "take");
+  FAILS(ft_session_finish(session, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  FAILS(ft_session_preview(session, FT_PREVIEW_NONE, &good), FT_ERROR_INVALID_ARGUMENT, "kind: 0");
+  FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, &good), FT_ERROR_INVALID_ARGUMENT, "1 of 16 x 16");
+  FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  FAILS(ft_session_preview(NULL, FT_PREVIEW_LINEAR, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_finish(NULL, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_step(NULL, 0, &done), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_step(session, 0, NULL), FT_ERROR_INVALID_ARGUMENT, "out_done is NULL");
+  FAILS(ft_session_get_latents(NULL, latents, LATENT), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_get_latents(session, NULL, LATENT), FT_ERROR_INVALID_ARGUMENT, "out_latents is NULL");
+  FAILS(ft_session_get_latents(session, latents, LATENT - 1), FT_ERROR_INVALID_ARGUMENT, "2047 floats");
+  FAILS(ft_session_decode(NULL, latents, LATENT, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_decode(session, NULL, LATENT, &good), FT_ERROR_INVALID_ARGUMENT, "latents is NULL");
+  FAILS(ft_session_decode(session, latents, 0, &good), FT_ERROR_INVALID_ARGUMENT, "count: 0");
+  FAILS(ft_session_decode(session, latents, LATENT + 1, &good), FT_ERROR_INVALID_ARGUMENT, "count: 2049");
+  FAILS(ft_session_decode(session, latents, LATENT, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  latents[7] = (float)(1e300 * 1e300);
+  FAILS(ft_session_decode(session, latents, LATENT, &good), FT_ERROR_NON_FINITE, "not finite");
+  for (size_t i = 0; i < sizeof rgb; i++) CHECK(rgb[i] == 0);
+  OK(ft_session_finish(session, &good));
+  FAILS(ft_pixels_save_png(NULL, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  FAILS(ft_pixels_save_png(&good, WIDTH, HEIGHT, NULL), FT_ERROR_INVALID_ARGUMENT, "path is NULL");
+  FAILS(ft_pixels_save_png(&good, WIDTH, HEIGHT + 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "49152 bytes");
+  FAILS(ft_pixels_save_png(&good, 0, 0, "x.png"), FT_ERROR_INVALID_ARGUMENT, "0 x 0");
+  FAILS(ft_pixels_save_png(&good, WIDTH, HEIGHT, "no/such/folder/x.png"), FT_ERROR_IO, "no/such/folder");
+  good.format = FT_PIXEL_RGB_F32;
+  FAILS(ft_pixels_save_png(&good, 64, 64, "x.png"), FT_ERROR_INVALID_ARGUMENT, "formats of 8 bits");
+}
+
+static void tokens(const ft_session *session) {
+  ft_cancel_token *strange = (ft_cancel_token *)(void *)session;
+  bool cancelled = true;
+  FAILS(ft_cancel_token_new(NULL), FT_ERROR_INVALID_ARGUMENT, "out_token is NULL");
+  FAILS(ft_cancel_token_cancel(NULL), FT_ERROR_INVALID_ARGUMENT, "an ft_cancel_token is wanted");
+  FAILS(ft_cancel_token_reset(NULL), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_cancel_token_is_cancelled(NULL, &cancelled), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_cancel_token_cancel(strange), FT_ERROR_INVALID_HANDLE, "is an ft_session");
+  ft_cancel_token *token = NULL;
+  OK(ft_cancel_token_new(&token));
+  FAILS(ft_cancel_token_is_cancelled(token, NULL), FT_ERROR_INVALID_ARGUMENT, "out_cancelled is NULL");
+  ft_cancel_token_free(token);
+  FAILS(ft_cancel_token_cancel(token), FT_ERROR_INVALID_HANDLE, "freed already");
+  FAILS(ft_cancel_token_is_cancelled(token, &cancelled), FT_ERROR_INVALID_HANDLE, "freed already");
+  CHECK(cancelled);
+  static ft_cancel_token *all[4096];
+  for (size_t i = 0; i < 4096; i++) OK(ft_cancel_token_new(&all[i]));
+  FAILS(ft_cancel_token_new(&token), FT_ERROR_LIMIT_EXCEEDED, "4096 cancel tokens");
+  for (size_t i = 0; i < 4096; i++) ft_cancel_token_free(all[i]);
+  OK(ft_cancel_token_new(&token));
+  ft_cancel_token_free(token);
+}
+
+int main(void) {
+  texts();
+  structs();
+  opening();
+  FAILS(ft_log_set(NULL, NULL, 6), FT_ERROR_INVALID_ARGUMENT, "level: 6");
+  ft_model *model = open_model(TEXTURES, 1);
+  ft_session *session = new_session(model);
+  bool done;
+  ft_pixels pixels = pixels_of(rgb, sizeof rgb);
+  FAILS(ft_session_step(session, 0, &done), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
+  FAILS(ft_session_finish(session, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
+  FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation");
+  model_calls(model, session);
+  requests(session);
+  pictures(session);
+  tokens(session);
+
+  /* No decoder: latents work, pictures are refused. */
+  ft_model *tiny = open_model(TINY, 1);
+  ft_session *latents = new_session(tiny);
+  ft_request request = request_for(&GRASS, "E1");
+  FAILS(ft_session_generate(latents, &request, &pixels), FT_ERROR_INVALID_ARGUMENT, "has no decoder");
+  request.output = FT_OUTPUT_LATENTS;
+  request.preview = FT_PREVIEW_LINEAR;
+  FAILS(ft_session_generate(latents, &request, NULL), FT_ERROR_INVALID_ARGUMENT, "request.preview");
+  request.preview = FT_PREVIEW_NONE;
+  OK(ft_session_generate(latents, &request, NULL));
+
+  /* In any order, also twice. */
+  ft_model_free(model);
+  FAILS(ft_session_new(model, &latents), FT_ERROR_INVALID_HANDLE, "an ft_model was freed already");
+  request = request_for(&GRASS, "E1");
+  OK(ft_session_generate(session, &request, &pixels));
+  ft_session_free(session);
+  FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_INVALID_HANDLE, "an ft_session was freed already");
+  ft_session_free(session);
+  ft_model_free(model);
+  ft_session_free(latents);
+  ft_model_free(tiny);
+  ft_model_free(NULL);
+  ft_session_free(NULL);
+  ft_cancel_token_free(NULL);
+  return 0;
+}

@@ -1,0 +1,184 @@
+// The C++ wrapper, with exceptions and without. Argument: a zip file of the bundled model.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <thread>
+#if __cplusplus >= 202002L
+#include <span>
+#endif
+
+#include "flowturbo.hpp"
+
+#define CHECK(condition)                                                                           \
+  do {                                                                                             \
+    if (!(condition)) {                                                                            \
+      std::fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);           \
+      std::exit(1);                                                                                \
+    }                                                                                              \
+  } while (0)
+
+#ifdef FLOWTURBO_NO_EXCEPTIONS
+template <class T>
+T must(flowturbo::result<T> got) {
+  if (!got) {
+    std::fprintf(stderr, "%s\n", got.error().what());
+    std::exit(1);
+  }
+  if constexpr (!std::is_void_v<T>) return *std::move(got);
+}
+#define MUST(call) must(call)
+#define REFUSED(call, wanted)                        \
+  do {                                               \
+    const auto got_ = call;                          \
+    CHECK(!got_ && got_.error().status() == wanted); \
+  } while (0)
+#else
+#define MUST(call) (call)
+#define REFUSED(call, wanted)                  \
+  do {                                         \
+    ft_status found_ = FT_OK;                  \
+    try {                                      \
+      (void)call;                              \
+    } catch (const flowturbo::error& why) {    \
+      found_ = why.status();                   \
+      CHECK(std::strlen(why.what()) > 0);      \
+    }                                          \
+    CHECK(found_ == (wanted));                 \
+  } while (0)
+#endif
+
+namespace ft = flowturbo;
+
+static std::vector<unsigned char> read(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Counts itself, to see that what is lent is given back.
+struct counted {
+  static std::atomic<int> alive;
+  std::vector<unsigned char> bytes;
+  explicit counted(std::vector<unsigned char> of) : bytes(std::move(of)) { alive++; }
+  counted(counted&& other) noexcept : bytes(std::move(other.bytes)) { alive++; }
+  counted(const counted&) = delete;
+  ~counted() { alive--; }
+  const unsigned char* data() const { return bytes.data(); }
+  std::size_t size() const { return bytes.size(); }
+};
+std::atomic<int> counted::alive{0};
+
+static void opening(const char* zip, const std::vector<std::uint8_t>& wanted) {
+  const auto first = [](const ft::model& model) {
+    ft::session session = MUST(ft::session::make(model));
+    ft::request request;
+    request.classes = {4};
+    request.schedule = "H1R1";
+    return MUST(session.generate(request))[0].rgba;
+  };
+  {
+    const ft::model model = MUST(ft::model::open_memory(counted(read(zip))));
+    CHECK(counted::alive == 1 && first(model) == wanted);
+  }
+  CHECK(counted::alive == 0);
+  REFUSED(ft::model::open_memory(counted({1, 2, 3})), FT_ERROR_INVALID_BUNDLE);
+  REFUSED(ft::model::open_memory(counted({})), FT_ERROR_INVALID_ARGUMENT);
+  CHECK(counted::alive == 0);
+  const auto size = read(zip).size();
+  auto serve = [bytes = counted(read(zip))](std::uint64_t offset, ft::view<unsigned char> to) {
+    std::memcpy(to.data(), bytes.data() + offset, to.size());
+    return true;
+  };
+  CHECK(first(MUST(ft::model::open_reader(size, std::move(serve)))) == wanted);
+  REFUSED(ft::model::open_reader(size, [](std::uint64_t, ft::view<unsigned char>) { return false; }), FT_ERROR_IO);
+
+  std::atomic<int> calls{0};
+  ft::model_options options;
+  options.lanes = 2;
+  options.parallel_for = [&](std::uint32_t lanes, const std::function<void(std::uint32_t)>& body) {
+    calls++;
+    std::thread other(body, lanes - 1);
+    body(0);
+    other.join();
+  };
+  options.named = {{"max_batch", "2"}};
+  CHECK(first(MUST(ft::model::open("models/textures", options))) == wanted && calls > 100);
+  options.named = {{"max_batch", "two"}};
+  REFUSED(ft::model::open("models/textures", options), FT_ERROR_INVALID_ARGUMENT);
+}
+
+static void stepping(ft::session& session, ft::request request, const std::vector<std::uint8_t>& wanted) {
+  std::vector<std::uint8_t> rgba(wanted.size()), small(16 * 16 * 4);
+  int heard = 0;
+  request.progress = [&](const ft_progress& progress) { return progress.preview && ++heard > 0; };
+  request.preview = true;
+  MUST(session.prepare(request));
+  MUST(session.begin(request));
+  // The lambda is the session's now.
+  request.progress = nullptr;
+  while (!MUST(session.step(500))) {
+    MUST(session.preview(FT_PREVIEW_LINEAR, ft::pixels(ft::pixel_format::bgra8, small.data(), small.size())));
+  }
+  MUST(session.finish(ft::pixels(ft::pixel_format::rgba8, rgba.data(), rgba.size())));
+  CHECK(heard == 2 && rgba == wanted);
+}
+
+int main(int count, char** arguments) {
+  CHECK(count == 2);
+  REFUSED(ft::model::open("nowhere"), FT_ERROR_IO);
+  ft::model model = MUST(ft::model::open("models/textures"));
+  CHECK(model.info().class_count == 11 && MUST(model.class_label(9)) == "snow");
+  ft::session session = MUST(ft::session::make(model));
+  ft::request request;
+  request.classes = {MUST(model.find_class("grass"))};
+  REFUSED(model.find_class("gras"), FT_ERROR_INVALID_ARGUMENT);
+  request.schedule = "H1R1";
+  const std::vector<std::uint8_t> wanted = MUST(session.generate(request))[0].rgba;
+  opening(arguments[1], wanted);
+
+  // Models and sessions move; a session outlives its model.
+  ft::model moved = std::move(model);
+  ft::session other = MUST(ft::session::make(moved));
+  session = std::move(other);
+  { const ft::model gone = std::move(moved); }
+  CHECK(MUST(session.generate(request))[0].rgba == wanted);
+  stepping(session, request, wanted);
+
+  const std::vector<float> latents = MUST(session.latents(request));
+  std::vector<std::uint8_t> again(wanted.size());
+  const ft_pixels memory = ft::pixels(ft::pixel_format::rgba8, again.data(), again.size());
+  MUST(session.decode(latents, memory));
+  CHECK(again == wanted);
+#if __cplusplus >= 202002L
+  MUST(session.decode(std::span<const float>(latents), memory));
+  CHECK(again == wanted);
+#endif
+  request.noise = latents;
+  MUST(session.generate_into(request, memory));
+  CHECK(again != wanted);
+  request.noise = {};
+
+  const ft::cancel_token token;
+  request.cancel = &token;
+  request.progress = [&](const ft_progress&) { return token.cancel(), true; };
+  REFUSED(session.generate(request), FT_ERROR_CANCELLED);
+  CHECK(token.is_cancelled());
+  token.reset();
+  request.progress = [](const ft_progress&) { return false; };
+  REFUSED(session.generate(request), FT_ERROR_CANCELLED);
+#ifndef FLOWTURBO_NO_EXCEPTIONS
+  request.progress = [](const ft_progress&) -> bool { throw std::logic_error("mine"); };
+  bool mine = false;
+  try {
+    session.generate(request);
+  } catch (const std::logic_error& thrown) {
+    mine = !std::strcmp(thrown.what(), "mine");
+  }
+  CHECK(mine);
+#endif
+  request.progress = nullptr;
+  CHECK(MUST(session.generate(request))[0].rgba == wanted);
+  return 0;
+}
