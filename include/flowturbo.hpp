@@ -397,12 +397,19 @@ class session {
     return ended(ft_session_begin(handle_.get(), &raw));
   }
 
-  /// Works for about so long (0: a whole step); true once all is done.
-  result<bool> step(std::uint64_t microseconds = 0) {
+  /// Works for about so long; true once all is done.
+  result<bool> step(std::uint64_t microseconds = FT_WHOLE_STEP) {
     bool done = false;
     const ft_status status = ft_session_step(handle_.get(), microseconds, &done);
     if (status != FT_OK) return why<bool>(status);
     return done;
+  }
+
+  /// Steps done, and all of them; none if nothing was begun.
+  std::pair<std::uint32_t, std::uint32_t> steps() const noexcept {
+    std::uint32_t made = 0, all = 0;
+    ft_session_get_steps(handle_.get(), &made, &all);
+    return {made, all};
   }
 
   result<void> preview(ft_preview kind, const ft_pixels& memory) {

@@ -216,7 +216,7 @@ impl Session {
     }
 
     /// Begins a generation that [`step`](Self::step) carries out; plans what is not planned yet. One that was
-    /// under way is given up.
+    /// under way is given up, also if this fails. One that nobody steps costs nothing: to stop, just leave it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
@@ -231,7 +231,7 @@ impl Session {
     /// a decoded picture. True once everything is done.
     ///
     /// The clock is looked at between the operations of a network, so a call takes longer than its budget by
-    /// at most one of them: a fraction of a millisecond for the bundled model. Networks that are left to tract run to their
+    /// at most one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their
     /// end. After an error the generation is over.
     ///
     /// # Errors
@@ -284,6 +284,14 @@ impl Session {
         outcome
     }
 
+    /// Steps of the schedule that are done, and all of them, of the generation under way or the last one.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.
+    pub fn steps(&self) -> Result<(usize, usize)> {
+        self.run.as_ref().map(Run::steps).ok_or_else(nothing_begun)
+    }
+
     /// The latents `[N, C, H, W]` of the last generation.
     ///
     /// # Errors
@@ -332,7 +340,7 @@ impl Session {
     }
 
     /// Forgets the generation under way, or the last one.
-    fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         if let Some(run) = self.run.take() {
             run.give_back(self);
         }

@@ -21,23 +21,12 @@ static double now_ms(void) {
     return (double)SDL_GetPerformanceCounter() * 1000.0 / (double)SDL_GetPerformanceFrequency();
 }
 
-/* ft_session_step does not say how far it came; the request's callback does. It runs inside ft_session_step. */
-static int32_t on_progress(void *user_data, const ft_progress *progress) {
-    painter *p = user_data;
-    p->materials[p->current].step = progress->step;
-    p->materials[p->current].steps = progress->steps;
-    p->moved = true;
-    return 0; /* anything else would cancel */
-}
-
-static bool fill_request(painter *p, ft_request *request, const int64_t *class_index, uint64_t seed) {
+static bool fill_request(ft_request *request, const int64_t *class_index, uint64_t seed) {
     if (!painter_check(ft_request_init(request, sizeof *request), "ft_request_init")) {
         return false;
     }
     request->classes = class_index;
     request->seed = seed;
-    request->progress = on_progress;
-    request->progress_data = p;
     return true;
 }
 
@@ -92,21 +81,19 @@ static bool show_picture(painter *p, material *m) {
     return true;
 }
 
-/* What would otherwise make the first frames late: each class's conditioning, and the fit of the linear preview. */
+/* What would otherwise make the first frames late: each class's conditioning, and what previews need. */
 static bool warm_up(painter *p) {
-    ft_request request; /* points to c: both must live until ft_session_begin has looked at them */
-    int64_t c;
-    for (c = 0; c < (int64_t)p->info.class_count; c++) {
-        if (!fill_request(p, &request, &c, 0) ||
-            !painter_check(ft_session_prepare(p->session, &request), "ft_session_prepare")) {
+    for (int64_t c = 0; c < (int64_t)p->info.class_count; c++) {
+        ft_request request;
+        if (!fill_request(&request, &c, 0)) {
+            return false;
+        }
+        request.preview = FT_PREVIEW_LINEAR;
+        if (!painter_check(ft_session_prepare(p->session, &request), "ft_session_prepare")) {
             return false;
         }
     }
-    ft_pixels pixels;
-    c = 0;
-    return painter_check(ft_session_begin(p->session, &request), "ft_session_begin") &&
-           fill_pixels(&pixels, p->preview_pixels, (size_t)p->info.latent_width * p->info.latent_height * 4) &&
-           painter_check(ft_session_preview(p->session, FT_PREVIEW_LINEAR, &pixels), "ft_session_preview");
+    return true;
 }
 
 bool painter_open(painter *p, const char *bundle, uint32_t threads, uint64_t seed) {
@@ -174,13 +161,14 @@ static bool begin_next(painter *p) {
         if (!m->waiting) {
             continue;
         }
-        if (!fill_request(p, &request, &m->class_index, m->seed) ||
+        if (!fill_request(&request, &m->class_index, m->seed) ||
             !painter_check(ft_session_begin(p->session, &request), "ft_session_begin")) {
             return false;
         }
         p->current = i;
-        p->moved = true; /* show the noise that it starts from */
         m->waiting = false;
+        /* Show the noise that it starts from. */
+        return show_preview(p, m);
     }
     return true;
 }
@@ -201,9 +189,9 @@ bool painter_work(painter *p, double budget_ms) {
     /* The heart of it: the library stops by itself once the budget is used up, and goes on from there next frame. */
     double before = now_ms();
     bool done = false;
-    double budget_us = budget_ms * 1000.0;
-    uint64_t microseconds = budget_us < 1.0 ? 1 : (uint64_t)budget_us; /* 0 would mean: a whole step */
-    if (!painter_check(ft_session_step(p->session, microseconds, &done), "ft_session_step")) {
+    uint32_t step = m->step;
+    if (!painter_check(ft_session_step(p->session, (uint64_t)(budget_ms * 1000.0), &done), "ft_session_step") ||
+        !painter_check(ft_session_get_steps(p->session, &m->step, &m->steps), "ft_session_get_steps")) {
         return false;
     }
     p->step_ms = now_ms() - before;
@@ -213,10 +201,9 @@ bool painter_work(painter *p, double budget_ms) {
             return false;
         }
         p->current = -1;
-    } else if (p->moved && !show_preview(p, m)) {
+    } else if (m->step != step && !show_preview(p, m)) {
         return false;
     }
-    p->moved = false;
     p->other_ms = now_ms() - start - p->step_ms - p->upload_ms;
     return true;
 }

@@ -32,7 +32,6 @@ typedef struct painter {
     unsigned char *preview_pixels; /* room for a linear preview, RGBA, as large as the latent */
     uint64_t next_seed;
     int current;      /* the material under way, or -1 */
-    bool moved;       /* the material under way has come a step further: time for a preview */
     double step_ms;   /* the last painter_work: spent in ft_session_step, */
     double other_ms;  /* in beginning, previews and finishing, */
     double upload_ms; /* and in OpenGL, for textures and their smaller levels */

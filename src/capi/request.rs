@@ -76,6 +76,7 @@ pub struct ft_request {
     /// Pictures to make, at least 1.
     pub image_count: u32,
     /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class`.
+    /// They are looked at, and must be there, in each call that takes the request.
     pub classes: *const i64,
     /// Seed of the noise: the same bits on every machine.
     pub seed: u64,

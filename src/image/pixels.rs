@@ -41,6 +41,18 @@ pub enum PixelFormat {
     RgbF32,
 }
 
+impl std::fmt::Display for PixelFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rgb8 => "RGB8",
+            Self::Rgba8 => "RGBA8",
+            Self::Bgra8 => "BGRA8",
+            Self::RgbF16 => "RGB_F16",
+            Self::RgbF32 => "RGB_F32",
+        })
+    }
+}
+
 impl PixelFormat {
     /// Bytes of a pixel.
     pub fn bytes(self) -> usize {
@@ -117,7 +129,7 @@ impl<'a> Pixels<'a> {
         let dense = self.row_stride.is_none() && self.image_stride.is_none();
         if found < wanted || (dense && found != wanted) {
             return Err(invalid_argument(format!(
-                "pixels: {found} bytes; {images} of {width} x {height} {:?} take {wanted}",
+                "pixels: {found} bytes; {images} of {width} x {height} {} take {wanted}",
                 self.format
             )));
         }
@@ -281,11 +293,11 @@ mod tests {
     #[test]
     fn memory_that_cannot_hold_the_pictures_is_refused() {
         for (bytes, row_stride, image_stride, part) in [
-            (23, None, None, "23 bytes; 2 of 2 x 2 Rgb8 take 24"),
-            (25, None, None, "25 bytes; 2 of 2 x 2 Rgb8 take 24"),
+            (23, None, None, "23 bytes; 2 of 2 x 2 RGB8 take 24"),
+            (25, None, None, "25 bytes; 2 of 2 x 2 RGB8 take 24"),
             (24, Some(5), None, "a row stride of 5 bytes; rows take 6"),
             (24, None, Some(11), "an image stride of 11 bytes; pictures take 12"),
-            (26, Some(7), None, "26 bytes; 2 of 2 x 2 Rgb8 take 27"),
+            (26, Some(7), None, "26 bytes; 2 of 2 x 2 RGB8 take 27"),
             (99, Some(usize::MAX / 2), None, "take"),
             (99, None, Some(usize::MAX), "take"),
         ] {

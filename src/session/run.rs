@@ -89,6 +89,11 @@ impl Run {
         [self.sampling, self.decoding]
     }
 
+    /// Steps done, and all of them.
+    pub(super) fn steps(&self) -> (usize, usize) {
+        (self.step, self.steps)
+    }
+
     pub(super) fn is_sampled(&self) -> bool {
         self.step == self.steps
     }

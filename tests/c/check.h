@@ -8,11 +8,10 @@
 
 #include "flowturbo.h"
 
-#define TEXTURES "models/textures"
-#define TINY "tests/data/tiny-sit/bundle"
-
-/* Of the bundled model. */
-enum { WIDTH = 128, HEIGHT = 128, LATENT = 8 * 16 * 16, PICTURE = WIDTH * HEIGHT * 3 };
+/* The sizes of the bundle that a program is given, in pixels, bytes of RGB and floats. */
+static size_t WIDTH, HEIGHT, PICTURE, LATENT, LATENT_WIDTH, LATENT_HEIGHT;
+/* At most, for arrays. */
+enum { MAX_PICTURE = 128 * 128 * 3, MAX_LATENT = 8 * 16 * 16 };
 
 #define CHECK(condition)                                                        \
   do {                                                                          \
@@ -54,6 +53,30 @@ static inline ft_model *open_model(const char *path, uint32_t threads) {
   options.threads = threads;
   OK(ft_model_open(path, &options, &model));
   return model;
+}
+
+/* The bundle in the first argument. */
+static inline const char *given(int count, char **arguments) {
+  ft_model_info info;
+  CHECK(count > 1);
+  ft_model *model = open_model(arguments[1], 1);
+  info.struct_size = sizeof info;
+  OK(ft_model_get_info(model, &info));
+  WIDTH = info.width, HEIGHT = info.height, PICTURE = WIDTH * HEIGHT * 3;
+  LATENT_WIDTH = info.latent_width, LATENT_HEIGHT = info.latent_height;
+  LATENT = info.latent_channels * LATENT_HEIGHT * LATENT_WIDTH;
+  CHECK(PICTURE <= MAX_PICTURE && LATENT <= MAX_LATENT);
+  ft_model_free(model);
+  return arguments[1];
+}
+
+/* A part of a message, with sizes in it. */
+static inline const char *part(const char *format, size_t a, size_t b) {
+  static char text[2][128];
+  static int turn;
+  turn = !turn;
+  snprintf(text[turn], sizeof *text, format, a, b);
+  return text[turn];
 }
 
 static inline ft_session *new_session(const ft_model *model) {

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 
-use crate::compiler::Program;
-use crate::made;
+use std::process::Command;
+
+use crate::compiler::{Program, compiler, passes};
+use crate::libraries::Library;
+use crate::{made, root};
 
 /// Size of a PNG file, and how many different colours are in it.
 fn look(name: &str) -> ([u32; 2], usize) {
@@ -51,4 +54,31 @@ fn batch_makes_a_picture_of_each_class() {
         assert!(look(&format!("batch/{class}.png")).1 > 1000);
     }
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 11);
+}
+
+/// On a virtual display, with OpenGL in software: every frame is drawn, and textures are painted meanwhile.
+#[test]
+#[ignore = "needs SDL2, OpenGL and Xvfb: .ci/c"]
+fn the_engine_paints_while_it_renders() {
+    let (built, engine) = (Library::Shipped.built(), made().join("engine"));
+    let flags = passes(Command::new("pkg-config").args(["--cflags", "--libs", "sdl2", "gl"])).stdout;
+    let flags = String::from_utf8(flags).unwrap();
+    let folder = root().join("examples/engine");
+    let mut compiler = compiler("c11");
+    for source in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if source.extension().is_some_and(|extension| extension == "c") {
+            compiler.arg(source);
+        }
+    }
+    compiler.args(["-O1", "-g", "-o"]).arg(&engine).arg("-L").arg(&built.folder).arg("-lflowturbo");
+    compiler.arg(format!("-Wl,-rpath,{}", built.folder.display())).args(flags.split_whitespace()).arg("-lm");
+    passes(&mut compiler);
+
+    let shot = made().join("engine.png");
+    let mut run = Command::new(folder.join("run-headless.sh"));
+    run.arg(engine).args(["models/textures", "--frames", "240", "--fps", "30", "--screenshot"]).arg(&shot);
+    let said = passes(run.current_dir(root()));
+    println!("{}", String::from_utf8_lossy(&said.stdout));
+    let (size, colours) = look("engine.png");
+    assert!(size == [960, 540] && colours > 20_000, "{size:?}, {colours} colours");
 }

@@ -1,21 +1,22 @@
-/* A hundred generations, with failures in between, take no more memory than the first few. Argument: how many. */
+/* A hundred generations, with failures in between, take no more memory than the first few. Arguments: a bundle, and how many. */
 #include "check.h"
 
 #include <malloc.h>
 
-static uint8_t rgb[PICTURE];
+static uint8_t rgb[MAX_PICTURE];
 
 static int32_t stop(void *user_data, const ft_progress *progress) { return progress->step == *(uint32_t *)user_data; }
 
 int main(int count, char **arguments) {
-  CHECK(count == 2);
-  const int rounds = atoi(arguments[1]);
-  const int64_t classes[2] = {0, 6};
+  const char *bundle = given(count, arguments);
+  CHECK(count == 3);
+  const int rounds = atoi(arguments[2]);
+  const int64_t classes[2] = {0, 1};
   uint32_t last = 2;
   size_t after_first = 0, now = 0;
-  ft_model *model = open_model(TEXTURES, 2), *nothing = NULL;
+  ft_model *model = open_model(bundle, 2), *nothing = NULL;
   ft_session *session = new_session(model);
-  ft_pixels pixels = pixels_of(rgb, sizeof rgb);
+  ft_pixels pixels = pixels_of(rgb, PICTURE);
   for (int i = 0; i < rounds; i++) {
     ft_request request = request_for(&classes[i % 2], "H1P1R2");
     request.seed = (uint64_t)i;

@@ -1,7 +1,8 @@
-/* Pictures and latents: what the model says of itself, formats, strides, previews, callbacks. */
+/* Pictures and latents: what the model says of itself, formats, strides, previews, callbacks.
+ * Arguments: a bundle, and perhaps a PNG file to write. */
 #include "check.h"
 
-static uint8_t rgb[2 * PICTURE], again[2 * PICTURE];
+static uint8_t rgb[2 * MAX_PICTURE], again[2 * MAX_PICTURE];
 
 /* A half float, without infinities. */
 static float half(const uint8_t *at) {
@@ -20,22 +21,27 @@ static void about(const ft_model *model) {
   int64_t number;
   info.struct_size = sizeof info;
   OK(ft_model_get_info(model, &info));
-  CHECK(info.width == WIDTH && info.height == HEIGHT && info.class_count == 11 && info.null_class == 11);
-  CHECK(info.latent_channels == 8 && info.latent_height == 16 && info.latent_width == 16);
-  CHECK(info.networks == (FT_NETWORK_REFINER | FT_NETWORK_DECODER | FT_NETWORK_ENCODER) && info.threads == 2);
-  CHECK(!strcmp(info.name, "textures") && !strcmp(info.schedule, "H1P5R3") && info.guidance == 2.5f);
-  CHECK(!strcmp(info.license, "CC-BY-SA-3.0") && strlen(info.hash) == 64 && strstr(info.description, "textures"));
+  CHECK(info.networks == (FT_NETWORK_REFINER | FT_NETWORK_DECODER | FT_NETWORK_ENCODER) ||
+        info.networks == (FT_NETWORK_REFINER | FT_NETWORK_DECODER));
+  CHECK(info.threads == 2 && info.null_class == info.class_count && strlen(info.hash) == 64 && info.guidance > 1);
+  if (!strcmp(info.name, "textures")) {
+    CHECK(info.width == 128 && info.height == 128 && info.class_count == 11 && !strcmp(info.schedule, "H1P5R3"));
+    CHECK(info.latent_channels == 8 && info.latent_height == 16 && info.latent_width == 16);
+    CHECK(!strcmp(info.license, "CC-BY-SA-3.0") && strstr(info.description, "textures"));
+    OK(ft_model_find_class(model, "GRASS", &number));
+    CHECK(number == 4);
+  } else {
+    CHECK(!info.license && !info.description);
+  }
   for (uint32_t i = 0; i < info.class_count; i++) {
     OK(ft_model_class_label(model, i, &label));
     OK(ft_model_find_class(model, label, &number));
     CHECK(number == i);
   }
-  OK(ft_model_find_class(model, "GRASS", &number));
-  CHECK(number == 4);
 }
 
 static void formats(ft_session *session, const ft_request *request) {
-  static uint8_t other[2 * WIDTH * HEIGHT * 12];
+  static uint8_t other[2 * MAX_PICTURE * 4];
   static const struct {
     ft_pixel_format format;
     size_t each, red, green, blue;
@@ -64,14 +70,14 @@ static void formats(ft_session *session, const ft_request *request) {
 
 /* The first two pictures of an atlas of 2 x 2, with a margin that stays. */
 static void strides(ft_session *session, const ft_request *request) {
-  enum { EDGE = 2 * WIDTH + 8, ROW = EDGE * 4 };
-  static uint8_t atlas[EDGE * ROW];
-  memset(atlas, 0x5a, sizeof atlas);
-  ft_pixels pixels = pixels_of(atlas + 4 * ROW + 16, sizeof atlas - 4 * ROW - 16);
+  enum { EDGE = 2 * 128 + 8, ROW = EDGE * 4, SIZE = EDGE * ROW };
+  static uint8_t atlas[SIZE];
+  memset(atlas, 0x5a, SIZE);
+  ft_pixels pixels = pixels_of(atlas + 4 * ROW + 16, SIZE - 4 * ROW - 16);
   pixels.format = FT_PIXEL_RGBA8;
   pixels.row_stride = ROW;
   pixels.image_stride = WIDTH * 4;
-  FAILS(ft_session_generate(session, request, &pixels), FT_ERROR_INVALID_ARGUMENT, "an image stride of 512");
+  FAILS(ft_session_generate(session, request, &pixels), FT_ERROR_INVALID_ARGUMENT, part("an image stride of %zu", WIDTH * 4, 0));
   pixels.image_stride = (HEIGHT + 2) * ROW;
   OK(ft_session_generate(session, request, &pixels));
   for (size_t y = 0; y < EDGE; y++) {
@@ -86,18 +92,18 @@ static void strides(ft_session *session, const ft_request *request) {
 }
 
 static void latents(ft_session *session, ft_request request) {
-  static float first[2 * LATENT], second[2 * LATENT];
-  ft_pixels pixels = pixels_of(again, sizeof again);
+  static float first[2 * MAX_LATENT], second[2 * MAX_LATENT];
+  ft_pixels pixels = pixels_of(again, 2 * PICTURE);
   OK(ft_session_generate(session, &request, &pixels));
   OK(ft_session_get_latents(session, first, 2 * LATENT));
   OK(ft_session_decode(session, first, 2 * LATENT, &pixels));
-  CHECK(!memcmp(rgb, again, sizeof rgb));
+  CHECK(!memcmp(rgb, again, 2 * PICTURE));
   request.output = FT_OUTPUT_LATENTS;
   OK(ft_session_generate(session, &request, NULL));
   OK(ft_session_get_latents(session, second, 2 * LATENT));
-  CHECK(!memcmp(first, second, sizeof first));
+  CHECK(!memcmp(first, second, 2 * LATENT * sizeof *first));
   /* Noise of the caller's: another picture, the same twice. */
-  static float noise[2 * LATENT];
+  static float noise[2 * MAX_LATENT];
   for (size_t i = 0; i < 2 * LATENT; i++) noise[i] = (float)((i * 2654435761u >> 16) % 4001) / 1000.0f - 2.0f;
   request.noise = noise;
   request.noise_count = 2 * LATENT;
@@ -105,7 +111,7 @@ static void latents(ft_session *session, ft_request request) {
     OK(ft_session_generate(session, &request, NULL));
     OK(ft_session_get_latents(session, i ? second : first, 2 * LATENT));
   }
-  CHECK(!memcmp(first, second, sizeof first));
+  CHECK(!memcmp(first, second, 2 * LATENT * sizeof *first));
 }
 
 struct heard {
@@ -118,9 +124,10 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
   struct heard *heard = user_data;
   CHECK(progress->struct_size == sizeof *progress && progress->step == heard->steps + 1);
   CHECK(progress->seconds > 0 && progress->latent_count == 2 * LATENT && progress->latents);
-  CHECK(progress->preview_width == 16 && progress->preview_height == 16 && progress->preview_size == 2 * 16 * 16 * 3);
-  /* Rough, but of the picture's mean colour in the end. */
-  if (progress->step == progress->steps) {
+  CHECK(progress->preview_width == LATENT_WIDTH && progress->preview_height == LATENT_HEIGHT);
+  CHECK(progress->preview_size == 2 * LATENT_WIDTH * LATENT_HEIGHT * 3);
+  /* Rough, but of the picture's mean colour in the end, if the decoder is a trained one. */
+  if (progress->step == progress->steps && LATENT == MAX_LATENT) {
     for (size_t c = 0; c < 3; c++) {
       double small = 0, large = 0;
       for (size_t i = 0; i < 16 * 16; i++) small += progress->preview[3 * i + c] / 256.0;
@@ -131,22 +138,22 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
   heard->kinds[heard->steps++] = (char)progress->kind;
   /* From inside, the session is at work; other calls are fine. */
   bool done;
-  FAILS(ft_session_step(heard->session, 0, &done), FT_ERROR_BUSY, "at work");
+  FAILS(ft_session_step(heard->session, FT_WHOLE_STEP, &done), FT_ERROR_BUSY, "at work");
   return heard->steps == heard->stop_at;
 }
 
 static void progress(ft_session *session, ft_request request) {
   struct heard heard = {session, 0, 0, ""};
-  ft_pixels pixels = pixels_of(again, sizeof again);
+  ft_pixels pixels = pixels_of(again, 2 * PICTURE);
   request.progress = hear;
   request.progress_data = &heard;
   request.preview = FT_PREVIEW_LINEAR;
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(!strcmp(heard.kinds, "HPPR") && !memcmp(rgb, again, sizeof rgb));
+  CHECK(!strcmp(heard.kinds, "HPPR") && !memcmp(rgb, again, 2 * PICTURE));
   heard = (struct heard){session, 0, 2, ""};
-  memset(again, 9, sizeof again);
+  memset(again, 9, 2 * PICTURE);
   FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 2 of 4 (P)");
-  for (size_t i = 0; i < sizeof again; i++) CHECK(again[i] == 9);
+  for (size_t i = 0; i < 2 * PICTURE; i++) CHECK(again[i] == 9);
   CHECK(heard.steps == 2);
 }
 
@@ -157,19 +164,19 @@ static void memory(const ft_model *model, ft_request request) {
   request.image_count = 1;
   OK(ft_model_prepare(model, &request, &one));
   OK(ft_model_prepare(model, &request, NULL));
-  CHECK(one.model_bytes > 10000000 && one.model_bytes < 60000000 && one.reserved == 0);
-  CHECK(two.session_bytes > one.session_bytes && one.session_bytes > 1000000 && two.session_bytes < 60000000);
+  CHECK(one.model_bytes > 10000 && one.model_bytes < 60000000 && one.reserved == 0);
+  CHECK(two.session_bytes > one.session_bytes && one.session_bytes > 100000 && two.session_bytes < 60000000);
 }
 
 int main(int count, char **arguments) {
-  const int64_t classes[2] = {4, 8};
-  ft_model *model = open_model(TEXTURES, 2);
+  const int64_t classes[2] = {0, 1};
+  ft_model *model = open_model(given(count, arguments), 2);
   about(model);
   ft_session *session = new_session(model);
   ft_request request = request_for(classes, "H1P2R1");
   request.image_count = 2;
   request.seed = 7;
-  ft_pixels pixels = pixels_of(rgb, sizeof rgb);
+  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
   memory(model, request);
   OK(ft_session_prepare(session, &request));
   OK(ft_session_generate(session, &request, &pixels));
@@ -178,7 +185,7 @@ int main(int count, char **arguments) {
   strides(session, &request);
   latents(session, request);
   progress(session, request);
-  if (count > 1) OK(ft_pixels_save_png(&pixels, WIDTH, 2 * HEIGHT, arguments[1]));
+  if (count > 2) OK(ft_pixels_save_png(&pixels, (uint32_t)WIDTH, 2 * (uint32_t)HEIGHT, arguments[2]));
   ft_session_free(session);
   ft_model_free(model);
   return 0;

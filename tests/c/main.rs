@@ -9,6 +9,7 @@ mod examples;
 mod header;
 mod libraries;
 mod programs;
+mod sanitized;
 
 use std::path::{Path, PathBuf};
 

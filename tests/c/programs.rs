@@ -1,52 +1,98 @@
 //! The programs of this folder: as they are, under valgrind, under the sanitizers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
 use crate::compiler::{Link, Program, passes};
 use crate::libraries::Library;
 use crate::{made, root};
 
-/// The bundled model as one uncompressed zip file.
-fn zipped() -> &'static str {
-    static ZIP: OnceLock<PathBuf> = OnceLock::new();
-    let zip = ZIP.get_or_init(|| {
-        let path = made().join("textures.zip");
-        let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
-        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-        for entry in std::fs::read_dir(root().join("models/textures")).unwrap() {
-            let entry = entry.unwrap().path();
-            if entry.extension().is_some_and(|extension| extension == "json" || extension == "onnx") {
-                writer.start_file(entry.file_name().unwrap().to_str().unwrap(), options).unwrap();
-                writer.write_all(&std::fs::read(entry).unwrap()).unwrap();
-            }
-        }
-        writer.finish().unwrap();
-        path
-    });
-    zip.to_str().unwrap()
+/// A bundle as a folder, and the same as an uncompressed zip file.
+struct Model {
+    folder: PathBuf,
+    zip: PathBuf,
 }
 
-/// The arguments under which each program says the most; fewer rounds where each costs fifty times as much.
-fn arguments(source: &str, slow: bool) -> Vec<&'static str> {
-    match source {
-        "cancel" if slow => vec!["models/textures", "E40", "2", "60000"],
-        // 256 images in a network: its largest operation is larger than one of SiT-XL/2 for a picture.
-        "cancel" => vec!["models/textures", "E40", "128", "50"],
-        "flat" if slow => vec!["6"],
-        "flat" => vec!["100"],
-        "open" | "wrapper" => vec![zipped()],
-        _ => vec![],
+/// The one that is in the box.
+fn bundled() -> &'static Model {
+    static BUNDLED: OnceLock<Model> = OnceLock::new();
+    BUNDLED.get_or_init(|| zipped(root().join("models/textures"), "bundled"))
+}
+
+/// Small enough for tools that make every instruction cost fifty: random weights, pictures of 128 x 64 pixels.
+fn miniature() -> &'static Model {
+    static MINIATURE: OnceLock<Model> = OnceLock::new();
+    MINIATURE.get_or_init(|| {
+        let folder = made().join("miniature");
+        fs::create_dir_all(&folder).unwrap();
+        let network = |role: &str, graph: &str, inputs: &str, output: &str| {
+            let bytes = fs::read(root().join(format!("tests/data/graphs/{graph}.onnx"))).unwrap();
+            let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            fs::write(folder.join(format!("{role}.onnx")), bytes).unwrap();
+            let inputs: Vec<String> = inputs.split(' ').map(|name| format!(r#""{name}": "{name}""#)).collect();
+            format!(
+                r#""{role}": {{"file": "{role}.onnx", "sha256": "{hash}", "inputs": {{{}}}, "output": "{output}"}}"#,
+                inputs.join(", ")
+            )
+        };
+        let networks = [
+            network("predictor", "torchscript-17", "x t y", "velocity"),
+            network("refiner", "refiner-torchscript-17", "x v t y", "offset"),
+            network("decoder", "decoder-torchscript-13", "latent", "image"),
+        ];
+        let manifest = format!(
+            r#"{{"format": "flowturbo-bundle", "format_version": "1.0", "name": "miniature",
+            "latent": {{"channels": 4, "height": 8, "width": 16}}, "image": {{"height": 64, "width": 128}},
+            "classes": {{"count": 2, "null": 2, "labels": ["left", "right"]}},
+            "sampling": {{"schedule": "H1P1R1", "guidance": 2.0}}, "networks": {{{}}}}}"#,
+            networks.join(", ")
+        );
+        fs::write(folder.join("bundle.json"), manifest).unwrap();
+        zipped(folder, "miniature")
+    })
+}
+
+fn zipped(folder: PathBuf, name: &str) -> Model {
+    let zip = made().join(format!("{name}.zip"));
+    let mut writer = zip::ZipWriter::new(File::create(&zip).unwrap());
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for entry in fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.extension().is_some_and(|extension| extension == "json" || extension == "onnx") {
+            writer.start_file(entry.file_name().unwrap().to_str().unwrap(), options).unwrap();
+            writer.write_all(&fs::read(entry).unwrap()).unwrap();
+        }
     }
+    writer.finish().unwrap();
+    Model { folder, zip }
+}
+
+/// What a program is told: the bundle, and what it wants besides.
+fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
+    let small = std::ptr::eq(model, miniature());
+    let more = match source {
+        "refuse" => vec!["tests/data/tiny-sit/bundle"],
+        "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
+        // So many pictures that the largest operation is that of SiT-XL/2 for one.
+        "cancel" if !small => vec!["E40", "80", "50"],
+        "cancel" => vec!["E900", "8", "60000"],
+        "flat" if !small => vec!["100"],
+        "flat" => vec!["6"],
+        "versions" if small => vec!["newer"],
+        "versions" => vec!["same"],
+        _ => vec![],
+    };
+    std::iter::once(model.folder.to_str().unwrap()).chain(more).collect()
 }
 
 fn c(source: &'static str) {
-    println!("{}", Program::c(&format!("tests/c/{source}.c")).run(&arguments(source, false)));
+    println!("{}", Program::c(&format!("tests/c/{source}.c")).run(&arguments(source, bundled())));
 }
 
 #[test]
@@ -86,47 +132,53 @@ fn a_hundred_generations_take_no_more_memory_than_three() {
 
 #[test]
 fn an_old_program_works_with_a_new_library_and_a_panic_stays_inside() {
-    Program::c("tests/c/versions.c").with(Library::Testing).run(&["newer"]);
+    Program::c("tests/c/versions.c").with(Library::Testing).run(&arguments("versions", miniature()));
 }
 
 #[test]
 fn a_new_program_is_told_that_the_library_is_old() {
-    Program::c("tests/c/versions.c").run(&["same"]);
+    c("versions");
 }
 
 #[test]
 fn a_program_may_be_linked_statically() {
-    Program::c("tests/c/generate.c").linked(Link::Static).run(&[]);
+    Program::c("tests/c/generate.c").linked(Link::Static).run(&arguments("generate", bundled()));
 }
 
 #[test]
 fn the_cpp_wrapper_works_with_exceptions_and_without() {
-    Program::cpp("tests/c/wrapper.cpp").run(&[zipped()]);
+    let arguments = arguments("wrapper", bundled());
+    Program::cpp("tests/c/wrapper.cpp").run(&arguments);
     let without = ["-DFLOWTURBO_NO_EXCEPTIONS", "-fno-exceptions"];
-    Program::cpp("tests/c/wrapper.cpp").flags(&without).run(&[zipped()]);
+    Program::cpp("tests/c/wrapper.cpp").flags(&without).run(&arguments);
 }
 
-const PROGRAMS: [&str; 7] = ["refuse", "generate", "step", "open", "threads", "cancel", "flat"];
+/// All programs of this folder, made by `build` of a source in a standard, each with what it is told.
+pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec<&'static str>)> {
+    let sources = ["refuse", "generate", "step", "open", "threads", "cancel", "flat", "versions", "wrapper"];
+    let program = |source: &str| {
+        let program = match source {
+            "wrapper" => build("tests/c/wrapper.cpp", "c++17"),
+            _ => build(&format!("tests/c/{source}.c"), "c11"),
+        };
+        (program, arguments(source, miniature()))
+    };
+    sources.map(program).into()
+}
 
 #[test]
 #[ignore = "needs valgrind: .ci/c"]
 fn valgrind_finds_nothing() {
-    let checked = |program: PathBuf, arguments: &[&str]| {
-        let mut valgrind = Command::new("valgrind");
-        valgrind.args([
-            "--quiet",
-            "--error-exitcode=9",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite",
-        ]);
-        valgrind.arg(format!("--suppressions={}", root().join("tests/c/valgrind.supp").display()));
-        println!("{program:?}");
-        passes(valgrind.arg(program).args(arguments).current_dir(root()));
+    let build = |source: &str, standard: &str| {
+        Program { standard, ..Program::c(source) }.with(Library::Testing).build()
     };
-    for source in PROGRAMS {
-        let program = Program::c(&format!("tests/c/{source}.c")).build();
-        checked(program, &arguments(source, true));
+    for (program, arguments) in every_program(build) {
+        println!("{}", program.display());
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
+        // Rust's own handle of the main thread, which only an inner pointer leads to, is no leak.
+        valgrind.arg("--errors-for-leak-kinds=definite");
+        valgrind.arg(format!("--suppressions={}", root().join("tests/c/valgrind.supp").display()));
+        passes(valgrind.arg(program).args(arguments).current_dir(root()));
     }
-    checked(Program::c("tests/c/versions.c").with(Library::Testing).build(), &["newer"]);
-    checked(Program::cpp("tests/c/wrapper.cpp").build(), &[zipped()]);
 }

@@ -1,18 +1,20 @@
-/* Several threads: sessions of one model, one session, models freed meanwhile, messages, logs. */
+/* Several threads: sessions of one model, one session, models freed meanwhile, messages, logs. Argument: a
+ * bundle. */
 #include "check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+static const char *bundle;
 static ft_model *model;
-static const int64_t ROCK = 7;
-static uint8_t wanted[PICTURE];
+static const int64_t CLASS = 1;
+static uint8_t wanted[MAX_PICTURE];
 
 static void *own_session(void *rounds) {
   ft_session *session = new_session(model);
   uint8_t *rgb = malloc(PICTURE);
   CHECK(rgb);
-  ft_request request = request_for(&ROCK, "H1R1");
+  ft_request request = request_for(&CLASS, "H1R1");
   ft_pixels pixels = pixels_of(rgb, PICTURE);
   for (int i = 0; i < *(int *)rounds; i++) {
     memset(rgb, 0, PICTURE);
@@ -28,8 +30,8 @@ static ft_session *shared;
 static atomic_int made, busy;
 
 static void *one_session(void *unused) {
-  static _Thread_local uint8_t rgb[PICTURE];
-  ft_request request = request_for(&ROCK, "H1R1");
+  static _Thread_local uint8_t rgb[MAX_PICTURE];
+  ft_request request = request_for(&CLASS, "H1R1");
   ft_pixels pixels = pixels_of(rgb, PICTURE);
   for (int i = 0; i < 20; i++) {
     ft_status status = ft_session_generate(shared, &request, &pixels);
@@ -75,13 +77,13 @@ static void hear(void *user_data, ft_log_level level, const char *target, const 
 static void logs(void) {
   OK(ft_log_set(hear, &heard, FT_LOG_DEBUG));
   from_inside = true;
-  ft_model_free(open_model(TEXTURES, 1));
+  ft_model_free(open_model(bundle, 1));
   CHECK(heard >= 3);
   int before = heard;
   OK(ft_log_set(hear, &heard, FT_LOG_ERROR));
-  ft_model_free(open_model(TEXTURES, 1));
+  ft_model_free(open_model(bundle, 1));
   OK(ft_log_set(NULL, NULL, FT_LOG_DEBUG));
-  ft_model_free(open_model(TEXTURES, 1));
+  ft_model_free(open_model(bundle, 1));
   CHECK(heard == before);
 }
 
@@ -94,12 +96,13 @@ static int32_t free_inside(void *user_data, const ft_progress *progress) {
   return 0;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+  bundle = given(count, arguments);
   logs();
   int rounds = 10;
-  model = open_model(TEXTURES, 2);
+  model = open_model(bundle, 2);
   ft_session *session = new_session(model);
-  ft_request request = request_for(&ROCK, "H1R1");
+  ft_request request = request_for(&CLASS, "H1R1");
   ft_pixels pixels = pixels_of(wanted, PICTURE);
   OK(ft_session_generate(session, &request, &pixels));
   run_all(own_session, &rounds, 2);
@@ -126,7 +129,7 @@ int main(void) {
   OK(ft_session_generate(session, &request, &pixels));
   ft_session_free(session);
 
-  model = open_model(TEXTURES, 1);
+  model = open_model(bundle, 1);
   session = new_session(model);
   request.progress = free_inside;
   request.progress_data = session;

@@ -1,9 +1,9 @@
-/* A program and a library of different ages. Argument: "same", for the library of this header, or "newer", for the one
+/* A program and a library of different ages. Arguments: a bundle, and "same", for the library of this header, or "newer", for the one
  * of the tests, whose request is one field longer: the step after which to panic. */
 #include "check.h"
 
-static const int64_t SAND = 8;
-static uint8_t rgb[PICTURE], expected[PICTURE];
+static const int64_t CLASS = 1;
+static uint8_t rgb[MAX_PICTURE], expected[MAX_PICTURE];
 
 /* A request as the header of a later release may have it. */
 typedef struct {
@@ -12,24 +12,25 @@ typedef struct {
 } later_request;
 
 int main(int count, char **arguments) {
-  CHECK(count == 2);
-  const bool newer = !strcmp(arguments[1], "newer");
-  ft_model *model = open_model(TEXTURES, 2);
+  const char *bundle = given(count, arguments);
+  CHECK(count == 3);
+  const bool newer = !strcmp(arguments[2], "newer");
+  ft_model *model = open_model(bundle, 2);
   ft_session *session = new_session(model), *other = new_session(model);
-  ft_pixels pixels = pixels_of(expected, sizeof expected);
+  ft_pixels pixels = pixels_of(expected, PICTURE);
 
   /* An old program's request works with either; behind its end nothing is looked at. */
   later_request request;
   memset(&request, 0xff, sizeof request);
   OK(ft_request_init(&request.known, sizeof request.known));
   CHECK(request.panic_after == UINT64_MAX && request.known.struct_size == sizeof(ft_request));
-  request.known.classes = &SAND;
+  request.known.classes = &CLASS;
   request.known.schedule = "H1R2";
   request.panic_after = 1;
   OK(ft_session_generate(session, &request.known, &pixels));
 
   /* A new program's request: an old library says that it is too old. */
-  pixels = pixels_of(rgb, sizeof rgb);
+  pixels = pixels_of(rgb, PICTURE);
   if (!newer) {
     FAILS(ft_request_init(&request.known, sizeof request), FT_ERROR_UNSUPPORTED, "update the library");
     request.known.struct_size = sizeof request;
@@ -39,25 +40,25 @@ int main(int count, char **arguments) {
   } else {
     OK(ft_request_init(&request.known, sizeof request));
     CHECK(request.panic_after == 0 && request.known.struct_size == sizeof request);
-    request.known.classes = &SAND;
+    request.known.classes = &CLASS;
     request.known.schedule = "H1R2";
     OK(ft_session_generate(session, &request.known, &pixels));
-    CHECK(!memcmp(rgb, expected, sizeof rgb));
+    CHECK(!memcmp(rgb, expected, PICTURE));
     /* A mistake inside the library: its session can only be freed, others go on. */
-    memset(rgb, 5, sizeof rgb);
+    memset(rgb, 5, PICTURE);
     request.panic_after = 2;
     FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "asked to panic");
-    for (size_t i = 0; i < sizeof rgb; i++) CHECK(rgb[i] == 5);
+    for (size_t i = 0; i < PICTURE; i++) CHECK(rgb[i] == 5);
     request.panic_after = 0;
     bool done;
     FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "free it");
-    FAILS(ft_session_step(session, 0, &done), FT_ERROR_PANIC, "free it");
+    FAILS(ft_session_step(session, FT_WHOLE_STEP, &done), FT_ERROR_PANIC, "free it");
     OK(ft_session_generate(other, &request.known, &pixels));
-    CHECK(!memcmp(rgb, expected, sizeof rgb));
+    CHECK(!memcmp(rgb, expected, PICTURE));
     ft_session_free(session);
     session = new_session(model);
     OK(ft_session_generate(session, &request.known, &pixels));
-    CHECK(!memcmp(rgb, expected, sizeof rgb));
+    CHECK(!memcmp(rgb, expected, PICTURE));
   }
   ft_session_free(session);
   ft_session_free(other);

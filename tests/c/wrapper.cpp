@@ -1,4 +1,4 @@
-// The C++ wrapper, with exceptions and without. Argument: a zip file of the bundled model.
+// The C++ wrapper, with exceptions and without. Arguments: a bundle, and the same as a zip file.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -70,11 +70,11 @@ struct counted {
 };
 std::atomic<int> counted::alive{0};
 
-static void opening(const char* zip, const std::vector<std::uint8_t>& wanted) {
+static void opening(const char* bundle, const char* zip, const std::vector<std::uint8_t>& wanted) {
   const auto first = [](const ft::model& model) {
     ft::session session = MUST(ft::session::make(model));
     ft::request request;
-    request.classes = {4};
+    request.classes = {1};
     request.schedule = "H1R1";
     return MUST(session.generate(request))[0].rgba;
   };
@@ -104,13 +104,13 @@ static void opening(const char* zip, const std::vector<std::uint8_t>& wanted) {
     other.join();
   };
   options.named = {{"max_batch", "2"}};
-  CHECK(first(MUST(ft::model::open("models/textures", options))) == wanted && calls > 100);
+  CHECK(first(MUST(ft::model::open(bundle, options))) == wanted && calls > 100);
   options.named = {{"max_batch", "two"}};
-  REFUSED(ft::model::open("models/textures", options), FT_ERROR_INVALID_ARGUMENT);
+  REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
 
-static void stepping(ft::session& session, ft::request request, const std::vector<std::uint8_t>& wanted) {
-  std::vector<std::uint8_t> rgba(wanted.size()), small(16 * 16 * 4);
+static void stepping(ft::session& session, const ft_model_info& info, ft::request request, const std::vector<std::uint8_t>& wanted) {
+  std::vector<std::uint8_t> rgba(wanted.size()), small(std::size_t{info.latent_width} * info.latent_height * 4);
   int heard = 0;
   request.progress = [&](const ft_progress& progress) { return progress.preview && ++heard > 0; };
   request.preview = true;
@@ -126,17 +126,18 @@ static void stepping(ft::session& session, ft::request request, const std::vecto
 }
 
 int main(int count, char** arguments) {
-  CHECK(count == 2);
+  CHECK(count == 3);
   REFUSED(ft::model::open("nowhere"), FT_ERROR_IO);
-  ft::model model = MUST(ft::model::open("models/textures"));
-  CHECK(model.info().class_count == 11 && MUST(model.class_label(9)) == "snow");
+  ft::model model = MUST(ft::model::open(arguments[1]));
+  const std::string label = MUST(model.class_label(1));
+  const ft_model_info info = model.info();
   ft::session session = MUST(ft::session::make(model));
   ft::request request;
-  request.classes = {MUST(model.find_class("grass"))};
-  REFUSED(model.find_class("gras"), FT_ERROR_INVALID_ARGUMENT);
+  request.classes = {MUST(model.find_class(label))};
+  REFUSED(model.find_class("no class"), FT_ERROR_INVALID_ARGUMENT);
   request.schedule = "H1R1";
   const std::vector<std::uint8_t> wanted = MUST(session.generate(request))[0].rgba;
-  opening(arguments[1], wanted);
+  opening(arguments[1], arguments[2], wanted);
 
   // Models and sessions move; a session outlives its model.
   ft::model moved = std::move(model);
@@ -144,7 +145,7 @@ int main(int count, char** arguments) {
   session = std::move(other);
   { const ft::model gone = std::move(moved); }
   CHECK(MUST(session.generate(request))[0].rgba == wanted);
-  stepping(session, request, wanted);
+  stepping(session, info, request, wanted);
 
   const std::vector<float> latents = MUST(session.latents(request));
   std::vector<std::uint8_t> again(wanted.size());

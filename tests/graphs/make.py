@@ -121,10 +121,10 @@ class Block(nn.Module):
 class Predictor(nn.Module):
     """`forward(x [N,4,8,16], t [N], y [N])`, the shape of a SiT."""
 
-    def __init__(self, wording: Wording):
+    def __init__(self, wording: Wording, channels: int = CHANNELS):
         super().__init__()
         self.wording = wording
-        self.patches = nn.Conv2d(CHANNELS, HIDDEN, PATCH, PATCH)
+        self.patches = nn.Conv2d(channels, HIDDEN, PATCH, PATCH)
         self.position = nn.Parameter(torch.randn(1, ROWS * COLUMNS, HIDDEN))
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN))
         self.classes = nn.Embedding(CLASSES, HIDDEN)
@@ -147,6 +147,16 @@ class Predictor(nn.Module):
         x = x.reshape(x.shape[0], ROWS, COLUMNS, PATCH, PATCH, CHANNELS)
         x = torch.einsum("nhwpqc->nchpwq", x) if self.wording.unpatchify == "einsum" else x.permute(0, 5, 1, 3, 2, 4)
         return x.reshape(x.shape[0], CHANNELS, HEIGHT, WIDTH)
+
+
+class Refiner(Predictor):
+    """`forward(x [N,4,8,16], v [N,4,8,16], t [N], y [N])`."""
+
+    def __init__(self, wording: Wording):
+        super().__init__(wording, 2 * CHANNELS)
+
+    def forward(self, x: Tensor, v: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(torch.cat([x, v], dim=1), t, y)
 
 
 class ResBlock(nn.Module):
@@ -260,6 +270,9 @@ def main() -> None:
         name += "" if numbers[name] == 1 else f"-{numbers[name]}"
         inputs = {"x": x, "t": torch.tensor([0.25, 0.5]), "y": torch.tensor([0, 2])}
         export(Predictor(wording), exporter, opset, inputs, "velocity", name)
+    torch.manual_seed(0)
+    inputs = {"x": x, "v": x, "t": torch.tensor([0.25, 0.5]), "y": torch.tensor([0, 2])}
+    export(Refiner(Wording()), TORCHSCRIPT, 17, inputs, "offset", f"refiner-{TORCHSCRIPT}-17")
     for exporter, opset, attention in DECODERS:
         torch.manual_seed(0)
         export(Decoder(4, attention), exporter, opset, {"latent": x}, "image", f"decoder-{exporter}-{opset}")

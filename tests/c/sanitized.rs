@@ -1,0 +1,62 @@
+//! All programs with the library instrumented by a sanitizer, down to the kernels.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::compiler::{compiler, passes};
+use crate::programs::every_program;
+use crate::{made, root};
+
+/// Builds the library with a sanitizer: our crate anew, the dependencies as they are.
+fn archive(sanitizer: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).args(["rustc", "--lib", "--release", "--features", "testing"]);
+    cargo.args(["--crate-type", "staticlib", "--target-dir"]).arg(target);
+    // Sanitizers are not stable yet; the wrapper allows them for this crate alone.
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", root().join("tests/c/unstable"));
+    cargo.arg("--").arg(format!("-Zsanitizer={sanitizer}"));
+    // Rust's own library is as it is shipped.
+    passes(cargo.arg("-Cunsafe-allow-abi-mismatch=sanitizer"));
+    let archive = made().join(format!("libflowturbo-{sanitizer}.a"));
+    fs::copy(target.join("release/libflowturbo.a"), &archive).unwrap();
+    archive
+}
+
+fn nothing_is_found(sanitizer: &str, options: &str) {
+    let archive = archive(sanitizer);
+    let build = |source: &str, standard: &str| {
+        let stem = Path::new(source).file_stem().unwrap().to_str().unwrap();
+        let program = made().join(format!("{stem}-{sanitizer}"));
+        let clang = if standard.starts_with("c++") { "clang++" } else { "clang" };
+        let mut usual = compiler(standard);
+        let mut clang = Command::new(clang);
+        clang.args(usual.arg(format!("-fsanitize={sanitizer}")).get_args());
+        clang
+            .args(["-O1", "-g", "-pthread", "-Wl,-z,noexecstack", "-o"])
+            .arg(&program)
+            .arg(root().join(source));
+        passes(clang.arg(&archive).args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
+        program
+    };
+    for (program, arguments) in every_program(build) {
+        println!("{}", program.display());
+        let mut program = Command::new(program);
+        program.env(format!("{}SAN_OPTIONS", sanitizer[..1].to_uppercase()), options);
+        passes(program.args(arguments).current_dir(root()));
+    }
+}
+
+#[test]
+#[ignore = "needs clang: .ci/c"]
+fn address_sanitizer_finds_nothing() {
+    nothing_is_found("address", "detect_leaks=1");
+}
+
+#[test]
+#[ignore = "needs clang: .ci/c"]
+fn thread_sanitizer_finds_nothing() {
+    let suppressions = root().join("tests/c/threads.supp");
+    nothing_is_found("thread", &format!("suppressions={}", suppressions.display()));
+}
