@@ -11,7 +11,7 @@
 /* The sizes of the bundle that a program is given, in pixels, bytes of RGB and floats. */
 static size_t WIDTH, HEIGHT, PICTURE, LATENT, LATENT_WIDTH, LATENT_HEIGHT;
 /* At most, for arrays. */
-enum { MAX_PICTURE = 128 * 128 * 3, MAX_LATENT = 8 * 16 * 16 };
+enum { MAX_PICTURE = 128 * 128 * 3, MAX_LATENT = 4 * 32 * 32 };
 
 #define CHECK(condition)                                                        \
   do {                                                                          \

@@ -127,7 +127,7 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
   CHECK(progress->preview_width == LATENT_WIDTH && progress->preview_height == LATENT_HEIGHT);
   CHECK(progress->preview_size == 2 * LATENT_WIDTH * LATENT_HEIGHT * 3);
   /* Rough, but of the picture's mean colour in the end, if the decoder is a trained one. */
-  if (progress->step == progress->steps && LATENT == MAX_LATENT) {
+  if (progress->step == progress->steps && LATENT_WIDTH == LATENT_HEIGHT) {
     for (size_t c = 0; c < 3; c++) {
       double small = 0, large = 0;
       for (size_t i = 0; i < 16 * 16; i++) small += progress->preview[3 * i + c] / 256.0;

@@ -81,7 +81,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.
         "cancel" if !small => vec!["E40", "80", "50"],
-        "cancel" => vec!["E900", "8", "60000"],
+        "cancel" => vec!["E1000", "64", "60000"],
         "flat" if !small => vec!["100"],
         "flat" => vec!["6"],
         "versions" if small => vec!["newer"],

@@ -8,6 +8,15 @@ use crate::compiler::{compiler, passes};
 use crate::programs::every_program;
 use crate::{made, root};
 
+/// What an instrumented program is linked with: that of Rust's compiler, which may be newer than clang's.
+fn runtime(sanitizer: &str) -> PathBuf {
+    let folder = passes(Command::new("rustc").args(["--print", "target-libdir"])).stdout;
+    let folder = PathBuf::from(String::from_utf8(folder).unwrap().trim());
+    let end = format!("_rt.{}san.a", &sanitizer[..1]);
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|file| file.to_str().is_some_and(|file| file.ends_with(&end))).expect("Rust's sanitizers")
+}
+
 /// Builds the library with a sanitizer: our crate anew, the dependencies as they are.
 fn archive(sanitizer: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -25,7 +34,7 @@ fn archive(sanitizer: &str) -> PathBuf {
 }
 
 fn nothing_is_found(sanitizer: &str, options: &str) {
-    let archive = archive(sanitizer);
+    let (archive, runtime) = (archive(sanitizer), runtime(sanitizer));
     let build = |source: &str, standard: &str| {
         let stem = Path::new(source).file_stem().unwrap().to_str().unwrap();
         let program = made().join(format!("{stem}-{sanitizer}"));
@@ -33,11 +42,10 @@ fn nothing_is_found(sanitizer: &str, options: &str) {
         let mut usual = compiler(standard);
         let mut clang = Command::new(clang);
         clang.args(usual.arg(format!("-fsanitize={sanitizer}")).get_args());
-        clang
-            .args(["-O1", "-g", "-pthread", "-Wl,-z,noexecstack", "-o"])
-            .arg(&program)
-            .arg(root().join(source));
-        passes(clang.arg(&archive).args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
+        clang.args(["-O1", "-g", "-pthread", "-Wl,-z,noexecstack", "-fno-sanitize-link-runtime", "-o"]);
+        clang.arg(&program).arg(root().join(source)).arg(&archive);
+        clang.arg("-Wl,--whole-archive").arg(&runtime).arg("-Wl,--no-whole-archive");
+        passes(clang.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
         program
     };
     for (program, arguments) in every_program(build) {

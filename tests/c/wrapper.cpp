@@ -104,7 +104,7 @@ static void opening(const char* bundle, const char* zip, const std::vector<std::
     other.join();
   };
   options.named = {{"max_batch", "2"}};
-  CHECK(first(MUST(ft::model::open(bundle, options))) == wanted && calls > 100);
+  CHECK(first(MUST(ft::model::open(bundle, options))) == wanted && calls > 20);
   options.named = {{"max_batch", "two"}};
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
