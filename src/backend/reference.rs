@@ -10,7 +10,9 @@ use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
 use super::{Backend, Footprint, Input, Instance, Pace, Program};
-use crate::error::{Context, invalid_argument, panic_text, runtime, unsupported};
+#[cfg(feature = "reference-threads")]
+use crate::error::invalid_argument;
+use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
 use crate::{Error, Result};
 
@@ -22,8 +24,10 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// One thread means tract's single-thread executor; more mean a rayon pool of this model's own.
+    /// One thread means tract's single-thread executor; more mean a rayon pool of this model's own, in builds
+    /// with the feature `reference-threads`.
     pub(crate) fn new(threads: usize) -> Self {
+        let threads = if cfg!(feature = "reference-threads") { threads } else { 1 };
         Self { threads, executor: OnceLock::new() }
     }
 
@@ -32,6 +36,12 @@ impl Reference {
     }
 }
 
+#[cfg(not(feature = "reference-threads"))]
+fn executor(_: usize) -> Result<Executor> {
+    Ok(Executor::SingleThread)
+}
+
+#[cfg(feature = "reference-threads")]
 fn executor(threads: usize) -> Result<Executor> {
     if threads == 1 {
         return Ok(Executor::SingleThread);
@@ -137,6 +147,7 @@ mod tests {
     use crate::CancelToken;
     use ndarray::{Array1, ArrayD};
     use ndarray_npy::NpzReader;
+    #[cfg(feature = "reference-threads")]
     use tract_linalg::multithread::current_tract_executor;
 
     use super::*;
@@ -173,6 +184,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "reference-threads")]
     #[test]
     fn the_executor_is_restored_after_a_panic() {
         let ours = Reference::new(2).executor().unwrap();

@@ -1,0 +1,1080 @@
+/*
+ * flowturbo: on-device image generation with flow models (FlowTurbo, arXiv 2409.18128).
+ *
+ * This file is made of the comments in src/capi by cbindgen. Licence: MIT OR Apache-2.0.
+ *
+ *   ft_model *model;
+ *   ft_session *session;
+ *   ft_request request;
+ *   ft_pixels pixels;
+ *   int64_t grass = 4;
+ *   static unsigned char rgb[128 * 128 * 3];
+ *
+ *   ft_model_open("models/textures", NULL, &model);
+ *   ft_session_new(model, &session);
+ *   ft_request_init(&request, sizeof request);
+ *   request.classes = &grass;
+ *   ft_pixels_init(&pixels, sizeof pixels);
+ *   pixels.data = rgb;
+ *   pixels.size = sizeof rgb;
+ *   ft_session_generate(session, &request, &pixels);
+ *
+ * ERRORS. Functions that can fail return an ft_status; ft_last_error_message() says more. After a failure every
+ * result is as it was, and the next call works. Nothing here aborts, exits, or throws; memory that the
+ * system refuses is the exception: then the process ends.
+ *
+ * OWNERSHIP. ft_..._new and ft_..._open give a handle that the caller frees once with ft_..._free, in any order:
+ * a session keeps what it needs of its model. Handles are numbers, never to be looked behind: one that was freed, or
+ * is of another kind, gives FT_ERROR_INVALID_HANDLE. Texts and arrays of the caller's are only looked at during the
+ * call, unless the function says that they are lent. Texts of the library's are never freed by the caller.
+ *
+ * THREADS. A function that takes `const ft_x *` may be called for the same x by any number of threads at a time; one
+ * that takes `ft_x *` wants it for itself, unless it says otherwise. Two threads on one session do no harm: one
+ * gets FT_ERROR_BUSY. A model computes on its own threads, on the caller's, or on those of ft_model_options.parallel_for.
+ *
+ * STRUCTS. Each begins with its size as the program knows it. Structs only grow, at the end: a program that was built
+ * with an older header goes on working; one that was built with a newer header than the library gets
+ * FT_ERROR_UNSUPPORTED. Fill them by their init function, or set struct_size where the comment says so.
+ *
+ * CALLBACKS return normally: no exceptions, no longjmp. Each is given the user_data that came with it.
+ *
+ * TEXT is UTF-8, paths included. docs/abi.md says what may change in which release.
+ */
+
+#ifndef FLOWTURBO_H
+#define FLOWTURBO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Version of this header as text. */
+#define FT_VERSION_STRING "0.1.0"
+
+/* ==== version The version of the header and of the library =============================================== */
+
+/**
+ * Version of this header: raised when the ABI breaks.
+ */
+#define FT_VERSION_MAJOR 0
+
+/**
+ * Version of this header: raised when something is added.
+ */
+#define FT_VERSION_MINOR 1
+
+/**
+ * Version of this header: raised when something is mended.
+ */
+#define FT_VERSION_PATCH 0
+
+/**
+ * Version of this header as one number that grows: 0x00MMmmpp.
+ */
+#define FT_VERSION (((FT_VERSION_MAJOR << 16) | (FT_VERSION_MINOR << 8)) | FT_VERSION_PATCH)
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that runs, in the form of `FT_VERSION`.
+ *
+ * Threads: any.
+ */
+uint32_t ft_version(void);
+
+/**
+ * The version of the library that runs, such as "0.1.0".
+ *
+ * Ownership: static. Threads: any.
+ */
+const char *ft_version_string(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== status How a call ended, and what is known of a failure ============================================ */
+
+/**
+ * How a call ended. The numbers never change; a newer library may return ones that are not listed here.
+ */
+typedef int32_t ft_status;
+
+/**
+ * The call did what it was asked to.
+ */
+#define FT_OK 0
+
+/**
+ * The caller asked for something that makes no sense: NULL, a class out of range, a schedule with a typo.
+ */
+#define FT_ERROR_INVALID_ARGUMENT 1
+
+/**
+ * The bundle is broken or contradicts itself: bad JSON, a wrong hash, shapes that disagree.
+ */
+#define FT_ERROR_INVALID_BUNDLE 2
+
+/**
+ * This library cannot do it: a newer bundle format, a struct of a newer header, an unknown operator.
+ */
+#define FT_ERROR_UNSUPPORTED 3
+
+/**
+ * A size above the limits in force.
+ */
+#define FT_ERROR_LIMIT_EXCEEDED 4
+
+/**
+ * A file or a reader could not be read or written.
+ */
+#define FT_ERROR_IO 5
+
+/**
+ * A number that is not finite, in weights or while sampling.
+ */
+#define FT_ERROR_NON_FINITE 6
+
+/**
+ * The generation was stopped by its token or by a callback.
+ */
+#define FT_ERROR_CANCELLED 7
+
+/**
+ * A network failed while it ran.
+ */
+#define FT_ERROR_RUNTIME 8
+
+/**
+ * A mistake inside the library. The session that it happened in can only be freed; all else goes on working.
+ */
+#define FT_ERROR_PANIC 9
+
+/**
+ * The session is at work on another thread, or further up on this one (a callback that calls back).
+ */
+#define FT_ERROR_BUSY 10
+
+/**
+ * A handle that was freed already, is of another kind, or never was one.
+ */
+#define FT_ERROR_INVALID_HANDLE 11
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The name of a status, such as "FT_ERROR_IO"; "unknown status" for a number that is none.
+ *
+ * Ownership: static. Threads: any.
+ */
+const char *ft_status_name(ft_status status);
+
+/**
+ * What the last call that failed on this thread had to say: one line of UTF-8 that names what failed, where,
+ * and, where it helps, what to do. "" if none failed. A call that succeeds leaves it alone.
+ *
+ * Ownership: the library's, until the next call of this library on the same thread. Threads: any, each with its own.
+ */
+const char *ft_last_error_message(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== log What the library has to tell while it works ==================================================== */
+
+/**
+ * How much a message matters; a level takes in those before it.
+ */
+typedef uint32_t ft_log_level;
+
+/**
+ * Takes a message: UTF-8 without a line break at its end, the library's, for the time of the call. `target`
+ * names the part of the library. Called from any thread, also several at a time. Calls of this library from
+ * inside are fine, but for `ft_log_set`; what they log is lost.
+ */
+typedef void (*ft_log_callback)(void *user_data, ft_log_level level, const char *target, const char *message);
+
+/**
+ * Nothing.
+ */
+#define FT_LOG_OFF 0
+
+/**
+ * What went wrong.
+ */
+#define FT_LOG_ERROR 1
+
+/**
+ * What may be going wrong.
+ */
+#define FT_LOG_WARN 2
+
+/**
+ * What is good to know: a network without kernels of its own.
+ */
+#define FT_LOG_INFO 3
+
+/**
+ * What takes time: planning.
+ */
+#define FT_LOG_DEBUG 4
+
+/**
+ * Everything.
+ */
+#define FT_LOG_TRACE 5
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets who hears of what the library logs, for the whole library: nobody, unless this is called.
+ *
+ * NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (no such level), `FT_ERROR_BUSY` (called from inside a callback, or the
+ * program is a Rust program with a logger of its own). Threads: any.
+ */
+ft_status ft_log_set(ft_log_callback callback,
+                     void *user_data,
+                     ft_log_level level);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== pixels The caller's memory for pictures ============================================================ */
+
+/**
+ * What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
+ * of a texture is the picture's top.
+ */
+typedef uint32_t ft_pixel_format;
+
+/**
+ * The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand.
+ */
+typedef struct ft_pixels {
+  /**
+   * sizeof(ft_pixels).
+   */
+  uint32_t struct_size;
+  /**
+   * `FT_PIXEL_RGB8` unless set.
+   */
+  ft_pixel_format format;
+  /**
+   * The first pixel of the first picture. No alignment is asked for.
+   */
+  void *data;
+  /**
+   * Bytes at `data`. With both strides 0 they must be just as many as the pictures take.
+   */
+  size_t size;
+  /**
+   * Bytes from the start of a row to the start of the next; 0 for rows without gaps.
+   */
+  size_t row_stride;
+  /**
+   * Bytes from the start of a picture to the start of the next; 0 for pictures without gaps.
+   */
+  size_t image_stride;
+} ft_pixels;
+
+/**
+ * Three bytes: red, green, blue.
+ */
+#define FT_PIXEL_RGB8 1
+
+/**
+ * Four bytes: red, green, blue, 255.
+ */
+#define FT_PIXEL_RGBA8 2
+
+/**
+ * Four bytes: blue, green, red, 255.
+ */
+#define FT_PIXEL_BGRA8 3
+
+/**
+ * Three IEEE half floats in 0 to 1.
+ */
+#define FT_PIXEL_RGB_F16 4
+
+/**
+ * Three floats in 0 to 1.
+ */
+#define FT_PIXEL_RGB_F32 5
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default.
+ *
+ * `struct_size` is sizeof(ft_pixels). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+ * `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+ */
+ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
+
+/**
+ * Writes the first picture in `pixels`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+ * look at it. A file that is there is replaced.
+ *
+ * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
+ * `FT_ERROR_IO`. Threads: any.
+ */
+ft_status ft_pixels_save_png(const struct ft_pixels *pixels,
+                             uint32_t width,
+                             uint32_t height,
+                             const char *path);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== cancel token Stops a generation from any thread, a signal handler included ========================= */
+
+/**
+ * A flag that stops the generations whose requests name it.
+ */
+typedef struct ft_cancel_token ft_cancel_token;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a token that is not cancelled.
+ *
+ * Ownership: `*out_token` is the caller's, to be freed by `ft_cancel_token_free`. Errors:
+ * `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_LIMIT_EXCEEDED` (4096 are in use). Threads: any.
+ */
+ft_status ft_cancel_token_new(struct ft_cancel_token **out_token);
+
+/**
+ * Stops every generation that holds the token: each ends with `FT_ERROR_CANCELLED` after the operation at hand.
+ * One atomic write.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_INVALID_HANDLE`. Threads: any; with a good handle it may
+ * be called from a signal handler too.
+ */
+ft_status ft_cancel_token_cancel(struct ft_cancel_token *token);
+
+/**
+ * Makes the token usable again.
+ *
+ * Errors: as `ft_cancel_token_cancel`. Threads: any.
+ */
+ft_status ft_cancel_token_reset(struct ft_cancel_token *token);
+
+/**
+ * Tells whether the token is cancelled.
+ *
+ * Errors: as `ft_cancel_token_cancel`. Threads: any.
+ */
+ft_status ft_cancel_token_is_cancelled(const struct ft_cancel_token *token, bool *out_cancelled);
+
+/**
+ * Frees a token; NULL is fine. Generations that hold it go on, and cannot be cancelled by it any more.
+ *
+ * Threads: any.
+ */
+void ft_cancel_token_free(struct ft_cancel_token *token);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== threads Threads that a C program lends ============================================================= */
+
+/**
+ * A piece of the library's work, given to an `ft_parallel_for` with its `body_data`. It may be called from any
+ * thread and by several at a time, each index at most once, and not after the `ft_parallel_for` has returned.
+ */
+typedef void (*ft_parallel_body)(void *body_data, uint32_t index);
+
+/**
+ * A job system of the program's: calls `body(body_data, index)` for each index below `lanes`, on any threads and
+ * in any order, and returns when all those calls have returned. No body waits for another one. An index may be left
+ * out when no thread is free: its work is done by the calling thread. Called about a hundred times for each
+ * evaluation of a network, also by several sessions at the same time.
+ */
+typedef void (*ft_parallel_for)(void *user_data, uint32_t lanes, ft_parallel_body body, void *body_data);
+
+/* ==== reader Bundles that a C program reads for us, and memory that it lends ============================= */
+
+/**
+ * Copies `size` bytes from `offset` of a bundle's zip file to `buffer`; 0 if it did. Called from any thread, one
+ * call at a time.
+ */
+typedef int32_t (*ft_read_callback)(void *user_data, uint64_t offset, void *buffer, size_t size);
+
+/**
+ * Called once, when the library no longer needs what was lent to it; from any thread.
+ */
+typedef void (*ft_release_callback)(void *user_data);
+
+/**
+ * A bundle's zip file behind functions of the program's: an entry of an asset pack, something encrypted.
+ */
+typedef struct ft_reader {
+  /**
+   * sizeof(ft_reader).
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Bytes of the zip file.
+   */
+  uint64_t size;
+  /**
+   * Reads some of them.
+   */
+  ft_read_callback read;
+  /**
+   * NULL, or called once, when the library has no more use for the reader; also after a failure to open it.
+   */
+  ft_release_callback release;
+  /**
+   * For `read` and `release`.
+   */
+  void *user_data;
+} ft_reader;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default.
+ *
+ * `struct_size` is sizeof(ft_reader). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.
+ */
+ft_status ft_reader_init(struct ft_reader *reader,
+                         size_t struct_size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== model A bundle planned for this machine ============================================================ */
+
+/**
+ * The bundle has a refiner.
+ */
+#define FT_NETWORK_REFINER 1
+
+/**
+ * The bundle has a decoder: it makes pictures.
+ */
+#define FT_NETWORK_DECODER 2
+
+/**
+ * The bundle has an encoder.
+ */
+#define FT_NETWORK_ENCODER 4
+
+/**
+ * A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
+ */
+typedef struct ft_model ft_model;
+
+/**
+ * An option by its name, for experiments: names and values may change with any release.
+ */
+typedef struct ft_option {
+  /**
+   * - "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle)
+   * - "release_conditioning": "true" gives up the weights that only times and classes need, a third of a SiT;
+   *   new ones read them again
+   * - "max_batch", "max_steps", "max_edge", "max_channels", "max_classes", "max_file_bytes",
+   *   "max_manifest_bytes", "max_tensor_bytes": what is refused before memory is taken for it
+   */
+  const char *key;
+  /**
+   * A text, or a number as text.
+   */
+  const char *value;
+} ft_option;
+
+/**
+ * How a model is opened; filled by `ft_model_options_init`, then by hand.
+ */
+typedef struct ft_model_options {
+  /**
+   * sizeof(ft_model_options).
+   */
+  uint32_t struct_size;
+  /**
+   * Threads of the model's own, the calling one among them; 0 for one per processor. At most 1024.
+   */
+  uint32_t threads;
+  /**
+   * Images in a request that opening plans for; 0 is 1. Other numbers are planned when they are first wanted.
+   */
+  uint32_t batch;
+  /**
+   * With `parallel_for`: how many bodies may usefully run at the same time, at least 1. `threads` is not
+   * looked at then.
+   */
+  uint32_t lanes;
+  /**
+   * NULL, or the program's job system, used instead of threads of the model's own.
+   */
+  ft_parallel_for parallel_for;
+  /**
+   * For `parallel_for`; both are needed as long as the model or a session of it lives.
+   */
+  void *parallel_data;
+  /**
+   * `option_count` options, or NULL.
+   */
+  const struct ft_option *options;
+  /**
+   * How many.
+   */
+  size_t option_count;
+} ft_model_options;
+
+/**
+ * What a model says of itself. The texts are the model's, and go with it.
+ */
+typedef struct ft_model_info {
+  /**
+   * sizeof(ft_model_info), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Columns of a picture; 0 without a decoder.
+   */
+  uint32_t width;
+  /**
+   * Rows of a picture; 0 without a decoder.
+   */
+  uint32_t height;
+  /**
+   * Channels of a latent.
+   */
+  uint32_t latent_channels;
+  /**
+   * Rows of a latent.
+   */
+  uint32_t latent_height;
+  /**
+   * Columns of a latent.
+   */
+  uint32_t latent_width;
+  /**
+   * Classes are 0 to `class_count` - 1.
+   */
+  uint32_t class_count;
+  /**
+   * Any of `FT_NETWORK_...`, besides the predictor, which is always there.
+   */
+  uint32_t networks;
+  /**
+   * The class that stands for none: an unconditional picture.
+   */
+  int64_t null_class;
+  /**
+   * The bundle's own scale of guidance.
+   */
+  float guidance;
+  /**
+   * Threads that work on a request.
+   */
+  uint32_t threads;
+  /**
+   * Short name.
+   */
+  const char *name;
+  /**
+   * One line for people, or NULL.
+   */
+  const char *description;
+  /**
+   * SPDX expression for the weights, or NULL.
+   */
+  const char *license;
+  /**
+   * The bundle's own schedule, such as "H1P5R3".
+   */
+  const char *schedule;
+  /**
+   * SHA-256 of the bundle's manifest, which holds those of all its files: 64 hex digits.
+   */
+  const char *hash;
+} ft_model_info;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default.
+ *
+ * `struct_size` is sizeof(ft_model_options). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+ * `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+ */
+ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_size);
+
+/**
+ * Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks.
+ *
+ * `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
+ * `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
+ * field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
+ * `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+ */
+ft_status ft_model_open(const char *path,
+                        const struct ft_model_options *options,
+                        struct ft_model **out_model);
+
+/**
+ * Opens a bundle whose zip file is in memory.
+ *
+ * Ownership: the `size` bytes at `data` are lent. They must stay as they are until `release`, if there is one, is
+ * called with `user_data`: once, when model and sessions are freed, or before this call returns if it fails
+ * (unless it fails for a NULL `data`). Without `release` they must outlive the model and its sessions. All else as
+ * `ft_model_open`.
+ */
+ft_status ft_model_open_memory(const void *data,
+                               size_t size,
+                               ft_release_callback release,
+                               void *user_data,
+                               const struct ft_model_options *options,
+                               struct ft_model **out_model);
+
+/**
+ * Opens a bundle whose zip file is behind functions of the program's.
+ *
+ * Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
+ * called, as for `ft_model_open_memory`. All else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
+ */
+ft_status ft_model_open_reader(const ft_reader *reader,
+                               const struct ft_model_options *options,
+                               struct ft_model **out_model);
+
+/**
+ * Frees a model; NULL is fine. Sessions of it go on working: what they share is freed with the last of them.
+ *
+ * Threads: any; not while another thread uses texts of its `ft_model_info`.
+ */
+void ft_model_free(struct ft_model *model);
+
+/**
+ * Tells what the model is.
+ *
+ * The caller sets `out_info->struct_size`. Ownership: texts are the model's until it is freed. Errors:
+ * `FT_ERROR_INVALID_ARGUMENT`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header).
+ * Threads: any.
+ */
+ft_status ft_model_get_info(const struct ft_model *model,
+                            struct ft_model_info *out_info);
+
+/**
+ * The label of a class, 0 to `class_count` - 1.
+ *
+ * Ownership: the model's until it is freed. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class, a bundle
+ * without labels), `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ */
+ft_status ft_model_class_label(const struct ft_model *model,
+                               uint32_t index,
+                               const char **out_label);
+
+/**
+ * The class called `name`: a label in any case, or a number as text.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest),
+ * `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ */
+ft_status ft_model_find_class(const struct ft_model *model, const char *name, int64_t *out_class);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== request One generation, by value =================================================================== */
+
+/**
+ * The bundle's own scale of guidance.
+ */
+#define FT_GUIDANCE_DEFAULT -1.0
+
+/**
+ * What a generation makes.
+ */
+typedef uint32_t ft_output;
+
+/**
+ * What a generation reports after each step of its schedule.
+ */
+typedef struct ft_progress {
+  /**
+   * sizeof(ft_progress) as the library knows it.
+   */
+  uint32_t struct_size;
+  /**
+   * Steps done, from 1.
+   */
+  uint32_t step;
+  /**
+   * Steps in all.
+   */
+  uint32_t steps;
+  /**
+   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'.
+   */
+  uint32_t kind;
+  /**
+   * The time it took.
+   */
+  double seconds;
+  /**
+   * The state after it: `latent_count` floats `[image_count, channels, height, width]`.
+   */
+  const float *latents;
+  /**
+   * How many.
+   */
+  size_t latent_count;
+  /**
+   * With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
+   * preview_width]` pixels of RGB8 without gaps; otherwise NULL.
+   */
+  const uint8_t *preview;
+  /**
+   * Bytes of it.
+   */
+  size_t preview_size;
+  /**
+   * Columns of a preview.
+   */
+  uint32_t preview_width;
+  /**
+   * Rows of a preview.
+   */
+  uint32_t preview_height;
+} ft_progress;
+
+/**
+ * Called after each step of the schedule, on the thread that called the library. `progress` and all it points at
+ * are the library's, for the time of the call. Another answer than 0 stops the generation with
+ * `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
+ */
+typedef int32_t (*ft_progress_callback)(void *user_data, const struct ft_progress *progress);
+
+/**
+ * How a preview is made.
+ */
+typedef uint32_t ft_preview;
+
+/**
+ * What to generate; filled by `ft_request_init`, then by hand. Looked at during the call that takes it.
+ */
+typedef struct ft_request {
+  /**
+   * sizeof(ft_request).
+   */
+  uint32_t struct_size;
+  /**
+   * Pictures to make, at least 1.
+   */
+  uint32_t image_count;
+  /**
+   * The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class`.
+   * They are looked at, and must be there, in each call that takes the request.
+   */
+  const int64_t *classes;
+  /**
+   * Seed of the noise: the same bits on every machine.
+   */
+  uint64_t seed;
+  /**
+   * The steps, such as "H1P5R3": E Euler, H Heun, P pseudo-corrector, R refiner, each with a count. NULL for the
+   * bundle's own.
+   */
+  const char *schedule;
+  /**
+   * Scale of classifier-free guidance, 0 or more; 1 is none and takes half the time. `FT_GUIDANCE_DEFAULT` for the
+   * bundle's own.
+   */
+  float guidance;
+  /**
+   * `FT_OUTPUT_PICTURES` unless set.
+   */
+  ft_output output;
+  /**
+   * NULL, or the noise to start from instead of the seed's: `noise_count` floats
+   * `[image_count, channels, height, width]` of the latent.
+   */
+  const float *noise;
+  /**
+   * How many.
+   */
+  size_t noise_count;
+  /**
+   * NULL, or the token that stops the generation; it may be freed at any time.
+   */
+  const ft_cancel_token *cancel;
+  /**
+   * NULL, or called after each step.
+   */
+  ft_progress_callback progress;
+  /**
+   * For `progress`; both are needed until the generation ends, or the session begins another one or is freed.
+   */
+  void *progress_data;
+  /**
+   * The preview that `progress` is shown: `FT_PREVIEW_NONE` unless set, or `FT_PREVIEW_LINEAR`.
+   */
+  ft_preview preview;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+} ft_request;
+
+/**
+ * Latents, and pictures decoded from them.
+ */
+#define FT_OUTPUT_PICTURES 0
+
+/**
+ * Latents alone: the decoder does not run.
+ */
+#define FT_OUTPUT_LATENTS 1
+
+/**
+ * No preview.
+ */
+#define FT_PREVIEW_NONE 0
+
+/**
+ * Rough, of the latent's own size, in microseconds; the first one of a model runs the decoder once.
+ */
+#define FT_PREVIEW_LINEAR 1
+
+/**
+ * By the decoder, of a picture's size.
+ */
+#define FT_PREVIEW_DECODED 2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default: one picture, seed 0, the bundle's own schedule and guidance. `classes` is left
+ * to be set.
+ *
+ * `struct_size` is sizeof(ft_request). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.
+ */
+ft_status ft_request_init(struct ft_request *request,
+                          size_t struct_size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== memory What a request takes, told beforehand ======================================================= */
+
+/**
+ * Bytes that a request takes.
+ */
+typedef struct ft_memory {
+  /**
+   * sizeof(ft_memory), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Held by the model, for all its sessions: packed weights, and what was computed of times and classes.
+   */
+  uint64_t model_bytes;
+  /**
+   * Held by a session once it has run the request.
+   */
+  uint64_t session_bytes;
+  /**
+   * Taken for a moment besides, when times or classes are new.
+   */
+  uint64_t passing_bytes;
+} ft_memory;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Plans what `request` needs and is not planned yet, and tells the memory it will take before any is taken for it.
+ *
+ * `out_memory` may be NULL; otherwise the caller sets its `struct_size`. The request's token and callback are not
+ * used. Networks that the library has no kernels for take more while they run. Errors: as
+ * `ft_session_generate`, for all that can be told beforehand. Threads: any. Takes up to seconds, for a new
+ * `image_count` or the first use of a network.
+ */
+ft_status ft_model_prepare(const ft_model *model,
+                           const ft_request *request,
+                           struct ft_memory *out_memory);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== session Room for one generation at a time ========================================================== */
+
+/**
+ * As long as it takes to end a step of the schedule, or a picture.
+ */
+#define FT_WHOLE_STEP UINT64_MAX
+
+/**
+ * Scratch memory for one generation at a time. A failed or cancelled one leaves it ready for the next.
+ */
+typedef struct ft_session ft_session;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a session of `model`.
+ *
+ * Ownership: `*out_session` is the caller's, to be freed by `ft_session_free`; it keeps what it needs of the model.
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ */
+ft_status ft_session_new(const ft_model *model,
+                         struct ft_session **out_session);
+
+/**
+ * Frees a session; NULL is fine. A call that is at work on it ends as if nothing had happened.
+ *
+ * Threads: any.
+ */
+void ft_session_free(struct ft_session *session);
+
+/**
+ * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
+ * alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
+ * guided or not. A generation under way is given up.
+ *
+ * Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
+ */
+ft_status ft_session_prepare(struct ft_session *session,
+                             const ft_request *request);
+
+/**
+ * Makes pictures, and returns when they are done.
+ *
+ * `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
+ * it was. A generation under way is given up.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
+ * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`,
+ * `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
+ * `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
+ * share its threads.
+ */
+ft_status ft_session_generate(struct ft_session *session,
+                              const ft_request *request,
+                              const ft_pixels *pixels);
+
+/**
+ * Begins a generation that `ft_session_step` carries out. One that was under way is given up, also if this fails.
+ * One that nobody steps costs nothing: to stop, just leave it.
+ *
+ * Plans what is not planned yet and computes what depends on the request's times and classes alone: call
+ * `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
+ * for all that can be told beforehand. Threads: one at a time per session.
+ */
+ft_status ft_session_begin(struct ft_session *session,
+                           const ft_request *request);
+
+/**
+ * Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
+ * of a picture. `*out_done` is set to true once all pictures, or the latents, are done, until then to false.
+ *
+ * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
+ * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
+ * the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at
+ * a time per session.
+ */
+ft_status ft_session_step(struct ft_session *session,
+                          uint64_t microseconds,
+                          bool *out_done);
+
+/**
+ * Tells how many steps of the schedule are done, and how many there are, in the generation under way or the last one.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, nothing was begun), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+ * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ */
+ft_status ft_session_get_steps(struct ft_session *session,
+                               uint32_t *out_made,
+                               uint32_t *out_all);
+
+/**
+ * Draws what the generation under way, or the last one, looks like so far. A program that steps looks when it likes,
+ * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
+ *
+ * `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
+ * which takes as long as decoding does. Errors: `FT_ERROR_INVALID_ARGUMENT` (nothing was begun, no decoder, memory that cannot hold the
+ * pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+ * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ */
+ft_status ft_session_preview(struct ft_session *session,
+                             ft_preview kind,
+                             const ft_pixels *pixels);
+
+/**
+ * Does what is left of the generation, and writes its pictures. May be called again, in another format too, until
+ * another generation begins.
+ *
+ * After a failure the memory is as it was. Errors: as `ft_session_step`; `FT_ERROR_INVALID_ARGUMENT` for memory that
+ * cannot hold the pictures (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
+ * per session.
+ */
+ft_status ft_session_finish(struct ft_session *session,
+                            const ft_pixels *pixels);
+
+/**
+ * Copies the latents of the last generation: `count` floats `[image_count, channels, height, width]`.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, another count, no generation that was sampled to its end),
+ * `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ */
+ft_status ft_session_get_latents(struct ft_session *session, float *out_latents, size_t count);
+
+/**
+ * Decodes latents: `count` floats `[N, channels, height, width]`, for any N, to N pictures.
+ *
+ * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
+ * `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
+ * the pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+ * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ */
+ft_status ft_session_decode(struct ft_session *session,
+                            const float *latents,
+                            size_t count,
+                            const ft_pixels *pixels);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif /* FLOWTURBO_H */

@@ -1,0 +1,10 @@
+# A program gets the major version that it asks for, as new as it asks for or newer. The header knows which this is.
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../../../include/flowturbo.h" PACKAGE_VERSION REGEX "FT_VERSION_STRING")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PACKAGE_VERSION "${PACKAGE_VERSION}")
+string(REGEX MATCH "^[0-9]+" _flowturbo_major "${PACKAGE_VERSION}")
+if(_flowturbo_major EQUAL PACKAGE_FIND_VERSION_MAJOR AND NOT PACKAGE_VERSION VERSION_LESS PACKAGE_FIND_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()
+if(PACKAGE_VERSION VERSION_EQUAL PACKAGE_FIND_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()

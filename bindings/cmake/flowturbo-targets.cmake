@@ -1,0 +1,31 @@
+# flowturbo::shared and flowturbo::static of the files given (one that is empty makes no target), and
+# flowturbo::flowturbo, the shared one if there is one. For the installed package and the source tree alike.
+function(flowturbo_targets include shared import static)
+  if(shared)
+    add_library(flowturbo::shared SHARED IMPORTED GLOBAL)
+    set_target_properties(flowturbo::shared PROPERTIES
+      IMPORTED_LOCATION "${shared}"
+      IMPORTED_IMPLIB "${import}"
+      INTERFACE_INCLUDE_DIRECTORIES "${include}")
+    set(default flowturbo::shared)
+  endif()
+  if(static)
+    add_library(flowturbo::static STATIC IMPORTED GLOBAL)
+    set_target_properties(flowturbo::static PROPERTIES
+      IMPORTED_LOCATION "${static}"
+      INTERFACE_INCLUDE_DIRECTORIES "${include}")
+    # What Rust's standard library asks for (rustc --print native-static-libs).
+    if(WIN32)
+      target_link_libraries(flowturbo::static INTERFACE kernel32 ntdll userenv ws2_32 dbghelp)
+    elseif(NOT APPLE)
+      target_link_libraries(flowturbo::static INTERFACE gcc_s pthread m ${CMAKE_DL_LIBS})
+      # tract's assembler files do not say that they need no executable stack.
+      target_link_options(flowturbo::static INTERFACE LINKER:-z,noexecstack)
+    endif()
+    if(NOT default)
+      set(default flowturbo::static)
+    endif()
+  endif()
+  add_library(flowturbo::flowturbo INTERFACE IMPORTED GLOBAL)
+  set_target_properties(flowturbo::flowturbo PROPERTIES INTERFACE_LINK_LIBRARIES "${default}")
+endfunction()
