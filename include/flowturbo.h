@@ -175,7 +175,8 @@ const char *ft_status_name(ft_status status);
 
 /**
  * What the last call that failed on this thread had to say: one line of UTF-8 that names what failed, where,
- * and, where it helps, what to do. "" if none failed. A call that succeeds leaves it alone.
+ * and, where it helps, what to do. "" if none failed. A call that succeeds leaves it alone, and so do the
+ * functions that free.
  *
  * Ownership: the library's, until the next call of this library on the same thread. Threads: any, each with its own.
  */
@@ -258,7 +259,9 @@ ft_status ft_log_set(ft_log_callback callback,
 typedef uint32_t ft_pixel_format;
 
 /**
- * The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand.
+ * The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
+ * the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
+ * the call overlaps it.
  */
 typedef struct ft_pixels {
   /**
@@ -325,8 +328,8 @@ extern "C" {
 ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
 
 /**
- * Writes the first picture in `pixels`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
- * look at it. A file that is there is replaced.
+ * Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+ * look at it. Other pictures may follow. A file that is there is replaced. The memory is only read.
  *
  * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
  * `FT_ERROR_IO`. Threads: any.
@@ -468,6 +471,67 @@ ft_status ft_reader_init(struct ft_reader *reader,
 }  // extern "C"
 #endif  // __cplusplus
 
+/* ==== limits What is refused before memory is taken for it =============================================== */
+
+/**
+ * Upper bounds on what comes from outside; filled by `ft_limits_init`, then by hand. The defaults admit SiT-XL/2 at
+ * 512 x 512 pixels.
+ */
+typedef struct ft_limits {
+  /**
+   * sizeof(ft_limits).
+   */
+  uint32_t struct_size;
+  /**
+   * Edge of a picture or a latent, in pixels.
+   */
+  uint32_t max_edge;
+  /**
+   * Channels of a latent.
+   */
+  uint32_t max_channels;
+  /**
+   * Classes of a bundle.
+   */
+  uint32_t max_classes;
+  /**
+   * Pictures of a request.
+   */
+  uint32_t max_batch;
+  /**
+   * Steps of a schedule.
+   */
+  uint32_t max_steps;
+  /**
+   * The bundle's manifest, in bytes.
+   */
+  uint64_t max_manifest_bytes;
+  /**
+   * Another file of the bundle, in bytes.
+   */
+  uint64_t max_file_bytes;
+  /**
+   * The latents or pictures of a request as floats, in bytes.
+   */
+  uint64_t max_tensor_bytes;
+} ft_limits;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default.
+ *
+ * `struct_size` is sizeof(ft_limits). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+ * `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+ */
+ft_status ft_limits_init(struct ft_limits *limits, size_t struct_size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 /* ==== model A bundle planned for this machine ============================================================ */
 
 /**
@@ -495,11 +559,7 @@ typedef struct ft_model ft_model;
  */
 typedef struct ft_option {
   /**
-   * - "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle)
-   * - "release_conditioning": "true" gives up the weights that only times and classes need, a third of a SiT;
-   *   new ones read them again
-   * - "max_batch", "max_steps", "max_edge", "max_channels", "max_classes", "max_file_bytes",
-   *   "max_manifest_bytes", "max_tensor_bytes": what is refused before memory is taken for it
+   * "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle).
    */
   const char *key;
   /**
@@ -545,6 +605,19 @@ typedef struct ft_model_options {
    * How many.
    */
   size_t option_count;
+  /**
+   * NULL, or other limits than the defaults.
+   */
+  const ft_limits *limits;
+  /**
+   * Gives up the weights that only times and classes need, a third of a SiT; new ones read them again.
+   * 0 or 1.
+   */
+  uint32_t release_conditioning;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } ft_model_options;
 
 /**
@@ -660,7 +733,8 @@ ft_status ft_model_open_memory(const void *data,
  * Opens a bundle whose zip file is behind functions of the program's.
  *
  * Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
- * called, as for `ft_model_open_memory`. All else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
+ * called, as for `ft_model_open_memory`; a struct that is refused itself (NULL, `struct_size`) is not looked into. All
+ * else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
  */
 ft_status ft_model_open_reader(const ft_reader *reader,
                                const struct ft_model_options *options,
@@ -690,7 +764,7 @@ ft_status ft_model_get_info(const struct ft_model *model,
  * without labels), `FT_ERROR_INVALID_HANDLE`. Threads: any.
  */
 ft_status ft_model_class_label(const struct ft_model *model,
-                               uint32_t index,
+                               int64_t class_number,
                                const char **out_label);
 
 /**
@@ -722,7 +796,7 @@ typedef uint32_t ft_output;
  */
 typedef struct ft_progress {
   /**
-   * sizeof(ft_progress) as the library knows it.
+   * sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not there.
    */
   uint32_t struct_size;
   /**
@@ -740,7 +814,7 @@ typedef struct ft_progress {
   /**
    * The time it took.
    */
-  double seconds;
+  uint64_t microseconds;
   /**
    * The state after it: `latent_count` floats `[image_count, channels, height, width]`.
    */
@@ -751,7 +825,7 @@ typedef struct ft_progress {
   size_t latent_count;
   /**
    * With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
-   * preview_width]` pixels of RGB8 without gaps; otherwise NULL.
+   * preview_width]` pixels of RGB8 without gaps; otherwise, or if the decoder failed, NULL.
    */
   const uint8_t *preview;
   /**
@@ -833,7 +907,7 @@ typedef struct ft_request {
    */
   ft_progress_callback progress;
   /**
-   * For `progress`; both are needed until the generation ends, or the session begins another one or is freed.
+   * For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or freed.
    */
   void *progress_data;
   /**
@@ -971,7 +1045,8 @@ void ft_session_free(struct ft_session *session);
 /**
  * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
  * alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
- * guided or not. A generation under way is given up.
+ * guided or not; plans for the last two numbers of images are kept, and guidance counts each double. A generation
+ * under way is given up, one that is done forgotten.
  *
  * Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
  */
@@ -982,7 +1057,7 @@ ft_status ft_session_prepare(struct ft_session *session,
  * Makes pictures, and returns when they are done.
  *
  * `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
- * it was. A generation under way is given up.
+ * it was. A generation under way is given up, one that is done forgotten, also if this fails.
  *
  * Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
  * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`,
@@ -995,8 +1070,8 @@ ft_status ft_session_generate(struct ft_session *session,
                               const ft_pixels *pixels);
 
 /**
- * Begins a generation that `ft_session_step` carries out. One that was under way is given up, also if this fails.
- * One that nobody steps costs nothing: to stop, just leave it.
+ * Begins a generation that `ft_session_step` carries out. One that was under way is given up, one that was done
+ * forgotten, also if this fails.
  *
  * Plans what is not planned yet and computes what depends on the request's times and classes alone: call
  * `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
@@ -1006,13 +1081,21 @@ ft_status ft_session_begin(struct ft_session *session,
                            const ft_request *request);
 
 /**
+ * Gives the generation under way up, or forgets the last one: its callback and pixels are no longer the library's.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one
+ * at a time per session.
+ */
+ft_status ft_session_reset(struct ft_session *session);
+
+/**
  * Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
  * of a picture. `*out_done` is set to true once all pictures, or the latents, are done, until then to false.
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
  * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
  * the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at
- * a time per session.
+ * a time per session; sessions of a model take turns on its threads, an operation at a time.
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,
@@ -1061,7 +1144,7 @@ ft_status ft_session_finish(struct ft_session *session,
 ft_status ft_session_get_latents(struct ft_session *session, float *out_latents, size_t count);
 
 /**
- * Decodes latents: `count` floats `[N, channels, height, width]`, for any N, to N pictures.
+ * Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.
  *
  * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
  * `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold

@@ -11,9 +11,9 @@
 // can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Define it alike in all files.
 //
 // OWNERSHIP. model, session and cancel_token own their handles; they move and do not copy. What a request points at
-// (a cancel token, noise) must be there while it is used. Lambdas are kept as long as they are needed; one that
-// throws stops the generation, and its exception comes out of the call that ran it. The parallel_for of a model
-// must not throw.
+// (a cancel token, noise) must be there while it is used. A progress lambda is kept until the session takes another
+// request or is reset; one that throws stops the generation, and its exception comes out of the call that ran it. An
+// exception in a model's parallel_for ends the program: nothing can go on without the threads.
 //
 // THREADS are as flowturbo.h says: a model is for all, a session for one at a time.
 #ifndef FLOWTURBO_HPP
@@ -26,6 +26,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -116,9 +117,10 @@ bool stays_inside(Call call, std::exception_ptr* thrown = nullptr) {
 #endif
 }
 
-/// A handle with the function that frees it.
+/// Frees a handle, and lets go of what it needs only then.
 template <class T, void (*Free)(T*)>
 struct free_by {
+  std::shared_ptr<void> needed;
   void operator()(T* handle) const noexcept { Free(handle); }
 };
 template <class T, void (*Free)(T*)>
@@ -126,14 +128,23 @@ using owner = std::unique_ptr<T, free_by<T, Free>>;
 
 }  // namespace detail
 
-/// Some values of the caller's: a pointer and a count. Made of an array, a vector, a std::span.
+/// Some values of the caller's: a pointer and a count. Made of an array, a vector, a std::span; not of a vector that
+/// is about to go.
 template <class T>
 class view {
+  template <class Range>
+  using element = std::remove_pointer_t<decltype(std::declval<Range&>().data())>;
+  /// The same type, but for const.
+  template <class Range>
+  using fits = std::enable_if_t<std::is_convertible_v<element<Range> (*)[], T (*)[]>>;
+
  public:
   view() = default;
   view(T* data, std::size_t size) : data_(data), size_(size) {}
-  template <class Range, class = decltype(std::declval<Range&>().data(), std::declval<Range&>().size())>
-  view(Range&& range) : view(range.data(), range.size()) {}
+  template <class Range, class = fits<Range>>
+  view(Range& range) : view(range.data(), range.size()) {}
+  template <class Range, class = fits<const Range>, class = std::enable_if_t<std::is_trivially_destructible_v<Range>>>
+  view(const Range&& range) : view(range.data(), range.size()) {}
   template <std::size_t N>
   view(T (&array)[N]) : view(array, N) {}
   T* data() const noexcept { return data_; }
@@ -185,10 +196,15 @@ struct image {
 /// Stops generations from any thread.
 class cancel_token {
  public:
-  cancel_token() {
+#ifndef FLOWTURBO_NO_EXCEPTIONS
+  cancel_token() : handle_(std::move(make().handle_)) {}
+#endif
+  /// Fails if 4096 of them are in use.
+  static result<cancel_token> make() {
     ft_cancel_token* handle = nullptr;
-    // Fails only with 4096 of them in use; then it never cancels.
-    if (ft_cancel_token_new(&handle) == FT_OK) handle_.reset(handle);
+    const ft_status status = ft_cancel_token_new(&handle);
+    if (status != FT_OK) return detail::fail<cancel_token>(error(status));
+    return cancel_token(handle);
   }
   void cancel() const noexcept { ft_cancel_token_cancel(handle_.get()); }
   void reset() const noexcept { ft_cancel_token_reset(handle_.get()); }
@@ -200,6 +216,8 @@ class cancel_token {
   ft_cancel_token* handle() const noexcept { return handle_.get(); }
 
  private:
+  explicit cancel_token(ft_cancel_token* handle) : handle_(handle) {}
+
   detail::owner<ft_cancel_token, ft_cancel_token_free> handle_;
 };
 
@@ -210,6 +228,9 @@ struct model_options {
   std::uint32_t threads = 0, batch = 0;
   std::uint32_t lanes = 0;
   flowturbo::parallel_for parallel_for;
+  /// Upper bounds on what comes from outside: ft_limits_init, then by hand.
+  std::optional<ft_limits> limits;
+  bool release_conditioning = false;
   /// See ft_option.
   std::vector<std::pair<std::string, std::string>> named;
 };
@@ -240,32 +261,35 @@ class model {
   /// A zip file of `size` bytes behind read(offset, view<unsigned char>), which gives true if it filled the view.
   template <class Read>
   static result<model> open_reader(std::uint64_t size, Read read, const model_options& options = {}) {
+    auto kept = std::make_unique<Read>(std::move(read));
     ft_reader reader{};
     reader.struct_size = sizeof reader;
     reader.size = size;
-    reader.user_data = new Read(std::move(read));
+    reader.user_data = kept.get();
     reader.release = [](void* owned) { delete static_cast<Read*>(owned); };
     reader.read = [](void* user_data, std::uint64_t offset, void* buffer, std::size_t count) -> std::int32_t {
       const view<unsigned char> to(static_cast<unsigned char*>(buffer), count);
       return detail::stays_inside([&] { return (*static_cast<Read*>(user_data))(offset, to); }) ? 0 : 1;
     };
     return make(options, [&](const ft_model_options* raw, ft_model** out) {
+      kept.release();
       return ft_model_open_reader(&reader, raw, out);
     });
   }
 
   /// Sizes, names, defaults; its texts live as long as the model.
-  ft_model_info info() const {
+  result<ft_model_info> info() const {
     ft_model_info info{};
     info.struct_size = sizeof info;
-    ft_model_get_info(handle_.get(), &info);
+    const ft_status status = ft_model_get_info(handle_.get(), &info);
+    if (status != FT_OK) return detail::fail<ft_model_info>(error(status));
     return info;
   }
 
   /// The label of a class.
-  result<std::string> class_label(std::uint32_t index) const {
+  result<std::string> class_label(std::int64_t class_number) const {
     const char* label = nullptr;
-    const ft_status status = ft_model_class_label(handle_.get(), index, &label);
+    const ft_status status = ft_model_class_label(handle_.get(), class_number, &label);
     if (status != FT_OK) return detail::fail<std::string>(error(status));
     return std::string(label);
   }
@@ -287,8 +311,11 @@ class model {
   template <class Open>
   static result<model> make(const model_options& options, Open open) {
     model made;
+    std::shared_ptr<flowturbo::parallel_for> threads;
     ft_model_options raw{};
     raw.struct_size = sizeof raw;
+    raw.limits = options.limits ? &*options.limits : nullptr;
+    raw.release_conditioning = options.release_conditioning ? 1 : 0;
     raw.threads = options.threads;
     raw.batch = options.batch;
     std::vector<ft_option> named;
@@ -296,22 +323,20 @@ class model {
     raw.options = named.data();
     raw.option_count = named.size();
     if (options.parallel_for) {
-      made.threads_ = std::make_shared<flowturbo::parallel_for>(options.parallel_for);
+      threads = std::make_shared<flowturbo::parallel_for>(options.parallel_for);
       raw.lanes = options.lanes;
-      raw.parallel_data = made.threads_.get();
-      raw.parallel_for = [](void* user_data, std::uint32_t lanes, ft_parallel_body body, void* data) {
+      raw.parallel_data = threads.get();
+      raw.parallel_for = [](void* user_data, std::uint32_t lanes, ft_parallel_body body, void* data) noexcept {
         (*static_cast<flowturbo::parallel_for*>(user_data))(lanes, [=](std::uint32_t i) { body(data, i); });
       };
     }
     ft_model* handle = nullptr;
     const ft_status status = open(&raw, &handle);
     if (status != FT_OK) return detail::fail<model>(error(status));
-    made.handle_.reset(handle);
+    made.handle_ = {handle, {threads}};
     return made;
   }
 
-  /// Before the handle, so that it goes after it.
-  std::shared_ptr<flowturbo::parallel_for> threads_;
   detail::owner<ft_model, ft_model_free> handle_;
 };
 
@@ -333,6 +358,9 @@ struct request {
   bool latents_only = false;
 };
 
+/// Whether there is more to do.
+enum class state { busy, done };
+
 /// Room for one generation at a time.
 class session {
  public:
@@ -344,9 +372,11 @@ class session {
     ft_session* handle = nullptr;
     const ft_status status = ft_session_new(of.handle(), &handle);
     if (status != FT_OK) return detail::fail<session>(error(status));
-    made.handle_.reset(handle);
-    made.threads_ = of.threads_;
-    const ft_model_info info = of.info();
+    made.handle_ = {handle, {of.handle_.get_deleter().needed}};
+    ft_model_info info{};
+    info.struct_size = sizeof info;
+    const ft_status told = ft_model_get_info(of.handle(), &info);
+    if (told != FT_OK) return detail::fail<session>(error(told));
     made.width_ = info.width;
     made.height_ = info.height;
     made.latent_ = std::size_t{info.latent_channels} * info.latent_height * info.latent_width;
@@ -359,8 +389,9 @@ class session {
     const std::size_t each = std::size_t{width_} * height_ * 4;
     std::vector<std::uint8_t> all(each * pictures.size());
     const ft_pixels memory = pixels(pixel_format::rgba8, all.data(), all.size());
-    const ft_request raw = convert(what);
-    const ft_status status = ft_session_generate(handle_.get(), &raw, &memory);
+    const ft_status status = take(what, [&](const ft_request* raw) {
+      return ft_session_generate(handle_.get(), raw, &memory);
+    });
     if (status != FT_OK) return why<std::vector<image>>(status);
     for (std::size_t i = 0; i < pictures.size(); i++) {
       const auto* from = all.data() + i * each;
@@ -371,38 +402,51 @@ class session {
 
   /// Makes pictures in the caller's memory.
   result<void> generate_into(const flowturbo::request& what, const ft_pixels& memory) {
-    const ft_request raw = convert(what);
-    return ended(ft_session_generate(handle_.get(), &raw, what.latents_only ? nullptr : &memory));
+    return ended(take(what, [&](const ft_request* raw) {
+      return ft_session_generate(handle_.get(), raw, what.latents_only ? nullptr : &memory);
+    }));
   }
 
   /// Samples without decoding: [N, channels, height, width].
   result<std::vector<float>> latents(flowturbo::request what) {
     what.latents_only = true;
-    const ft_request raw = convert(what);
-    ft_status status = ft_session_generate(handle_.get(), &raw, nullptr);
-    std::vector<float> latents(latent_ * what.classes.size());
-    if (status == FT_OK) status = ft_session_get_latents(handle_.get(), latents.data(), latents.size());
+    const ft_status status = take(what, [&](const ft_request* raw) {
+      return ft_session_generate(handle_.get(), raw, nullptr);
+    });
+    if (status != FT_OK) return why<std::vector<float>>(status);
+    return last_latents(what.classes.size());
+  }
+
+  /// The latents of the last generation, of so many pictures.
+  result<std::vector<float>> last_latents(std::size_t images) {
+    std::vector<float> latents(latent_ * images);
+    const ft_status status = ft_session_get_latents(handle_.get(), latents.data(), latents.size());
     if (status != FT_OK) return why<std::vector<float>>(status);
     return latents;
   }
 
   /// Does all that a request needs before its first step.
   result<void> prepare(const flowturbo::request& what) {
-    const ft_request raw = convert(what);
-    return ended(ft_session_prepare(handle_.get(), &raw));
+    return ended(take(what, [&](const ft_request* raw) { return ft_session_prepare(handle_.get(), raw); }));
   }
 
   result<void> begin(const flowturbo::request& what) {
-    const ft_request raw = convert(what);
-    return ended(ft_session_begin(handle_.get(), &raw));
+    return ended(take(what, [&](const ft_request* raw) { return ft_session_begin(handle_.get(), raw); }));
   }
 
-  /// Works for about so long; true once all is done.
-  result<bool> step(std::uint64_t microseconds = FT_WHOLE_STEP) {
+  /// Works for about so long.
+  result<state> step(std::uint64_t microseconds = FT_WHOLE_STEP) {
     bool done = false;
     const ft_status status = ft_session_step(handle_.get(), microseconds, &done);
-    if (status != FT_OK) return why<bool>(status);
-    return done;
+    if (status != FT_OK) return why<state>(status);
+    return done ? state::done : state::busy;
+  }
+
+  /// Gives the generation under way up, or forgets the last one, and lets its lambda go.
+  result<void> reset() {
+    const ft_status status = ft_session_reset(handle_.get());
+    if (status == FT_OK) watch_ = nullptr;
+    return ended(status);
   }
 
   /// Steps done, and all of them; none if nothing was begun.
@@ -431,10 +475,14 @@ class session {
     std::exception_ptr thrown;
   };
 
-  session() : watch_(std::make_unique<watch>()) {}
+  session() = default;
 
-  /// What the request points at is the request's, but for the lambda, which is kept.
-  ft_request convert(const flowturbo::request& what) {
+  /// Calls the library with a request. What it points at is the request's, but for the lambda, which is kept once the
+  /// library has taken the request: one that is at work stays where it is.
+  template <class Call>
+  ft_status take(const flowturbo::request& what, Call call) {
+    auto watching = std::make_unique<watch>();
+    watching->progress = what.progress;
     ft_request raw{};
     raw.struct_size = sizeof raw;
     raw.image_count = static_cast<std::uint32_t>(what.classes.size());
@@ -446,14 +494,14 @@ class session {
     raw.noise = what.noise.data();
     raw.noise_count = what.noise.size();
     raw.cancel = what.cancel ? what.cancel->handle() : nullptr;
-    watch_->progress = what.progress;
-    watch_->thrown = nullptr;
     if (what.progress) {
       raw.progress = tell;
-      raw.progress_data = watch_.get();
-      raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
+      raw.progress_data = watching.get();
     }
-    return raw;
+    raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
+    const ft_status status = call(&raw);
+    if (status != FT_ERROR_BUSY && status != FT_ERROR_INVALID_HANDLE) watch_ = std::move(watching);
+    return status;
   }
 
   static std::int32_t tell(void* user_data, const ft_progress* progress) {
@@ -464,7 +512,7 @@ class session {
   template <class T>
   result<T> why(ft_status status) {
 #ifndef FLOWTURBO_NO_EXCEPTIONS
-    if (watch_->thrown) std::rethrow_exception(std::exchange(watch_->thrown, nullptr));
+    if (watch_ && watch_->thrown) std::rethrow_exception(std::exchange(watch_->thrown, nullptr));
 #endif
     return detail::fail<T>(error(status));
   }
@@ -475,7 +523,6 @@ class session {
   }
 
   std::unique_ptr<watch> watch_;
-  std::shared_ptr<flowturbo::parallel_for> threads_;
   detail::owner<ft_session, ft_session_free> handle_;
   std::uint32_t width_ = 0, height_ = 0;
   std::size_t latent_ = 0;

@@ -25,6 +25,8 @@ pub mod threads;
 
 pub mod reader;
 
+pub mod limits;
+
 pub mod model;
 
 pub mod request;

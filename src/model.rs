@@ -113,7 +113,7 @@ struct Inner {
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
     /// Fitted when a first preview is wanted.
-    colours: OnceLock<Result<Colours>>,
+    colours: OnceLock<Colours>,
 }
 
 /// Bytes that a request takes, see [`Model::prepare`].
@@ -262,7 +262,11 @@ impl Model {
 
     /// The colours of previews.
     pub(crate) fn colours(&self) -> Result<&Colours> {
-        self.0.colours.get_or_init(|| Colours::fit(self)).as_ref().map_err(Clone::clone)
+        if let Some(colours) = self.0.colours.get() {
+            return Ok(colours);
+        }
+        let fitted = Colours::fit(self)?;
+        Ok(self.0.colours.get_or_init(|| fitted))
     }
 
     /// What the engine does for one call of a network at a batch size, step by step: the kernel, its
@@ -339,7 +343,8 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         (None, threads) => threads,
     };
     if !(1..=MAX_THREADS).contains(&threads) {
-        return Err(invalid_argument(format!("threads: {threads} asked for, 1 to {MAX_THREADS} make sense")));
+        let name = if options.parallel.is_some() { "lanes" } else { "threads" };
+        return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
     }
     let lent = options.parallel.as_ref().map(Arc::clone);
     let reference = Reference::new(if lent.is_some() { 1 } else { threads });

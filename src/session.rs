@@ -112,12 +112,12 @@ impl Session {
     }
 
     /// Plans everything that `request` needs, and computes what depends on its times and classes alone, so that
-    /// the next call spends no time on it. A generation under way is given up.
+    /// the next call spends no time on it. A generation under way is given up, one that is done forgotten.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request) -> Result<()> {
-        self.give_up();
+        self.reset();
         let model = self.model.clone();
         let settled = request.settle(model.bundle())?;
         GuidedField::new(self, request, settled)?.give_back(self);
@@ -221,7 +221,7 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn begin(&mut self, request: &Request, output: Output) -> Result<()> {
-        self.give_up();
+        self.reset();
         let run = Run::begin(self, request, output)?;
         self.run = Some(run);
         Ok(())
@@ -339,8 +339,8 @@ impl Session {
         Ok(latents)
     }
 
-    /// Forgets the generation under way, or the last one.
-    pub(crate) fn give_up(&mut self) {
+    /// Gives the generation under way up, or forgets the last one.
+    pub fn reset(&mut self) {
         if let Some(run) = self.run.take() {
             run.give_back(self);
         }

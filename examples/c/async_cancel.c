@@ -88,7 +88,7 @@ static ft_status run(const char *bundle, const char *out) {
     job.step = 0;
     job.ended = false;
     watch(&job, 5);
-    status = job.status == FT_ERROR_CANCELLED ? FT_OK : FT_ERROR_RUNTIME;
+    if (job.status != FT_ERROR_CANCELLED) fprintf(stderr, "was to be cancelled\n"), status = FT_ERROR_RUNTIME;
   }
   ft_cancel_token_free(job.cancel);
   ft_model_free(model);
@@ -98,6 +98,7 @@ static ft_status run(const char *bundle, const char *out) {
 int main(int count, char **arguments) {
   if (count != 3) return fprintf(stderr, "usage: async_cancel BUNDLE OUT.png\n"), 2;
   ft_status status = run(arguments[1], arguments[2]);
+  /* A failure of the job has told its own message. */
   if (status) fprintf(stderr, "%s: %s\n", ft_status_name(status), ft_last_error_message());
   return status;
 }

@@ -54,6 +54,12 @@ pub(super) fn guard(work: impl FnOnce() -> Result<(), Failure>) -> ft_status {
     }
 }
 
+/// As [`guard`], for functions without a status: the last failure's message stays as it is.
+pub(super) fn guard_silently(work: impl FnOnce() -> Result<(), Failure>) {
+    // A failure is a stale handle; a panic was told by its own hook.
+    let _ = catch_unwind(AssertUnwindSafe(work));
+}
+
 /// The message of the last failure on this thread.
 pub(super) fn last_message() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

@@ -4,10 +4,11 @@
 //! whether it is cancelled. Cancelling takes no lock, a stale handle is told apart by the count, and freeing a
 //! token that a generation still looks at is harmless.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::boundary::{Failure, guard};
+use super::boundary::{Failure, guard, guard_silently};
 use super::pointers::place;
 use super::registry::Kind;
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
@@ -27,8 +28,8 @@ const LIVE: usize = 2;
 const USE: usize = 4;
 
 static TABLE: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
-/// Slots that were freed, and how many were ever used.
-static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+/// Slots that were freed, the longest ago first, and how many were ever used.
+static FREE: Mutex<(VecDeque<usize>, usize)> = Mutex::new((VecDeque::new(), 0));
 
 /// A token by the number of its handle: the slot and the use of it.
 #[derive(Clone, Copy)]
@@ -44,7 +45,8 @@ impl Token {
         &TABLE[self.0 % SLOTS]
     }
 
-    /// Whether the slot's number still speaks of this token: handles have fewer bits than slots.
+    /// Whether the slot's number still speaks of this token. Handles have fewer bits than slots: on 32-bit machines
+    /// a slot's uses are counted to 2^17, so a handle comes again after half a milliard of tokens.
     fn is_in(self, state: usize) -> bool {
         let uses = usize::MAX >> (3 + SLOTS.trailing_zeros());
         state & LIVE != 0 && (state / USE) & uses == self.0 / SLOTS
@@ -66,7 +68,8 @@ impl Token {
 /// What a request is given for a handle; NULL never cancels.
 pub(super) fn token(handle: *const ft_cancel_token) -> Result<CancelToken, Failure> {
     if handle.is_null() {
-        return Ok(CancelToken::new());
+        // Without an allocation.
+        return Ok(CancelToken::polled(|_| false, 0));
     }
     let is_cancelled = |token| Token(token).state().is_some_and(|state| state & CANCELLED != 0);
     Ok(CancelToken::polled(is_cancelled, Token::of(handle)?.0))
@@ -81,7 +84,7 @@ pub unsafe extern "C" fn ft_cancel_token_new(out_token: *mut *mut ft_cancel_toke
     guard(|| {
         place(out_token, "out_token")?;
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match free.0.pop() {
+        let slot = match free.0.pop_front() {
             Some(slot) => slot,
             None if free.1 < SLOTS => {
                 free.1 += 1;
@@ -145,10 +148,10 @@ pub extern "C" fn ft_cancel_token_free(token: *mut ft_cancel_token) {
     if token.is_null() {
         return;
     }
-    guard(|| {
+    guard_silently(|| {
         let token = Token::of(token)?;
         token.change(|state| state & !(LIVE | CANCELLED))?;
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push(token.0 % SLOTS);
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(token.0 % SLOTS);
         Ok(())
     });
 }

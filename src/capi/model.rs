@@ -3,7 +3,8 @@
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{Failure, guard, without_nul};
+use super::boundary::{Failure, guard, guard_silently, without_nul};
+use super::limits::{self, ft_limits};
 use super::pointers::{array, place, text};
 use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
 use super::registry::{Kind, Registry};
@@ -33,11 +34,7 @@ pub(super) static MODELS: Registry<Opened> = Registry::new(Kind::Model);
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_option {
-    /// - "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle)
-    /// - "release_conditioning": "true" gives up the weights that only times and classes need, a third of a SiT;
-    ///   new ones read them again
-    /// - "max_batch", "max_steps", "max_edge", "max_channels", "max_classes", "max_file_bytes",
-    ///   "max_manifest_bytes", "max_tensor_bytes": what is refused before memory is taken for it
+    /// "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle).
     pub key: *const c_char,
     /// A text, or a number as text.
     pub value: *const c_char,
@@ -64,12 +61,19 @@ pub struct ft_model_options {
     pub options: *const ft_option,
     /// How many.
     pub option_count: usize,
+    /// NULL, or other limits than the defaults.
+    pub limits: *const ft_limits,
+    /// Gives up the weights that only times and classes need, a third of a SiT; new ones read them again.
+    /// 0 or 1.
+    pub release_conditioning: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
 unsafe impl Versioned for ft_model_options {
     const NAME: &'static str = "ft_model_options";
-    const FIRST: usize = 16 + 4 * size_of::<usize>();
+    const FIRST: usize = size_of::<Self>();
 
     fn new() -> Self {
         Self {
@@ -81,6 +85,9 @@ unsafe impl Versioned for ft_model_options {
             parallel_data: std::ptr::null_mut(),
             options: std::ptr::null(),
             option_count: 0,
+            limits: std::ptr::null(),
+            release_conditioning: 0,
+            reserved: 0,
         }
     }
 }
@@ -133,7 +140,7 @@ pub struct ft_model_info {
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
 unsafe impl Versioned for ft_model_info {
     const NAME: &'static str = "ft_model_info";
-    const FIRST: usize = 48 + 5 * size_of::<usize>();
+    const FIRST: usize = size_of::<Self>();
 
     fn new() -> Self {
         let none = std::ptr::null();
@@ -226,7 +233,8 @@ pub unsafe extern "C" fn ft_model_open_memory(
 /// Opens a bundle whose zip file is behind functions of the program's.
 ///
 /// Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
-/// called, as for `ft_model_open_memory`. All else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
+/// called, as for `ft_model_open_memory`; a struct that is refused itself (NULL, `struct_size`) is not looked into. All
+/// else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_open_reader(
     reader: *const ft_reader,
@@ -238,6 +246,9 @@ pub unsafe extern "C" fn ft_model_open_reader(
         unsafe {
             let reader = versioned::read(reader, "reader")?;
             let release = Release { callback: reader.release, user_data: reader.user_data };
+            if reader.reserved != 0 {
+                return Err(Failure::argument("reader.reserved is not 0; call ft_reader_init first"));
+            }
             let read = reader.read.ok_or_else(|| Failure::argument("reader.read is NULL"))?;
             let callbacks = Callbacks { read, size: reader.size, position: 0, release };
             place(out_model, "out_model")?;
@@ -260,12 +271,20 @@ unsafe fn open(
     };
     // SAFETY: as above.
     let named = unsafe { array(options.options, options.option_count, "options.options")? };
-    let (mut settings, mut limits) = (ModelOptions::default(), Limits::default());
+    let mut settings = ModelOptions::default();
     for option in named {
         // SAFETY: as above.
         let (key, value) = unsafe { (text(option.key, "option.key")?, text(option.value, "option.value")?) };
-        set(&mut settings, &mut limits, key, value)?;
+        set(&mut settings, key, value)?;
     }
+    // SAFETY: as above.
+    let limits = unsafe { limits::read(options.limits)? };
+    settings.release_conditioning = match (options.release_conditioning, options.reserved) {
+        (0, 0) => false,
+        (1, 0) => true,
+        (_, 0) => return Err(Failure::argument("options.release_conditioning is neither 0 nor 1")),
+        _ => return Err(Failure::argument("options.reserved is not 0; call ft_model_options_init first")),
+    };
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;
     settings.parallel = options.parallel_for.map(|run| {
@@ -290,37 +309,21 @@ unsafe fn open(
 }
 
 /// Sets an option by its name.
-fn set(settings: &mut ModelOptions, limits: &mut Limits, key: &str, value: &str) -> Result<(), Failure> {
-    let wrong =
-        |wanted: &str| Failure::argument(format!("option {key}: '{}' is no {wanted}", value.escape_debug()));
-    let number = || value.parse::<u64>().map_err(|_| wrong("number from 0 on"));
-    let small = || value.parse::<u32>().map_err(|_| wrong("number from 0 to 4294967295"));
-    match key {
-        "backend" => {
-            settings.backend = match value {
-                "fused" => BackendKind::Fused,
-                "reference" => BackendKind::Reference,
-                _ => return Err(wrong("backend; there are fused and reference")),
-            }
-        }
-        "release_conditioning" => {
-            settings.release_conditioning = value.parse().map_err(|_| wrong("true or false"))?;
-        }
-        "max_batch" => limits.max_batch = small()?,
-        "max_steps" => limits.max_steps = small()?,
-        "max_edge" => limits.max_edge = small()?,
-        "max_channels" => limits.max_channels = small()?,
-        "max_classes" => limits.max_classes = small()?,
-        "max_file_bytes" => limits.max_file_bytes = number()?,
-        "max_manifest_bytes" => limits.max_manifest_bytes = number()?,
-        "max_tensor_bytes" => limits.max_tensor_bytes = number()?,
-        _ => {
+fn set(settings: &mut ModelOptions, key: &str, value: &str) -> Result<(), Failure> {
+    settings.backend = match (key, value) {
+        ("backend", "fused") => BackendKind::Fused,
+        ("backend", "reference") => BackendKind::Reference,
+        ("backend", other) => {
+            let other = other.escape_debug();
             return Err(Failure::argument(format!(
-                "option '{}' is not known; flowturbo.h lists them at ft_option",
-                key.escape_debug()
+                "option backend: '{other}' is neither fused nor reference"
             )));
         }
-    }
+        (other, _) => {
+            let other = other.escape_debug();
+            return Err(Failure::argument(format!("option '{other}' is not known; there is backend")));
+        }
+    };
     Ok(())
 }
 
@@ -329,7 +332,7 @@ fn set(settings: &mut ModelOptions, limits: &mut Limits, key: &str, value: &str)
 /// Threads: any; not while another thread uses texts of its `ft_model_info`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ft_model_free(model: *mut ft_model) {
-    guard(|| MODELS.remove(model));
+    guard_silently(|| MODELS.remove(model));
 }
 
 /// Tells what the model is.
@@ -381,15 +384,19 @@ pub unsafe extern "C" fn ft_model_get_info(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_class_label(
     model: *const ft_model,
-    index: u32,
+    class_number: i64,
     out_label: *mut *const c_char,
 ) -> ft_status {
     guard(|| {
         place(out_label, "out_label")?;
         let opened = MODELS.get(model)?;
-        let label = opened.labels.get(index as usize).ok_or_else(|| {
-            Failure::argument(format!("class {index} has no label; the bundle has {}", opened.labels.len()))
-        })?;
+        let label =
+            usize::try_from(class_number).ok().and_then(|i| opened.labels.get(i)).ok_or_else(|| {
+                Failure::argument(format!(
+                    "class {class_number} has no label; the bundle has {}",
+                    opened.labels.len()
+                ))
+            })?;
         // SAFETY: not NULL; the header asks the caller for a place.
         unsafe { out_label.write(label.as_ptr()) };
         Ok(())

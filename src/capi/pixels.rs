@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 
 use super::boundary::{Failure, guard};
-use super::png;
-use super::pointers::{array_mut, text};
+use super::png::{self, Stored};
+use super::pointers::{array, array_mut, text};
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
 use crate::{PixelFormat, Pixels};
@@ -25,7 +25,9 @@ pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
 /// Three floats in 0 to 1.
 pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
 
-/// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand.
+/// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
+/// the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
+/// the call overlaps it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_pixels {
@@ -46,7 +48,7 @@ pub struct ft_pixels {
 // SAFETY: `repr(C)`, begins with its size, integers and a pointer.
 unsafe impl Versioned for ft_pixels {
     const NAME: &'static str = "ft_pixels";
-    const FIRST: usize = 8 + 4 * size_of::<usize>();
+    const FIRST: usize = size_of::<Self>();
 
     fn new() -> Self {
         Self {
@@ -101,8 +103,8 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
     guard(|| unsafe { versioned::init(pixels, struct_size, "pixels") })
 }
 
-/// Writes the first picture in `pixels`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
-/// look at it. A file that is there is replaced.
+/// Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+/// look at it. Other pictures may follow. A file that is there is replaced. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
 /// `FT_ERROR_IO`. Threads: any.
@@ -115,7 +117,10 @@ pub unsafe extern "C" fn ft_pixels_save_png(
 ) -> ft_status {
     guard(|| {
         // SAFETY: the header asks the caller for a struct, its memory and a text.
-        let (mut pixels, path) = unsafe { (read(pixels)?, text(path, "path")?) };
-        png::save(&mut pixels, width as usize, height as usize, Path::new(path))
+        let (raw, path) = unsafe { (versioned::read(pixels, "pixels")?, text(path, "path")?) };
+        // SAFETY: as above.
+        let data = unsafe { array(raw.data.cast_const().cast::<u8>(), raw.size, "pixels.data")? };
+        let picture = Stored { format: format(raw.format)?, data, row_stride: raw.row_stride };
+        png::save(&picture, width as usize, height as usize, Path::new(path))
     })
 }

@@ -8,15 +8,44 @@ use png::{BitDepth, ColorType, Encoder};
 
 use super::boundary::Failure;
 use super::status::FT_ERROR_IO;
-use crate::Pixels;
+use crate::PixelFormat;
 
-/// Writes the first picture of `pixels`.
-pub(super) fn save(pixels: &mut Pixels, width: usize, height: usize, path: &Path) -> Result<(), Failure> {
-    if width == 0 || height == 0 {
-        return Err(Failure::argument(format!("a picture of {width} x {height} pixels is none")));
+/// A picture in the caller's memory, which is only read.
+pub(super) struct Stored<'a> {
+    pub(super) format: PixelFormat,
+    pub(super) data: &'a [u8],
+    /// 0 for rows without gaps.
+    pub(super) row_stride: usize,
+}
+
+impl Stored<'_> {
+    /// `[height, width, 3]` bytes of RGB.
+    fn rgb8(&self, width: usize, height: usize) -> Result<Vec<u8>, Failure> {
+        let order = match self.format {
+            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
+            PixelFormat::Bgra8 => [2, 1, 0],
+            PixelFormat::RgbF16 | PixelFormat::RgbF32 => {
+                return Err(Failure::argument("pixels.format: PNG files take formats of 8 bits"));
+            }
+        };
+        let (each, found) = (self.format.bytes(), self.data.len());
+        let row = width.saturating_mul(each);
+        let stride = if self.row_stride == 0 { row } else { self.row_stride };
+        let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
+        if width == 0 || height == 0 || stride < row || found < wanted {
+            return Err(Failure::argument(format!(
+                "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {} takes {wanted} in rows of {row} or more",
+                self.format
+            )));
+        }
+        let rows = (0..height).map(|y| &self.data[y * stride..][..row]);
+        Ok(rows.flat_map(|row| row.chunks_exact(each)).flat_map(|pixel| order.map(|i| pixel[i])).collect())
     }
-    let rgb = pixels.hold([1, height, width])?.rgb8(0);
-    let rgb = rgb.ok_or_else(|| Failure::argument("pixels.format: PNG files take formats of 8 bits"))?;
+}
+
+/// Writes a picture.
+pub(super) fn save(picture: &Stored, width: usize, height: usize, path: &Path) -> Result<(), Failure> {
+    let rgb = picture.rgb8(width, height)?;
     let write = || -> Result<(), png::EncodingError> {
         let edge = |pixels: usize| u32::try_from(pixels).map_err(std::io::Error::other);
         let mut encoder = Encoder::new(BufWriter::new(File::create(path)?), edge(width)?, edge(height)?);

@@ -1,7 +1,7 @@
 //! Handles that cannot be wild.
 //!
 //! A handle is a number in the shape of a pointer: which kind of thing it is, and how many were made before it.
-//! None is given out twice and none is an address, so a handle that was freed, or is of another kind, is told
+//! None is given out twice (on 32-bit machines: not before half a milliard others) and none is an address, so a handle that was freed, or is of another kind, is told
 //! apart from a good one, always. A thing lives on while a call is at work on it.
 
 use std::collections::BTreeMap;

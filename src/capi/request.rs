@@ -2,12 +2,12 @@
 
 use std::ffi::{c_char, c_void};
 
-use ndarray::Array4;
+use ndarray::ArrayView4;
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
 use super::pointers::{array, text};
-use super::status::ft_status;
+use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
 use crate::{Model, Output, Request};
 
@@ -36,7 +36,7 @@ pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_progress {
-    /// sizeof(ft_progress) as the library knows it.
+    /// sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not there.
     pub struct_size: u32,
     /// Steps done, from 1.
     pub step: u32,
@@ -45,13 +45,13 @@ pub struct ft_progress {
     /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'.
     pub kind: u32,
     /// The time it took.
-    pub seconds: f64,
+    pub microseconds: u64,
     /// The state after it: `latent_count` floats `[image_count, channels, height, width]`.
     pub latents: *const f32,
     /// How many.
     pub latent_count: usize,
     /// With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
-    /// preview_width]` pixels of RGB8 without gaps; otherwise NULL.
+    /// preview_width]` pixels of RGB8 without gaps; otherwise, or if the decoder failed, NULL.
     pub preview: *const u8,
     /// Bytes of it.
     pub preview_size: usize,
@@ -97,7 +97,7 @@ pub struct ft_request {
     pub cancel: *const ft_cancel_token,
     /// NULL, or called after each step.
     pub progress: ft_progress_callback,
-    /// For `progress`; both are needed until the generation ends, or the session begins another one or is freed.
+    /// For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or freed.
     pub progress_data: *mut c_void,
     /// The preview that `progress` is shown: `FT_PREVIEW_NONE` unless set, or `FT_PREVIEW_LINEAR`.
     pub preview: ft_preview,
@@ -108,7 +108,7 @@ pub struct ft_request {
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
 unsafe impl Versioned for ft_request {
     const NAME: &'static str = "ft_request";
-    const FIRST: usize = 32 + 7 * size_of::<usize>();
+    const FIRST: usize = size_of::<Self>();
 
     fn new() -> Self {
         Self {
@@ -206,6 +206,11 @@ impl ft_request {
         request: &mut Request,
         written: &mut String,
     ) -> Result<(), Failure> {
+        let (images, most) = (self.image_count, model.bundle().limits().max_batch);
+        if images > most {
+            let message = format!("request.image_count: {images} images, max_batch allows {most}");
+            return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
+        }
         // SAFETY: the caller's promise.
         let (classes, noise) = unsafe {
             let classes = array(self.classes, self.image_count as usize, "request.classes")?;
@@ -233,11 +238,16 @@ impl ft_request {
             let [channels, height, width] =
                 [latent.channels, latent.height, latent.width].map(|n| n as usize);
             let shape = [classes.len(), channels, height, width];
+            model.bundle().limits().check_tensor(shape)?;
             let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
-            let wrong = |_| {
-                Failure::argument(format!("request.noise_count: {found} floats, {shape:?} takes {wanted}"))
-            };
-            request.noise = Some(Array4::from_shape_vec(shape, noise.to_vec()).map_err(wrong)?);
+            if found != wanted {
+                return Err(Failure::argument(format!(
+                    "request.noise_count: {found} floats, {shape:?} takes {wanted}"
+                )));
+            }
+            let view = ArrayView4::from_shape(shape, noise);
+            let view = view.map_err(|error| Failure::argument(format!("request.noise: {error}")))?;
+            request.noise = Some(view.to_owned());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ndarray::ArrayView4;
 
-use super::boundary::{Failure, guard};
+use super::boundary::{Failure, guard, guard_silently};
 use super::model::{MODELS, ft_model};
 use super::pixels::{self, ft_pixels};
 use super::pointers::{array, array_mut, place};
@@ -15,7 +15,7 @@ use super::registry::{Kind, Registry};
 use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
-use super::status::{FT_ERROR_BUSY, FT_ERROR_PANIC, ft_status};
+use super::status::{FT_ERROR_BUSY, FT_ERROR_LIMIT_EXCEEDED, FT_ERROR_PANIC, ft_status};
 use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
 
 /// As long as it takes to end a step of the schedule, or a picture.
@@ -82,7 +82,7 @@ impl Watch {
             step: progress.step as u32,
             steps: progress.steps as u32,
             kind: progress.kind.letter() as u32,
-            seconds: progress.took.as_secs_f64(),
+            microseconds: progress.took.as_micros() as u64,
             latents: progress.latent.as_ptr(),
             latent_count: progress.latent.len(),
             preview: if shown { self.rgb.as_ptr() } else { std::ptr::null() },
@@ -104,7 +104,7 @@ impl Desk {
     /// # Safety
     /// `request` is NULL or an `ft_request`, and what it points at is there.
     unsafe fn take(&mut self, request: *const ft_request) -> Result<Output, Failure> {
-        self.session.give_up();
+        self.session.reset();
         // SAFETY: the caller's promise.
         let raw = unsafe { request::read(request)? };
         let (output, preview) = (raw.output()?, raw.preview()?);
@@ -170,12 +170,13 @@ pub unsafe extern "C" fn ft_session_new(
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn ft_session_free(session: *mut ft_session) {
-    guard(|| SESSIONS.remove(session));
+    guard_silently(|| SESSIONS.remove(session));
 }
 
 /// Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
 /// alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
-/// guided or not. A generation under way is given up.
+/// guided or not; plans for the last two numbers of images are kept, and guidance counts each double. A generation
+/// under way is given up, one that is done forgotten.
 ///
 /// Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
 #[unsafe(no_mangle)]
@@ -198,7 +199,7 @@ pub unsafe extern "C" fn ft_session_prepare(
 /// Makes pictures, and returns when they are done.
 ///
 /// `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
-/// it was. A generation under way is given up.
+/// it was. A generation under way is given up, one that is done forgotten, also if this fails.
 ///
 /// Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
 /// `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`,
@@ -232,8 +233,8 @@ pub unsafe extern "C" fn ft_session_generate(
     })
 }
 
-/// Begins a generation that `ft_session_step` carries out. One that was under way is given up, also if this fails.
-/// One that nobody steps costs nothing: to stop, just leave it.
+/// Begins a generation that `ft_session_step` carries out. One that was under way is given up, one that was done
+/// forgotten, also if this fails.
 ///
 /// Plans what is not planned yet and computes what depends on the request's times and classes alone: call
 /// `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
@@ -249,13 +250,28 @@ pub unsafe extern "C" fn ft_session_begin(session: *mut ft_session, request: *co
     })
 }
 
+/// Gives the generation under way up, or forgets the last one: its callback and pixels are no longer the library's.
+///
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one
+/// at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status {
+    guard(|| {
+        at(session, |desk| {
+            desk.session.reset();
+            desk.watch = Watch::nobody();
+            Ok(())
+        })
+    })
+}
+
 /// Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
 /// of a picture. `*out_done` is set to true once all pictures, or the latents, are done, until then to false.
 ///
 /// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
 /// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
 /// the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at
-/// a time per session.
+/// a time per session; sessions of a model take turns on its threads, an operation at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_step(
     session: *mut ft_session,
@@ -370,7 +386,7 @@ pub unsafe extern "C" fn ft_session_get_latents(
     })
 }
 
-/// Decodes latents: `count` floats `[N, channels, height, width]`, for any N, to N pictures.
+/// Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
 /// `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
@@ -390,11 +406,15 @@ pub unsafe extern "C" fn ft_session_decode(
             let latent = &desk.session.model().manifest().latent;
             let [channels, height, width] =
                 [latent.channels, latent.height, latent.width].map(|n| n as usize);
-            let each = channels * height * width;
+            let (each, most) = (channels * height * width, desk.session.model().bundle().limits().max_batch);
             if count == 0 || !count.is_multiple_of(each) {
                 return Err(Failure::argument(format!("count: {count} floats; a latent takes {each}")));
             }
             let shape = [count / each, channels, height, width];
+            if shape[0] > most as usize {
+                let message = format!("count: {} latents, max_batch allows {most}", shape[0]);
+                return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
+            }
             let view = ArrayView4::from_shape(shape, latents);
             let view = view.map_err(|error| Failure::argument(format!("latents: {error}")))?;
             Ok(desk.session.decode_into(view, &mut pixels)?)

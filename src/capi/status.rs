@@ -71,7 +71,8 @@ pub extern "C" fn ft_status_name(status: ft_status) -> *const c_char {
 }
 
 /// What the last call that failed on this thread had to say: one line of UTF-8 that names what failed, where,
-/// and, where it helps, what to do. "" if none failed. A call that succeeds leaves it alone.
+/// and, where it helps, what to do. "" if none failed. A call that succeeds leaves it alone, and so do the
+/// functions that free.
 ///
 /// Ownership: the library's, until the next call of this library on the same thread. Threads: any, each with its own.
 #[unsafe(no_mangle)]

@@ -9,7 +9,7 @@ use super::status::FT_ERROR_UNSUPPORTED;
 /// `repr(C)`, begins with a `u32` that holds its size, and any bytes make a value of it.
 pub(super) unsafe trait Versioned: Copy {
     const NAME: &'static str;
-    /// Its size in the first release that had it.
+    /// Its size in the first release that had it: its size now, until it grows.
     const FIRST: usize;
 
     /// Every field as it is when nobody sets it.

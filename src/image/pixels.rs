@@ -155,20 +155,6 @@ pub(crate) struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
-    /// Picture `image` as it stands, `[H, W, 3]` bytes of RGB; none of what is not made of bytes.
-    #[cfg(feature = "capi")]
-    pub(crate) fn rgb8(&self, image: usize) -> Option<Vec<u8>> {
-        let each = self.format.bytes();
-        let order = match self.format {
-            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
-            PixelFormat::Bgra8 => [2, 1, 0],
-            PixelFormat::RgbF16 | PixelFormat::RgbF32 => return None,
-        };
-        let row = |y: usize| &self.data[image * self.image_stride + y * self.row_stride..][..self.row];
-        let pixels = (0..self.height).flat_map(|y| row(y).chunks_exact(each));
-        Some(pixels.flat_map(|pixel| order.map(|channel| pixel[channel])).collect())
-    }
-
     /// Writes picture `image`, `[3, H, W]` in [-1, 1]; what lies outside is clamped.
     pub(crate) fn draw(&mut self, image: usize, picture: &[f32]) {
         let area = self.height * self.width;

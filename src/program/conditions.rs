@@ -55,13 +55,19 @@ pub(super) struct Conditions {
     ports: Ports,
     /// Pairs in one run.
     count: usize,
+    /// Locked while something is computed, which may take long.
+    source: Mutex<Source>,
+    /// Locked for a moment: a session whose rows are there never waits for another one's.
     table: Mutex<Table>,
 }
 
-struct Table {
+struct Source {
     runner: Runner,
     /// Weights stay in memory between runs.
     keep: bool,
+}
+
+struct Table {
     /// Time, by its bits, and class.
     pairs: Vec<(u32, i64)>,
     rows: Vec<f32>,
@@ -82,6 +88,20 @@ impl Table {
         }
         missing
     }
+
+    fn insert(&mut self, pair: (u32, i64), row: &[f32]) {
+        if self.pairs.contains(&pair) {
+            return;
+        }
+        if self.pairs.len() < self.most {
+            self.pairs.push(pair);
+            self.rows.extend_from_slice(row);
+        } else {
+            self.pairs[self.oldest] = pair;
+            self.rows[self.oldest * row.len()..][..row.len()].copy_from_slice(row);
+            self.oldest = (self.oldest + 1) % self.most;
+        }
+    }
 }
 
 impl Conditions {
@@ -94,40 +114,42 @@ impl Conditions {
         layout: net::Table,
     ) -> Self {
         let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
-        let table = Table { runner, keep, pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
-        Self { file: file.to_owned(), layout, ports, count, table: Mutex::new(table) }
+        let table = Table { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
+        let (source, table) = (Mutex::new(Source { runner, keep }), Mutex::new(table));
+        Self { file: file.to_owned(), layout, ports, count, source, table }
     }
 
     /// Gives the weights up, now and after each time that they are read again.
     pub(super) fn release(&self) {
-        let mut table = self.table();
-        table.keep = false;
-        table.runner.release();
+        let mut source = lock(&self.source);
+        source.keep = false;
+        source.runner.release();
     }
 
     /// Weights with the table's rows so far; what one run takes for a moment.
     pub(super) fn footprint(&self) -> Footprint {
-        let table = self.table();
-        let Footprint { weights, instance, .. } = table.runner.footprint();
-        let rows = size_of::<f32>() * table.rows.capacity();
+        let Footprint { weights, instance, .. } = lock(&self.source).runner.footprint();
+        let rows = size_of::<f32>() * self.table().rows.capacity();
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
     /// The operations of the part that tract runs.
     pub(super) fn fallbacks(&self) -> Vec<Fallback> {
-        self.table().runner.fallbacks().collect()
+        lock(&self.source).runner.fallbacks().collect()
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{} at a time: {}", self.count, self.table().runner.describe())
+        format!("{} at a time: {}", self.count, lock(&self.source).runner.describe())
     }
 
     /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
     pub(super) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
-        let mut table = self.table();
-        let mut missing = table.missing(wanted.iter().map(|&(time, class)| (time.to_bits(), class)));
-        missing.truncate(table.most);
-        missing.chunks(self.count).try_for_each(|pairs| self.compute(&mut table, pairs, cancel))
+        let (mut missing, most) = {
+            let table = self.table();
+            (table.missing(wanted.iter().map(|&(time, class)| (time.to_bits(), class))), table.most)
+        };
+        missing.truncate(most);
+        missing.chunks(self.count).try_for_each(|pairs| self.compute(pairs, |_, _| {}, cancel))
     }
 
     /// Writes the row of each image's time and class, one after another.
@@ -137,28 +159,49 @@ impl Conditions {
         else {
             return Err(runtime("time and class are missing among the inputs"));
         };
-        let mut table = self.table();
-        let pairs = || times.iter().zip(*classes).map(|(time, &class)| (time.to_bits(), class));
-        for ((i, pair), row) in pairs().enumerate().zip(given.chunks_exact_mut(self.layout.row)) {
-            if !table.pairs.contains(&pair) {
-                let mut missing = table.missing(pairs().skip(i));
-                missing.truncate(self.count.min(table.most));
-                self.compute(&mut table, &missing, cancel)?;
+        let pair = |i: usize| Some((times.get(i)?.to_bits(), *classes.get(i)?));
+        for (i, row) in given.chunks_exact_mut(self.layout.row).enumerate() {
+            let Some(wanted) = pair(i) else { break };
+            let known = |table: &Table, row: &mut [f32]| {
+                let at = table.pairs.iter().position(|known| *known == wanted);
+                at.map(|at| row.copy_from_slice(&table.rows[at * row.len()..][..row.len()])).is_some()
+            };
+            if known(&self.table(), row) {
+                continue;
             }
-            let at = table.pairs.iter().position(|known| *known == pair);
-            let at = at.ok_or_else(|| runtime("a condition was not kept"))?;
-            row.copy_from_slice(&table.rows[at * row.len()..][..row.len()]);
+            let mut missing = self.table().missing((i..).map_while(pair));
+            missing.truncate(self.count);
+            // Copied at once: in a small table another one may take its place.
+            let mut found = false;
+            let copy = |computed: (u32, i64), answer: &[f32]| {
+                if computed == wanted {
+                    row.copy_from_slice(answer);
+                    found = true;
+                }
+            };
+            self.compute(&missing, copy, cancel)?;
+            // Another session may have been quicker.
+            if !found && !known(&self.table(), row) {
+                return Err(runtime("a condition was not computed"));
+            }
         }
         Ok(())
     }
 
-    /// Runs the conditioning part for at most `count` pairs, filled up with the last one.
-    fn compute(&self, table: &mut Table, pairs: &[(u32, i64)], cancel: &CancelToken) -> Result<()> {
+    /// Runs the conditioning part for at most `count` pairs, filled up with the last one; `each` sees them.
+    fn compute(
+        &self,
+        pairs: &[(u32, i64)],
+        mut each: impl FnMut((u32, i64), &[f32]),
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let Some(&last) = pairs.last() else { return Ok(()) };
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
         let classes: Vec<i64> = (0..self.count).map(|i| pair(i).1).collect();
-        let mut inputs = vec![Input::F32(&[]); table.runner.lowered.inputs.len()];
+        let mut source = lock(&self.source);
+        let Source { runner, keep } = &mut *source;
+        let mut inputs = vec![Input::F32(&[]); runner.lowered.inputs.len()];
         for (place, input) in
             [(self.ports.time, Input::F32(&times)), (self.ports.class, Input::I64(&classes))]
         {
@@ -166,20 +209,13 @@ impl Conditions {
                 *slot = input;
             }
         }
-        let Table { runner, keep, pairs: known, rows, most, oldest } = table;
         // Seldom needed, and not to be held beside the memory that sampling needs.
         let mut memory = runner.memory();
         let answer = runner.run_reading(&mut memory, &inputs, *keep, Pace::to_the_end(cancel))?;
-        let len = self.layout.row;
-        for (pair, row) in pairs.iter().zip(answer.chunks_exact(len)) {
-            if known.len() < *most {
-                known.push(*pair);
-                rows.extend_from_slice(row);
-            } else {
-                known[*oldest] = *pair;
-                rows[*oldest * len..][..len].copy_from_slice(row);
-                *oldest = (*oldest + 1) % *most;
-            }
+        let mut table = self.table();
+        for (&pair, row) in pairs.iter().zip(answer.chunks_exact(self.layout.row)) {
+            table.insert(pair, row);
+            each(pair, row);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4};
 
 use super::field::GuidedField;
-use super::{Observer, Output, Session, images, picture, shape};
+use super::{Observer, Output, Session, Taken, images, picture, shape};
 use crate::backend::{Input, Pace};
 use crate::bundle::Role;
 use crate::error::{Context, cancelled, non_finite, runtime};
@@ -19,6 +19,8 @@ use crate::{CancelToken, Progress, Request, Result};
 pub(super) struct Run {
     /// The networks, while there are steps left.
     field: Option<GuidedField>,
+    /// While there are pictures left: nobody else may use one that is half-way.
+    decoder: Option<Taken>,
     /// `[N, C, H, W]`.
     shape: [usize; 4],
     steps: usize,
@@ -44,6 +46,16 @@ impl Run {
             session.pictures.resize(floats, 0.0);
         }
         let field = GuidedField::new(session, request, settled)?;
+        let decoder = match output {
+            Output::Pictures => match session.take(Role::Decoder, 1) {
+                Ok(decoder) => Some(decoder),
+                Err(error) => {
+                    field.give_back(session);
+                    return Err(error);
+                }
+            },
+            Output::Latents => None,
+        };
         let [images, channels, height, width] = settled.shape;
         let image = channels * height * width;
         let start = session.state.start(images * image, field.answer_len());
@@ -54,6 +66,7 @@ impl Run {
         Ok(Self {
             steps: field.kinds().len(),
             field: Some(field),
+            decoder,
             shape: settled.shape,
             step: 0,
             output,
@@ -69,6 +82,10 @@ impl Run {
     pub(super) fn give_back(self, session: &mut Session) {
         if let Some(field) = self.field {
             field.give_back(session);
+        }
+        if let Some(mut decoder) = self.decoder {
+            decoder.1.abandon();
+            session.put(decoder);
         }
     }
 
@@ -176,22 +193,24 @@ impl Run {
 
     /// Goes on with the picture at hand.
     fn decode(&mut self, session: &mut Session, until: Option<Instant>) -> Result<Poll<()>> {
+        let Some(decoder) = &mut self.decoder else { return Err(runtime("a picture without a decoder")) };
         let Session { model, state, input, pictures, .. } = session;
-        let to_decoder = images::to_decoder(model);
-        let (latent, picture) = (state.x().len() / self.images(), pictures.len() / self.images());
+        let (to_decoder, images) = (images::to_decoder(model), self.shape[0]);
+        let (latent, picture) = (state.x().len() / images, pictures.len() / images);
         input.clear();
         input.extend(state.x()[self.decoded * latent..][..latent].iter().copied().map(to_decoder));
-        let mut decoder = session.take(Role::Decoder, 1)?;
-        let answer = &mut session.pictures[self.decoded * picture..][..picture];
-        let decoded =
-            decoder.1.advance(&[Input::F32(&session.input)], answer, Pace::new(&self.cancel, until));
-        session.put(decoder);
-        match decoded {
+        let answer = &mut pictures[self.decoded * picture..][..picture];
+        match decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until)) {
             Poll::Ready(outcome) => outcome?,
             Poll::Pending => return Ok(Poll::Pending),
         }
-        images::check(Role::Decoder, &session.pictures[self.decoded * picture..][..picture])?;
+        super::images::check(Role::Decoder, answer)?;
         self.decoded += 1;
+        if self.decoded == images
+            && let Some(decoder) = self.decoder.take()
+        {
+            session.put(decoder);
+        }
         Ok(Poll::Ready(()))
     }
 

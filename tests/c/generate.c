@@ -123,7 +123,7 @@ struct heard {
 static int32_t hear(void *user_data, const ft_progress *progress) {
   struct heard *heard = user_data;
   CHECK(progress->struct_size == sizeof *progress && progress->step == heard->steps + 1);
-  CHECK(progress->seconds > 0 && progress->latent_count == 2 * LATENT && progress->latents);
+  CHECK(progress->microseconds > 0 && progress->latent_count == 2 * LATENT && progress->latents);
   CHECK(progress->preview_width == LATENT_WIDTH && progress->preview_height == LATENT_HEIGHT);
   CHECK(progress->preview_size == 2 * LATENT_WIDTH * LATENT_HEIGHT * 3);
   /* Rough, but of the picture's mean colour in the end, if the decoder is a trained one. */

@@ -133,7 +133,7 @@ static void lent_threads(void) {
   OK(ft_model_options_init(&options, sizeof options));
   options.parallel_for = run;
   options.parallel_data = &calls;
-  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "threads: 0");
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "lanes: 0");
   options.lanes = 3;
   OK(ft_model_open(bundle, &options, &model));
   for (int i = 0; i < 3; i++) {
@@ -149,13 +149,15 @@ static void lent_threads(void) {
 static void named_options(void) {
   ft_model *model = NULL;
   ft_model_options options;
-  const ft_option named[] = {{"backend", "reference"}, {"release_conditioning", "true"}, {"max_batch", "3"},
-                             {"max_steps", "9"},       {"max_edge", "128"},              {"max_channels", "8"},
-                             {"max_classes", "11"},    {"max_file_bytes", "30000000"},   {"max_manifest_bytes", "9000"},
-                             {"max_tensor_bytes", "1000000"}};
+  const ft_option reference = {"backend", "reference"};
+  ft_limits limits;
+  OK(ft_limits_init(&limits, sizeof limits));
+  limits.max_batch = 3;
   OK(ft_model_options_init(&options, sizeof options));
-  options.options = named;
-  options.option_count = sizeof named / sizeof *named;
+  options.options = &reference;
+  options.option_count = 1;
+  options.limits = &limits;
+  options.release_conditioning = 1;
   OK(ft_model_open(bundle, &options, &model));
   draw(model, rgb);
   for (size_t p = 0; p < PICTURE; p++) CHECK(abs(rgb[p] - from_folder[p]) <= 1);
@@ -163,7 +165,7 @@ static void named_options(void) {
   const int64_t four[4] = {0, 1, 2, 3};
   ft_request request = request_for(four, "E1");
   request.image_count = 4;
-  FAILS(ft_session_begin(session, &request), FT_ERROR_LIMIT_EXCEEDED, "batch of 4 images");
+  FAILS(ft_session_begin(session, &request), FT_ERROR_LIMIT_EXCEEDED, "4 images, max_batch allows 3");
   ft_session_free(session);
   ft_model_free(model);
 }

@@ -41,6 +41,7 @@ static void structs(void) {
     memset(bytes, 0xee, sizeof bytes);                                                    \
   } while (0)
     SIZES(ft_model_options_init, ft_model_options);
+    SIZES(ft_limits_init, ft_limits);
     SIZES(ft_reader_init, ft_reader);
     SIZES(ft_pixels_init, ft_pixels);
     SIZES(ft_request_init, ft_request);
@@ -73,6 +74,8 @@ static void opening(void) {
   ft_reader reader;
   OK(ft_reader_init(&reader, sizeof reader));
   FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.read is NULL");
+  reader.reserved = 7;
+  FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.reserved");
 
   OK(ft_model_options_init(&options, sizeof options));
   options.threads = 5000;
@@ -95,18 +98,26 @@ static void opening(void) {
       {{NULL, "1"}, "option.key is NULL"},
       {{"backend", NULL}, "option.value is NULL"},
       {{"bakend", "fused"}, "'bakend' is not known"},
-      {{"backend", "gpu"}, "'gpu' is no backend"},
-      {{"release_conditioning", "maybe"}, "'maybe' is no true or false"},
-      {{"max_batch", "-1"}, "'-1' is no number"},
-      {{"max_file_bytes", "1e9"}, "'1e9' is no number"},
+      {{"backend", "gpu"}, "'gpu' is neither fused nor reference"},
   };
   for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
     options.options = &WRONG[i].option;
     FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, WRONG[i].part);
   }
-  ft_option small = {"max_edge", "8"};
-  options.options = &small;
+  ft_limits limits;
+  OK(ft_model_options_init(&options, sizeof options));
+  OK(ft_limits_init(&limits, sizeof limits));
+  options.limits = &limits;
+  limits.max_edge = 8;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  limits.struct_size = 0;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "ft_limits.struct_size is 0");
+  options.limits = NULL;
+  options.release_conditioning = 2;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "neither 0 nor 1");
+  options.release_conditioning = 0;
+  options.reserved = 1;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.reserved");
   CHECK(model == before);
 }
 
@@ -167,6 +178,7 @@ static void requests(ft_session *session) {
   WRONG(struct_size, sizeof request + 64, FT_ERROR_UNSUPPORTED, "newer flowturbo.h");
   WRONG(reserved, 1, FT_ERROR_INVALID_ARGUMENT, "request.reserved");
   WRONG(image_count, 0, FT_ERROR_INVALID_ARGUMENT, "classes: empty");
+  WRONG(image_count, UINT32_MAX, FT_ERROR_LIMIT_EXCEEDED, "4294967295 images");
   WRONG(classes, NULL, FT_ERROR_INVALID_ARGUMENT, "request.classes is NULL");
   WRONG(classes, &strange, FT_ERROR_INVALID_ARGUMENT, "class 99 is out of range");
   WRONG(classes, (const int64_t *)(const void *)((const char *)&CLASS + 1), FT_ERROR_INVALID_ARGUMENT, "aligned");
@@ -178,6 +190,10 @@ static void requests(ft_session *session) {
   WRONG(output, 7, FT_ERROR_INVALID_ARGUMENT, "request.output: 7");
   WRONG(preview, FT_PREVIEW_DECODED, FT_ERROR_INVALID_ARGUMENT, "request.preview: 2");
   WRONG(noise, noise, FT_ERROR_INVALID_ARGUMENT, "request.noise_count: 0");
+  request = good;
+  request.noise = noise;
+  request.noise_count = (size_t)1 << 45;
+  FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.noise_count");
   WRONG(noise_count, 3, FT_ERROR_INVALID_ARGUMENT, "request.noise is NULL");
   WRONG(cancel, (const ft_cancel_token *)session, FT_ERROR_INVALID_HANDLE, "is an ft_session");
   FAILS(ft_session_generate(NULL, &good, &pixels), FT_ERROR_INVALID_ARGUMENT, "NULL, an ft_session is wanted");
@@ -226,6 +242,7 @@ static void pictures(ft_session *session) {
   FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_session_preview(NULL, FT_PREVIEW_LINEAR, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_finish(NULL, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_reset(NULL), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_step(NULL, FT_WHOLE_STEP, &done), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_step(session, FT_WHOLE_STEP, NULL), FT_ERROR_INVALID_ARGUMENT, "out_done is NULL");
   uint32_t made = 7, all = 7;
@@ -249,10 +266,16 @@ static void pictures(ft_session *session) {
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, NULL), FT_ERROR_INVALID_ARGUMENT, "path is NULL");
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT + 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, part("%zu bytes", PICTURE, 0));
   FAILS(ft_pixels_save_png(&good, 0, 0, "x.png"), FT_ERROR_INVALID_ARGUMENT, "0 x 0");
+  good.row_stride = 2;
+  FAILS(ft_pixels_save_png(&good, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "rows of 2");
+  good.row_stride = 0;
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no/such/folder/x.png"), FT_ERROR_IO, "no/such/folder");
   good.format = FT_PIXEL_RGB_F32;
   good.size = 8 * 8 * 12;
   FAILS(ft_pixels_save_png(&good, 8, 8, "x.png"), FT_ERROR_INVALID_ARGUMENT, "formats of 8 bits");
+  CHECK(!strcmp(ft_last_error_message(), "pixels.format: PNG files take formats of 8 bits"));
+  ft_model_free((ft_model *)(void *)session);
+  CHECK(!strcmp(ft_last_error_message(), "pixels.format: PNG files take formats of 8 bits"));
 }
 
 static void tokens(const ft_session *session) {

@@ -60,9 +60,53 @@ int main(int count, char **arguments) {
     CHECK(done);
   }
 
-  /* Finishing early does the rest; another begin gives the first up. */
-  bool done;
+  /* Half-way through the decoder: what is decoded meanwhile, and the next generation, do not mix with it. */
+  bool done = false;
+  static float latents[MAX_LATENT];
+  static uint8_t other[MAX_PICTURE];
   request.progress = NULL;
+  request.seed = 3;
+  pixels = pixels_of(other, PICTURE);
+  OK(ft_session_generate(session, &request, &pixels));
+  OK(ft_session_get_latents(session, latents, LATENT));
+  request.seed = 0;
+  OK(ft_session_begin(session, &request));
+  for (uint32_t made = 0, all = 1; made < all;) {
+    OK(ft_session_step(session, FT_WHOLE_STEP, &done));
+    OK(ft_session_get_steps(session, &made, &all));
+  }
+  int looks = 0;
+  while (!done) {
+    OK(ft_session_step(session, 0, &done));
+    pixels = pixels_of(early, PICTURE);
+    if (looks++ % 5 == 0) OK(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels));
+    if (looks % 5 == 1) OK(ft_session_decode(session, latents, LATENT, &pixels));
+    CHECK(looks < 1000);
+  }
+  pixels = pixels_of(pieces, PICTURE);
+  OK(ft_session_finish(session, &pixels));
+  CHECK(!memcmp(whole, pieces, PICTURE) && !memcmp(early, other, PICTURE));
+  for (int i = 0; i < 3; i++) {
+    request.seed = 3;
+    OK(ft_session_begin(session, &request));
+    for (uint32_t made = 0, all = 1; made < all;) {
+      OK(ft_session_step(session, FT_WHOLE_STEP, &done));
+      OK(ft_session_get_steps(session, &made, &all));
+    }
+    for (int part = 0; part < 3; part++) OK(ft_session_step(session, 0, &done));
+    CHECK(!done);
+    request.seed = 0;
+    memset(pieces, 0, PICTURE);
+    if (i == 0) OK(ft_session_generate(session, &request, &pixels));
+    if (i == 1) OK(ft_session_prepare(session, &request));
+    if (i > 0) OK(ft_session_begin(session, &request));
+    if (i > 0) OK(ft_session_finish(session, &pixels));
+    CHECK(!memcmp(whole, pieces, PICTURE));
+  }
+  OK(ft_session_reset(session));
+  FAILS(ft_session_finish(session, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
+
+  /* Finishing early does the rest; another begin gives the first up. */
   OK(ft_session_begin(session, &request));
   OK(ft_session_step(session, 1, &done));
   request.seed = 3;
@@ -74,7 +118,6 @@ int main(int count, char **arguments) {
   memset(pieces, 0, PICTURE);
   OK(ft_session_finish(session, &pixels));
   CHECK(!memcmp(whole, pieces, PICTURE));
-  static float latents[MAX_LATENT];
   OK(ft_session_get_latents(session, latents, LATENT));
 
   /* Latents alone. */

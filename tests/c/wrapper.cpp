@@ -103,9 +103,11 @@ static void opening(const char* bundle, const char* zip, const std::vector<std::
     body(0);
     other.join();
   };
-  options.named = {{"max_batch", "2"}};
+  options.limits.emplace();
+  MUST(ft::detail::done(ft_limits_init(&*options.limits, sizeof(ft_limits))));
+  options.limits->max_batch = 2;
   CHECK(first(MUST(ft::model::open(bundle, options))) == wanted && calls > 20);
-  options.named = {{"max_batch", "two"}};
+  options.named = {{"backend", "none"}};
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
 
@@ -118,7 +120,7 @@ static void stepping(ft::session& session, const ft_model_info& info, ft::reques
   MUST(session.begin(request));
   // The lambda is the session's now.
   request.progress = nullptr;
-  while (!MUST(session.step(500))) {
+  while (MUST(session.step(500)) == ft::state::busy) {
     MUST(session.preview(FT_PREVIEW_LINEAR, ft::pixels(ft::pixel_format::bgra8, small.data(), small.size())));
   }
   MUST(session.finish(ft::pixels(ft::pixel_format::rgba8, rgba.data(), rgba.size())));
@@ -130,7 +132,7 @@ int main(int count, char** arguments) {
   REFUSED(ft::model::open("nowhere"), FT_ERROR_IO);
   ft::model model = MUST(ft::model::open(arguments[1]));
   const std::string label = MUST(model.class_label(1));
-  const ft_model_info info = model.info();
+  const ft_model_info info = MUST(model.info());
   ft::session session = MUST(ft::session::make(model));
   ft::request request;
   request.classes = {MUST(model.find_class(label))};
@@ -161,7 +163,7 @@ int main(int count, char** arguments) {
   CHECK(again != wanted);
   request.noise = {};
 
-  const ft::cancel_token token;
+  const ft::cancel_token token = MUST(ft::cancel_token::make());
   request.cancel = &token;
   request.progress = [&](const ft_progress&) { return token.cancel(), true; };
   REFUSED(session.generate(request), FT_ERROR_CANCELLED);
@@ -179,7 +181,29 @@ int main(int count, char** arguments) {
   }
   CHECK(mine);
 #endif
+  // Called from inside, the session is at work, and its lambda stays where it is.
+  int heard = 0;
+  request.cancel = nullptr;
+  request.progress = [&](const ft_progress&) {
+    ft::request inner;
+    inner.classes = {0};
+    REFUSED(session.begin(inner), FT_ERROR_BUSY);
+    return ++heard > 0;
+  };
+  CHECK(MUST(session.generate(request))[0].rgba == wanted && heard == 2);
   request.progress = nullptr;
   CHECK(MUST(session.generate(request))[0].rgba == wanted);
+  CHECK(MUST(session.last_latents(1)) == latents);
+  MUST(session.reset());
+  REFUSED(session.step(), FT_ERROR_INVALID_ARGUMENT);
+
+  // What was moved from is told, not followed.
+  const ft::session last = std::move(session);
+  REFUSED(session.step(), FT_ERROR_INVALID_ARGUMENT);
+  REFUSED(session.generate(request), FT_ERROR_INVALID_ARGUMENT);
+  static_assert(!std::is_convertible_v<std::vector<int>&, ft::view<const float>>);
+  static_assert(!std::is_convertible_v<std::vector<float>, ft::view<const float>>);
+  static_assert(std::is_convertible_v<const std::vector<float>&, ft::view<const float>>);
+  static_assert(!std::is_convertible_v<const std::vector<float>&, ft::view<float>>);
   return 0;
 }

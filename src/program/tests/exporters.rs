@@ -17,7 +17,7 @@ const DECODER: &str = "group-norm 7, product 11, stage 11";
 const ATTENTIVE: &str = "attention 1, group-norm 8, pointwise 1, product 15, stage 12";
 
 /// Files of `tests/data/graphs` and the steps of each, but for copies.
-const GRAPHS: [(&str, &str); 15] = [
+const GRAPHS: [(&str, &str); 16] = [
     ("torchscript-13", FUSED),
     ("torchscript-14", SEPARATE),
     ("torchscript-17", FUSED),
@@ -29,6 +29,7 @@ const GRAPHS: [(&str, &str); 15] = [
     ("dynamo-21", FUSED_NORMED),
     ("dynamo-23", FUSED_NORMED),
     ("dynamo-23-2", SEPARATE),
+    ("refiner-torchscript-17", FUSED),
     ("decoder-torchscript-13", DECODER),
     ("decoder-torchscript-17", ATTENTIVE),
     ("decoder-dynamo-18", ATTENTIVE),
@@ -43,10 +44,14 @@ fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/graphs")
 }
 
-/// A bundle whose predictor or decoder is this file.
+/// A bundle whose predictor, refiner or decoder is this file.
 fn bundle_of(name: &str) -> (Bundle, Role) {
     let bytes = std::fs::read(folder().join(format!("{name}.onnx"))).unwrap();
-    let role = if name.starts_with("decoder") { Role::Decoder } else { Role::Predictor };
+    let role = match name.split_once('-') {
+        Some(("decoder", _)) => Role::Decoder,
+        Some(("refiner", _)) => Role::Refiner,
+        _ => Role::Predictor,
+    };
     (Files::complete().replace(&format!("networks.{role}"), bytes).open().unwrap(), role)
 }
 
@@ -57,7 +62,7 @@ fn every_exporters_graph_is_recognised_whole() {
         let program = lowered(&bundle, role);
         assert_eq!(kinds(&program.runner.describe()), steps, "{name}:\n{}", program.describe());
         let conditions = program.conditions.as_ref().map(|conditions| kinds(&conditions.describe()));
-        assert_eq!(conditions.as_deref(), (role == Role::Predictor).then_some(CONDITIONS), "{name}");
+        assert_eq!(conditions.as_deref(), (role != Role::Decoder).then_some(CONDITIONS), "{name}");
         assert_eq!(program.fallbacks(), []);
         agrees(&bundle, role, name);
     }
