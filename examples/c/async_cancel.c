@@ -1,6 +1,8 @@
 /* A generation on a thread of its own: the main thread watches it, and stops the second one half-way.
  *
  * cc async_cancel.c -pthread $(pkg-config --cflags --libs flowturbo) && ./a.out models/textures out.png */
+#define _POSIX_C_SOURCE 200809L /* for clocks, in strict C too */
+
 #include <flowturbo.h>
 #include <pthread.h>
 #include <stdatomic.h>

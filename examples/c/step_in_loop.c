@@ -2,6 +2,8 @@
  * on the frame's own thread, and none is late for it.
  *
  * cc step_in_loop.c $(pkg-config --cflags --libs flowturbo) && ./a.out models/textures out.png */
+#define _POSIX_C_SOURCE 200809L /* for clocks, in strict C too */
+
 #include <flowturbo.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +40,11 @@ int main(int count, char **arguments) {
   ft_request request;
   ft_pixels pixels;
   int64_t class_number = 0;
-  check(ft_model_open(arguments[1], NULL, &model));
+  /* One thread: others would sleep between frames, and wake up late in each. */
+  ft_model_options options;
+  check(ft_model_options_init(&options, sizeof options));
+  options.threads = 1;
+  check(ft_model_open(arguments[1], &options, &model));
   check(ft_session_new(model, &session));
   check(ft_request_init(&request, sizeof request));
   request.classes = &class_number;
