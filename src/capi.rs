@@ -6,8 +6,8 @@
 //! ```
 //!
 //! cbindgen makes the header of the doc comments here; `tests/c` holds the committed file to them. Every body
-//! that can fail runs inside [`boundary::guard`], the one panic boundary. Handles are numbers, not addresses
-//! ([`registry`]), so a stale one is an error and never a wild pointer.
+//! that can fail runs inside `boundary::guard`, the one panic boundary. Handles are numbers, not addresses
+//! (`registry`), so a stale one is an error and never a wild pointer.
 
 #![allow(non_camel_case_types, reason = "Rust and C names are equal: one search finds both sides")]
 

@@ -1,8 +1,9 @@
 //! Handles that cannot be wild.
 //!
 //! A handle is a number in the shape of a pointer: which kind of thing it is, and how many were made before it.
-//! None is given out twice (on 32-bit machines: not before half a milliard others) and none is an address, so a handle that was freed, or is of another kind, is told
-//! apart from a good one, always. A thing lives on while a call is at work on it.
+//! None is given out twice (on 32-bit machines: not before half a milliard others) and none is an address, so a handle
+//! that was freed, or is of another kind, is told apart from a good one, always. A thing lives on while a call is at
+//! work on it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
