@@ -40,11 +40,7 @@ int main(int count, char **arguments) {
   ft_request request;
   ft_pixels pixels;
   int64_t class_number = 0;
-  /* One thread: others would sleep between frames, and wake up late in each. */
-  ft_model_options options;
-  check(ft_model_options_init(&options, sizeof options));
-  options.threads = 1;
-  check(ft_model_open(arguments[1], &options, &model));
+  check(ft_model_open(arguments[1], NULL, &model));
   check(ft_session_new(model, &session));
   check(ft_request_init(&request, sizeof request));
   request.classes = &class_number;

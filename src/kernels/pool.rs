@@ -106,6 +106,12 @@ impl Parallel for Pool {
     }
 }
 
+/// What to do between two looks: now and then whoever else wants the processor gets it. A system may have woken a
+/// worker on the caller's own (virtual machines do, after a rest), and then each would wait for the other.
+fn look_away(spins: usize) {
+    if spins.is_multiple_of(1024) { std::thread::yield_now() } else { std::hint::spin_loop() }
+}
+
 /// Closes the job and waits for those inside, when the caller's own part panics too.
 struct Finish<'a>(&'a Shared);
 
@@ -115,7 +121,7 @@ impl Drop for Finish<'_> {
         let mut spins = 0;
         while self.0.left.load(Ordering::Acquire) < entered {
             spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            look_away(spins);
         }
     }
 }
@@ -141,11 +147,11 @@ impl Shared {
     /// dropped.
     fn enter(&self, seen: usize) -> Option<usize> {
         loop {
-            for _ in 0..SPINS {
+            for spins in 1..=SPINS {
                 if let Some(job) = self.try_enter(seen) {
                     return Some(job);
                 }
-                std::hint::spin_loop();
+                look_away(spins);
             }
             let mut asleep = lock(&self.asleep);
             if self.stop.load(Ordering::Acquire) {
