@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -58,6 +58,25 @@ fn miniature() -> &'static Model {
     })
 }
 
+/// The miniature with a manifest that promises more classes than the networks know: it loads, and fails when it runs.
+fn overstated() -> &'static Path {
+    static OVERSTATED: OnceLock<PathBuf> = OnceLock::new();
+    OVERSTATED.get_or_init(|| {
+        let (from, folder) = (&miniature().folder, made().join("overstated"));
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+        let manifest = fs::read_to_string(from.join("bundle.json")).unwrap();
+        let classes = r#""count": 2, "null": 2, "labels": ["left", "right"]"#;
+        assert!(manifest.contains(classes));
+        let overstated = manifest.replace(classes, r#""count": 9, "null": 9"#);
+        fs::write(folder.join("bundle.json"), overstated).unwrap();
+        folder
+    })
+}
+
 fn zipped(folder: PathBuf, name: &str) -> Model {
     let zip = made().join(format!("{name}.zip"));
     let mut writer = zip::ZipWriter::new(File::create(&zip).unwrap());
@@ -77,7 +96,7 @@ fn zipped(folder: PathBuf, name: &str) -> Model {
 fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
     let small = std::ptr::eq(model, miniature());
     let more = match source {
-        "refuse" => vec!["tests/data/tiny-sit/bundle"],
+        "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
         "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.
         "cancel" if !small => vec!["E40", "80", "50"],

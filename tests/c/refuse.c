@@ -1,6 +1,6 @@
 /* Every function, with what it must refuse: NULL for each pointer, handles that are none, wrong sizes, wrong
- * values. After each refusal results are as they were, and the next call works. Arguments: a bundle, and one without
- * a decoder. */
+ * values. After each refusal results are as they were, and the next call works. Arguments: a bundle, one without a
+ * decoder, and one whose class 8 its networks do not know. */
 #include "check.h"
 
 static const char *bundle;
@@ -313,7 +313,7 @@ static void request_is_refused(ft_session *session) {
 int main(int count, char **arguments) {
   texts();
   bundle = given(count, arguments);
-  CHECK(count == 3);
+  CHECK(count == 4);
   structs();
   opening();
   FAILS(ft_log_set(NULL, NULL, 6), FT_ERROR_INVALID_ARGUMENT, "level: 6");
@@ -342,6 +342,19 @@ int main(int count, char **arguments) {
   FAILS(ft_session_generate(latents, &request, NULL), FT_ERROR_INVALID_ARGUMENT, "request.preview");
   request.preview = FT_PREVIEW_NONE;
   OK(ft_session_generate(latents, &request, NULL));
+
+  /* Networks that fail while they run; then they run again. */
+  ft_model *overstated = open_model(arguments[3], 2);
+  ft_session *fails = new_session(overstated);
+  const int64_t unknown = 8, known = 1;
+  request = request_for(&unknown, "H1R1");
+  request.guidance = 1;
+  request.output = FT_OUTPUT_LATENTS;
+  FAILS(ft_session_generate(fails, &request, NULL), FT_ERROR_RUNTIME, "predictor.onnx");
+  request.classes = &known;
+  OK(ft_session_generate(fails, &request, NULL));
+  ft_session_free(fails);
+  ft_model_free(overstated);
 
   /* In any order, also twice. */
   ft_model_free(model);
