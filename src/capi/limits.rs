@@ -33,7 +33,7 @@ pub struct ft_limits {
 // SAFETY: `repr(C)`, begins with its size, integers.
 unsafe impl Versioned for ft_limits {
     const NAME: &'static str = "ft_limits";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(48, 48);
 
     fn new() -> Self {
         let limits = Limits::default();

@@ -26,7 +26,7 @@ pub struct ft_memory {
 // SAFETY: `repr(C)`, begins with its size, integers.
 unsafe impl Versioned for ft_memory {
     const NAME: &'static str = "ft_memory";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(32, 32);
 
     fn new() -> Self {
         let struct_size = size_of::<Self>() as u32;

@@ -73,7 +73,7 @@ pub struct ft_model_options {
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
 unsafe impl Versioned for ft_model_options {
     const NAME: &'static str = "ft_model_options";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(64, 44);
 
     fn new() -> Self {
         Self {
@@ -140,7 +140,7 @@ pub struct ft_model_info {
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
 unsafe impl Versioned for ft_model_info {
     const NAME: &'static str = "ft_model_info";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(88, 68);
 
     fn new() -> Self {
         let none = std::ptr::null();

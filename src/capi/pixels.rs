@@ -48,7 +48,7 @@ pub struct ft_pixels {
 // SAFETY: `repr(C)`, begins with its size, integers and a pointer.
 unsafe impl Versioned for ft_pixels {
     const NAME: &'static str = "ft_pixels";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(40, 24);
 
     fn new() -> Self {
         Self {

@@ -37,7 +37,7 @@ pub struct ft_reader {
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
 unsafe impl Versioned for ft_reader {
     const NAME: &'static str = "ft_reader";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(40, 28);
 
     fn new() -> Self {
         Self {

@@ -108,7 +108,7 @@ pub struct ft_request {
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
 unsafe impl Versioned for ft_request {
     const NAME: &'static str = "ft_request";
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = versioned::first(88, 60);
 
     fn new() -> Self {
         Self {

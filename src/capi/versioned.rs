@@ -9,11 +9,16 @@ use super::status::FT_ERROR_UNSUPPORTED;
 /// `repr(C)`, begins with a `u32` that holds its size, and any bytes make a value of it.
 pub(super) unsafe trait Versioned: Copy {
     const NAME: &'static str;
-    /// Its size in the first release that had it: its size now, until it grows.
+    /// Its size in the first release that had it. It never changes, or old programs would be refused.
     const FIRST: usize;
 
     /// Every field as it is when nobody sets it.
     fn new() -> Self;
+}
+
+/// A first size by the width of pointers; of 32-bit machines the smallest, which differ in padding.
+pub(super) const fn first(on_64_bits: usize, on_32_bits: usize) -> usize {
+    if size_of::<usize>() == 8 { on_64_bits } else { on_32_bits }
 }
 
 /// Bytes of the caller's struct.
