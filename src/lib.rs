@@ -99,6 +99,6 @@ pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
-pub use request::{Progress, Request};
+pub use request::{Morph, Progress, Request, Tile, Variation};
 pub use sampler::{Schedule, StepKind};
 pub use session::{Generation, Observer, Output, Session};

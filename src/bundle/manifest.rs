@@ -82,6 +82,10 @@ pub struct ImageSize {
     /// Columns.
     #[serde(deserialize_with = "size")]
     pub width: u32,
+    /// Whether decoder and encoder pad circularly along both axes, at any size: latents that tile become images
+    /// that tile. Default false.
+    #[serde(default)]
+    pub wraps: bool,
 }
 
 /// The class table of a class-conditional model.

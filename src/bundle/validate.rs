@@ -92,7 +92,7 @@ fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
 
 fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
-    let Some(ImageSize { height, width }) = m.image else {
+    let Some(ImageSize { height, width, .. }) = m.image else {
         return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
     };
     require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;

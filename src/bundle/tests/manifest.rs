@@ -15,7 +15,7 @@ fn every_field_is_read() {
     assert_eq!((m.description.as_deref(), m.license.as_deref()), (Some("one line"), Some("MIT")));
     assert_eq!((m.latent.channels, m.latent.height, m.latent.width), (4, 8, 16));
     assert_eq!((m.latent.scale, m.latent.shift), (0.5, 0.25));
-    assert_eq!(m.image, Some(ImageSize { height: 64, width: 128 }));
+    assert_eq!(m.image, Some(ImageSize { height: 64, width: 128, wraps: true }));
     assert_eq!((m.classes.count, m.classes.null), (2, 2));
     assert_eq!(m.classes.labels.as_deref().unwrap(), ["brick", "moss"]);
     assert_eq!(m.time, Time { direction: Direction::DataToNoise, scale: 1000.0, velocity_sign: -1 });
