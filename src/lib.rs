@@ -92,7 +92,7 @@ pub use bundle::{Bundle, Manifest, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Contract, Cost, ElementType, Port};
-pub use image::{Image, PixelFormat, Pixels, noise, to_pixels};
+pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;
 pub use model::{BackendKind, Memory, Model, ModelOptions};

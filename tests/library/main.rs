@@ -5,10 +5,12 @@ mod bad_input;
 mod common;
 mod conditioning;
 mod copy;
+mod editing;
 mod golden;
 mod stepping;
 mod textures;
 mod threads;
+mod tiling;
 
 use std::path::PathBuf;
 
