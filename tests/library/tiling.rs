@@ -3,7 +3,7 @@
 use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Tile};
 use ndarray::{Array4, Axis, s};
 
-use crate::common::{data, largest_error};
+use crate::common::largest_error;
 use crate::copy::Copy;
 use crate::textures;
 
@@ -44,23 +44,6 @@ fn asking_for_a_tile_moves_the_windows_and_only_along_its_axes() {
     }
 }
 
-/// A bundle of networks that do not care where they are: rolling the noise rolls the latent, windows or not.
-#[test]
-fn windows_of_a_tile_make_no_difference_between_places() {
-    let model = Model::open(textures()).unwrap();
-    let mut session = model.session();
-    let shape = [1, 8, 40, 16];
-    let noise = flowturbo::noise(3, shape).unwrap();
-    let request = Request::new(vec![3]).with_size(320, 128).with_tile(Tile::Both).with_noise(noise);
-    let latents = session.latents(&request.with_schedule("H1P1R1".parse().unwrap())).unwrap();
-    assert_eq!(latents.shape(), shape);
-    // Every row of cells was made by some window's inside: none stands out.
-    let rows: Vec<f32> =
-        latents.axis_iter(Axis(2)).map(|row| row.mapv(|v| v * v).mean().unwrap()).collect();
-    let mean = rows.iter().sum::<f32>() / rows.len() as f32;
-    assert!(rows.iter().all(|row| (row / mean - 1.0).abs() < 0.9), "{rows:?}");
-}
-
 /// Whatever way windows are grouped into calls, an image's latent is the same.
 #[test]
 fn an_images_windows_do_not_depend_on_its_batch_or_the_backend() {
@@ -79,16 +62,6 @@ fn an_images_windows_do_not_depend_on_its_batch_or_the_backend() {
     let error = largest_error(&one, &slow);
     println!("against plain tract: {error:.1e}");
     assert!(error < 1e-3);
-}
-
-/// Golden networks count time backwards and have the other sign in a copy; windows know.
-#[test]
-fn windows_keep_the_bundles_conventions() {
-    let path = data("bundle");
-    let mut session = Model::open(&path).unwrap().session();
-    let plain = session.latents(&Request::new(vec![1])).unwrap();
-    let tiled = session.latents(&Request::new(vec![1]).with_tile(Tile::Y)).unwrap();
-    assert!(tiled.iter().all(|value| value.is_finite()) && largest_error(&plain, &tiled) > 1e-6);
 }
 
 #[test]
