@@ -35,8 +35,8 @@ use std::sync::Arc;
 pub(crate) use external::ExternalData;
 pub use manifest::Manifest;
 pub(crate) use part::{ListedFile, Part};
-pub use role::Role;
 pub(crate) use role::Extent;
+pub use role::Role;
 pub use source::Source;
 
 use crate::error::{Context, Error, invalid_bundle, io};

@@ -86,10 +86,7 @@ pub(super) unsafe fn read<'a>(pixels: *const ft_pixels) -> Result<Pixels<'a>, Fa
 ///
 /// # Safety
 /// `pixels` is NULL or an `ft_pixels` whose memory nobody changes for `'a`.
-pub(super) unsafe fn read_only<'a>(
-    pixels: *const ft_pixels,
-    name: &str,
-) -> Result<PixelsRef<'a>, Failure> {
+pub(super) unsafe fn read_only<'a>(pixels: *const ft_pixels, name: &str) -> Result<PixelsRef<'a>, Failure> {
     // SAFETY: the caller's promise.
     let raw = unsafe { versioned::read(pixels, name)? };
     let format = format(raw.format)?;

@@ -169,7 +169,9 @@ impl Request {
             };
         };
         let Some(images) = manifest.image_shape(extent).filter(|_| manifest.has(Role::Encoder)) else {
-            return Err(invalid_argument("init: this bundle has no encoder (networks.encoder in bundle.json)"));
+            return Err(invalid_argument(
+                "init: this bundle has no encoder (networks.encoder in bundle.json)",
+            ));
         };
         held("init", init, &images, true)?;
         let Some(mask) = &self.mask else { return Ok(()) };

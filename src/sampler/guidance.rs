@@ -62,8 +62,9 @@ mod tests {
     #[test]
     fn classes_are_blended_before_they_are_guided() {
         let layout = Layout { batch: 2, channels: 2, area: 1, guided: 1 };
-        let mut answer =
-            vec![1.0, 2.0, 3.0, 4.0, /* other */ 3.0, 4.0, 3.0, 8.0, /* null */ 0.0, 20.0, 1.0, 40.0];
+        let mut answer = vec![
+            1.0, 2.0, 3.0, 4.0, /* other */ 3.0, 4.0, 3.0, 8.0, /* null */ 0.0, 20.0, 1.0, 40.0,
+        ];
         guide(&mut answer, layout, &[0.5, 0.25], 3.0);
         let class = [6.0, 3.0, 7.0, 5.0];
         assert_eq!(answer, [&class[..], &class, &[6.0, 20.0, 7.0, 40.0]].concat());

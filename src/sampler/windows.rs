@@ -132,7 +132,8 @@ impl Windows {
             let whole = &mut image[start..][..self.size[1]];
             for (x, (value, weight)) in answer[row..][..width].iter().zip(across).enumerate() {
                 let place = left + x;
-                whole[if place < whole.len() { place } else { place - whole.len() }] += down[y] * weight * value;
+                whole[if place < whole.len() { place } else { place - whole.len() }] +=
+                    down[y] * weight * value;
             }
         });
     }

@@ -89,7 +89,11 @@ impl Edit {
 }
 
 /// `array` `[N, ...]` or `[1, ...]` for `images` images.
-fn spread<D: Dimension + ndarray::RemoveAxis>(memory: &mut Vec<f32>, array: ArrayView<f32, D>, images: usize) {
+fn spread<D: Dimension + ndarray::RemoveAxis>(
+    memory: &mut Vec<f32>,
+    array: ArrayView<f32, D>,
+    images: usize,
+) {
     let last = array.len_of(Axis(0)) - 1;
     for image in 0..images {
         memory.extend(array.index_axis(Axis(0), image.min(last)));
@@ -98,9 +102,8 @@ fn spread<D: Dimension + ndarray::RemoveAxis>(memory: &mut Vec<f32>, array: Arra
 
 /// Turns `noise` along the great circle to `other`, by `amount` of the angle between them.
 fn turn(noise: &mut [f32], other: &[f32], amount: f32) {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-    };
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
     let lengths = libm::sqrt(dot(noise, noise) * dot(other, other));
     let angle = libm::acos((dot(noise, other) / lengths.max(f64::MIN_POSITIVE)).clamp(-1.0, 1.0));
     let (amount, whole) = (f64::from(amount), libm::sin(angle));

@@ -42,7 +42,8 @@ fn the_black_of_a_mask_stays_to_the_bit() {
     assert!(changed(64..EDGE) > EDGE * 60);
     // Without the mask everything changes, and the less the weaker.
     let far = |strength: &str| {
-        let picture = generate(path, "edit.png", &format!("--class sand --init {init} --strength {strength}"));
+        let picture =
+            generate(path, "edit.png", &format!("--class sand --init {init} --strength {strength}"));
         let wanted = (0..EDGE * EDGE).flat_map(|i| pixel(i % EDGE, i / EDGE));
         picture.rgb.iter().zip(wanted).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>()
     };

@@ -126,7 +126,8 @@ fn a_morph_leads_from_one_class_to_another() {
                 request.with_schedule(schedule.parse().unwrap())
             };
             let [grass, sand] = CLASSES.map(|class| session.latents(&request(class)).unwrap());
-            let mut morph = |amount| session.latents(&request(CLASSES[0]).with_morph(CLASSES[1], amount)).unwrap();
+            let mut morph =
+                |amount| session.latents(&request(CLASSES[0]).with_morph(CLASSES[1], amount)).unwrap();
             let [start, half, end] = [0.0, 0.5, 1.0].map(&mut morph);
             let whole = distance(&grass, &sand);
             assert!(largest_error(&start, &grass) < 1e-3, "{schedule}, {guidance}");
@@ -172,7 +173,10 @@ fn what_makes_no_sense_is_refused_with_its_name_and_the_session_goes_on() {
         ("strength 1.5", request().with_init(init(), 1.5)),
         ("strength NaN", request().with_init(init(), f32::NAN)),
         ("mask: without init", request().with_mask(mask())),
-        ("mask: shape [1, 64, 128]", request().with_init(init(), 1.0).with_mask(Array3::zeros([1, 64, EDGE]))),
+        (
+            "mask: shape [1, 64, 128]",
+            request().with_init(init(), 1.0).with_mask(Array3::zeros([1, 64, EDGE])),
+        ),
         ("mask: holds 1.5, must be 0 to 1", request().with_init(init(), 1.0).with_mask(wrong_mask)),
         ("init: shape [3, 3, 128, 128], must be [2, 3, 128, 128]", {
             request().with_init(Array4::zeros([3, 3, EDGE, EDGE]), 1.0)

@@ -52,7 +52,10 @@ fn an_images_windows_do_not_depend_on_its_batch_or_the_backend() {
     let options = ModelOptions::default().with_backend(BackendKind::Reference);
     let reference = Model::load(bundle(), &options).unwrap();
     let large = |classes: &[i64]| {
-        Request::new(classes.to_vec()).with_size(256, 192).with_tile(Tile::X).with_schedule("H1R1".parse().unwrap())
+        Request::new(classes.to_vec())
+            .with_size(256, 192)
+            .with_tile(Tile::X)
+            .with_schedule("H1R1".parse().unwrap())
     };
     let two = fused.session().latents(&large(&[2, 6])).unwrap();
     assert_eq!(two.shape(), [2, 8, 32, 24]);
@@ -68,7 +71,11 @@ fn an_images_windows_do_not_depend_on_its_batch_or_the_backend() {
 fn sizes_and_tiles_that_cannot_be_had_are_refused() {
     let mut session = Model::open(textures()).unwrap().session();
     for (size, kind, part) in [
-        ([256, 130], ErrorKind::InvalidArgument, "size: 256 x 130, must be at least 128 x 128, in steps of 8 x 8"),
+        (
+            [256, 130],
+            ErrorKind::InvalidArgument,
+            "size: 256 x 130, must be at least 128 x 128, in steps of 8 x 8",
+        ),
         ([64, 128], ErrorKind::InvalidArgument, "must be at least 128 x 128"),
         ([0, 0], ErrorKind::InvalidArgument, "must be at least"),
         ([1 << 40, 128], ErrorKind::LimitExceeded, "Limits::max_edge allows 8192"),

@@ -114,7 +114,8 @@ impl Editing {
 
     /// Width and height of the pictures.
     fn pixels(&self, manifest: &Manifest) -> Size {
-        let own = manifest.image.as_ref().map_or([0, 0], |image| [image.width as usize, image.height as usize]);
+        let own =
+            manifest.image.as_ref().map_or([0, 0], |image| [image.width as usize, image.height as usize]);
         self.size.unwrap_or(own)
     }
 
@@ -123,7 +124,8 @@ impl Editing {
         let (name, amount) = match text.rsplit_once(':') {
             None => (text.as_str(), None),
             Some((name, amount)) => {
-                let wrong = |_| Failure::Usage(format!("--morph {text}: '{amount}' is no amount from 0 to 1"));
+                let wrong =
+                    |_| Failure::Usage(format!("--morph {text}: '{amount}' is no amount from 0 to 1"));
                 (name, Some(amount.parse().map_err(wrong)?))
             }
         };

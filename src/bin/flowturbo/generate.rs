@@ -78,7 +78,8 @@ impl Generate {
         }
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
-        let request = self.editing.apply(request.with_seed(self.seed), self.count as usize, bundle.manifest())?;
+        let request =
+            self.editing.apply(request.with_seed(self.seed), self.count as usize, bundle.manifest())?;
         request.check(&bundle)?;
         let outputs = self.outputs(request.classes.len())?;
         let model = self.computing.load(bundle, &request)?;
