@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::{Model, Request, Role, Session};
+use flowturbo::{Model, Output, Request, Role, Session};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, print};
@@ -61,7 +61,8 @@ impl Bench {
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();
-        session.prepare(&request)?;
+        let pictures = model.manifest().has(Role::Decoder);
+        session.prepare(&request, if pictures { Output::Pictures } else { Output::Latents })?;
         let prepare = started.elapsed();
         for _ in 0..self.warmup {
             Times::default().measure(&mut session, &request)?;
