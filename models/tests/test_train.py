@@ -52,6 +52,16 @@ def test_the_command_ends_in_a_bundle_that_onnx_runtime_runs(smoke: Path) -> Non
     assert bundle.run("encoder", image=image).shape == x.shape
 
 
+def test_the_bundle_decodes_and_encodes_images_of_any_size(smoke: Path) -> None:
+    bundle = Bundle(smoke / "bundle")
+    latent = np.random.default_rng(0).standard_normal((1, 8, 6, 10), np.float32)
+    image = bundle.run("decoder", latent=latent)
+    assert image.shape == (1, 3, 48, 80)
+    tiled = bundle.run("decoder", latent=np.tile(latent, (1, 1, 2, 2)))
+    np.testing.assert_allclose(tiled, np.tile(image, (1, 1, 2, 2)), rtol=0, atol=1e-5)
+    assert bundle.run("encoder", image=image).shape == latent.shape
+
+
 def test_the_evaluation_writes_its_numbers_and_sheets(smoke: Path) -> None:
     numbers = json.loads((smoke / "evaluation.json").read_text())
     assert numbers["schedules"]["H1P5R3"]["predictor_calls"] == 7

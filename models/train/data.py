@@ -91,10 +91,11 @@ class BalancedSampler:
         return torch.stack([self.members[k][int(u * len(self.members[k]))] for k, u in zip(kinds, picks)])
 
 
-def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Flips and rolls each image of [N,C,H,W] on its own, by any number of cells."""
-    n, _, h, w = batch.shape
-    out = torch.empty_like(batch)
+def augment(batch: Tensor, generator: torch.Generator, edge: int | None = None) -> Tensor:
+    """Flips and rolls each image of [N,C,H,W] on its own, by any number of cells, and crops it to `edge`."""
+    n, c, h, w = batch.shape
+    edge = edge or h
+    out = batch.new_empty(n, c, edge, edge)
     flips = torch.randint(4, (n,), generator=generator).tolist()
     rows = torch.randint(h, (n,), generator=generator).tolist()
     columns = torch.randint(w, (n,), generator=generator).tolist()
@@ -103,7 +104,7 @@ def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = [axis for axis, bit in ((1, 1), (2, 2)) if flips[i] & bit]
         if axes:
             image = image.flip(axes)
-        out[i] = image.roll((rows[i], columns[i]), (1, 2))
+        out[i] = image.roll((rows[i], columns[i]), (1, 2))[:, :edge, :edge]
     return out
 
 

@@ -39,7 +39,15 @@ class Run:
     @cached_property
     def images(self) -> tuple[Images, Images]:
         """What to train on, and what training never sees."""
-        images = load_images(self.chosen.data, self.chosen.size)
+        return self.load(self.chosen.size)
+
+    @cached_property
+    def zoomed(self) -> Images:
+        """The images to train on at twice the size."""
+        return self.load(2 * self.chosen.size)[0]
+
+    def load(self, size: int) -> tuple[Images, Images]:
+        images = load_images(self.chosen.data, size)
         self.work.keep("classes", images.classes, "classes")
         return images.split(self.chosen.held_out, self.chosen.seed)
 
@@ -118,7 +126,8 @@ class Run:
         budget, out = Budget(steps, minutes), self.chosen.out
         if stage in ("autoencoder", "decoder"):
             start = self.autoencoder if stage == "decoder" else None
-            autoencoder.train(*images, self.autoencoder_config, budget, out, start=start, **common)
+            config, (seen, unseen) = self.autoencoder_config, images
+            autoencoder.train(seen, self.zoomed, unseen, config, budget, out, start=start, **common)
             return
         self.latents.generator.manual_seed(seed)
         if stage == "predictor":
