@@ -66,7 +66,7 @@ def train(
     held_out: Images,
     config: AutoencoderConfig,
     budget: Budget,
-    out: Path,
+    checkpoint: Path,
     *,
     batch: int,
     rate: float,
@@ -81,7 +81,6 @@ def train(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    stage = "decoder" if start else "autoencoder"
     model = Autoencoder(config)
     if start:
         model.load_state_dict(start.state_dict())
@@ -94,7 +93,6 @@ def train(
         (p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4
     )
     critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
-    checkpoint, sheet = out / f"{stage}.pt", out / f"{stage}.png"
     parts = {
         "model": model,
         "critic": critic,
@@ -102,7 +100,7 @@ def train(
         "optimiser": optimiser,
         "critic_optimiser": critic_optimiser,
     }
-    log = Log(out / f"{stage}.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
     edge = int(CROP * images.pixels.shape[-1])
 
@@ -154,7 +152,7 @@ def train(
             log.row(budget, **scores)
         if budget.step % 500 == 0 or ends:
             save_checkpoint(checkpoint, budget, **parts)
-            preview(ema.module, held_out, sheet, device)
+            preview(ema.module, held_out, checkpoint.with_suffix(".png"), device)
     return ema.module
 
 

@@ -2,7 +2,7 @@
 
 The encoder is exactly equivariant to rolls by whole latent cells but not to flips or to shifts inside a
 cell, so each image is encoded flipped four ways and at `shifts` random offsets inside the cell; rolls by
-whole cells are drawn later, for free.
+whole cells are drawn later, for free. Images of the classes `turned` are lying on their side in every other of these.
 """
 
 from __future__ import annotations
@@ -34,13 +34,18 @@ class Latents:
 
 
 @torch.no_grad()
-def encode(images: Images, model: Autoencoder, shifts: int, seed: int, device: torch.device) -> Latents:
+def encode(
+    images: Images, model: Autoencoder, shifts: int, turned: list[str], seed: int, device: torch.device
+) -> Latents:
     generator = torch.Generator().manual_seed(seed)
+    turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
     variants = []
     for axes in ((), (2,), (3,), (2, 3)):
-        for _ in range(shifts):
+        for i in range(shifts):
             offset = torch.randint(FACTOR, (2,), generator=generator).tolist()
             pixels = images.pixels.flip(axes).roll(offset, (2, 3))
+            if i % 2:
+                pixels[turns] = pixels[turns].mT
             variants.append(torch.cat([model.encode(to_unit(p).to(device)).cpu().half() for p in pixels.split(32)]))
     values = torch.stack(variants, dim=1).flatten(0, 1)
     return Latents(values, images.labels, len(variants), generator)

@@ -33,7 +33,7 @@ def train(
     held_out: Latents,
     config: SiTConfig,
     budget: Budget,
-    out: Path,
+    checkpoint: Path,
     *,
     batch: int,
     rate: float,
@@ -49,9 +49,8 @@ def train(
     model = SiT(config).initialise().to(device)
     ema = Ema(model, 0.9995)
     optimisers = matrix_optimisers(model, rate)
-    checkpoint = out / "predictor.pt"
     parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
-    log = Log(out / "predictor.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     forward = torch.compile(model) if compiled else model
 
     budget.start()

@@ -111,10 +111,6 @@ def load_checkpoint(path: Path, budget: Budget, **parts) -> dict | None:
     return state
 
 
-def pick_device(name: str) -> torch.device:
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
-
-
 def autocast(device: torch.device, enabled: bool):
     """bfloat16 matrix products and convolutions; weights, losses and optimiser stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
