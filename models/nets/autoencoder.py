@@ -30,7 +30,11 @@ class AutoencoderConfig:
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 2 + stride, stride, padding=1, padding_mode="circular")
+    """Weights that keep the size of rectified features from layer to layer, as nothing else does here."""
+    layer = nn.Conv2d(inputs, outputs, 2 + stride, stride, padding=1, padding_mode="circular")
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class ResBlock(nn.Module):
@@ -96,19 +100,21 @@ class Encoder(nn.Module):
             ResBlock(c),
             conv(c, config.latent_channels),
         )
+        self.patches = nn.Sequential(nn.PixelUnshuffle(FACTOR), nn.Conv2d(3 * FACTOR**2, config.latent_channels, 1))
         self.norm = RunningNorm(config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.norm(self.layers(image))
+        return self.norm(self.layers(image) + self.patches(image))
 
     @torch.no_grad()
     def folded(self) -> Encoder:
         """A copy for inference, whose last convolution has taken over what `norm` does."""
         encoder = copy.deepcopy(self).eval()
         scale = torch.rsqrt(self.norm.running_var + self.norm.eps)
-        last = encoder.layers[-1]
-        last.weight.mul_(scale[:, None, None, None])
-        last.bias.sub_(self.norm.running_mean).mul_(scale)
+        for last in (encoder.layers[-1], encoder.patches[-1]):
+            last.weight.mul_(scale[:, None, None, None])
+            last.bias.mul_(scale)
+        encoder.layers[-1].bias.sub_(self.norm.running_mean * scale)
         encoder.norm = nn.Identity()
         return encoder
 
@@ -157,3 +163,17 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         return self.decoder(latent).clamp(-1, 1)
+
+    @torch.no_grad()
+    def start_from_patches(self, images: Tensor) -> None:
+        """Sets the encoder to the principal components of the 8x8 patches of `images` [K,3,H,W]."""
+        channels = self.config.latent_channels
+        patches = F.pixel_unshuffle(images, FACTOR).permute(0, 2, 3, 1).flatten(0, 2)
+        mean = patches.mean(0)
+        values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        basis = vectors[:, -channels:].T / values[-channels:].sqrt()[:, None]
+        into, last = self.encoder.patches[-1], self.encoder.layers[-1]
+        into.weight.copy_(basis[:, :, None, None])
+        into.bias.copy_(-basis @ mean)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from nets.autoencoder import Autoencoder, AutoencoderConfig
+from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from torch import Tensor, nn
 from train.data import BalancedSampler, Images, augment, to_unit
 from train.perceptual import Perceptual, distance
@@ -85,6 +85,8 @@ def train(
     if start:
         model.load_state_dict(start.state_dict())
         model.encoder.requires_grad_(False).eval()
+    else:
+        model.start_from_patches(to_unit(images.pixels))
     model.to(device, memory_format=torch.channels_last)
     critic = Discriminator().to(device, memory_format=torch.channels_last)
     perceive = Perceptual().to(device, memory_format=torch.channels_last)
@@ -120,7 +122,7 @@ def train(
             with torch.no_grad():
                 wanted = perceive(real)
             perceptual = distance(perceive(fake), wanted)
-        l1 = F.l1_loss(fake, real)
+        l1 = F.l1_loss(fake, real) + F.l1_loss(F.avg_pool2d(fake, FACTOR), F.avg_pool2d(real, FACTOR))
         loss = l1 + PERCEPTUAL * perceptual
         scores = {"l1": l1.item(), "perceptual": perceptual.item(), "matching": math.nan, "hinge": math.nan}
         adversarial = start or budget.progress >= ADVERSARIAL_FROM
