@@ -100,7 +100,7 @@ class Encoder(nn.Module):
             ResBlock(c),
             conv(c, config.latent_channels),
         )
-        self.patches = nn.Sequential(nn.PixelUnshuffle(FACTOR), nn.Conv2d(3 * FACTOR**2, config.latent_channels, 1))
+        self.patches = nn.Conv2d(3, config.latent_channels, FACTOR, FACTOR)
         self.norm = RunningNorm(config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         """A copy for inference, whose last convolution has taken over what `norm` does."""
         encoder = copy.deepcopy(self).eval()
         scale = torch.rsqrt(self.norm.running_var + self.norm.eps)
-        for last in (encoder.layers[-1], encoder.patches[-1]):
+        for last in (encoder.layers[-1], encoder.patches):
             last.weight.mul_(scale[:, None, None, None])
             last.bias.mul_(scale)
         encoder.layers[-1].bias.sub_(self.norm.running_mean * scale)
@@ -172,8 +172,8 @@ class Autoencoder(nn.Module):
         mean = patches.mean(0)
         values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
         basis = vectors[:, -channels:].T / values[-channels:].sqrt()[:, None]
-        into, last = self.encoder.patches[-1], self.encoder.layers[-1]
-        into.weight.copy_(basis[:, :, None, None])
+        into, last = self.encoder.patches, self.encoder.layers[-1]
+        into.weight.copy_(basis.reshape(into.weight.shape))
         into.bias.copy_(-basis @ mean)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
