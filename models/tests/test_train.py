@@ -15,9 +15,11 @@ from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
 from PIL import Image
 from train import run
+from train.align import BLOCK, features
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
 from train.evaluate import seam
 from train.latents import Latents, encode
+from train.perceptual import Perceptual
 from train.sampler import Sampler
 from train.stage import matrix_optimisers, read_log
 
@@ -242,19 +244,28 @@ def test_latents_of_the_classes_that_may_turn_lie_on_their_side_in_every_other_v
     model = Autoencoder(AutoencoderConfig()).eval()
     pixels = torch.randint(256, (2, 3, 32, 32), generator=generator(), dtype=torch.uint8)
     images = Images(pixels, torch.tensor([0, 1]), ["fixed", "turns"])
-    plain, turned = (encode(images, model, 2, t, 0, torch.device("cpu")).values for t in ([], ["turns"]))
+    perceptual = Perceptual((BLOCK,))
+    plain, turned = (encode(images, model, perceptual, 2, t, 0, torch.device("cpu")).values for t in ([], ["turns"]))
     changed = (plain - turned).flatten(1).abs().amax(1) > 0
     assert changed.tolist() == [False] * 8 + [False, True] * 4
 
 
 def test_latent_batches_are_rolled_variants_of_their_own_image() -> None:
-    values = torch.randn(6, 2, 4, 4, generator=generator()).half()
-    latents = Latents(values, torch.tensor([0, 1, 2]), variants=2, generator=generator())
-    batch, labels = latents.batch(50)
-    for latent, label in zip(batch, labels):
-        own = values[2 * label : 2 * label + 2].float()
-        rolls = [torch.equal(v.roll((i, j), (1, 2)), latent) for v in own for i in range(4) for j in range(4)]
+    values, features = (torch.randn(6, 2, edge, edge, generator=generator()).half() for edge in (8, 4))
+    latents = Latents(values, features, torch.tensor([0, 1, 2]), variants=2, generator=generator())
+    for latent, label, seen in zip(*latents.batch_with_features(50)):
+        rolls = [
+            torch.equal(values[row].roll((2 * i, 2 * j), (1, 2)).float(), latent)
+            and torch.equal(features[row].roll((i, j), (1, 2)), seen)
+            for row in (2 * label, 2 * label + 1) for i in range(4) for j in range(4)
+        ]  # fmt: skip
         assert sum(rolls) == 1
+
+
+def test_features_of_a_rolled_texture_are_rolled() -> None:
+    network, images = Perceptual((BLOCK,)), torch.rand(1, 3, 64, 64, generator=generator())
+    still, rolled = features(network, images), features(network, images.roll((16, -32), (2, 3)))
+    assert (rolled - still.roll((1, -2), (2, 3))).abs().mean() < 0.1 * still.abs().mean()
 
 
 @pytest.fixture

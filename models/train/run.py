@@ -20,8 +20,10 @@ from export.bundle import Classes, Latent, Manifest, write_bundle
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
 from train import autoencoder, evaluate, options, predictor, refiner
+from train.align import BLOCK
 from train.data import Images, load_images, to_unit, write_smoke_images
 from train.latents import Latents, encode
+from train.perceptual import Perceptual
 from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet
@@ -72,7 +74,15 @@ class Run:
         turned = images.classes if chosen.turn == "all" else [name for name in chosen.turn.split(",") if name]
         if unknown := set(turned) - set(images.classes):
             raise SystemExit(f"--turn {','.join(sorted(unknown))}: the classes are {', '.join(images.classes)}")
-        return encode(images, self.autoencoder, chosen.shifts, turned, chosen.seed, self.device)
+        return encode(
+            images,
+            self.autoencoder,
+            Perceptual((BLOCK,)).to(self.device),
+            chosen.shifts,
+            turned,
+            chosen.seed,
+            self.device,
+        )
 
     @property
     def autoencoder_config(self) -> AutoencoderConfig:
@@ -177,6 +187,7 @@ class Run:
                 self.predictor_config,
                 budget,
                 checkpoint,
+                align=self.chosen.align,
                 compiled=self.chosen.compile,
                 watch=evaluate.Watch(
                     self.autoencoder, images[0].classes, self.chosen.preview_minutes, self.chosen.out, self.device
