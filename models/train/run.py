@@ -7,6 +7,7 @@ ended, and skips what is finished.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from dataclasses import replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
+from torch import nn
 from train import autoencoder, evaluate, options, predictor, refiner
 from train.align import BLOCK
 from train.data import Images, load_images, to_unit, write_smoke_images
@@ -190,7 +192,7 @@ class Run:
                 align=self.chosen.align,
                 compiled=self.chosen.compile,
                 watch=evaluate.Watch(
-                    self.autoencoder, images[0].classes, self.chosen.preview_minutes, self.chosen.out, self.device
+                    self.final_autoencoder, images[0].classes, self.chosen.preview_minutes, self.chosen.out, self.device
                 ),
                 **common,
             )
@@ -206,20 +208,17 @@ class Run:
                 **common,
             )
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Copies of what the bundle holds."""
+        networks = {"predictor": self.predictor, "refiner": self.refiner, "decoder": self.final_autoencoder.decoder}
+        return copy.deepcopy(networks) | {"encoder": self.autoencoder.encoder.folded()}
+
     def export(self) -> None:
-        networks = {
-            "predictor": self.predictor,
-            "refiner": self.refiner,
-            "decoder": self.final_autoencoder.decoder,
-            "encoder": self.autoencoder.encoder.folded(),
-        }
+        networks = {role: network.cpu() for role, network in self.networks().items()}
         try:
-            report = write_bundle(self.chosen.bundle, self.manifest, {role: n.cpu() for role, n in networks.items()})
+            print(write_bundle(self.chosen.bundle, self.manifest, networks))
         except ExportError as error:
             raise SystemExit(f"error: {error}") from error
-        print(report)
-        for network in networks.values():
-            network.to(self.device)
 
     def evaluate(self) -> None:
         """Writes `evaluation.json`, the sheets and curves, and `report.html`, which shows them all."""
@@ -247,15 +246,7 @@ class Run:
         numbers = {
             "images": {"training": len(images.labels), "held_out": len(held_out.labels)},
             "trained": {stage: self.work.summary(stage) for stage in trained},
-            "parameters": {
-                name: sum(p.numel() for p in network.parameters())
-                for name, network in (
-                    ("predictor", self.predictor),
-                    ("refiner", self.refiner),
-                    ("decoder", self.final_autoencoder.decoder),
-                    ("encoder", self.autoencoder.encoder),
-                )
-            },
+            "parameters": {role: sum(p.numel() for p in n.parameters()) for role, n in self.networks().items()},
             "autoencoder": autoencoder.evaluate(self.autoencoder, held_out, device),
             "decoder": autoencoder.evaluate(self.final_autoencoder, held_out, device),
             "predictor": {name: predictor.evaluate(self.predictor, half, device) for name, half in halves.items()},
