@@ -128,6 +128,7 @@ class Run:
             license=chosen.license,
             latent=Latent(chosen.latent_channels, edge, edge),
             image=(chosen.size, chosen.size),
+            wraps=True,
             classes=Classes(len(classes), labels=classes),
             schedule=chosen.schedule,
             guidance=chosen.guidance,
