@@ -60,10 +60,11 @@ class Upsample(nn.Module):
 
 
 class RunningNorm(nn.BatchNorm2d):
-    """Standardises channels by running statistics, in training too.
+    """Standardises channels by running statistics, in training too (batch renormalisation, arXiv 1702.03275).
 
     A batch's own statistics would not do: a batch holds few textures, and their mean colour is what most of
-    a channel's variance is.
+    a channel's variance is. Gradients are those of the batch's own, though: else the encoder would learn to grow
+    faster than the running statistics follow, and so to drown the noise that its decoder is trained with.
     """
 
     def __init__(self, channels: int):
@@ -72,10 +73,12 @@ class RunningNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
         if self.training:
+            variance, mean = torch.var_mean(x, dim=(0, 2, 3), keepdim=True)
             with torch.no_grad():
-                variance, mean = torch.var_mean(x, dim=(0, 2, 3))
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance, self.momentum)
+                self.running_mean.lerp_(mean.flatten(), self.momentum)
+                self.running_var.lerp_(variance.flatten(), self.momentum)
+            deviation = (variance + self.eps).sqrt()
+            x = (x - mean) / deviation * deviation.detach() + mean.detach()
         return F.batch_norm(x, self.running_mean, self.running_var, eps=self.eps)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import TINY, Bundle
 from export.checkpoint import load_sit
-from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig, RunningNorm
 from nets.sit import SiT, SiTConfig
 from PIL import Image
 from train import run
@@ -21,7 +21,7 @@ from train.evaluate import seam
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
 from train.sampler import Sampler
-from train.stage import matrix_optimisers, read_log
+from train.stage import Budget, Ema, matrix_optimisers, read_log
 
 CASES = json.loads((TINY / "golden.json").read_text())["cases"]
 
@@ -291,6 +291,30 @@ def test_the_folded_encoder_gives_the_same_latent(autoencoder: Autoencoder) -> N
     folded = autoencoder.encoder.folded()
     torch.testing.assert_close(folded(image), autoencoder.encode(image), rtol=0, atol=1e-5)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_the_encoder_gains_nothing_by_growing() -> None:
+    torch.manual_seed(0)
+    norm, x, wanted = RunningNorm(4), torch.randn(8, 4, 6, 6, requires_grad=True), torch.randn(8, 4, 6, 6)
+    (gradient,) = torch.autograd.grad((norm(x) - wanted).square().sum(), x)
+    assert gradient.abs().mean() > 1
+    for growth in (torch.ones_like(x), x - x.mean((0, 2, 3), keepdim=True)):
+        assert (gradient * growth).sum((0, 2, 3)).abs().max() < 1e-4 * gradient.abs().sum()
+    torch.testing.assert_close(norm(x), norm.eval()(x), rtol=0, atol=1e-4)
+
+
+def test_averaged_weights_come_with_averaged_statistics() -> None:
+    module = RunningNorm(2)
+    ema = Ema(module, 0.9)
+    module.running_mean.fill_(10)
+    ema.update(module, 1000)
+    torch.testing.assert_close(ema.module.running_mean, torch.ones(2))
+
+
+def test_the_rate_stays_at_its_peak_until_the_last_third_of_the_budget() -> None:
+    rates = [Budget(1000, 1e9, step=step).learning_rate(1.0) for step in (0, 100, 660, 840, 999, 1000)]
+    assert rates == pytest.approx([0.01, 1, 1, 0.5, 0.023, 0.02])
+    assert Budget(3000, 1e9, step=1000).learning_rate(1.0) == 1
 
 
 def test_every_trainable_weight_has_one_optimiser() -> None:

@@ -21,9 +21,9 @@ from train.perceptual import Perceptual, distance
 from train.sheets import save_sheet
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
 
-NOISE = 0.3
+NOISE = 0.2
 PERCEPTUAL, MATCHING, ADVERSARIAL = 0.25, 0.5, 0.05  # what the losses weigh, beside an L1 of weight 1
-ADVERSARIAL_FROM = 0.5  # share of the budget after which the discriminator joins
+ADVERSARIAL_FROM = 0.4  # share of the budget after which the discriminator joins
 CROP = 0.75  # of an image's edge is seen at once: more images for the same work
 ZOOMED = 0.3  # share of the batches that see the images at twice the size
 

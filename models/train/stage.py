@@ -54,10 +54,11 @@ class Ema:
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        for mine, theirs in zip(self.module.parameters(), module.parameters()):
-            mine.lerp_(theirs, 1 - decay)
-        for mine, theirs in zip(self.module.buffers(), module.buffers()):
-            mine.copy_(theirs)
+        for mine, theirs in zip(self.module.state_dict().values(), module.state_dict().values()):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - decay)
+            else:
+                mine.copy_(theirs)
 
 
 class Log:
