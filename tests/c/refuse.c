@@ -52,7 +52,7 @@ static void structs(void) {
   CHECK(request.guidance == FT_GUIDANCE_DEFAULT && !request.schedule && !request.seed && !request.cancel);
   CHECK(!request.progress && !request.noise && request.output == FT_OUTPUT_PICTURES && !request.reserved);
   CHECK(!request.preset && !request.tile && !request.width && !request.height && request.strength == 1);
-  CHECK(!request.init && !request.init_count && !request.variation && !request.mask && !request.morph_classes);
+  CHECK(!request.init && !request.init_count && request.variation == 0 && !request.mask && !request.morph_classes);
   OK(ft_pixels_init(&pixels, sizeof pixels));
   CHECK(pixels.format == FT_PIXEL_RGB8 && !pixels.data && !pixels.row_stride && !pixels.image_stride);
   OK(ft_model_options_init(&options, sizeof options));
