@@ -13,6 +13,7 @@ from torch import Tensor
 from train.align import features
 from train.data import BalancedSampler, Images, to_unit
 from train.perceptual import Perceptual
+from train.stage import autocast
 
 TOKEN = 2  # latent cells along the edge of the transformer's patch
 
@@ -55,6 +56,8 @@ def encode(
     turned: list[str],
     seed: int,
     device: torch.device,
+    *,
+    bf16: bool,
 ) -> Latents:
     generator = torch.Generator().manual_seed(seed)
     turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
@@ -65,8 +68,10 @@ def encode(
             pixels = images.pixels.flip(axes).roll(offset, (2, 3))
             if i % 2:
                 pixels[turns] = pixels[turns].mT
-            parts = [to_unit(part).to(device) for part in pixels.split(32)]
+            parts = [to_unit(part).to(device, memory_format=torch.channels_last) for part in pixels.split(32)]
             values.append(torch.cat([model.encode(part).cpu().half() for part in parts]))
-            seen.append(torch.cat([features(network, part).cpu() for part in parts]))
+            with autocast(device, bf16):
+                looks = [features(network, part).cpu() for part in parts]
+            seen.append(torch.cat(looks))
     interleaved = (torch.stack(parts, dim=1).flatten(0, 1) for parts in (values, seen))
     return Latents(*interleaved, images.labels, len(values), generator)

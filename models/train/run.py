@@ -76,14 +76,9 @@ class Run:
         turned = images.classes if chosen.turn == "all" else [name for name in chosen.turn.split(",") if name]
         if unknown := set(turned) - set(images.classes):
             raise SystemExit(f"--turn {','.join(sorted(unknown))}: the classes are {', '.join(images.classes)}")
+        network = Perceptual((BLOCK,)).to(self.device, memory_format=torch.channels_last)
         return encode(
-            images,
-            self.autoencoder,
-            Perceptual((BLOCK,)).to(self.device),
-            chosen.shifts,
-            turned,
-            chosen.seed,
-            self.device,
+            images, self.autoencoder, network, chosen.shifts, turned, chosen.seed, self.device, bf16=chosen.bf16
         )
 
     @property
