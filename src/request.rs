@@ -24,10 +24,13 @@ pub struct Request {
     pub seed: u64,
     /// The starting noise `[N, C, H, W]`, instead of a seed.
     pub noise: Option<Array4<f32>>,
-    /// The steps; the bundle's own if none.
+    /// The name of one of the bundle's [presets](Bundle::presets); its schedule and guidance stand in for those
+    /// that are none here.
+    pub preset: Option<String>,
+    /// The steps; the preset's if none, or the bundle's own.
     pub schedule: Option<Schedule>,
-    /// Scale of classifier-free guidance, finite and at least 0; the bundle's own if none. At exactly
-    /// 1 the null half is not computed.
+    /// Scale of classifier-free guidance, finite and at least 0; the preset's if none, or the bundle's own. At
+    /// exactly 1 the null half is not computed.
     pub guidance: Option<f32>,
     /// Stops this generation from another thread.
     pub cancel: CancelToken,
@@ -36,7 +39,8 @@ pub struct Request {
 impl Request {
     /// One image for each entry of `classes`, seed 0, the bundle's schedule and guidance.
     pub fn new(classes: Vec<i64>) -> Self {
-        Self { classes, seed: 0, noise: None, schedule: None, guidance: None, cancel: CancelToken::new() }
+        let cancel = CancelToken::new();
+        Self { classes, seed: 0, noise: None, preset: None, schedule: None, guidance: None, cancel }
     }
 
     /// This request with another seed.
@@ -50,6 +54,14 @@ impl Request {
     #[must_use]
     pub fn with_noise(mut self, noise: Array4<f32>) -> Self {
         self.noise = Some(noise);
+        self
+    }
+
+    /// This request with the schedule and the guidance of one of the bundle's presets, such as `fast`, unless
+    /// [`with_schedule`](Self::with_schedule) or [`with_guidance`](Self::with_guidance) say otherwise.
+    #[must_use]
+    pub fn with_preset(mut self, name: impl Into<String>) -> Self {
+        self.preset = Some(name.into());
         self
     }
 
@@ -78,7 +90,7 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, refiner steps without a refiner, noise of another shape.
+    /// no number from 0 on, refiner steps without a refiner, a preset that the bundle lacks, noise of another shape.
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images or steps than the bundle's limits
     /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
@@ -105,11 +117,14 @@ impl Request {
                 )));
             }
         }
-        let guidance = self.guidance.unwrap_or(manifest.sampling.guidance);
+        let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
+        let guidance = self.guidance.or(preset.map(|preset| preset.guidance));
+        let guidance = guidance.unwrap_or(manifest.sampling.guidance);
         if !(guidance.is_finite() && guidance >= 0.0) {
             return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
         }
-        let schedule = self.schedule.as_ref().unwrap_or(bundle.schedule());
+        let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
+        let schedule = schedule.unwrap_or(bundle.schedule());
         schedule.check(limits)?;
         if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
             return Err(invalid_argument(format!(

@@ -6,6 +6,7 @@ mod common;
 mod conditioning;
 mod copy;
 mod golden;
+mod presets;
 mod stepping;
 mod textures;
 mod threads;

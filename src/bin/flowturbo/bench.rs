@@ -53,7 +53,7 @@ impl Bench {
         }
         let started = Instant::now();
         let bundle = self.bundle.open()?;
-        let sampling = self.sampling.settle(bundle.manifest())?;
+        let sampling = self.sampling.settle(&bundle)?;
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
