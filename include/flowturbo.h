@@ -688,6 +688,22 @@ typedef struct ft_model_info {
    * SHA-256 of the bundle's manifest, which holds those of all its files: 64 hex digits.
    */
   const char *hash;
+  /**
+   * Pixels that one cell of the latent stands for, across; 0 without pictures.
+   */
+  uint32_t cell_width;
+  /**
+   * And down.
+   */
+  uint32_t cell_height;
+  /**
+   * Presets, see `ft_model_preset_name`.
+   */
+  uint32_t preset_count;
+  /**
+   * 1 if pictures can be asked to tile, else 0.
+   */
+  uint32_t tiles;
 } ft_model_info;
 
 #ifdef __cplusplus
@@ -766,6 +782,16 @@ ft_status ft_model_get_info(const struct ft_model *model,
 ft_status ft_model_class_label(const struct ft_model *model,
                                int64_t class_number,
                                const char **out_label);
+
+/**
+ * The name of a preset, 0 to `preset_count` - 1: what `ft_request.preset` may be, in the order of the alphabet.
+ *
+ * Ownership: the model's until it is freed. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such preset),
+ * `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ */
+ft_status ft_model_preset_name(const struct ft_model *model,
+                               uint32_t index,
+                               const char **out_name);
 
 /**
  * The class called `name`: a label in any case, or a number as text.
@@ -855,6 +881,11 @@ typedef int32_t (*ft_progress_callback)(void *user_data, const struct ft_progres
 typedef uint32_t ft_preview;
 
 /**
+ * Axes along which a picture continues seamlessly on its other side.
+ */
+typedef uint32_t ft_tile;
+
+/**
  * What to generate; filled by `ft_request_init`, then by hand. Looked at during the call that takes it.
  */
 typedef struct ft_request {
@@ -918,6 +949,61 @@ typedef struct ft_request {
    * 0.
    */
   uint32_t reserved;
+  /**
+   * NULL, or a name from the bundle for a schedule and a guidance, where those above are not set.
+   */
+  const char *preset;
+  /**
+   * The axes along which the pictures continue seamlessly on their other side: `FT_TILE_NONE` unless set.
+   */
+  ft_tile tile;
+  /**
+   * Columns of the pictures; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
+   * latent stands for (8 in the bundled model); time and memory grow with the area.
+   */
+  uint32_t width;
+  /**
+   * Rows, likewise.
+   */
+  uint32_t height;
+  /**
+   * With `init`: how much of the way from noise to picture is done anew, above 0 and at most 1, which is the
+   * default and leaves nothing of `init` where there is no mask.
+   */
+  float strength;
+  /**
+   * NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request.
+   */
+  const ft_pixels *init;
+  /**
+   * How many there are: one for each picture, or 1 for all; 0 is 1.
+   */
+  uint32_t init_count;
+  /**
+   * How far the noise is turned towards that of `variation_seed`, from 0, the default, to 1.
+   */
+  float variation;
+  /**
+   * The seed of another noise.
+   */
+  uint64_t variation_seed;
+  /**
+   * NULL, or what of `init` is to be made anew: a byte for each pixel, `[image_count, height, width]` or
+   * `[height, width]` for all. Pixels of 0 stay as they are to the bit, those of 255 are new, between they are mixed.
+   */
+  const uint8_t *mask;
+  /**
+   * Bytes of it.
+   */
+  size_t mask_size;
+  /**
+   * NULL, or a second class for each picture: its velocity is mixed into the first one's.
+   */
+  const int64_t *morph_classes;
+  /**
+   * How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
+   */
+  const float *morph_amounts;
 } ft_request;
 
 /**
@@ -944,6 +1030,26 @@ typedef struct ft_request {
  * By the decoder, of a picture's size.
  */
 #define FT_PREVIEW_DECODED 2
+
+/**
+ * None is asked for.
+ */
+#define FT_TILE_NONE 0
+
+/**
+ * From the right edge to the left one.
+ */
+#define FT_TILE_X 1
+
+/**
+ * From the lower edge to the upper one.
+ */
+#define FT_TILE_Y 2
+
+/**
+ * Both.
+ */
+#define FT_TILE_BOTH 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -1142,6 +1248,23 @@ ft_status ft_session_finish(struct ft_session *session,
  * `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
  */
 ft_status ft_session_get_latents(struct ft_session *session, float *out_latents, size_t count);
+
+/**
+ * Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
+ * `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
+ *
+ * The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size
+ * that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
+ * `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+ * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ */
+ft_status ft_session_encode(struct ft_session *session,
+                            const ft_pixels *pixels,
+                            uint32_t width,
+                            uint32_t height,
+                            uint32_t image_count,
+                            float *out_latents,
+                            size_t count);
 
 /**
  * Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.

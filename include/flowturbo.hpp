@@ -19,6 +19,7 @@
 #ifndef FLOWTURBO_HPP
 #define FLOWTURBO_HPP
 
+#include <array>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -354,6 +355,23 @@ struct request {
   std::function<bool(const ft_progress&)> progress;
   /// `progress` is shown small previews.
   bool preview = false;
+  /// A name from the bundle for schedule and guidance, or empty.
+  std::string preset;
+  /// FT_TILE_X, FT_TILE_Y or FT_TILE_BOTH: the axes along which pictures continue on their other side.
+  ft_tile tile = FT_TILE_NONE;
+  /// In pixels; 0 for the model's own.
+  std::uint32_t width = 0, height = 0;
+  /// Pictures to begin with, one for all or one for each class, and how much of the way to do anew.
+  std::optional<ft_pixels> init;
+  std::uint32_t init_count = 1;
+  float strength = 1.0f;
+  /// What of `init` to make anew, a byte a pixel: 0 stays, 255 is new.
+  view<const std::uint8_t> mask;
+  /// How far to turn the noise towards that of another seed, 0 to 1.
+  float variation = 0.0f;
+  std::uint64_t variation_seed = 0;
+  /// A second class for each picture, and how much of it, 0 to 1; or none.
+  std::vector<std::pair<std::int64_t, float>> morphs;
   /// Do not decode.
   bool latents_only = false;
 };
@@ -379,14 +397,16 @@ class session {
     if (told != FT_OK) return detail::fail<session>(error(told));
     made.width_ = info.width;
     made.height_ = info.height;
-    made.latent_ = std::size_t{info.latent_channels} * info.latent_height * info.latent_width;
+    made.latent_ = {info.latent_channels, info.latent_height, info.latent_width};
+    made.cell_ = {info.cell_width, info.cell_height};
     return made;
   }
 
   /// Makes pictures, one for each class.
   result<std::vector<image>> generate(const flowturbo::request& what) {
     std::vector<image> pictures(what.classes.size());
-    const std::size_t each = std::size_t{width_} * height_ * 4;
+    const std::uint32_t width = what.width ? what.width : width_, height = what.height ? what.height : height_;
+    const std::size_t each = std::size_t{width} * height * 4;
     std::vector<std::uint8_t> all(each * pictures.size());
     const ft_pixels memory = pixels(pixel_format::rgba8, all.data(), all.size());
     const ft_status status = take(what, [&](const ft_request* raw) {
@@ -395,7 +415,7 @@ class session {
     if (status != FT_OK) return why<std::vector<image>>(status);
     for (std::size_t i = 0; i < pictures.size(); i++) {
       const auto* from = all.data() + i * each;
-      pictures[i] = {width_, height_, std::vector<std::uint8_t>(from, from + each)};
+      pictures[i] = {width, height, std::vector<std::uint8_t>(from, from + each)};
     }
     return pictures;
   }
@@ -414,12 +434,12 @@ class session {
       return ft_session_generate(handle_.get(), raw, nullptr);
     });
     if (status != FT_OK) return why<std::vector<float>>(status);
-    return last_latents(what.classes.size());
+    return last_latents(what.classes.size(), what.width, what.height);
   }
 
-  /// The latents of the last generation, of so many pictures.
-  result<std::vector<float>> last_latents(std::size_t images) {
-    std::vector<float> latents(latent_ * images);
+  /// The latents of the last generation, of so many pictures of a size, 0 for the model's own.
+  result<std::vector<float>> last_latents(std::size_t images, std::uint32_t width = 0, std::uint32_t height = 0) {
+    std::vector<float> latents(latent_of(width, height) * images);
     const ft_status status = ft_session_get_latents(handle_.get(), latents.data(), latents.size());
     if (status != FT_OK) return why<std::vector<float>>(status);
     return latents;
@@ -462,6 +482,15 @@ class session {
 
   result<void> finish(const ft_pixels& memory) { return ended(ft_session_finish(handle_.get(), &memory)); }
 
+  /// Latents of pictures of a size, 0 for the model's own.
+  result<std::vector<float>> encode(const ft_pixels& pictures, std::uint32_t images, std::uint32_t width = 0,
+                                    std::uint32_t height = 0) {
+    std::vector<float> latents(latent_of(width, height) * images);
+    const ft_status status = ft_session_encode(handle_.get(), &pictures, width, height, images, latents.data(), latents.size());
+    if (status != FT_OK) return why<std::vector<float>>(status);
+    return latents;
+  }
+
   result<void> decode(view<const float> latents, const ft_pixels& memory) {
     return ended(ft_session_decode(handle_.get(), latents.data(), latents.size(), &memory));
   }
@@ -499,9 +528,38 @@ class session {
       raw.progress_data = watching.get();
     }
     raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
+    raw.preset = what.preset.empty() ? nullptr : what.preset.c_str();
+    raw.tile = what.tile;
+    raw.width = what.width;
+    raw.height = what.height;
+    raw.strength = what.strength;
+    raw.init = what.init ? &*what.init : nullptr;
+    raw.init_count = what.init_count;
+    raw.mask = what.mask.data();
+    raw.mask_size = what.mask.size();
+    raw.variation = what.variation;
+    raw.variation_seed = what.variation_seed;
+    std::vector<std::int64_t> classes;
+    std::vector<float> amounts;
+    for (const auto& [class_number, amount] : what.morphs) {
+      classes.push_back(class_number);
+      amounts.push_back(amount);
+    }
+    // A morph for each class, or the library would read past their end.
+    classes.resize(what.morphs.empty() ? 0 : what.classes.size(), -1);
+    amounts.resize(classes.size());
+    raw.morph_classes = classes.empty() ? nullptr : classes.data();
+    raw.morph_amounts = amounts.empty() ? nullptr : amounts.data();
     const ft_status status = call(&raw);
     if (status != FT_ERROR_BUSY && status != FT_ERROR_INVALID_HANDLE) watch_ = std::move(watching);
     return status;
+  }
+
+  /// Floats of one latent.
+  std::size_t latent_of(std::uint32_t width, std::uint32_t height) const {
+    const std::size_t columns = width && cell_[0] ? width / cell_[0] : latent_[2];
+    const std::size_t rows = height && cell_[1] ? height / cell_[1] : latent_[1];
+    return latent_[0] * rows * columns;
   }
 
   static std::int32_t tell(void* user_data, const ft_progress* progress) {
@@ -525,7 +583,9 @@ class session {
   std::unique_ptr<watch> watch_;
   detail::owner<ft_session, ft_session_free> handle_;
   std::uint32_t width_ = 0, height_ = 0;
-  std::size_t latent_ = 0;
+  /// Channels, rows and columns of a latent; columns and rows of pixels in its cells.
+  std::array<std::size_t, 3> latent_{};
+  std::array<std::uint32_t, 2> cell_{};
 };
 
 }  // namespace flowturbo

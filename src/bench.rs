@@ -173,7 +173,7 @@ impl Network {
     /// Plans a network of the bundle at `path`.
     pub fn open(path: &Path, role: Role, batch: usize, threads: usize, backend: BackendKind) -> Result<Self> {
         let bundle = Bundle::open(path)?;
-        let import = |batch| Graph::import(&bundle, role, batch);
+        let import = |batch| Graph::import(&bundle, role, bundle.manifest().extent(batch));
         let graph = import(batch)?;
         let flops = import(batch)?.cost()?.flops;
         let inputs = graph.contract.inputs.iter().map(|port| {

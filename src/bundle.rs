@@ -40,6 +40,7 @@ pub(crate) use external::ExternalData;
 pub use manifest::Manifest;
 pub(crate) use part::{ListedFile, Part};
 pub use presets::Preset;
+pub(crate) use role::Extent;
 pub use role::Role;
 pub use source::Source;
 

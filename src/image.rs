@@ -8,4 +8,4 @@ mod pixels;
 pub(crate) use noise::fill_noise;
 pub use noise::noise;
 pub(crate) use pixels::rgb8;
-pub use pixels::{Image, PixelFormat, Pixels, to_pixels};
+pub use pixels::{Image, PixelFormat, Pixels, PixelsRef, to_pixels};

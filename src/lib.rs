@@ -94,13 +94,13 @@ pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Contract, Cost, ElementType, Port};
-pub use image::{Image, PixelFormat, Pixels, noise, to_pixels};
+pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;
 pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
-pub use request::{Progress, Request};
+pub use request::{Morph, Progress, Request, Tile, Variation};
 pub use sampler::{Schedule, StepKind};
 pub use session::{Generation, Observer, Output, Session};

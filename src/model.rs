@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::backend::{Backend, Program, Reference};
-use crate::bundle::{Bundle, Manifest, Role};
+use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded};
 use crate::graph::{Contract, Cost, Graph};
 use crate::kernels::{Parallel, Pool};
@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
-use crate::sampler::guidance::network_batch;
+use crate::sampler::guidance::parts;
 use crate::{Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
@@ -165,10 +165,10 @@ impl Model {
             colours: OnceLock::new(),
         }));
         let manifest = model.manifest();
-        let batch = network_batch(options.batch.max(1), manifest.sampling.guidance);
+        let batch = options.batch.max(1) * parts(manifest.sampling.guidance, false);
         let eager = [(Role::Predictor, batch), (Role::Refiner, batch), (Role::Decoder, 1)];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
-            model.program(role, batch)?;
+            model.program(role, manifest.extent(batch))?;
         }
         Ok(model)
     }
@@ -218,7 +218,7 @@ impl Model {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`;
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) for a batch of 0 or beyond the bundle's limits.
     pub fn contract(&self, role: Role, batch: usize) -> Result<Contract> {
-        Contract::new(self.manifest(), role, batch, self.0.bundle.limits())
+        Contract::new(self.manifest(), role, self.manifest().extent(batch), self.0.bundle.limits())
     }
 
     /// Counts what one call of a network costs at a batch size. Imports the graph anew.
@@ -226,7 +226,8 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
-        self.checked(role, || Graph::import(&self.0.bundle, role, batch)?.cost())
+        let extent = self.manifest().extent(batch);
+        self.checked(role, || Graph::import(&self.0.bundle, role, extent)?.cost())
     }
 
     /// Plans the networks that `request` needs, and tells what memory it will take before any is taken for it.
@@ -236,23 +237,33 @@ impl Model {
     /// # Errors
     /// As [`Session::generate`], for everything that can be told beforehand.
     pub fn prepare(&self, request: &Request, output: Output) -> Result<Memory> {
-        let settled = request.settle(self.bundle())?;
-        let [images, channels, height, width] = settled.shape;
-        let batch = network_batch(images, settled.guidance);
-        let mut roles = vec![(Role::Predictor, batch)];
+        let (settled, manifest) = (request.settle(self.bundle())?, self.manifest());
+        let call = settled.call(manifest);
+        let latents = settled.shape.iter().product::<usize>();
+        let windows = manifest.latent_shape(call).iter().product::<usize>();
+        let mut roles = vec![(Role::Predictor, call)];
         if settled.schedule.needs_refiner() {
-            roles.push((Role::Refiner, batch));
+            roles.push((Role::Refiner, call));
         }
-        // x and x̃, then three velocities and the input of both halves.
-        let mut floats = channels * height * width * (2 * images + 4 * batch);
+        let one = Extent { batch: 1, ..settled.extent };
+        // The noise, x and x̃, then three velocities, and the input of a call; of windows also v and the answer.
+        let mut floats = latents * (3 + 3 * settled.parts);
+        floats += windows * if settled.windows.is_identity() { 1 } else { 3 };
         if output == Output::Pictures {
-            let (taken, made) = self.manifest().shapes(Role::Decoder)?;
-            floats += taken.iter().product::<usize>() + images * made.iter().product::<usize>();
-            roles.push((Role::Decoder, 1));
+            let pictures = settled.pictures(manifest)?;
+            floats += latents / settled.extent.batch + pictures.iter().product::<usize>();
+            roles.push((Role::Decoder, one));
+        }
+        if let (Some(_), Some(images)) = (&request.init, manifest.image_shape(settled.extent)) {
+            floats += latents;
+            if request.mask.is_some() {
+                floats += images.iter().product::<usize>() / 3 * 4 + latents;
+            }
+            roles.push((Role::Encoder, one));
         }
         let mut memory = Memory { model: 0, session: size_of::<f32>() * floats, passing: 0 };
-        for (role, batch) in roles {
-            let of = self.program(role, batch)?.memory();
+        for (role, extent) in roles {
+            let of = self.program(role, extent)?.memory();
             memory.model += of.weights;
             memory.session += of.instance;
             memory.passing = memory.passing.max(of.passing);
@@ -277,7 +288,7 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn plan(&self, role: Role, batch: usize) -> Result<String> {
-        Ok(self.program(role, batch)?.describe())
+        Ok(self.program(role, self.manifest().extent(batch))?.describe())
     }
 
     /// What in a network the fused engine has no kernel for, so that plain tract runs it: right, but slower.
@@ -286,20 +297,32 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn fallbacks(&self, role: Role, batch: usize) -> Result<Vec<Fallback>> {
-        Ok(self.program(role, batch)?.fallbacks())
+        Ok(self.program(role, self.manifest().extent(batch))?.fallbacks())
     }
 
-    /// The program for `role` at `batch`, compiled on first use.
-    pub(crate) fn program(&self, role: Role, batch: usize) -> Result<Arc<dyn Program>> {
-        if let Some(program) = self.programs().get(role, batch) {
+    /// The program for `role` at `extent`, compiled on first use.
+    pub(crate) fn program(&self, role: Role, extent: Extent) -> Result<Arc<dyn Program>> {
+        if let Some(program) = self.programs().get(role, extent) {
             return Ok(Arc::clone(program));
         }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
-        let import = |batch| Graph::import(&self.0.bundle, role, batch);
-        let program = self.checked(role, || self.0.backend.compile(import(batch)?, &import))?;
-        log::debug!("planned {role} for a batch of {batch} in {:.2?}", started.elapsed());
-        self.programs().put(role, batch, Arc::clone(&program));
+        let import = |batch| Graph::import(&self.0.bundle, role, Extent { batch, ..extent });
+        let compiled = self.checked(role, || self.0.backend.compile(import(extent.batch)?, &import));
+        let program = match compiled {
+            // Whatever it is, at the size that it was made for the network may be sound.
+            Err(error) if extent.cells != self.manifest().extent(1).cells => {
+                let ([rows, columns], error) = (extent.cells, error.to_string());
+                return Err(invalid_argument(format!(
+                    "the {role} cannot be planned for {rows} x {columns} cells; it needs to be exported with \
+                     dynamic height and width: {error}"
+                )));
+            }
+            compiled => compiled?,
+        };
+        let Extent { batch, cells: [height, width] } = extent;
+        log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
+        self.programs().put(role, extent, Arc::clone(&program));
         Ok(program)
     }
 

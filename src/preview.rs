@@ -83,7 +83,8 @@ impl Colours {
         if !manifest.has(Role::Decoder) {
             return Err(invalid_argument("preview: the bundle has no decoder"));
         }
-        let ([channels, height, width], [_, rows, columns]) = manifest.shapes(Role::Decoder)?;
+        let extent = manifest.extent(1);
+        let ([channels, height, width], [_, rows, columns]) = manifest.shapes(Role::Decoder, extent.cells)?;
         // Patches of one colour each, half again as many as there are unknowns, and strong: the decoder
         // normalises, so weak ones look as strong as they are not.
         let edge = (1.5 * (channels + 1) as f64).sqrt().ceil() as usize;
@@ -105,7 +106,7 @@ impl Colours {
             latent.extend(pixels.map(|(y, x)| patch(channel, y, x) / scale + shift));
         }
         let mut picture = vec![0.0; 3 * rows * columns];
-        let mut decoder = model.program(Role::Decoder, 1)?.instantiate();
+        let mut decoder = model.program(Role::Decoder, extent)?.instantiate();
         decoder.run(&[Input::F32(&latent)], &mut picture, &CancelToken::new())?;
 
         let unknowns = channels + 1;

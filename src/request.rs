@@ -2,13 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+mod settle;
+
 use std::time::Duration;
 
-use ndarray::{Array4, ArrayView4};
+use ndarray::{Array3, Array4, ArrayView4};
 
-use crate::error::{invalid_argument, limit_exceeded, non_finite};
+pub(crate) use settle::Settled;
+
 use crate::preview::Outlook;
-use crate::{Bundle, CancelToken, Pixels, Result, Schedule, StepKind};
+use crate::{CancelToken, Pixels, Result, Schedule, StepKind};
 
 /// What to generate.
 ///
@@ -20,27 +23,108 @@ use crate::{Bundle, CancelToken, Pixels, Result, Schedule, StepKind};
 pub struct Request {
     /// The class of each image of the batch, at least one; the null class makes an unconditional image.
     pub classes: Vec<i64>,
+    /// Another class for each image, to be blended with its own; or empty.
+    pub morphs: Vec<Morph>,
     /// Seed of the noise, see [`noise`](crate::noise); unused when `noise` is given.
     pub seed: u64,
     /// The starting noise `[N, C, H, W]`, instead of a seed.
     pub noise: Option<Array4<f32>>,
-    /// The name of one of the bundle's [presets](Bundle::presets); its schedule and guidance stand in for those
-    /// that are none here.
+    /// Turns the starting noise a part of the way to another one.
+    pub variation: Option<Variation>,
+    /// The name of one of the bundle's [presets](crate::Bundle::presets); its schedule and guidance stand in for
+    /// those that are none here.
     pub preset: Option<String>,
     /// The steps; the preset's if none, or the bundle's own.
     pub schedule: Option<Schedule>,
     /// Scale of classifier-free guidance, finite and at least 0; the preset's if none, or the bundle's own. At
-    /// exactly 1 the null half is not computed.
+    /// exactly 1 the null part is not computed.
     pub guidance: Option<f32>,
+    /// Height and width of the images in pixels; the bundle's own if none. Whole cells of the latent
+    /// ([`Manifest::image`](crate::Manifest::image) over [`latent`](crate::Manifest::latent)), and not below the
+    /// bundle's own, beyond which the networks see the image through windows that overlap.
+    pub size: Option<[usize; 2]>,
+    /// The axes along which the images continue seamlessly on the other side.
+    pub tile: Tile,
+    /// Images `[N, 3, H, W]` in [-1, 1] to begin with, or `[1, 3, H, W]` for all: they are encoded, and mixed
+    /// with noise as far as `strength` says.
+    pub init: Option<Array4<f32>>,
+    /// How much of the way from noise to image is done anew, above 0 and at most 1, with all steps of the
+    /// schedule; at 1 nothing of `init` is left where there is no mask.
+    pub strength: f32,
+    /// What of `init` to make anew, `[N, H, W]` in 0 to 1 or `[1, H, W]` for all: all of it at 1; at 0 it stays
+    /// to the bit; between, the pixels are mixed. Without a mask everything is made anew.
+    pub mask: Option<Array3<f32>>,
     /// Stops this generation from another thread.
     pub cancel: CancelToken,
+}
+
+/// A second class of an image: its velocity is a mix of both classes' before guidance, `(1 - amount)` of the
+/// first. Takes half as long again under guidance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Morph {
+    /// The second class.
+    pub class: i64,
+    /// 0 is the image's own class, 1 the second.
+    pub amount: f32,
+}
+
+/// Another seed's noise, approached along the great circle between both (so that a mix is as strong as either).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variation {
+    /// Seed of the other noise.
+    pub seed: u64,
+    /// 0 is the request's own noise, 1 the other; small amounts make pictures that resemble each other.
+    pub amount: f32,
+}
+
+/// Axes along which an image continues seamlessly on its other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tile {
+    /// None is asked for.
+    #[default]
+    None,
+    /// From the right edge to the left one.
+    X,
+    /// From the lower edge to the upper one.
+    Y,
+    /// Both.
+    Both,
+}
+
+impl Tile {
+    /// Down and across.
+    pub(crate) fn wraps(self) -> [bool; 2] {
+        [matches!(self, Self::Y | Self::Both), matches!(self, Self::X | Self::Both)]
+    }
 }
 
 impl Request {
     /// One image for each entry of `classes`, seed 0, the bundle's schedule and guidance.
     pub fn new(classes: Vec<i64>) -> Self {
-        let cancel = CancelToken::new();
-        Self { classes, seed: 0, noise: None, preset: None, schedule: None, guidance: None, cancel }
+        Self {
+            classes,
+            morphs: Vec::new(),
+            seed: 0,
+            noise: None,
+            variation: None,
+            preset: None,
+            schedule: None,
+            guidance: None,
+            size: None,
+            tile: Tile::None,
+            init: None,
+            strength: 1.0,
+            mask: None,
+            cancel: CancelToken::new(),
+        }
+    }
+
+    /// This request with every image's class blended with `class`.
+    #[must_use]
+    pub fn with_morph(mut self, class: i64, amount: f32) -> Self {
+        self.morphs = vec![Morph { class, amount }; self.classes.len()];
+        self
     }
 
     /// This request with another seed.
@@ -54,6 +138,13 @@ impl Request {
     #[must_use]
     pub fn with_noise(mut self, noise: Array4<f32>) -> Self {
         self.noise = Some(noise);
+        self
+    }
+
+    /// This request with its noise turned towards that of another seed.
+    #[must_use]
+    pub fn with_variation(mut self, seed: u64, amount: f32) -> Self {
+        self.variation = Some(Variation { seed, amount });
         self
     }
 
@@ -79,80 +170,40 @@ impl Request {
         self
     }
 
+    /// This request for images of other sizes, in pixels.
+    #[must_use]
+    pub fn with_size(mut self, height: usize, width: usize) -> Self {
+        self.size = Some([height, width]);
+        self
+    }
+
+    /// This request for seamless images.
+    #[must_use]
+    pub fn with_tile(mut self, tile: Tile) -> Self {
+        self.tile = tile;
+        self
+    }
+
+    /// This request beginning with images `[N, 3, H, W]` or `[1, 3, H, W]` in [-1, 1].
+    #[must_use]
+    pub fn with_init(mut self, images: Array4<f32>, strength: f32) -> Self {
+        (self.init, self.strength) = (Some(images), strength);
+        self
+    }
+
+    /// This request with only a part of `init` made anew, `[N, H, W]` or `[1, H, W]` in 0 to 1.
+    #[must_use]
+    pub fn with_mask(mut self, mask: Array3<f32>) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
     /// This request stopping when `cancel` is cancelled.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
     }
-
-    /// Refuses what `bundle` cannot serve, before anything is loaded or planned for it.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, refiner steps without a refiner, a preset that the bundle lacks, noise of another shape.
-    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images or steps than the bundle's limits
-    /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise.
-    pub fn check(&self, bundle: &Bundle) -> Result<()> {
-        self.settle(bundle).map(drop)
-    }
-
-    /// Fills in the bundle's defaults and refuses what makes no sense for it.
-    pub(crate) fn settle<'a>(&'a self, bundle: &'a Bundle) -> Result<Settled<'a>> {
-        let (manifest, limits) = (bundle.manifest(), bundle.limits());
-        let batch = self.classes.len();
-        if batch == 0 {
-            return Err(invalid_argument("classes: empty; give one class for each image"));
-        }
-        if batch > limits.max_batch as usize {
-            let most = limits.max_batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
-        }
-        let classes = &manifest.classes;
-        for &class in &self.classes {
-            if !(0..i64::from(classes.count)).contains(&class) && class != classes.null {
-                let (last, null) = (classes.count - 1, classes.null);
-                return Err(invalid_argument(format!(
-                    "class {class} is out of range; this bundle has 0 to {last}, and {null} for no class"
-                )));
-            }
-        }
-        let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
-        let guidance = self.guidance.or(preset.map(|preset| preset.guidance));
-        let guidance = guidance.unwrap_or(manifest.sampling.guidance);
-        if !(guidance.is_finite() && guidance >= 0.0) {
-            return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
-        }
-        let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
-        let schedule = schedule.unwrap_or(bundle.schedule());
-        schedule.check(limits)?;
-        if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
-            return Err(invalid_argument(format!(
-                "schedule {schedule} has R steps, but this bundle has no refiner (networks.refiner in bundle.json)"
-            )));
-        }
-        let latent = &manifest.latent;
-        let shape = [batch, latent.channels as usize, latent.height as usize, latent.width as usize];
-        limits.check_tensor(shape)?;
-        if let Some(noise) = &self.noise {
-            if noise.shape() != shape {
-                return Err(invalid_argument(format!("noise: shape {:?}, must be {shape:?}", noise.shape())));
-            }
-            if !noise.iter().all(|value| value.is_finite()) {
-                return Err(non_finite("noise: holds a number that is not finite"));
-            }
-        }
-        Ok(Settled { schedule, guidance, shape })
-    }
-}
-
-/// A request's choices with every default filled in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settled<'a> {
-    pub(crate) schedule: &'a Schedule,
-    pub(crate) guidance: f32,
-    /// `[N, C, H, W]` of the latent.
-    pub(crate) shape: [usize; 4],
 }
 
 /// What a generation reports after each step.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod edit;
 mod field;
 mod images;
 mod run;
@@ -12,13 +13,14 @@ use std::time::Duration;
 use ndarray::{Array4, ArrayView4};
 
 use crate::backend::Instance;
-use crate::bundle::Role;
+use crate::bundle::{Extent, Role};
 use crate::error::{Error, invalid_argument};
 use crate::image::{Image, Pixels, rgb8};
 use crate::preview::PreviewKind;
 use crate::recent::Recent;
 use crate::sampler::steps::State;
 use crate::{Model, Progress, Request, Result, Schedule};
+use edit::Edit;
 use field::{Buffers, GuidedField};
 use run::Run;
 
@@ -56,6 +58,7 @@ pub struct Session {
     instances: Recent<Box<dyn Instance>>,
     state: State,
     buffers: Buffers,
+    edit: Edit,
     /// The generation that was begun last, unless it failed.
     run: Option<Run>,
     /// One image on its way into an image network.
@@ -100,6 +103,7 @@ impl Session {
             instances: Recent::default(),
             state: State::default(),
             buffers: Buffers::default(),
+            edit: Edit::default(),
             run: None,
             input: Vec::new(),
             pictures: Vec::new(),
@@ -122,7 +126,7 @@ impl Session {
         let settled = request.settle(model.bundle())?;
         GuidedField::new(self, request, settled)?.give_back(self);
         if model.manifest().has(Role::Decoder) {
-            let decoder = self.take(Role::Decoder, 1)?;
+            let decoder = self.take(Role::Decoder, Extent { batch: 1, ..settled.extent })?;
             self.put(decoder);
         }
         Ok(())
@@ -147,7 +151,7 @@ impl Session {
         self.run_to_the_end(observer)?;
         let model = self.model.clone();
         let settled = request.settle(model.bundle())?;
-        let [_, height, width] = picture(&model)?;
+        let [_, _, height, width] = settled.pictures(model.manifest())?;
         let pictures = self.pictures.chunks_exact(3 * height * width);
         let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
         let [sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
@@ -167,8 +171,8 @@ impl Session {
         pixels: &mut Pixels,
         observer: &mut Observer,
     ) -> Result<()> {
-        let [images, ..] = request.settle(self.model.bundle())?.shape;
-        let [_, height, width] = picture(&self.model)?;
+        let settled = request.settle(self.model.bundle())?;
+        let [images, _, height, width] = settled.pictures(self.model.manifest())?;
         pixels.hold([images, height, width])?;
         self.begin(request, Output::Pictures)?;
         self.finish_into(pixels, observer)
@@ -254,11 +258,10 @@ impl Session {
     /// the pictures (the generation goes on), and if only latents were asked for.
     pub fn finish_into(&mut self, pixels: &mut Pixels, observer: &mut Observer) -> Result<()> {
         let run = self.run.as_ref().ok_or_else(nothing_begun)?;
-        let images = run.images();
+        let [images, height, width] = run.pictures();
         if run.output() != Output::Pictures {
             return Err(invalid_argument("the generation was begun for latents alone; it has no pictures"));
         }
-        let [_, height, width] = picture(&self.model)?;
         let mut canvas = pixels.hold([images, height, width])?;
         self.run_to_the_end(observer)?;
         for (i, picture) in self.pictures.chunks_exact(3 * height * width).enumerate() {
@@ -318,7 +321,8 @@ impl Session {
     /// # Errors
     /// As [`decode`](Self::decode), and for memory that cannot hold the pictures.
     pub fn decode_into(&mut self, latents: ArrayView4<f32>, pixels: &mut Pixels) -> Result<()> {
-        let [_, height, width] = picture(&self.model)?;
+        let extent = self.extent_of(Role::Decoder, latents.shape());
+        let [_, height, width] = self.model.manifest().shapes(Role::Decoder, extent.cells)?.1;
         let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
         let decoded = self.decode(latents)?;
         for (i, picture) in decoded.outer_iter().enumerate() {
@@ -351,30 +355,20 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the instance for `role` at `batch` out of the session, made on first use.
-    fn take(&mut self, role: Role, batch: usize) -> Result<Taken> {
-        match self.instances.take(role, batch) {
-            Some(instance) => Ok(((role, batch), instance)),
-            None => Ok(((role, batch), self.model.program(role, batch)?.instantiate())),
+    /// Takes the instance for `role` at `extent` out of the session, made on first use.
+    fn take(&mut self, role: Role, extent: Extent) -> Result<Taken> {
+        match self.instances.take(role, extent) {
+            Some(instance) => Ok(((role, extent), instance)),
+            None => Ok(((role, extent), self.model.program(role, extent)?.instantiate())),
         }
     }
 
-    fn put(&mut self, ((role, batch), instance): Taken) {
-        self.instances.put(role, batch, instance);
+    fn put(&mut self, ((role, extent), instance): Taken) {
+        self.instances.put(role, extent, instance);
     }
 }
 
-type Taken = ((Role, usize), Box<dyn Instance>);
-
-/// `[3, H, W]` of the decoder's pictures.
-fn picture(model: &Model) -> Result<[usize; 3]> {
-    let manifest = model.manifest();
-    if !manifest.has(Role::Decoder) {
-        let name = &manifest.name;
-        return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
-    }
-    Ok(manifest.shapes(Role::Decoder)?.1)
-}
+type Taken = ((Role, Extent), Box<dyn Instance>);
 
 fn nothing_begun() -> Error {
     invalid_argument("no generation was begun, or the last one failed")

@@ -174,7 +174,7 @@ mod tests {
         for ((role, inputs), expected) in
             [Role::Predictor, Role::Refiner].into_iter().zip(inputs).zip(expected)
         {
-            let graph = Graph::import(&bundle, role, y.len()).unwrap();
+            let graph = Graph::import(&bundle, role, bundle.manifest().extent(y.len())).unwrap();
             let mut output = vec![0.0; expected.len()];
             let mut network = Reference::new(2).compile(graph, &|_| unreachable!()).unwrap().instantiate();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();

@@ -82,6 +82,10 @@ pub struct ImageSize {
     /// Columns.
     #[serde(deserialize_with = "size")]
     pub width: u32,
+    /// Whether decoder and encoder pad circularly along both axes, at any size: latents that tile become images
+    /// that tile. Default false.
+    #[serde(default)]
+    pub wraps: bool,
 }
 
 /// The class table of a class-conditional model.
@@ -148,14 +152,15 @@ pub struct Sampling {
     pub presets: BTreeMap<String, Preset>,
 }
 
-/// A named schedule and guidance scale.
+/// A named schedule and guidance scale; [`Bundle::presets`](crate::Bundle::presets) has them ready to use.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Preset {
     /// Such as `H1P5R3`.
     pub schedule: String,
-    /// Guidance scale, finite, at least 0; 1 is no guidance.
-    pub guidance: f32,
+    /// Guidance scale, finite, at least 0; 1 is no guidance. The default one if none.
+    #[serde(default, deserialize_with = "present")]
+    pub guidance: Option<f32>,
 }
 
 /// The networks' files.

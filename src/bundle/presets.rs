@@ -32,7 +32,8 @@ impl Preset {
 pub(super) fn parse(manifest: &Manifest) -> Result<BTreeMap<String, Preset>> {
     let parsed = |(name, preset): (&String, &super::manifest::Preset)| {
         let schedule = preset.schedule.parse().at(|| format!("sampling.presets.{name}.schedule"))?;
-        Ok((name.clone(), Preset::new(schedule, preset.guidance)))
+        let guidance = preset.guidance.unwrap_or(manifest.sampling.guidance);
+        Ok((name.clone(), Preset::new(schedule, guidance)))
     };
     manifest.sampling.presets.iter().map(parsed).collect()
 }

@@ -26,6 +26,7 @@ pub(super) struct Opened {
     schedule: CString,
     hash: CString,
     labels: Vec<CString>,
+    presets: Vec<CString>,
 }
 
 pub(super) static MODELS: Registry<Opened> = Registry::new(Kind::Model);
@@ -135,6 +136,14 @@ pub struct ft_model_info {
     pub schedule: *const c_char,
     /// SHA-256 of the bundle's manifest, which holds those of all its files: 64 hex digits.
     pub hash: *const c_char,
+    /// Pixels that one cell of the latent stands for, across; 0 without pictures.
+    pub cell_width: u32,
+    /// And down.
+    pub cell_height: u32,
+    /// Presets, see `ft_model_preset_name`.
+    pub preset_count: u32,
+    /// 1 if pictures can be asked to tile, else 0.
+    pub tiles: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
@@ -161,6 +170,10 @@ unsafe impl Versioned for ft_model_info {
             license: none,
             schedule: none,
             hash: none,
+            cell_width: 0,
+            cell_height: 0,
+            preset_count: 0,
+            tiles: 0,
         }
     }
 }
@@ -301,6 +314,7 @@ unsafe fn open(
         schedule: without_nul(&manifest.sampling.schedule),
         hash: without_nul(model.bundle().hash()),
         labels: labels.iter().map(|label| without_nul(label)).collect(),
+        presets: manifest.sampling.presets.keys().map(|name| without_nul(name)).collect(),
         model,
     };
     // SAFETY: the caller's promise.
@@ -352,6 +366,7 @@ pub unsafe extern "C" fn ft_model_get_info(
         let network = |role: Role, bit: u32| if manifest.has(role) { bit } else { 0 };
         let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
         let pictures = manifest.has(Role::Decoder);
+        let cell = manifest.cell().unwrap_or([0, 0]);
         let info = ft_model_info {
             width: if pictures { width } else { 0 },
             height: if pictures { height } else { 0 },
@@ -370,6 +385,10 @@ pub unsafe extern "C" fn ft_model_get_info(
             license: or_null(&opened.license),
             schedule: opened.schedule.as_ptr(),
             hash: opened.hash.as_ptr(),
+            cell_width: cell[1] as u32,
+            cell_height: cell[0] as u32,
+            preset_count: opened.presets.len() as u32,
+            tiles: u32::from(manifest.image.as_ref().is_some_and(|image| image.wraps)),
             ..ft_model_info::new()
         };
         // SAFETY: the header asks the caller for a struct.
@@ -399,6 +418,28 @@ pub unsafe extern "C" fn ft_model_class_label(
             })?;
         // SAFETY: not NULL; the header asks the caller for a place.
         unsafe { out_label.write(label.as_ptr()) };
+        Ok(())
+    })
+}
+
+/// The name of a preset, 0 to `preset_count` - 1: what `ft_request.preset` may be, in the order of the alphabet.
+///
+/// Ownership: the model's until it is freed. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such preset),
+/// `FT_ERROR_INVALID_HANDLE`. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_model_preset_name(
+    model: *const ft_model,
+    index: u32,
+    out_name: *mut *const c_char,
+) -> ft_status {
+    guard(|| {
+        place(out_name, "out_name")?;
+        let opened = MODELS.get(model)?;
+        let name = opened.presets.get(index as usize).ok_or_else(|| {
+            Failure::argument(format!("preset {index}: the bundle has {} of them", opened.presets.len()))
+        })?;
+        // SAFETY: not NULL; the header asks the caller for a place.
+        unsafe { out_name.write(name.as_ptr()) };
         Ok(())
     })
 }

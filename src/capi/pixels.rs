@@ -8,7 +8,7 @@ use super::png::{self, Stored};
 use super::pointers::{array, array_mut, text};
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
-use crate::{PixelFormat, Pixels};
+use crate::{PixelFormat, Pixels, PixelsRef};
 
 /// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
 /// of a texture is the picture's top.
@@ -73,6 +73,26 @@ pub(super) unsafe fn read<'a>(pixels: *const ft_pixels) -> Result<Pixels<'a>, Fa
     // SAFETY: the caller's promise.
     let data = unsafe { array_mut(raw.data.cast::<u8>(), raw.size, "pixels.data")? };
     let mut pixels = Pixels::new(format, data);
+    if raw.row_stride != 0 {
+        pixels = pixels.with_row_stride(raw.row_stride);
+    }
+    if raw.image_stride != 0 {
+        pixels = pixels.with_image_stride(raw.image_stride);
+    }
+    Ok(pixels)
+}
+
+/// Reads a struct of the caller's whose memory is only looked at.
+///
+/// # Safety
+/// `pixels` is NULL or an `ft_pixels` whose memory nobody changes for `'a`.
+pub(super) unsafe fn read_only<'a>(pixels: *const ft_pixels, name: &str) -> Result<PixelsRef<'a>, Failure> {
+    // SAFETY: the caller's promise.
+    let raw = unsafe { versioned::read(pixels, name)? };
+    let format = format(raw.format)?;
+    // SAFETY: the caller's promise.
+    let data = unsafe { array(raw.data.cast_const().cast::<u8>(), raw.size, &format!("{name}.data"))? };
+    let mut pixels = PixelsRef::new(format, data);
     if raw.row_stride != 0 {
         pixels = pixels.with_row_stride(raw.row_stride);
     }

@@ -2,14 +2,16 @@
 
 use std::ffi::{c_char, c_void};
 
-use ndarray::ArrayView4;
+use ndarray::{Array3, ArrayView4};
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
+use super::pixels::{self, ft_pixels};
 use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
-use crate::{Model, Output, Request};
+use crate::bundle::Extent;
+use crate::{Model, Morph, Output, Request, Tile, Variation};
 
 /// What a generation makes.
 pub type ft_output = u32;
@@ -28,6 +30,18 @@ pub const FT_PREVIEW_NONE: ft_preview = 0;
 pub const FT_PREVIEW_LINEAR: ft_preview = 1;
 /// By the decoder, of a picture's size.
 pub const FT_PREVIEW_DECODED: ft_preview = 2;
+
+/// Axes along which a picture continues seamlessly on its other side.
+pub type ft_tile = u32;
+
+/// None is asked for.
+pub const FT_TILE_NONE: ft_tile = 0;
+/// From the right edge to the left one.
+pub const FT_TILE_X: ft_tile = 1;
+/// From the lower edge to the upper one.
+pub const FT_TILE_Y: ft_tile = 2;
+/// Both.
+pub const FT_TILE_BOTH: ft_tile = 3;
 
 /// The bundle's own scale of guidance.
 pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
@@ -103,9 +117,38 @@ pub struct ft_request {
     pub preview: ft_preview,
     /// 0.
     pub reserved: u32,
+    /// NULL, or a name from the bundle for a schedule and a guidance, where those above are not set.
+    pub preset: *const c_char,
+    /// The axes along which the pictures continue seamlessly on their other side: `FT_TILE_NONE` unless set.
+    pub tile: ft_tile,
+    /// Columns of the pictures; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
+    /// latent stands for (8 in the bundled model); time and memory grow with the area.
+    pub width: u32,
+    /// Rows, likewise.
+    pub height: u32,
+    /// With `init`: how much of the way from noise to picture is done anew, above 0 and at most 1, which is the
+    /// default and leaves nothing of `init` where there is no mask.
+    pub strength: f32,
+    /// NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request.
+    pub init: *const ft_pixels,
+    /// How many there are: one for each picture, or 1 for all; 0 is 1.
+    pub init_count: u32,
+    /// How far the noise is turned towards that of `variation_seed`, from 0, the default, to 1.
+    pub variation: f32,
+    /// The seed of another noise.
+    pub variation_seed: u64,
+    /// NULL, or what of `init` is to be made anew: a byte for each pixel, `[image_count, height, width]` or
+    /// `[height, width]` for all. Pixels of 0 stay as they are to the bit, those of 255 are new, between they are mixed.
+    pub mask: *const u8,
+    /// Bytes of it.
+    pub mask_size: usize,
+    /// NULL, or a second class for each picture: its velocity is mixed into the first one's.
+    pub morph_classes: *const i64,
+    /// How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
+    pub morph_amounts: *const f32,
 }
 
-// SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
+// SAFETY: `repr(C)`, begins with its size, integers, floats and pointers.
 unsafe impl Versioned for ft_request {
     const NAME: &'static str = "ft_request";
     const FIRST: usize = versioned::first(88, 60);
@@ -126,6 +169,19 @@ unsafe impl Versioned for ft_request {
             progress_data: std::ptr::null_mut(),
             preview: FT_PREVIEW_NONE,
             reserved: 0,
+            preset: std::ptr::null(),
+            tile: FT_TILE_NONE,
+            width: 0,
+            height: 0,
+            strength: 1.0,
+            init: std::ptr::null(),
+            init_count: 0,
+            variation: 0.0,
+            variation_seed: 0,
+            mask: std::ptr::null(),
+            mask_size: 0,
+            morph_classes: std::ptr::null(),
+            morph_amounts: std::ptr::null(),
         }
     }
 }
@@ -216,16 +272,22 @@ impl ft_request {
             let classes = array(self.classes, self.image_count as usize, "request.classes")?;
             (classes, array(self.noise, self.noise_count, "request.noise")?)
         };
-        if self.schedule.is_null() {
-            request.schedule = None;
-            written.clear();
-        } else {
-            // SAFETY: as above.
-            let schedule = unsafe { text(self.schedule, "request.schedule")? };
-            if request.schedule.is_none() || schedule != written {
+        // SAFETY: as above.
+        let (schedule, preset) = unsafe { (self.schedule()?, self.preset()?) };
+        match (preset, &mut request.preset) {
+            (Some(preset), Some(known)) => preset.clone_into(known),
+            (preset, known) => *known = preset.map(str::to_owned),
+        }
+        match schedule {
+            None => {
+                request.schedule = None;
+                written.clear();
+            }
+            Some(schedule) if request.schedule.is_none() || schedule != written => {
                 request.schedule = Some(schedule.parse()?);
                 schedule.clone_into(written);
             }
+            Some(_) => {}
         }
         request.classes.clear();
         request.classes.extend_from_slice(classes);
@@ -234,10 +296,7 @@ impl ft_request {
         request.cancel = cancel_token::token(self.cancel)?;
         request.noise = None;
         if !self.noise.is_null() {
-            let latent = &model.manifest().latent;
-            let [channels, height, width] =
-                [latent.channels, latent.height, latent.width].map(|n| n as usize);
-            let shape = [classes.len(), channels, height, width];
+            let shape = self.latent_shape(model)?;
             model.bundle().limits().check_tensor(shape)?;
             let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
             if found != wanted {
@@ -248,6 +307,94 @@ impl ft_request {
             let view = ArrayView4::from_shape(shape, noise);
             let view = view.map_err(|error| Failure::argument(format!("request.noise: {error}")))?;
             request.noise = Some(view.to_owned());
+        }
+        // SAFETY: as above.
+        unsafe { self.fill_edit(model, request) }
+    }
+
+    /// # Safety
+    /// `schedule` is NULL or a text.
+    unsafe fn schedule(&self) -> Result<Option<&str>, Failure> {
+        // SAFETY: the caller's promise.
+        (!self.schedule.is_null()).then(|| unsafe { text(self.schedule, "request.schedule") }).transpose()
+    }
+
+    /// # Safety
+    /// `preset` is NULL or a text.
+    unsafe fn preset(&self) -> Result<Option<&str>, Failure> {
+        // SAFETY: the caller's promise.
+        (!self.preset.is_null()).then(|| unsafe { text(self.preset, "request.preset") }).transpose()
+    }
+
+    /// `[N, C, H, W]` of the latents that are asked for.
+    fn latent_shape(&self, model: &Model) -> Result<[usize; 4], Failure> {
+        let manifest = model.manifest();
+        let extent = manifest.extent(self.image_count as usize);
+        let ([down, across], [height, width]) = (manifest.cell().unwrap_or([1, 1]), extent.cells);
+        let cells = |pixels: u32, cell: usize, own: usize| {
+            if pixels == 0 { own } else { pixels as usize / cell }
+        };
+        let cells = [cells(self.height, down, height), cells(self.width, across, width)];
+        Ok(manifest.latent_shape(Extent { cells, ..extent }))
+    }
+
+    /// What a request begins with and how its pictures lie, all that came with the second release.
+    ///
+    /// # Safety
+    /// What the fields point at is there.
+    unsafe fn fill_edit(&self, model: &Model, request: &mut Request) -> Result<(), Failure> {
+        let images = self.image_count as usize;
+        request.tile = match self.tile {
+            FT_TILE_NONE => Tile::None,
+            FT_TILE_X => Tile::X,
+            FT_TILE_Y => Tile::Y,
+            FT_TILE_BOTH => Tile::Both,
+            other => {
+                return Err(Failure::argument(format!("request.tile: {other} is none of FT_TILE_...")));
+            }
+        };
+        let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
+        let edge = |asked: u32, own: u32| if asked == 0 { own as usize } else { asked as usize };
+        let [height, width] = [edge(self.height, own[0]), edge(self.width, own[1])];
+        request.size = (self.height != 0 || self.width != 0).then_some([height, width]);
+        let (seed, amount) = (self.variation_seed, self.variation);
+        request.variation = (amount != 0.0).then_some(Variation { seed, amount });
+        request.morphs.clear();
+        if !self.morph_classes.is_null() {
+            if self.morph_amounts.is_null() {
+                return Err(Failure::argument("request.morph_amounts is NULL, morph_classes is not"));
+            }
+            // SAFETY: the caller's promise.
+            let (classes, amounts) = unsafe {
+                let classes = array(self.morph_classes, images, "request.morph_classes")?;
+                (classes, array(self.morph_amounts, images, "request.morph_amounts")?)
+            };
+            let morphs = classes.iter().zip(amounts).map(|(&class, &amount)| Morph { class, amount });
+            request.morphs.extend(morphs);
+        }
+        request.strength = self.strength;
+        (request.init, request.mask) = (None, None);
+        if !self.init.is_null() {
+            // SAFETY: as above.
+            let pixels = unsafe { pixels::read_only(self.init, "request.init")? };
+            let shape = [self.init_count.max(1) as usize, height, width];
+            model.bundle().limits().check_tensor([shape[0], 3, height, width])?;
+            request.init = Some(pixels.to_array(shape)?);
+        }
+        if !self.mask.is_null() {
+            // SAFETY: as above.
+            let bytes = unsafe { array(self.mask, self.mask_size, "request.mask")? };
+            let (one, found) = (height.saturating_mul(width), bytes.len());
+            let Some(count) = [1, images].into_iter().find(|&n| one.checked_mul(n) == Some(found)) else {
+                return Err(Failure::argument(format!(
+                    "request.mask_size: {found} bytes, a mask of {width} x {height} takes {one}, one for each \
+                     picture {}",
+                    one.saturating_mul(images)
+                )));
+            };
+            let values = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+            let mask = Array3::from_shape_vec([count, height, width], values);
+            request.mask = Some(mask.map_err(|error| Failure::argument(format!("request.mask: {error}")))?);
         }
         Ok(())
     }

@@ -386,6 +386,53 @@ pub unsafe extern "C" fn ft_session_get_latents(
     })
 }
 
+/// Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
+/// `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
+///
+/// The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size
+/// that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
+/// `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
+/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_encode(
+    session: *mut ft_session,
+    pixels: *const ft_pixels,
+    width: u32,
+    height: u32,
+    image_count: u32,
+    out_latents: *mut f32,
+    count: usize,
+) -> ft_status {
+    guard(|| {
+        // SAFETY: the header asks the caller for a struct and its memory.
+        let pixels = unsafe { pixels::read_only(pixels, "pixels")? };
+        place(out_latents, "out_latents")?;
+        // SAFETY: the header asks the caller for as many floats.
+        let out = unsafe { array_mut(out_latents, count, "out_latents")? };
+        at(session, |desk| {
+            let (model, most) = (desk.session.model(), desk.session.model().bundle().limits().max_batch);
+            if image_count == 0 || image_count > most {
+                let message = format!("image_count: {image_count}, must be 1 to {most} (max_batch)");
+                return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
+            }
+            let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
+            let edge = |asked: u32, own: u32| if asked == 0 { own } else { asked } as usize;
+            let [height, width] = [edge(height, own[0]), edge(width, own[1])];
+            let shape = [image_count as usize, 3, height, width];
+            model.bundle().limits().check_tensor(shape)?;
+            let images = pixels.to_array([shape[0], height, width])?;
+            let latents = desk.session.encode(images.view())?;
+            let (shape, wanted) = (latents.shape().to_vec(), latents.len());
+            if out.len() != wanted {
+                let message = format!("count: {count} floats, the latents {shape:?} are {wanted}");
+                return Err(Failure::argument(message));
+            }
+            out.iter_mut().zip(&latents).for_each(|(out, latent)| *out = *latent);
+            Ok(())
+        })
+    })
+}
+
 /// Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:

@@ -1,6 +1,6 @@
 //! The tensors each role has, at one batch, as the manifest describes them.
 
-use crate::bundle::{Manifest, Role};
+use crate::bundle::{Extent, Manifest, Role};
 use crate::error::invalid_argument;
 use crate::{Limits, Result};
 
@@ -37,11 +37,11 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// The contract of `role` for `batch` images, its tensors within `limits`.
-    pub(crate) fn new(manifest: &Manifest, role: Role, batch: usize, limits: &Limits) -> Result<Self> {
-        let (latent, networks) = (&manifest.latent, &manifest.networks);
-        let latent = [batch, latent.channels as usize, latent.height as usize, latent.width as usize];
-        let image = manifest.image.as_ref().map(|i| [batch, 3, i.height as usize, i.width as usize]);
+    /// The contract of `role` at `extent`, its tensors within `limits`.
+    pub(crate) fn new(manifest: &Manifest, role: Role, extent: Extent, limits: &Limits) -> Result<Self> {
+        let (batch, networks) = (extent.batch, &manifest.networks);
+        let latent = manifest.latent_shape(extent);
+        let image = manifest.image_shape(extent);
         for shape in [Some(latent), image].into_iter().flatten() {
             limits.check_tensor(shape)?;
         }

@@ -19,14 +19,14 @@ use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, initializers, operators};
 use crate::Result;
-use crate::bundle::{Bundle, ExternalData, ListedFile, Role};
+use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
 
 impl Graph {
-    /// Imports the network that plays `role`, for `batch` images, whatever its files' hashes are.
-    pub(crate) fn import(bundle: &Bundle, role: Role, batch: usize) -> Result<Self> {
+    /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
+    pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
         let contract =
-            Contract::new(bundle.manifest(), role, batch, bundle.limits()).at(|| format!("{role}"))?;
+            Contract::new(bundle.manifest(), role, extent, bundle.limits()).at(|| format!("{role}"))?;
         let (file, external) = (bundle.graph(role)?, bundle.external_data(role)?);
         guarded(|| read(&file, &external, contract)).at(|| file.name().to_owned())
     }

@@ -117,7 +117,9 @@ mod tests {
                 if !named {
                     proto.graph.as_mut().unwrap().node.iter_mut().for_each(|node| node.name.clear());
                 }
-                let error = Graph::import(&files(&proto).open().unwrap(), Role::Predictor, 2).err().unwrap();
+                let bundle = files(&proto).open().unwrap();
+                let error =
+                    Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).err().unwrap();
                 let (line, name) = (error.to_string(), if named { "makes velocity" } else { "velocity" });
                 println!("{line}");
                 assert_eq!(error.kind(), kind, "{line}");
@@ -130,6 +132,6 @@ mod tests {
     #[test]
     fn an_operator_that_nothing_needs_may_be_unknown() {
         let bundle = files(&written("unused = FancyMax(x)\n velocity = Neg(x)")).open().unwrap();
-        assert!(Graph::import(&bundle, Role::Predictor, 2).is_ok());
+        assert!(Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).is_ok());
     }
 }

@@ -16,7 +16,8 @@ use crate::{Bundle, CancelToken, ErrorKind, Result, Role};
 const BOTH: [Precision; 2] = [Precision::F32, Precision::F16];
 
 fn import(files: &Files) -> Result<Graph> {
-    Graph::import(&files.open().unwrap(), Role::Predictor, 2)
+    let bundle = files.open().unwrap();
+    Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2))
 }
 
 /// The tests' predictor, made as exporters make it: half precision is widened by a cast.
@@ -139,7 +140,8 @@ fn a_weight_whose_size_is_not_its_shapes_is_named() {
 #[test]
 fn a_file_cut_short_after_the_import_is_an_error_of_reading() {
     let folder = files(&reverser(matrix(Precision::F32))).folder();
-    let graph = Graph::import(&Bundle::open(folder.path()).unwrap(), Role::Predictor, 2).unwrap();
+    let bundle = Bundle::open(folder.path()).unwrap();
+    let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).unwrap();
     let file = std::fs::File::options().write(true).open(folder.path().join("predictor.onnx")).unwrap();
     file.set_len(1000).unwrap();
     let mut buffer = vec![1];
@@ -235,7 +237,7 @@ fn a_weight_that_nothing_uses_is_not_read() {
 fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
     let bundle = Bundle::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/textures")).unwrap();
     for &role in Role::ALL {
-        let graph = Graph::import(&bundle, role, 1).unwrap();
+        let graph = Graph::import(&bundle, role, bundle.manifest().extent(1)).unwrap();
         assert!(largest_constant(&graph) as u64 <= 2 * LARGE, "{role}");
         assert!(graph.weights.iter().all(|weight| weight.precision == Precision::F16));
         let bytes: usize = graph.weights.iter().map(|w| 2 * w.shape.iter().product::<usize>()).sum();

@@ -1,7 +1,7 @@
 //! Decoder output to pixels in the caller's format.
 
 use half::f16;
-use ndarray::{ArrayView4, Axis};
+use ndarray::{Array4, ArrayView4, Axis};
 
 use crate::Result;
 use crate::error::invalid_argument;
@@ -107,34 +107,133 @@ impl<'a> Pixels<'a> {
     }
 
     /// A place in this memory for pictures `[N, H, W]`, if they fit.
-    pub(crate) fn hold(&mut self, [images, height, width]: [usize; 3]) -> Result<Canvas<'_>> {
-        let found = self.data.len();
-        let row = width.saturating_mul(self.format.bytes());
-        let row_stride = self.row_stride.unwrap_or(row);
+    pub(crate) fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
+        let strides = (self.row_stride, self.image_stride);
+        let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
+        Ok(Canvas { data: self.data, layout })
+    }
+}
+
+/// The caller's pictures to be read, laid out as [`Pixels`] are.
+#[derive(Clone, Copy, Debug)]
+pub struct PixelsRef<'a> {
+    format: PixelFormat,
+    data: &'a [u8],
+    row_stride: Option<usize>,
+    image_stride: Option<usize>,
+}
+
+impl<'a> PixelsRef<'a> {
+    /// Memory without gaps.
+    pub fn new(format: PixelFormat, data: &'a [u8]) -> Self {
+        Self { format, data, row_stride: None, image_stride: None }
+    }
+
+    /// Memory without gaps of 8-bit RGB.
+    pub fn rgb8(data: &'a [u8]) -> Self {
+        Self::new(PixelFormat::Rgb8, data)
+    }
+
+    /// These pixels with `bytes` from the start of a row to the start of the next.
+    #[must_use]
+    pub fn with_row_stride(mut self, bytes: usize) -> Self {
+        self.row_stride = Some(bytes);
+        self
+    }
+
+    /// These pixels with `bytes` from the start of a picture to the start of the next.
+    #[must_use]
+    pub fn with_image_stride(mut self, bytes: usize) -> Self {
+        self.image_stride = Some(bytes);
+        self
+    }
+
+    /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a [`Request`](crate::Request) begins
+    /// with; a fourth channel is not looked at. Bytes come back as they were from [`to_pixels`] and [`Pixels`].
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold so many pixels.
+    pub fn to_array(&self, shape: [usize; 3]) -> Result<Array4<f32>> {
+        let strides = (self.row_stride, self.image_stride);
+        let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
+        let [images, height, width] = shape;
+        Ok(Array4::from_shape_fn([images, 3, height, width], |(image, channel, y, x)| {
+            layout.channel(&self.data[layout.row(image, y)], x, channel)
+        }))
+    }
+}
+
+/// Where pictures lie in a memory that was found large enough.
+#[derive(Clone, Copy)]
+struct Layout {
+    format: PixelFormat,
+    /// Bytes.
+    row: usize,
+    row_stride: usize,
+    image_stride: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Layout {
+    /// Pictures `[N, H, W]` in `found` bytes; strides of none mean that there are no gaps.
+    fn fit(
+        name: &str,
+        format: PixelFormat,
+        found: usize,
+        (row_stride, image_stride): (Option<usize>, Option<usize>),
+        [images, height, width]: [usize; 3],
+    ) -> Result<Self> {
+        // Without gaps the size is known, and another one is a mistake.
+        let dense = row_stride.is_none() && image_stride.is_none();
+        let row = width.saturating_mul(format.bytes());
+        let row_stride = row_stride.unwrap_or(row);
         if row_stride < row {
             return Err(invalid_argument(format!(
-                "pixels: a row stride of {row_stride} bytes; rows take {row} ({width} pixels)"
+                "{name}: a row stride of {row_stride} bytes; rows take {row} ({width} pixels)"
             )));
         }
         // The last row of a picture, and the last picture, need no gap behind them.
         let image = spread(height, row_stride, row);
-        let image_stride = self.image_stride.unwrap_or(row_stride.saturating_mul(height));
+        let image_stride = image_stride.unwrap_or(row_stride.saturating_mul(height));
         if images > 1 && image_stride < image {
             return Err(invalid_argument(format!(
-                "pixels: an image stride of {image_stride} bytes; pictures take {image}"
+                "{name}: an image stride of {image_stride} bytes; pictures take {image}"
             )));
         }
         let wanted = spread(images, image_stride, image);
-        // Without gaps the size is known, and another one is a mistake.
-        let dense = self.row_stride.is_none() && self.image_stride.is_none();
         if found < wanted || (dense && found != wanted) {
             return Err(invalid_argument(format!(
-                "pixels: {found} bytes; {images} of {width} x {height} {} take {wanted}",
-                self.format
+                "{name}: {found} bytes; {images} of {width} x {height} {format} take {wanted}"
             )));
         }
-        let Self { format, data, .. } = self;
-        Ok(Canvas { format: *format, data, row, row_stride, image_stride, height, width })
+        Ok(Self { format, row, row_stride, image_stride, height, width })
+    }
+
+    /// The bytes of a row.
+    fn row(&self, image: usize, y: usize) -> std::ops::Range<usize> {
+        let start = image * self.image_stride + y * self.row_stride;
+        start..start + self.row
+    }
+
+    /// Red, green or blue of a row's pixel, in [-1, 1].
+    fn channel(&self, row: &[u8], x: usize, channel: usize) -> f32 {
+        let pixel = &row[x * self.format.bytes()..][..self.format.bytes()];
+        let wide = |size: usize| pixel[channel * size..][..size].iter();
+        match self.format {
+            PixelFormat::Rgb8 | PixelFormat::Rgba8 => f32::from(pixel[channel]) / 127.5 - 1.0,
+            PixelFormat::Bgra8 => f32::from(pixel[2 - channel]) / 127.5 - 1.0,
+            PixelFormat::RgbF16 => {
+                let mut bytes = [0; 2];
+                bytes.iter_mut().zip(wide(2)).for_each(|(to, from)| *to = *from);
+                f16::from_ne_bytes(bytes).to_f32() * 2.0 - 1.0
+            }
+            PixelFormat::RgbF32 => {
+                let mut bytes = [0; 4];
+                bytes.iter_mut().zip(wide(4)).for_each(|(to, from)| *to = *from);
+                f32::from_ne_bytes(bytes) * 2.0 - 1.0
+            }
+        }
     }
 }
 
@@ -143,31 +242,27 @@ fn spread(count: usize, stride: usize, last: usize) -> usize {
     count.checked_sub(1).map_or(0, |gaps| gaps.saturating_mul(stride).saturating_add(last))
 }
 
-/// Memory that was found large enough.
+/// Memory to draw to.
 pub(crate) struct Canvas<'a> {
-    format: PixelFormat,
     data: &'a mut [u8],
-    row: usize,
-    row_stride: usize,
-    image_stride: usize,
-    height: usize,
-    width: usize,
+    layout: Layout,
 }
 
 impl Canvas<'_> {
     /// Writes picture `image`, `[3, H, W]` in [-1, 1]; what lies outside is clamped.
     pub(crate) fn draw(&mut self, image: usize, picture: &[f32]) {
-        let area = self.height * self.width;
+        let area = self.layout.height * self.layout.width;
         self.draw_with(image, |pixel| [0, 1, 2].map(|channel| picture[channel * area + pixel]));
     }
 
     /// Writes picture `image`, whose red, green and blue in [-1, 1] `colour` gives for each pixel `y * W + x`.
     pub(crate) fn draw_with(&mut self, image: usize, colour: impl Fn(usize) -> [f32; 3]) {
-        let (width, each) = (self.width, self.format.bytes());
-        for y in 0..self.height {
-            let row = &mut self.data[image * self.image_stride + y * self.row_stride..][..self.row];
-            let pixels = row.chunks_exact_mut(each).enumerate().map(|(x, out)| (out, colour(y * width + x)));
-            match self.format {
+        let Layout { format, height, width, .. } = self.layout;
+        for y in 0..height {
+            let row = &mut self.data[self.layout.row(image, y)];
+            let pixels = row.chunks_exact_mut(format.bytes()).enumerate();
+            let pixels = pixels.map(|(x, out)| (out, colour(y * width + x)));
+            match format {
                 PixelFormat::Rgb8 => pixels.for_each(|(out, colour)| out.copy_from_slice(&colour.map(byte))),
                 PixelFormat::Rgba8 => pixels.for_each(|(out, colour)| {
                     let [r, g, b] = colour.map(byte);
@@ -227,7 +322,6 @@ pub(crate) fn rgb8(picture: &[f32], height: usize, width: usize) -> Result<Image
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array4;
 
     /// Two pixels: red -1, 5; green 0, -7; blue 1, 0.5.
     const PICTURE: [f32; 6] = [-1.0, 5.0, 0.0, -7.0, 1.0, 0.5];
@@ -262,6 +356,25 @@ mod tests {
         assert_eq!(drawn(PixelFormat::RgbF32), bytes);
         let bytes: Vec<u8> = floats.iter().flat_map(|&value| f16::from_f32(value).to_ne_bytes()).collect();
         assert_eq!(drawn(PixelFormat::RgbF16), bytes);
+    }
+
+    #[test]
+    fn what_was_drawn_is_read_back() {
+        let bytes: Vec<u8> = (0..=255).chain(0..44).collect();
+        let read = PixelsRef::rgb8(&bytes).to_array([2, 5, 10]).unwrap();
+        let back: Vec<u8> = to_pixels(read.view()).unwrap().into_iter().flat_map(|image| image.rgb).collect();
+        assert_eq!(back, bytes);
+        for format in [PixelFormat::Rgba8, PixelFormat::Bgra8, PixelFormat::RgbF16, PixelFormat::RgbF32] {
+            let mut data = vec![9; 2 * format.bytes() + 5];
+            let mut pixels = Pixels::new(format, &mut data).with_row_stride(format.bytes() + 5);
+            pixels.hold([1, 2, 1]).unwrap().draw(0, &PICTURE);
+            let read = PixelsRef::new(format, &data).with_row_stride(format.bytes() + 5);
+            let read = read.to_array([1, 2, 1]).unwrap();
+            let clamped = PICTURE.map(|value| value.clamp(-1.0, 1.0));
+            let error = read.iter().zip(clamped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(error < 0.005, "{format}: {error}");
+        }
+        assert!(PixelsRef::rgb8(&bytes).to_array([1, 10, 11]).is_err());
     }
 
     #[test]

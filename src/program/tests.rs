@@ -20,7 +20,7 @@ fn fused(threads: usize) -> Fused {
 
 /// What `backend` makes of one call of `role` at `batch`.
 fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> Vec<f32> {
-    let import = |batch| Graph::import(bundle, role, batch);
+    let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
     let graph = import(batch).unwrap();
     let contract = graph.contract.clone();
     let classes = bundle.manifest().classes.count;
@@ -65,7 +65,7 @@ fn apart(ours: &[f32], theirs: &[f32]) -> (f32, f32) {
 
 /// `role` as the fused engine runs it, which it has to.
 fn lowered(bundle: &Bundle, role: Role) -> FusedProgram {
-    let import = |batch| Graph::import(bundle, role, batch);
+    let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
     let lowered = fused(1).lower(&import(2).unwrap(), &import);
     lowered.unwrap_or_else(|error| panic!("{role} is left to plain tract: {error}"))
 }
@@ -95,7 +95,7 @@ fn kinds(plan: &str) -> String {
 fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundle = Bundle::open(root.join("models/textures")).unwrap();
-    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(2);
     let lower = |batch| fused.lower(&import(batch).unwrap(), &import).unwrap();
     let (one, two) = (lower(1), lower(2));
@@ -117,7 +117,7 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
 fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
-    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(1);
     let program = |fused: &Fused| Arc::new(fused.lower(&import(2).unwrap(), &import).unwrap());
     let (whole, small) = (program(&fused), program(&self::fused(1)));
@@ -144,7 +144,7 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
 fn conditioning_is_cancelled_too() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
-    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let mut network = Program::instantiate(Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap()));
     let cancelled = CancelToken::new();
     cancelled.cancel();

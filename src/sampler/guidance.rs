@@ -1,9 +1,10 @@
-//! Classifier-free guidance over a doubled batch (class half, null half).
+//! From a network's answers for several conditions to one velocity: classifier-free guidance, and a blend of
+//! two classes.
 
-/// Images in one network call: doubled for guidance, except at a scale of exactly 1, where the null half
-/// would be multiplied by 0.
-pub(crate) fn network_batch(images: usize, scale: f32) -> usize {
-    images * if scale == 1.0 { 1 } else { 2 }
+/// Conditions that each image is asked for: its class, the class that it is blended with, and no class. Without
+/// a blend, and at a scale of exactly 1, where the null part would be multiplied by 0, that part is left out.
+pub(crate) fn parts(scale: f32, blends: bool) -> usize {
+    1 + usize::from(blends) + usize::from(scale != 1.0)
 }
 
 /// The layout of one network answer.
@@ -25,18 +26,25 @@ impl Layout {
     }
 }
 
-/// `u + s (c - u)` on the guided channels, written to both halves of `answer` `[2N, C, H, W]`; the
-/// other channels keep each half's own value (the official code's `forward_with_cfg`).
-pub(crate) fn guide(answer: &mut [f32], layout: Layout, scale: f32) {
-    let (class, null) = answer.split_at_mut(layout.batch * layout.image());
-    let images = class.chunks_exact_mut(layout.image()).zip(null.chunks_exact_mut(layout.image()));
-    for (class, null) in images {
-        let guided = layout.guided * layout.area;
-        for (c, u) in class.iter_mut().zip(null.iter_mut()).take(guided) {
+/// Turns the parts of `answer` into velocities: with `blend`, one amount `a` for each image,
+/// `c ← c + a (b - c)` first; then `u + s (c - u)` on the guided channels, written to all parts. The other channels
+/// of the null part keep their own value (the official code's `forward_with_cfg`).
+pub(crate) fn guide(answer: &mut [f32], layout: Layout, blend: &[f32], scale: f32) {
+    let image = layout.image();
+    let (class, rest) = answer.split_at_mut(layout.batch * image);
+    let (other, null) = rest.split_at_mut(if blend.is_empty() { 0 } else { class.len() });
+    for ((class, other), amount) in class.chunks_exact_mut(image).zip(other.chunks_exact(image)).zip(blend) {
+        for (c, b) in class.iter_mut().zip(other) {
+            *c += amount * (b - *c);
+        }
+    }
+    for (class, null) in class.chunks_exact_mut(image).zip(null.chunks_exact_mut(image)) {
+        for (c, u) in class.iter_mut().zip(null.iter_mut()).take(layout.guided * layout.area) {
             let velocity = *u + scale * (*c - *u);
             (*c, *u) = (velocity, velocity);
         }
     }
+    other.copy_from_slice(&class[..other.len()]);
 }
 
 #[cfg(test)]
@@ -47,7 +55,21 @@ mod tests {
     fn guided_channels_agree_in_both_halves_and_the_rest_is_left_alone() {
         let layout = Layout { batch: 2, channels: 2, area: 1, guided: 1 };
         let mut answer = vec![1.0, 2.0, 3.0, 4.0, /* null */ 0.0, 20.0, 1.0, 40.0];
-        guide(&mut answer, layout, 3.0);
+        guide(&mut answer, layout, &[], 3.0);
         assert_eq!(answer, [3.0, 2.0, 7.0, 4.0, 3.0, 20.0, 7.0, 40.0]);
+    }
+
+    #[test]
+    fn classes_are_blended_before_they_are_guided() {
+        let layout = Layout { batch: 2, channels: 2, area: 1, guided: 1 };
+        let mut answer = vec![
+            1.0, 2.0, 3.0, 4.0, /* other */ 3.0, 4.0, 3.0, 8.0, /* null */ 0.0, 20.0, 1.0, 40.0,
+        ];
+        guide(&mut answer, layout, &[0.5, 0.25], 3.0);
+        let class = [6.0, 3.0, 7.0, 5.0];
+        assert_eq!(answer, [&class[..], &class, &[6.0, 20.0, 7.0, 40.0]].concat());
+        let mut unguided = vec![1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 3.0, 8.0];
+        guide(&mut unguided, layout, &[1.0, 0.0], 1.0);
+        assert_eq!(unguided, [3.0, 4.0, 3.0, 4.0, 3.0, 4.0, 3.0, 4.0]);
     }
 }

@@ -10,8 +10,8 @@ use crate::Result;
 
 /// The state of one request between steps, with all the memory its steps need.
 ///
-/// `x` holds `N` images. Velocities hold `B`: under guidance the null half keeps its own value in
-/// the channels that are not guided, and the refiner is shown it. Only the class half moves `x`.
+/// `x` holds `N` images. Velocities hold `B`: under guidance the null part keeps its own value in
+/// the channels that are not guided, and the refiner is shown it. Only the class part moves `x`.
 #[derive(Default)]
 pub(crate) struct State {
     x: Vec<f32>,
@@ -41,7 +41,7 @@ impl State {
         &self.x
     }
 
-    /// The latest velocity, both halves; none before the first.
+    /// The latest velocity, all parts; none before the first.
     pub(crate) fn velocity(&self) -> Option<&[f32]> {
         if self.halfway { Some(&self.d) } else { self.has_v.then_some(self.v.as_slice()) }
     }
@@ -49,6 +49,19 @@ impl State {
     /// False once a number of the state, or of the velocity kept for the next step, is NaN or infinite.
     pub(crate) fn is_finite(&self) -> bool {
         self.x.iter().chain(&self.v).all(|value| value.is_finite())
+    }
+
+    /// After a step to time `t`: where the mask is 0, the state and its velocity become those of the known data.
+    pub(crate) fn keep(&mut self, known: &Known, t: f32) {
+        let Known { data, noise, .. } = known;
+        for (i, x) in self.x.iter_mut().enumerate() {
+            blend(x, (1.0 - t) * noise[i] + t * data[i], known.mask(i));
+        }
+        for v in self.v.chunks_exact_mut(data.len()) {
+            for (i, v) in v.iter_mut().enumerate() {
+                blend(v, data[i] - noise[i], known.mask(i));
+            }
+        }
     }
 
     /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`. When the field pauses, so does the
@@ -101,14 +114,37 @@ impl State {
     }
 }
 
-/// `x̃ = x + Δ d`, over the class half of `d`.
+/// What is known of `N` images: data, and the noise at the other end of its straight path.
+pub(crate) struct Known<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) noise: &'a [f32],
+    /// `[N, area]`: how far each cell is to be made anew, 0 to 1.
+    pub(crate) mask: &'a [f32],
+    pub(crate) channels: usize,
+    pub(crate) area: usize,
+}
+
+impl Known<'_> {
+    fn mask(&self, i: usize) -> f32 {
+        self.mask[i / (self.channels * self.area) * self.area + i % self.area]
+    }
+}
+
+/// `(1 - m)` of what is known and `m` of the rest, exactly at both ends.
+pub(crate) fn blend(value: &mut f32, known: f32, m: f32) {
+    if m < 1.0 {
+        *value = if m > 0.0 { known + m * (*value - known) } else { known };
+    }
+}
+
+/// `x̃ = x + Δ d`, over the class part of `d`.
 fn euler(x_tilde: &mut [f32], x: &[f32], d: &[f32], delta: f32) {
     for ((out, x), d) in x_tilde.iter_mut().zip(x).zip(d) {
         *out = x + delta * d;
     }
 }
 
-/// `x ← x + Δ/2 (d + d′)`, over the class halves.
+/// `x ← x + Δ/2 (d + d′)`, over the class parts.
 fn trapezoid(x: &mut [f32], d: &[f32], d_prime: &[f32], delta: f32) {
     for ((x, d), d_prime) in x.iter_mut().zip(d).zip(d_prime) {
         *x += 0.5 * delta * (d + d_prime);
@@ -167,7 +203,7 @@ mod tests {
 
     fn sample_with(text: &str, mut field: Linear) -> (f32, Linear) {
         let schedule: Schedule = text.parse().unwrap();
-        let grid = Grid::new(schedule.steps().len());
+        let grid = Grid::new(schedule.steps().len(), 1.0);
         let mut state = State::default();
         state.start(1, 1).fill(1.0);
         for (i, &kind) in schedule.steps().iter().enumerate() {
@@ -229,5 +265,24 @@ mod tests {
         let second = (-0.5 * x_tilde + 1.0 - v) + first;
         let expected = x + delta / 2.0 * (first + second);
         assert!((sample("H1R1").0 - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_known_stays_on_its_straight_path() {
+        // Two images of two channels and two cells; in the first only the first cell is known.
+        let data: Vec<f32> = (0..8).map(|i| i as f32).collect();
+        let noise = [1.0, -1.0, 0.5, 2.0, 0.0, 1.0, 3.0, -2.0];
+        let mask = [0.0, 1.0, 0.25, 0.0];
+        let known = Known { data: &data, noise: &noise, mask: &mask, channels: 2, area: 2 };
+        let mut state = State::default();
+        state.start(8, 16).fill(9.0);
+        state.v.fill(5.0);
+        state.keep(&known, 0.75);
+        let path = |i: usize| 0.25 * noise[i] + 0.75 * data[i];
+        let expected = [path(0), 9.0, path(2), 9.0, 0.25 * 9.0 + 0.75 * path(4), path(5)];
+        assert_eq!(state.x()[..6], expected);
+        for half in state.v.chunks_exact(8) {
+            assert_eq!((half[0], half[1], half[7]), (data[0] - noise[0], 5.0, data[7] - noise[7]));
+        }
     }
 }

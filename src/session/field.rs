@@ -7,24 +7,35 @@ use super::{Session, Taken};
 use crate::backend::{Input, Pace};
 use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
+use crate::error::runtime;
 use crate::request::Settled;
 use crate::sampler::{
     Field, Grid, StepKind,
-    guidance::{Layout, guide, network_batch},
+    guidance::{Layout, guide},
+    windows::Windows,
 };
 use crate::{CancelToken, Request, Result};
 
-/// `g[F(x, t)]` and `g[R(x, v, t)]` for one request: doubles the batch for guidance and keeps the
-/// bundle's time convention.
+/// `g[F(x, t)]` and `g[R(x, v, t)]` for one request: asks for each image under all its conditions, window by
+/// window, and keeps the bundle's time convention.
 pub(super) struct GuidedField {
     predictor: Taken,
     refiner: Option<Taken>,
     layout: Layout,
     guidance: f32,
+    parts: usize,
+    windows: Windows,
+    /// Windows in one call of a network.
+    per_call: usize,
+    grid: Grid,
     time: Time,
     cancel: CancelToken,
     /// When to pause.
     until: Option<Instant>,
+    /// The call that is next, of those that make the answer at hand.
+    call: usize,
+    /// Answers given.
+    evaluation: usize,
     buffers: Buffers,
 }
 
@@ -32,26 +43,39 @@ pub(super) struct GuidedField {
 #[derive(Default)]
 pub(super) struct Buffers {
     kinds: Vec<StepKind>,
-    /// Class half, then null half; without guidance the class half alone.
+    /// The class of each image, then of each image in the other parts.
     labels: Vec<i64>,
-    /// `x` in both halves.
-    doubled: Vec<f32>,
-    /// `v` in the network's own sign, where that is the opposite of the sampler's.
-    flipped: Vec<f32>,
-    times: Vec<f32>,
+    /// Amounts of the second class, or empty.
+    blend: Vec<f32>,
+    /// What each cell of a window counts, down and across.
+    weights: [Vec<f32>; 2],
     /// Times and classes that the predictor and the refiner will be asked for.
     conditions: [Vec<(f32, i64)>; 2],
+    call: Call,
+}
+
+/// The inputs and the answer of one network call: `per_call` windows in each part.
+#[derive(Default)]
+struct Call {
+    x: Vec<f32>,
+    /// In the network's own sign; empty where the sampler's can be lent.
+    v: Vec<f32>,
+    times: Vec<f32>,
+    labels: Vec<i64>,
+    /// Empty where the network can write to the sampler's.
+    answer: Vec<f32>,
 }
 
 impl GuidedField {
     pub(super) fn new(session: &mut Session, request: &Request, settled: Settled) -> Result<Self> {
-        let batch = network_batch(settled.shape[0], settled.guidance);
-        let predictor = session.take(Role::Predictor, batch)?;
+        let model = session.model.clone();
+        let manifest = model.manifest();
+        let extent = settled.call(manifest);
+        let predictor = session.take(Role::Predictor, extent)?;
         let refiner = match settled.schedule.needs_refiner() {
-            true => Some(session.take(Role::Refiner, batch)?),
+            true => Some(session.take(Role::Refiner, extent)?),
             false => None,
         };
-        let manifest = session.model.manifest();
         let [images, channels, height, width] = settled.shape;
         let layout = Layout {
             batch: images,
@@ -59,18 +83,43 @@ impl GuidedField {
             area: height * width,
             guided: manifest.guided_channels() as usize,
         };
+        let (windows, parts) = (settled.windows, settled.parts);
         let (null, time) = (manifest.classes.null, manifest.time);
         let mut buffers = std::mem::take(&mut session.buffers);
         buffers.kinds.clear();
         buffers.kinds.extend(settled.schedule.steps());
         buffers.labels.clear();
-        buffers.labels.extend(&request.classes);
-        buffers.labels.resize(batch, null);
-        buffers.doubled.resize(batch * layout.image(), 0.0);
-        buffers.flipped.resize(if time.velocity_sign < 0 { buffers.doubled.len() } else { 0 }, 0.0);
-        buffers.times.resize(batch, 0.0);
-        let (guidance, cancel) = (settled.guidance, request.cancel.clone());
-        let mut field = Self { predictor, refiner, layout, guidance, time, cancel, until: None, buffers };
+        buffers.labels.extend(request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class)));
+        buffers.labels.resize(parts * images, null);
+        buffers.blend.clear();
+        buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
+        let floats = extent.batch * channels * windows.area();
+        let direct = windows.is_identity();
+        let call = &mut buffers.call;
+        call.x.resize(floats, 0.0);
+        call.v.resize(if direct && time.velocity_sign > 0 { 0 } else { floats }, 0.0);
+        call.answer.resize(if direct { 0 } else { floats }, 0.0);
+        call.times.resize(extent.batch, 0.0);
+        call.labels.resize(extent.batch, null);
+        for (axis, weights) in buffers.weights.iter_mut().enumerate() {
+            windows.weigh(axis, weights);
+        }
+        let mut field = Self {
+            predictor,
+            refiner,
+            layout,
+            guidance: settled.guidance,
+            parts,
+            windows,
+            per_call: windows.calls(images).0,
+            grid: settled.grid(),
+            time,
+            cancel: request.cancel.clone(),
+            until: None,
+            call: 0,
+            evaluation: 0,
+            buffers,
+        };
         if let Err(error) = field.prepare() {
             field.give_back(session);
             return Err(error);
@@ -81,7 +130,6 @@ impl GuidedField {
     /// Tells the networks the times and classes that they will be asked for.
     fn prepare(&mut self) -> Result<()> {
         let kinds = &self.buffers.kinds;
-        let grid = Grid::new(kinds.len());
         let mut conditions = self.buffers.conditions.each_mut().map(std::mem::take);
         conditions.iter_mut().for_each(Vec::clear);
         for (i, kind) in kinds.iter().enumerate() {
@@ -92,7 +140,7 @@ impl GuidedField {
             };
             let asked = &mut conditions[usize::from(*kind == StepKind::Refiner)];
             for end in ends {
-                let time = self.network_time(grid.t(end));
+                let time = self.network_time(self.grid.t(end));
                 asked.extend(self.buffers.labels.iter().map(|&label| (time, label)));
             }
         }
@@ -113,9 +161,9 @@ impl GuidedField {
             }
     }
 
-    /// Floats of one answer, both halves.
+    /// Floats of one answer, all parts.
     pub(super) fn answer_len(&self) -> usize {
-        self.buffers.labels.len() * self.layout.image()
+        self.parts * self.layout.batch * self.layout.image()
     }
 
     /// The schedule.
@@ -137,49 +185,99 @@ impl GuidedField {
         }
     }
 
-    fn set(&mut self, x: &[f32], t: f32) {
-        for half in self.buffers.doubled.chunks_exact_mut(x.len()) {
-            half.copy_from_slice(x);
-        }
+    /// A network's answer, guided: the predictor's without `v`, the refiner's with it.
+    fn ask(&mut self, x: &[f32], v: Option<&[f32]>, t: f32, out: &mut [f32]) -> Poll<Result<()>> {
+        let (direct, calls) = (self.windows.is_identity(), self.windows.calls(self.layout.batch).1);
         let time = self.network_time(t);
-        self.buffers.times.fill(time);
-    }
-
-    /// Brings a network's answer into the sampler's sign and guides it.
-    fn finish(&self, out: &mut [f32]) {
+        self.buffers.call.times.fill(time);
+        while self.call < calls {
+            self.set(x, v);
+            let Self { predictor, refiner, buffers, cancel, until, .. } = self;
+            let Call { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
+            let answer = if direct { &mut *out } else { answer };
+            let pace = Pace::new(cancel, *until);
+            let [x, times, labels] = [Input::F32(x), Input::F32(times), Input::I64(labels)];
+            ready!(match v {
+                None => predictor.1.advance(&[x, times, labels], answer, pace),
+                Some(v) => {
+                    let Some(refiner) = refiner else {
+                        return Poll::Ready(Err(runtime("no refiner was planned")));
+                    };
+                    let v = if windows_of_v.is_empty() { v } else { windows_of_v };
+                    refiner.1.advance(&[x, Input::F32(v), times, labels], answer, pace)
+                }
+            })?;
+            self.collect(out);
+            self.call += 1;
+        }
+        self.call = 0;
+        self.evaluation += 1;
         if self.time.velocity_sign < 0 {
             out.iter_mut().for_each(|value| *value = -*value);
         }
-        if self.buffers.labels.len() > self.layout.batch {
-            guide(out, self.layout, self.guidance);
+        guide(out, self.layout, &self.buffers.blend, self.guidance);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The image, and the window, in a slot of the call at hand. Slots beyond the last window see it again.
+    fn slot(&self, slot: usize) -> (usize, usize) {
+        let count = self.windows.count();
+        let window = (self.call * self.per_call + slot).min(self.layout.batch * count - 1);
+        (window / count, window % count)
+    }
+
+    /// Lays the inputs of the call at hand out, part by part.
+    fn set(&mut self, x: &[f32], v: Option<&[f32]>) {
+        let (image, sign) = (self.layout.image(), self.time.velocity_sign < 0);
+        let mut call = std::mem::take(&mut self.buffers.call);
+        let window = call.x.len() / (self.parts * self.per_call);
+        for slot in 0..self.per_call {
+            let (of, index) = self.slot(slot);
+            for part in 0..self.parts {
+                let (place, from) = (part * self.per_call + slot, part * self.layout.batch + of);
+                call.labels[place] = self.buffers.labels[from];
+                let place = place * window..(place + 1) * window;
+                let x = &x[of * image..][..image];
+                self.windows.gather(x, index, self.evaluation, &mut call.x[place.clone()]);
+                if let (Some(v), false) = (v, call.v.is_empty()) {
+                    let (v, into) = (&v[from * image..][..image], &mut call.v[place]);
+                    self.windows.gather(v, index, self.evaluation, into);
+                    into.iter_mut().filter(|_| sign).for_each(|v| *v = -*v);
+                }
+            }
+        }
+        self.buffers.call = call;
+    }
+
+    /// Puts the answer of the call at hand where it belongs.
+    fn collect(&self, out: &mut [f32]) {
+        let (image, Buffers { weights, call, .. }) = (self.layout.image(), &self.buffers);
+        if call.answer.is_empty() {
+            return;
+        }
+        if self.call == 0 {
+            out.fill(0.0);
+        }
+        let all = self.layout.batch * self.windows.count();
+        let windows = call.answer.len() / (self.parts * self.per_call);
+        for slot in 0..self.per_call.min(all - self.call * self.per_call) {
+            let (of, index) = self.slot(slot);
+            for part in 0..self.parts {
+                let answer = &call.answer[(part * self.per_call + slot) * windows..][..windows];
+                let out = &mut out[(part * self.layout.batch + of) * image..][..image];
+                let weights = weights.each_ref().map(Vec::as_slice);
+                self.windows.scatter(answer, index, self.evaluation, weights, out);
+            }
         }
     }
 }
 
 impl Field for GuidedField {
     fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
-        self.set(x, t);
-        let Buffers { doubled, times, labels, .. } = &self.buffers;
-        let inputs = [Input::F32(doubled), Input::F32(times), Input::I64(labels)];
-        ready!(self.predictor.1.advance(&inputs, out, Pace::new(&self.cancel, self.until)))?;
-        self.finish(out);
-        Poll::Ready(Ok(()))
+        self.ask(x, None, t, out)
     }
 
     fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
-        self.set(x, t);
-        let Buffers { doubled, flipped, times, labels, .. } = &mut self.buffers;
-        let v = if flipped.is_empty() {
-            v
-        } else {
-            flipped.iter_mut().zip(v).for_each(|(flipped, v)| *flipped = -v);
-            flipped
-        };
-        let inputs = [Input::F32(doubled), Input::F32(v), Input::F32(times), Input::I64(labels)];
-        let refiner =
-            self.refiner.as_mut().ok_or_else(|| crate::error::invalid_argument("no refiner was planned"))?;
-        ready!(refiner.1.advance(&inputs, out, Pace::new(&self.cancel, self.until)))?;
-        self.finish(out);
-        Poll::Ready(Ok(()))
+        self.ask(x, Some(v), t, out)
     }
 }

@@ -4,7 +4,7 @@ use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 
 use super::{Session, shape};
 use crate::backend::Input;
-use crate::bundle::Role;
+use crate::bundle::{Extent, Role};
 use crate::error::{invalid_argument, non_finite};
 use crate::{CancelToken, Model, Result};
 
@@ -24,6 +24,18 @@ pub(super) fn check(role: Role, answer: &[f32]) -> Result<()> {
 }
 
 impl Session {
+    /// One image of the size that `[N, C, H, W]` says, or of the bundle's own where that is none for `role`.
+    pub(super) fn extent_of(&self, role: Role, shape: &[usize]) -> Extent {
+        let manifest = self.model.manifest();
+        let (own, edges) = (manifest.extent(1), [shape[2], shape[3]]);
+        let cells = match (role, manifest.cell()) {
+            (Role::Decoder, _) => edges,
+            (_, Some([down, across])) => [edges[0] / down, edges[1] / across],
+            _ => own.cells,
+        };
+        if cells.contains(&0) { own } else { Extent { cells, ..own } }
+    }
+
     /// Runs an image network over each image on its own, so that one program serves every batch.
     pub(super) fn converted(
         &mut self,
@@ -31,7 +43,8 @@ impl Session {
         values: ArrayView4<f32>,
         prepare: impl Fn(f32) -> f32,
     ) -> Result<Array4<f32>> {
-        let (wanted, made) = self.model.manifest().shapes(role)?;
+        let extent = self.extent_of(role, values.shape());
+        let (wanted, made) = self.model.manifest().shapes(role, extent.cells)?;
         if values.shape().get(1..) != Some(&wanted) {
             let ([c, h, w], found) = (wanted, values.shape());
             return Err(invalid_argument(format!(
@@ -41,7 +54,7 @@ impl Session {
         let [channels, height, width] = made;
         let mut results = Array4::zeros((values.len_of(Axis(0)), channels, height, width));
         let mut answer = vec![0.0; made.iter().product()];
-        let mut instance = self.take(role, 1)?;
+        let mut instance = self.take(role, extent)?;
         let convert = |(image, mut result): (ArrayView3<f32>, ndarray::ArrayViewMut3<f32>)| {
             self.input.clear();
             self.input.extend(image.iter().copied().map(&prepare));

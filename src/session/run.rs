@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4};
 
 use super::field::GuidedField;
-use super::{Observer, Output, Session, Taken, images, picture, shape};
+use super::{Observer, Output, Session, Taken, images, shape};
 use crate::backend::{Input, Pace};
-use crate::bundle::Role;
+use crate::bundle::{Extent, Role};
 use crate::error::{Context, cancelled, non_finite, runtime};
-use crate::image::{Pixels, fill_noise};
+use crate::image::Pixels;
 use crate::preview::{Outlook, PreviewKind};
 use crate::sampler::Grid;
 use crate::{CancelToken, Progress, Request, Result};
@@ -23,6 +23,9 @@ pub(super) struct Run {
     decoder: Option<Taken>,
     /// `[N, C, H, W]`.
     shape: [usize; 4],
+    /// `[H, W]` of the pictures; 0 where none are made.
+    picture: [usize; 2],
+    grid: Grid,
     steps: usize,
     /// Steps done.
     step: usize,
@@ -41,13 +44,19 @@ impl Run {
         request.cancel.check()?;
         let model = session.model.clone();
         let settled = request.settle(model.bundle())?;
+        let mut picture = [0, 0];
         if output == Output::Pictures {
-            let floats = picture(&model)?.iter().product::<usize>() * settled.shape[0];
-            session.pictures.resize(floats, 0.0);
+            let pictures = settled.pictures(model.manifest())?;
+            session.pictures.resize(pictures.iter().product(), 0.0);
+            picture = [pictures[2], pictures[3]];
         }
+        let mut edit = std::mem::take(&mut session.edit);
+        let read = edit.read(session, request, settled);
+        session.edit = edit;
+        read?;
         let field = GuidedField::new(session, request, settled)?;
         let decoder = match output {
-            Output::Pictures => match session.take(Role::Decoder, 1) {
+            Output::Pictures => match session.take(Role::Decoder, Extent { batch: 1, ..settled.extent }) {
                 Ok(decoder) => Some(decoder),
                 Err(error) => {
                     field.give_back(session);
@@ -56,14 +65,12 @@ impl Run {
             },
             Output::Latents => None,
         };
-        let [images, channels, height, width] = settled.shape;
-        let image = channels * height * width;
-        let start = session.state.start(images * image, field.answer_len());
-        match &request.noise {
-            Some(noise) => start.iter_mut().zip(noise).for_each(|(x, noise)| *x = *noise),
-            None => fill_noise(request.seed, image, start),
-        }
+        let grid = settled.grid();
+        let start = session.state.start(settled.shape.iter().product(), field.answer_len());
+        session.edit.start(grid.t(0), start);
         Ok(Self {
+            picture,
+            grid,
             steps: field.kinds().len(),
             field: Some(field),
             decoder,
@@ -95,6 +102,12 @@ impl Run {
 
     pub(super) fn shape(&self) -> [usize; 4] {
         self.shape
+    }
+
+    /// `[N, H, W]` of the pictures.
+    pub(super) fn pictures(&self) -> [usize; 3] {
+        let [height, width] = self.picture;
+        [self.images(), height, width]
     }
 
     pub(super) fn output(&self) -> Output {
@@ -159,7 +172,7 @@ impl Run {
         };
         let place = || format!("step {} of {steps} ({})", i + 1, kind.letter());
         field.pause_at(until);
-        let grid = Grid::new(steps);
+        let grid = self.grid;
         let stepped = session.state.step(kind, field, grid.t(i), grid.t(i + 1), grid.delta());
         let took = started.elapsed();
         self.sampling += took;
@@ -167,6 +180,9 @@ impl Run {
         match stepped {
             Poll::Ready(outcome) => outcome.at(place)?,
             Poll::Pending => return Ok(Poll::Pending),
+        }
+        if let Some(known) = session.edit.known(self.images()) {
+            session.state.keep(&known, grid.t(i + 1));
         }
         if !session.state.is_finite() {
             return Err(non_finite("the state holds a number that is not finite")).at(place);
@@ -194,7 +210,7 @@ impl Run {
     /// Goes on with the picture at hand.
     fn decode(&mut self, session: &mut Session, until: Option<Instant>) -> Result<Poll<()>> {
         let Some(decoder) = &mut self.decoder else { return Err(runtime("a picture without a decoder")) };
-        let Session { model, state, input, pictures, .. } = session;
+        let Session { model, state, input, pictures, edit, .. } = session;
         let (to_decoder, images) = (images::to_decoder(model), self.shape[0]);
         let (latent, picture) = (state.x().len() / images, pictures.len() / images);
         input.clear();
@@ -205,6 +221,7 @@ impl Run {
             Poll::Pending => return Ok(Poll::Pending),
         }
         super::images::check(Role::Decoder, answer)?;
+        edit.restore(self.decoded, answer);
         self.decoded += 1;
         if self.decoded == images
             && let Some(decoder) = self.decoder.take()
@@ -220,7 +237,7 @@ impl Run {
             shape: self.shape,
             x: session.state.x(),
             velocity: session.state.velocity(),
-            left: 1.0 - Grid::new(self.steps).t(self.step),
+            left: 1.0 - self.grid.t(self.step),
         }
     }
 

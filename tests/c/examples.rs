@@ -33,6 +33,11 @@ fn hello_makes_a_picture() {
 }
 
 #[test]
+fn edit_makes_snow_on_grass() {
+    makes_a_picture("examples/c/edit.c", "edit.png");
+}
+
+#[test]
 fn async_cancel_makes_one_picture_and_stops_another() {
     let said = makes_a_picture("examples/c/async_cancel.c", "async_cancel.png");
     assert!(said.contains("FT_OK: done") && said.contains("FT_ERROR_CANCELLED: step"), "{said}");

@@ -130,6 +130,11 @@ fn a_generation_in_pieces_is_the_same() {
 }
 
 #[test]
+fn pictures_begin_with_pictures_and_tile() {
+    c("edit");
+}
+
+#[test]
 fn bundles_come_from_anywhere_and_what_is_lent_is_given_back() {
     c("open");
 }
@@ -174,7 +179,8 @@ fn the_cpp_wrapper_works_with_exceptions_and_without() {
 
 /// All programs of this folder, made by `build` of a source in a standard, each with what it is told.
 pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec<&'static str>)> {
-    let sources = ["refuse", "generate", "step", "open", "threads", "cancel", "flat", "versions", "wrapper"];
+    let sources =
+        ["refuse", "generate", "edit", "step", "open", "threads", "cancel", "flat", "versions", "wrapper"];
     let program = |source: &str| {
         let program = match source {
             "wrapper" => build("tests/c/wrapper.cpp", "c++17"),

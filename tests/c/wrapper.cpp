@@ -1,5 +1,6 @@
 // The C++ wrapper, with exceptions and without. Arguments: a bundle, and the same as a zip file.
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -127,6 +128,38 @@ static void stepping(ft::session& session, const ft_model_info& info, ft::reques
   CHECK(heard == 2 && rgba == wanted);
 }
 
+static void editing(ft::session& session, const ft_model_info& info, const ft::request& plain, std::vector<std::uint8_t> begun) {
+  ft::request request = plain;
+  request.tile = FT_TILE_X;
+  request.width = 2 * info.width;
+  const std::vector<float> wide = MUST(session.latents(request));
+  CHECK(wide.size() == std::size_t{2} * info.latent_channels * info.latent_height * info.latent_width);
+  request.width = info.width + 1;
+  REFUSED(session.latents(request), FT_ERROR_INVALID_ARGUMENT);
+
+  request = plain;
+  request.morphs = {{plain.classes[0], 0.5f}};
+  const std::vector<float> same = MUST(session.latents(plain)), morphed = MUST(session.latents(request));
+  for (std::size_t i = 0; i < same.size(); i++) CHECK(std::abs(same[i] - morphed[i]) < 1e-3f);
+  request.classes.push_back(0);
+  REFUSED(session.latents(request), FT_ERROR_INVALID_ARGUMENT);
+  request = plain;
+  request.variation = 0.5f;
+  request.variation_seed = 9;
+  CHECK(MUST(session.latents(request)) != same);
+  request = plain;
+  request.preset = "none such";
+  REFUSED(session.latents(request), FT_ERROR_INVALID_ARGUMENT);
+
+  if (!(info.networks & FT_NETWORK_ENCODER)) return;
+  const std::vector<std::uint8_t> mask(std::size_t{info.width} * info.height, 0);
+  request = plain;
+  request.init = ft::pixels(ft::pixel_format::rgba8, begun.data(), begun.size());
+  request.mask = mask;
+  CHECK(MUST(session.generate(request))[0].rgba == begun);
+  CHECK(MUST(session.encode(*request.init, 1)).size() == same.size());
+}
+
 int main(int count, char** arguments) {
   CHECK(count == 3);
   REFUSED(ft::model::open("nowhere"), FT_ERROR_IO);
@@ -148,6 +181,7 @@ int main(int count, char** arguments) {
   { const ft::model gone = std::move(moved); }
   CHECK(MUST(session.generate(request))[0].rgba == wanted);
   stepping(session, info, request, wanted);
+  editing(session, info, request, wanted);
 
   const std::vector<float> latents = MUST(session.latents(request));
   std::vector<std::uint8_t> again(wanted.size());

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod editing;
 mod errors;
 mod generate;
 mod inspect;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::common::{Case, cases, data, golden, golden4, largest_error};
 use crate::copy::{Copy, sha256};
-use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session};
+use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session, Tile};
 use ndarray::Axis;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
@@ -106,7 +106,13 @@ fn a_reversed_scaled_and_sign_flipped_network_gives_the_same_numbers() {
     copy.edit_network("refiner", reverse_time);
     let time = serde_json::json!({ "direction": "data_to_noise", "scale": 1000.0, "velocity_sign": -1 });
     copy.edit_manifest(|m| m["time"] = time);
-    check_all(&copy.load().unwrap(), "reversed time");
+    let reversed = copy.load().unwrap();
+    check_all(&reversed, "reversed time");
+    // The way by windows, which copies velocities, too.
+    let request = Request::new(vec![1, 0]).with_morph(2, 0.3).with_tile(Tile::Both);
+    let latents = |model: &Model| model.session().latents(&request).unwrap();
+    let error = largest_error(&latents(&reversed), &latents(&model(2)));
+    assert!(error < 2e-4, "windows in reversed time: {error}");
 }
 
 /// Puts `1 - t / 1000` in front of the graph, and a change of sign behind it and in front of `v`.

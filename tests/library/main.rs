@@ -5,11 +5,13 @@ mod bad_input;
 mod common;
 mod conditioning;
 mod copy;
+mod editing;
 mod golden;
 mod presets;
 mod stepping;
 mod textures;
 mod threads;
+mod tiling;
 
 use std::path::PathBuf;
 

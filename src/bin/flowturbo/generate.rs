@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use flowturbo::{Generation, Manifest, Model};
 
+use crate::editing::Editing;
 use crate::failure::{Failure, print};
 use crate::options::{self, Computing, Sampling, class_name};
 use crate::output::Output;
@@ -49,6 +50,8 @@ pub struct Generate {
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: Option<u32>,
     #[command(flatten)]
+    editing: Editing,
+    #[command(flatten)]
     computing: Computing,
     /// One numbered file a picture, no sheet
     #[arg(long)]
@@ -75,7 +78,9 @@ impl Generate {
         }
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
-        let request = request.with_seed(self.seed);
+        let request =
+            self.editing.apply(request.with_seed(self.seed), self.count as usize, bundle.manifest())?;
+        request.check(&bundle)?;
         let outputs = self.outputs(request.classes.len())?;
         let model = self.computing.load(bundle, &request)?;
         let loaded = Instant::now();
@@ -174,10 +179,11 @@ impl Recipe<'_> {
         let Generation { schedule, guidance, .. } = self.generation;
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
         format!(
-            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}{columns}",
+            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
             joined(self.classes.iter(), argument),
             self.command.count,
             self.command.seed,
+            self.command.editing.line(manifest),
         )
     }
 

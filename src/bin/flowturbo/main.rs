@@ -1,7 +1,7 @@
 //! The `flowturbo` command: one file a subcommand, and around them
 //!
 //! ```text
-//! options (shared arguments) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times) ─▶ picture, sheet, numpy ─▶ output
+//! options, editing (arguments) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times) ─▶ picture, sheet, numpy ─▶ output
 //! ```
 //!
 //! Every failure ends here, as one line on stderr and an exit code.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod classes;
+mod editing;
 mod failure;
 mod generate;
 mod inspect;

@@ -33,6 +33,8 @@ fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
         assert_eq!(error.to_string(), format!("no preset {known}; bundle 'test.1_a-b' has best, fast"));
         assert_eq!(error.kind(), InvalidArgument);
     }
+    let bundle = Files::complete().remove("sampling.presets.fast.guidance").open().unwrap();
+    assert_eq!(bundle.preset("fast").unwrap().guidance, 4.0);
     let error = error(Files::minimal().open().unwrap().preset("fast").map(drop));
     assert!(error.to_string().ends_with("has none"), "{error}");
 }

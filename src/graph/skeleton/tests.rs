@@ -46,7 +46,9 @@ fn lying(lies: [u64; 3]) -> Vec<u8> {
 }
 
 fn refused(bytes: Vec<u8>) -> String {
-    let error = Graph::import(&bundle_of(bytes), Role::Predictor, 1).err().expect("it is broken");
+    let bundle = bundle_of(bytes);
+    let error =
+        Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(1)).err().expect("it is broken");
     assert_eq!(error.kind(), ErrorKind::InvalidBundle, "{error}");
     assert!(error.to_string().starts_with("predictor.onnx: "), "{error}");
     error.to_string()

@@ -11,7 +11,7 @@ fn open(path: &str) -> Bundle {
 
 /// Holds `role` to plain tract at `batch`, on each of these sets with so many threads.
 fn agrees(bundle: &Bundle, role: Role, batch: usize, sets: &[(Isa, usize)]) {
-    let import = |batch| Graph::import(bundle, role, batch);
+    let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
     let theirs = answers(bundle, role, batch, &Reference::new(1));
     for &(isa, threads) in sets {
         let fused = Fused { isa, ..fused(threads) };

@@ -5,7 +5,7 @@ use crate::graph::testing::{files, written};
 
 fn compiled(graph: &str) -> (Bundle, Arc<dyn Program>) {
     let bundle = files(&written(graph)).open().unwrap();
-    let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let program = fused(1).compile(import(2).unwrap(), &import).unwrap();
     (bundle, program)
 }

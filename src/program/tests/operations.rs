@@ -199,7 +199,7 @@ const OPERATIONS: [(&str, &str); 57] = [
 fn operations_one_by_one_agree_with_plain_tract() {
     for (graph, steps) in OPERATIONS {
         let bundle = files(&written(graph)).open().unwrap();
-        let import = |batch| Graph::import(&bundle, Role::Predictor, batch);
+        let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
         let found = match fused(1).lower(&import(2).unwrap(), &import) {
             Ok(program) => kinds(&program.runner.describe()),
             Err(error) if error.kind() == ErrorKind::Unsupported => WHOLE.to_owned(),

@@ -1,0 +1,182 @@
+//! What pictures begin with and how they lie: arguments, and the files they name.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use flowturbo::{Manifest, Morph, PixelsRef, Request, Tile};
+use image::imageops::{FilterType, resize};
+use image::{DynamicImage, ImageReader};
+use ndarray::{Array3, Axis, concatenate};
+
+use crate::failure::Failure;
+use crate::options::class_name;
+
+/// From what, and in which form.
+#[derive(Args)]
+pub struct Editing {
+    /// Axes along which a picture continues seamlessly on its other side
+    #[arg(long, value_enum, value_name = "AXES")]
+    tile: Option<Axes>,
+    /// Size of the pictures, such as 512x256, not below the bundle's own [default: the bundle's]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Option<Size>,
+    /// Begin with this picture, PNG or JPEG; it is scaled to the size of the pictures
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// How much of --init to do anew, above 0 and at most 1, with all steps [default: 0.6; 1 with --mask]
+    #[arg(long, value_name = "X", requires = "init", allow_negative_numbers = true)]
+    strength: Option<f32>,
+    /// Which part of --init to make anew, a picture: white is new, black stays, grey is mixed
+    #[arg(long, value_name = "FILE", requires = "init")]
+    mask: Option<PathBuf>,
+    /// Vary the seed's first picture: every picture starts from its noise, turned by this much of 0 to 1
+    /// towards noise of its own, that of the next seed
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    vary: Option<f32>,
+    /// Blend with another class, moss or moss:0.3; without an amount the -n pictures lead from the class to the
+    /// other, all from the seed's first noise
+    #[arg(long, value_name = "CLASS[:AMOUNT]")]
+    morph: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Axes {
+    X,
+    Y,
+    Both,
+}
+
+/// Width and height.
+type Size = [usize; 2];
+
+fn size(text: &str) -> Result<Size, String> {
+    let edges: Option<Vec<usize>> = text.split('x').map(|edge| edge.parse().ok()).collect();
+    match edges.as_deref() {
+        Some(&[width, height]) => Ok([width, height]),
+        _ => Err("must be written like 512x256, width before height".to_owned()),
+    }
+}
+
+impl Editing {
+    /// `request` with all of that, for `count` pictures of each class.
+    pub fn apply(&self, mut request: Request, count: usize, manifest: &Manifest) -> Result<Request, Failure> {
+        request = request.with_tile(match self.tile {
+            None => Tile::None,
+            Some(Axes::X) => Tile::X,
+            Some(Axes::Y) => Tile::Y,
+            Some(Axes::Both) => Tile::Both,
+        });
+        if let Some([width, height]) = self.size {
+            request = request.with_size(height, width);
+        }
+        let (mut one_noise, images) = (self.vary.is_some(), request.classes.len());
+        if let Some((class, amount)) = self.second_class(manifest)? {
+            one_noise |= amount.is_none();
+            let along = |i: usize| match count {
+                1 => 0.5,
+                _ => (i % count) as f32 / (count - 1) as f32,
+            };
+            request.morphs =
+                (0..images).map(|i| Morph { class, amount: amount.unwrap_or(along(i)) }).collect();
+        }
+        if let Some(path) = &self.init {
+            let size = self.pixels(manifest);
+            let rgb = scaled(&read(path)?, size);
+            let [width, height] = size;
+            let init = PixelsRef::rgb8(rgb.to_rgb8().as_raw()).to_array([1, height, width])?;
+            let strength = self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { 0.6 });
+            request = request.with_init(init, strength);
+            if let Some(path) = &self.mask {
+                let grey = scaled(&read(path)?, size).to_luma8().into_raw();
+                let values = grey.into_iter().map(|value| f32::from(value) / 255.0).collect();
+                let mask = Array3::from_shape_vec([1, height, width], values);
+                request = request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?);
+            }
+        }
+        if one_noise {
+            let latent = &manifest.latent;
+            let [width, height] = self.pixels(manifest);
+            let cells = |pixels: usize, own: u32, image: u32| pixels * own as usize / image.max(1) as usize;
+            let image = manifest.image.as_ref().map_or([1, 1], |image| [image.height, image.width]);
+            let rows = cells(height, latent.height, image[0]);
+            let columns = cells(width, latent.width, image[1]);
+            let first = flowturbo::noise(request.seed, [1, latent.channels as usize, rows, columns])?;
+            let noise = concatenate(Axis(0), &vec![first.view(); images]);
+            request = request.with_noise(noise.map_err(|error| Failure::Failed(error.to_string()))?);
+        }
+        if let Some(amount) = self.vary {
+            let next = request.seed.wrapping_add(1);
+            request = request.with_variation(next, amount);
+        }
+        Ok(request)
+    }
+
+    /// Width and height of the pictures.
+    fn pixels(&self, manifest: &Manifest) -> Size {
+        let own =
+            manifest.image.as_ref().map_or([0, 0], |image| [image.width as usize, image.height as usize]);
+        self.size.unwrap_or(own)
+    }
+
+    fn second_class(&self, manifest: &Manifest) -> Result<Option<(i64, Option<f32>)>, Failure> {
+        let Some(text) = &self.morph else { return Ok(None) };
+        let (name, amount) = match text.rsplit_once(':') {
+            None => (text.as_str(), None),
+            Some((name, amount)) => {
+                let wrong =
+                    |_| Failure::Usage(format!("--morph {text}: '{amount}' is no amount from 0 to 1"));
+                (name, Some(amount.parse().map_err(wrong)?))
+            }
+        };
+        Ok(Some((manifest.classes.find(name)?, amount)))
+    }
+
+    /// The arguments again; files without their folders.
+    pub fn line(&self, manifest: &Manifest) -> String {
+        let mut line = String::new();
+        let mut add = |name: &str, value: Option<String>| {
+            let _ = value.map_or(Ok(()), |value| write!(line, " --{name} {value}"));
+        };
+        let file = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let axes = self.tile.and_then(|axes| axes.to_possible_value());
+        add("tile", axes.map(|value| value.get_name().to_owned()));
+        add("size", self.size.map(|[width, height]| format!("{width}x{height}")));
+        add("init", self.init.as_ref().map(file));
+        add("strength", self.strength.map(|strength| strength.to_string()));
+        add("mask", self.mask.as_ref().map(file));
+        add("vary", self.vary.map(|amount| amount.to_string()));
+        let morph = self.second_class(manifest).ok().flatten().map(|(class, amount)| {
+            class_name(class, manifest) + &amount.map_or(String::new(), |amount| format!(":{amount}"))
+        });
+        add("morph", morph);
+        line
+    }
+}
+
+fn read(path: &Path) -> Result<DynamicImage, Failure> {
+    let failed = |error: String| Failure::Usage(format!("{}: {error}", path.display()));
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    reader.map_err(|error| failed(error.to_string()))?.decode().map_err(|error| failed(error.to_string()))
+}
+
+fn scaled(image: &DynamicImage, [width, height]: Size) -> DynamicImage {
+    if [image.width() as usize, image.height() as usize] == [width, height] {
+        return image.clone();
+    }
+    log::info!("a picture of {}x{} is scaled to {width}x{height}", image.width(), image.height());
+    DynamicImage::ImageRgb8(resize(&image.to_rgb8(), width as u32, height as u32, FilterType::Triangle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_width_by_height() {
+        assert_eq!(size("512x256"), Ok([512, 256]));
+        for wrong in ["", "512", "x", "512x", "5x6x7", "-1x5", "512X256", "1.5x2"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A request held against its bundle, every default filled in.
+
+use ndarray::ArrayBase;
+
+use super::Request;
+use crate::bundle::Extent;
+use crate::error::{invalid_argument, limit_exceeded, non_finite};
+use crate::sampler::guidance::parts;
+use crate::sampler::windows::Windows;
+use crate::sampler::{Grid, Schedule};
+use crate::{Bundle, Manifest, Result, Role};
+
+/// A request's choices with every default filled in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled<'a> {
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) guidance: f32,
+    /// Images, and the size of their latents.
+    pub(crate) extent: Extent,
+    /// `[N, C, H, W]` of the latent.
+    pub(crate) shape: [usize; 4],
+    pub(crate) windows: Windows,
+    /// Conditions for each image in a network call.
+    pub(crate) parts: usize,
+    pub(crate) strength: f32,
+}
+
+impl Settled<'_> {
+    /// What the predictor and the refiner are planned for.
+    pub(crate) fn call(&self, manifest: &Manifest) -> Extent {
+        manifest.extent(self.parts * self.windows.calls(self.extent.batch).0)
+    }
+
+    pub(crate) fn grid(&self) -> Grid {
+        Grid::new(self.schedule.steps().len(), self.strength)
+    }
+
+    /// `[N, 3, H, W]` of the pictures.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the bundle has no decoder, or none that wraps around as `windows` do.
+    pub(crate) fn pictures(&self, manifest: &Manifest) -> Result<[usize; 4]> {
+        let name = &manifest.name;
+        let Some(shape) = manifest.image_shape(self.extent).filter(|_| manifest.has(Role::Decoder)) else {
+            return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
+        };
+        let wraps = manifest.image.as_ref().is_some_and(|image| image.wraps);
+        if self.windows.wraps() && !wraps {
+            return Err(invalid_argument(format!(
+                "tile: the decoder of '{name}' does not wrap around (image.wraps in bundle.json); export it with \
+                 circular padding"
+            )));
+        }
+        Ok(shape)
+    }
+}
+
+impl Request {
+    /// Refuses what `bundle` cannot serve, before anything is loaded or planned for it.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
+    /// no number from 0 on, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
+    /// of another shape, a size that is no multiple of the latent's cells or below the bundle's own, amounts and
+    /// strengths out of range, an init without an encoder, a mask without an init.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the bundle's limits
+    /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
+    pub fn check(&self, bundle: &Bundle) -> Result<()> {
+        self.settle(bundle).map(drop)
+    }
+
+    /// Fills in the bundle's defaults and refuses what makes no sense for it.
+    pub(crate) fn settle<'a>(&'a self, bundle: &'a Bundle) -> Result<Settled<'a>> {
+        let (manifest, limits) = (bundle.manifest(), bundle.limits());
+        self.check_classes(bundle)?;
+        let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
+        let guidance = self.guidance.or(preset.map(|preset| preset.guidance));
+        let guidance = guidance.unwrap_or(manifest.sampling.guidance);
+        if !(guidance.is_finite() && guidance >= 0.0) {
+            return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
+        }
+        let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
+        let schedule = schedule.unwrap_or(bundle.schedule());
+        schedule.check(limits)?;
+        if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
+            return Err(invalid_argument(format!(
+                "schedule {schedule} has R steps, but this bundle has no refiner (networks.refiner in bundle.json)"
+            )));
+        }
+        let own = manifest.extent(self.classes.len());
+        let extent = Extent { cells: self.cells(bundle)?, ..own };
+        let shape = manifest.latent_shape(extent);
+        for tensor in [Some(shape), manifest.image_shape(extent)].into_iter().flatten() {
+            limits.check_tensor(tensor)?;
+        }
+        if let Some(noise) = &self.noise {
+            held("noise", noise, &shape, false)?;
+        }
+        self.check_variation()?;
+        self.check_edit(manifest, extent)?;
+        Ok(Settled {
+            schedule,
+            guidance,
+            extent,
+            shape,
+            windows: Windows::new(extent.cells, own.cells, self.tile.wraps()),
+            parts: parts(guidance, !self.morphs.is_empty()),
+            strength: self.strength,
+        })
+    }
+
+    fn check_classes(&self, bundle: &Bundle) -> Result<()> {
+        let (classes, limits, batch) = (&bundle.manifest().classes, bundle.limits(), self.classes.len());
+        if batch == 0 {
+            return Err(invalid_argument("classes: empty; give one class for each image"));
+        }
+        if batch > limits.max_batch as usize {
+            let most = limits.max_batch;
+            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+        }
+        for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
+            if !(0..i64::from(classes.count)).contains(&class) && class != classes.null {
+                let (last, null) = (classes.count - 1, classes.null);
+                return Err(invalid_argument(format!(
+                    "class {class} is out of range; this bundle has 0 to {last}, and {null} for no class"
+                )));
+            }
+        }
+        if !self.morphs.is_empty() && self.morphs.len() != batch {
+            let found = self.morphs.len();
+            return Err(invalid_argument(format!("morphs: {found} for {batch} images; give one for each")));
+        }
+        self.morphs.iter().try_for_each(|morph| amount("morph", morph.amount))
+    }
+
+    fn check_variation(&self) -> Result<()> {
+        self.variation.map_or(Ok(()), |variation| amount("variation", variation.amount))
+    }
+
+    /// Rows and columns of the latent.
+    fn cells(&self, bundle: &Bundle) -> Result<[usize; 2]> {
+        let (manifest, most) = (bundle.manifest(), bundle.limits().max_edge);
+        let own = manifest.extent(1);
+        let Some(size) = self.size else { return Ok(own.cells) };
+        let (Some(cell), Some([_, _, height, width])) = (manifest.cell(), manifest.image_shape(own)) else {
+            return Err(invalid_argument("size: this bundle has no images (image in bundle.json)"));
+        };
+        let [rows, columns] = size;
+        if rows.max(columns) > most as usize {
+            return Err(limit_exceeded(format!("size: {rows} x {columns}, Limits::max_edge allows {most}")));
+        }
+        let whole = rows.is_multiple_of(cell[0]) && columns.is_multiple_of(cell[1]);
+        if !whole || rows < height || columns < width {
+            let [down, across] = cell;
+            return Err(invalid_argument(format!(
+                "size: {rows} x {columns}, must be at least {height} x {width}, in steps of {down} x {across} pixels"
+            )));
+        }
+        Ok([rows / cell[0], columns / cell[1]])
+    }
+
+    fn check_edit(&self, manifest: &Manifest, extent: Extent) -> Result<()> {
+        let strength = self.strength;
+        if !(strength > 0.0 && strength <= 1.0) {
+            return Err(invalid_argument(format!("strength {strength}: must be above 0 and at most 1")));
+        }
+        let Some(init) = &self.init else {
+            return match (&self.mask, strength < 1.0) {
+                (Some(_), _) => Err(invalid_argument("mask: without init, there is nothing to keep")),
+                (None, true) => Err(invalid_argument(format!("strength {strength}: without init"))),
+                (None, false) => Ok(()),
+            };
+        };
+        let Some(images) = manifest.image_shape(extent).filter(|_| manifest.has(Role::Encoder)) else {
+            return Err(invalid_argument(
+                "init: this bundle has no encoder (networks.encoder in bundle.json)",
+            ));
+        };
+        held("init", init, &images, true)?;
+        let Some(mask) = &self.mask else { return Ok(()) };
+        held("mask", mask, &[images[0], images[2], images[3]], true)?;
+        match mask.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+            Some(value) => Err(invalid_argument(format!("mask: holds {value}, must be 0 to 1"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses an array of another shape, or with numbers that are none; with `one_for_all`, the first dimension may
+/// be 1.
+fn held<S, D>(name: &str, array: &ArrayBase<S, D>, shape: &[usize], one_for_all: bool) -> Result<()>
+where
+    S: ndarray::Data<Elem = f32>,
+    D: ndarray::Dimension,
+{
+    let found = array.shape();
+    if found != shape && !(one_for_all && found[0] == 1 && found[1..] == shape[1..]) {
+        return Err(invalid_argument(format!("{name}: shape {found:?}, must be {shape:?}")));
+    }
+    match array.iter().all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(non_finite(format!("{name}: holds a number that is not finite"))),
+    }
+}
+
+fn amount(name: &str, amount: f32) -> Result<()> {
+    if (0.0..=1.0).contains(&amount) {
+        return Ok(());
+    }
+    Err(invalid_argument(format!("{name}: an amount of {amount}, must be 0 to 1")))
+}

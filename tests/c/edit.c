@@ -1,0 +1,208 @@
+/* What a picture begins with, and how it lies: images, masks, variations, morphs, tiles, sizes, presets. Arguments: a
+ * bundle; one without an encoder is only asked for what it can do. */
+#include "check.h"
+
+static const int64_t CLASSES[2] = {1, 0};
+static uint8_t plain[2 * MAX_PICTURE], rgb[2 * MAX_PICTURE], begun[MAX_PICTURE / 3 * 5], mask[MAX_PICTURE / 3];
+static float latents[2][2 * MAX_LATENT];
+
+/* Latents of two pictures. */
+static void sample(ft_session *session, ft_request request, float *out) {
+  request.output = FT_OUTPUT_LATENTS;
+  OK(ft_session_generate(session, &request, NULL));
+  OK(ft_session_get_latents(session, out, 2 * LATENT));
+}
+
+static float furthest(const float *a, const float *b, size_t count) {
+  float most = 0;
+  for (size_t i = 0; i < count; i++) {
+    const float difference = a[i] > b[i] ? a[i] - b[i] : b[i] - a[i];
+    if (!(difference <= most)) most = difference;
+  }
+  return most;
+}
+
+static void noise_and_classes(ft_session *session, ft_request request) {
+  sample(session, request, latents[0]);
+  request.variation = 1;
+  request.variation_seed = 6;
+  sample(session, request, latents[1]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) > 0.1f);
+  request.variation = 0;
+  request.seed = 6;
+  sample(session, request, latents[0]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
+
+  /* Each picture all the way to the other one's class. */
+  const int64_t swapped[2] = {CLASSES[1], CLASSES[0]};
+  const float amounts[2] = {1, 1};
+  request.morph_classes = swapped;
+  request.morph_amounts = amounts;
+  sample(session, request, latents[0]);
+  request.classes = swapped;
+  request.morph_classes = NULL;
+  sample(session, request, latents[1]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
+}
+
+static void tiles(ft_session *session, ft_request request, const ft_model_info *info) {
+  sample(session, request, latents[0]);
+  request.tile = FT_TILE_BOTH;
+  sample(session, request, latents[1]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) > 1e-4f);
+  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
+  if (info->tiles) {
+    OK(ft_session_generate(session, &request, &pixels));
+  } else {
+    FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_INVALID_ARGUMENT, "does not wrap around");
+  }
+  /* One picture, twice as wide: as many floats as two. */
+  request.image_count = 1;
+  request.width = info->width * 2;
+  sample(session, request, latents[1]);
+}
+
+static void images(ft_session *session, ft_request request) {
+  /* Rows of four bytes a pixel with a gap behind each; the left half stays, a slope lies in the middle. */
+  const size_t stride = WIDTH * 4 + 12;
+  for (size_t y = 0; y < HEIGHT; y++) {
+    for (size_t x = 0; x < WIDTH; x++) {
+      for (size_t channel = 0; channel < 4; channel++) begun[y * stride + x * 4 + channel] = (uint8_t)(y * 3 + x * channel);
+      mask[y * WIDTH + x] = x < WIDTH / 2 ? 0 : x < WIDTH / 2 + 8 ? 128 : 255;
+    }
+  }
+  ft_pixels init = pixels_of(begun, stride * HEIGHT);
+  init.format = FT_PIXEL_RGBA8;
+  init.row_stride = stride;
+  request.init = &init;
+  request.mask = mask;
+  request.mask_size = WIDTH * HEIGHT;
+  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
+  OK(ft_session_generate(session, &request, &pixels));
+  size_t changed = 0;
+  for (size_t i = 0; i < 2 * WIDTH * HEIGHT; i++) {
+    const size_t x = i % WIDTH, y = i / WIDTH % HEIGHT;
+    const int same = !memcmp(&rgb[i * 3], &begun[y * stride + x * 4], 3);
+    CHECK(same || x >= WIDTH / 2);
+    changed += !same;
+  }
+  CHECK(changed > WIDTH * HEIGHT / 2);
+
+  /* Without a mask the weaker edit stays nearer. */
+  request.mask = NULL;
+  request.mask_size = 0;
+  double distance[2] = {0, 0};
+  for (size_t i = 0; i < 2; i++) {
+    request.strength = i ? 0.9f : 0.2f;
+    OK(ft_session_generate(session, &request, &pixels));
+    for (size_t p = 0; p < PICTURE; p++) {
+      const int difference = rgb[p] - begun[p / 3 / WIDTH * stride + p / 3 % WIDTH * 4 + p % 3];
+      distance[i] += difference * difference;
+    }
+  }
+  CHECK(distance[0] > 0 && distance[0] < distance[1]);
+
+  /* The same picture by way of its latent. */
+  OK(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT));
+  pixels.size = PICTURE;
+  OK(ft_session_decode(session, latents[0], LATENT, &pixels));
+  double error = 0;
+  for (size_t p = 0; p < PICTURE; p++) {
+    const int difference = rgb[p] - begun[p / 3 / WIDTH * stride + p / 3 % WIDTH * 4 + p % 3];
+    error += difference * difference;
+  }
+  CHECK(error < distance[1]);
+}
+
+static void refusals(ft_session *session, ft_request good) {
+  ft_request request;
+  ft_pixels init = pixels_of(plain, PICTURE), pixels = pixels_of(rgb, 2 * PICTURE);
+  const int64_t strange[2] = {99, 99};
+  const float amounts[2] = {0.5f, 1.5f};
+#define WRONG(field, value, status, part)                                 \
+  do {                                                                    \
+    request.field = value;                                                \
+    FAILS(ft_session_generate(session, &request, &pixels), status, part); \
+    FAILS(ft_session_begin(session, &request), status, part);             \
+    request = good;                                                       \
+  } while (0)
+  request = good;
+  WRONG(tile, 4, FT_ERROR_INVALID_ARGUMENT, "request.tile: 4");
+  WRONG(width, 130, FT_ERROR_INVALID_ARGUMENT, "in steps of");
+  WRONG(height, 8, FT_ERROR_INVALID_ARGUMENT, "must be at least");
+  WRONG(width, UINT32_MAX, FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  WRONG(preset, "none such", FT_ERROR_INVALID_ARGUMENT, "none such");
+  WRONG(preset, "\xff", FT_ERROR_INVALID_ARGUMENT, "request.preset is not UTF-8");
+  WRONG(strength, 0.0f, FT_ERROR_INVALID_ARGUMENT, "strength 0");
+  WRONG(strength, 0.5f, FT_ERROR_INVALID_ARGUMENT, "without init");
+  WRONG(variation, 1.5f, FT_ERROR_INVALID_ARGUMENT, "variation: an amount of 1.5");
+  WRONG(morph_classes, CLASSES, FT_ERROR_INVALID_ARGUMENT, "request.morph_amounts is NULL");
+  request.morph_amounts = amounts;
+  WRONG(morph_classes, strange, FT_ERROR_INVALID_ARGUMENT, "class 99");
+  request.morph_amounts = amounts;
+  WRONG(morph_classes, CLASSES, FT_ERROR_INVALID_ARGUMENT, "morph: an amount of 1.5");
+  request.mask = mask;
+  WRONG(mask_size, WIDTH * HEIGHT, FT_ERROR_INVALID_ARGUMENT, "mask: without init");
+  request.mask = mask;
+  WRONG(mask_size, 7, FT_ERROR_INVALID_ARGUMENT, "request.mask_size: 7 bytes");
+  init.size--;
+  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "take");
+  init.struct_size = 1;
+  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "struct_size is 1");
+  init = pixels_of(NULL, PICTURE);
+  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "request.init.data is NULL");
+  init = pixels_of(plain, PICTURE);
+  request.init = &init;
+  WRONG(init_count, UINT32_MAX, FT_ERROR_LIMIT_EXCEEDED, "max_tensor_bytes");
+  FAILS(ft_session_encode(NULL, &init, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  FAILS(ft_session_encode(session, NULL, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
+  FAILS(ft_session_encode(session, &init, 0, 0, 1, NULL, LATENT), FT_ERROR_INVALID_ARGUMENT, "out_latents is NULL");
+  FAILS(ft_session_encode(session, &init, 0, 0, 0, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "image_count: 0");
+  FAILS(ft_session_encode(session, &init, 5, 5, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "take");
+}
+
+int main(int count, char **arguments) {
+  const char *bundle = given(count, arguments), *name = "untouched";
+  ft_model *model = open_model(bundle, 2);
+  ft_session *session = new_session(model);
+  ft_model_info info;
+  info.struct_size = sizeof info;
+  OK(ft_model_get_info(model, &info));
+  CHECK(info.cell_width == WIDTH / LATENT_WIDTH && info.cell_height == HEIGHT / LATENT_HEIGHT);
+  ft_request request = request_for(CLASSES, "H1P1R1");
+  ft_pixels pixels = pixels_of(plain, 2 * PICTURE);
+  request.image_count = 2;
+  request.seed = 5;
+  OK(ft_session_generate(session, &request, &pixels));
+
+  noise_and_classes(session, request);
+  tiles(session, request, &info);
+  if (info.networks & FT_NETWORK_ENCODER) {
+    images(session, request);
+  } else {
+    ft_pixels init = pixels_of(plain, PICTURE);
+    request.init = &init;
+    FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, "no encoder");
+    request.init = NULL;
+  }
+  refusals(session, request);
+
+  for (uint32_t i = 0; i < info.preset_count; i++) {
+    ft_request by_name = request_for(CLASSES, NULL);
+    OK(ft_model_preset_name(model, i, &by_name.preset));
+    pixels = pixels_of(rgb, PICTURE);
+    OK(ft_session_generate(session, &by_name, &pixels));
+  }
+  FAILS(ft_model_preset_name(model, info.preset_count, &name), FT_ERROR_INVALID_ARGUMENT, "the bundle has");
+  FAILS(ft_model_preset_name(model, 0, NULL), FT_ERROR_INVALID_ARGUMENT, "out_name is NULL");
+  FAILS(ft_model_preset_name(NULL, 0, &name), FT_ERROR_INVALID_ARGUMENT, "NULL");
+  CHECK(!strcmp(name, "untouched"));
+
+  /* Nothing of all that is left in a plain request. */
+  pixels = pixels_of(rgb, 2 * PICTURE);
+  OK(ft_session_generate(session, &request, &pixels));
+  CHECK(!memcmp(rgb, plain, 2 * PICTURE));
+  ft_session_free(session);
+  ft_model_free(model);
+  return 0;
+}
