@@ -58,14 +58,15 @@ impl Bundle {
     }
 
     /// This bundle with `presets` in place of all that it had: the same files under another manifest, whose text is
-    /// [`json`](Self::json). Nothing is written; the rest of that text stays as it is, byte for byte.
+    /// [`json`](Self::json). Nothing is written; the rest of that text stays as it is, byte for byte, and so do
+    /// presets that do not change.
     ///
     /// # Errors
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) and [`LimitExceeded`](crate::ErrorKind::LimitExceeded) as
     /// [`open_with`](Self::open_with): a name that is not 1 to 64 of `A-Z a-z 0-9 . _ -`, refiner steps without a
     /// refiner, a guidance that is no number from 0 on, more steps than the limits allow.
     pub fn with_presets(&self, presets: &BTreeMap<String, Preset>) -> Result<Self> {
-        let json = splice::presets(&self.json, presets).at(|| super::MANIFEST.into());
+        let json = splice::presets(&self.json, &self.presets, presets).at(|| super::MANIFEST.into());
         json.and_then(|json| Self::read(self.source.clone(), json, &self.limits))
             .at(|| self.source.describe())
     }

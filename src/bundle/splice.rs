@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -13,36 +12,45 @@ use super::Preset;
 use crate::Result;
 use crate::error::{Error, invalid_bundle};
 
-/// `json`, a manifest that was read before, with `presets` as the value of `sampling.presets`.
-pub(super) fn presets(json: &[u8], presets: &BTreeMap<String, Preset>) -> Result<Vec<u8>> {
+type Presets = BTreeMap<String, Preset>;
+
+/// `json`, a manifest that was read before, with `new` as the value of `sampling.presets`. Presets that are among
+/// the `old` ones keep their text too.
+pub(super) fn presets(json: &[u8], old: &Presets, new: &Presets) -> Result<Vec<u8>> {
     let manifest = Object::at(json, Cursor { json, at: 0 }.space()).ok_or_else(unreadable)?;
     let sampling = manifest.entry("sampling").ok_or_else(unreadable)?.value.start;
     let sampling = Object::at(json, sampling).ok_or_else(unreadable)?;
     // What stands before a field of `sampling`: a line break and its indentation, or nothing at all.
     let last = sampling.entries.last().ok_or_else(unreadable)?;
-    let indent = String::from_utf8_lossy(&json[last.space.clone()]).into_owned();
-    let value = written(presets, &indent);
-    let (place, text) = match sampling.entry("presets") {
-        Some(entry) => (entry.value.clone(), value),
-        None => (last.value.end..last.value.end, format!(",{indent}\"presets\": {value}")),
+    let indent = &json[last.space.clone()];
+    let there = sampling.entry("presets");
+    let texts = there.and_then(|entry| Object::at(json, entry.value.start));
+    let kept = |name: &str| texts.as_ref()?.entry(name).map(|entry| &json[entry.value.clone()]);
+    let text = |(name, preset): (&String, &Preset)| {
+        let kept = kept(name).filter(|_| old.get(name) == Some(preset));
+        (Value::from(name.as_str()).to_string(), kept.map_or_else(|| written(preset), <[u8]>::to_vec))
     };
-    Ok([&json[..place.start], text.as_bytes(), &json[place.end..]].concat())
+    let value = object(new.iter().map(text), indent);
+    let (place, text) = match there {
+        Some(entry) => (entry.value.clone(), value),
+        None => (last.value.end..last.value.end, [b",", indent, b"\"presets\": ", &value].concat()),
+    };
+    Ok([&json[..place.start], &text, &json[place.end..]].concat())
 }
 
 /// A preset a line where the fields of `sampling` have a line each, `indent` before them.
-fn written(presets: &BTreeMap<String, Preset>, indent: &str) -> String {
+fn object(presets: impl Iterator<Item = (String, Vec<u8>)>, indent: &[u8]) -> Vec<u8> {
     // Those fields are two levels deep: half of their indentation is one level's.
-    let (_, spaces) = indent.rsplit_once('\n').unwrap_or_default();
-    let deeper = spaces.get(spaces.len() / 2..).unwrap_or_default();
-    let mut text = "{".to_owned();
-    for (i, (name, Preset { schedule, guidance })) in presets.iter().enumerate() {
-        let (comma, name) = (if i == 0 { "" } else { "," }, Value::from(name.as_str()));
-        let _ = write!(
-            text,
-            "{comma}{indent}{deeper}{name}: {{ \"schedule\": \"{schedule}\", \"guidance\": {guidance} }}"
-        );
-    }
-    text + if presets.is_empty() { "" } else { indent } + "}"
+    let spaces = indent.rsplit(|byte| *byte == b'\n').next().filter(|spaces| spaces.len() < indent.len());
+    let deeper = spaces.and_then(|spaces| spaces.get(spaces.len() / 2..)).unwrap_or_default();
+    let lines: Vec<Vec<u8>> =
+        presets.map(|(name, text)| [indent, deeper, name.as_bytes(), b": ", &text].concat()).collect();
+    let end = if lines.is_empty() { &[] } else { indent };
+    [b"{", lines.join(&b',').as_slice(), end, b"}"].concat()
+}
+
+fn written(Preset { schedule, guidance }: &Preset) -> Vec<u8> {
+    format!("{{ \"schedule\": \"{schedule}\", \"guidance\": {guidance:?} }}").into_bytes()
 }
 
 /// Where the fields of an object are.

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
@@ -21,7 +21,16 @@ pub struct BundleArgument {
 
 impl BundleArgument {
     pub fn open(&self) -> Result<Bundle, Failure> {
-        locate::open(self.positional.as_deref().or(self.named.as_deref()))
+        locate::open(self.path())
+    }
+
+    /// Where it is.
+    pub fn find(&self) -> Result<PathBuf, Failure> {
+        locate::find(self.path())
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.positional.as_deref().or(self.named.as_deref())
     }
 }
 

@@ -19,7 +19,7 @@ fn named(presets: &[(&str, &str, f32)]) -> BTreeMap<String, Preset> {
 
 /// `json` as a manifest's text, with `fast` (H1P2, 1.5) in place of its presets.
 fn spliced(json: &str) -> String {
-    let bytes = splice::presets(json.as_bytes(), &named(&[("fast", "H1P2", 1.5)])).unwrap();
+    let bytes = splice::presets(json.as_bytes(), &BTreeMap::new(), &named(&[("fast", "H1P2", 1.5)])).unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -82,8 +82,19 @@ fn new_presets_change_nothing_else_in_the_text() {
         assert_eq!(spliced(before), after);
         assert_eq!(spliced(after), after);
     }
-    let none = splice::presets(br#"{"sampling":{"guidance":4}}"#, &BTreeMap::new()).unwrap();
-    assert_eq!(none, br#"{"sampling":{"guidance":4,"presets": {}}}"#);
+    let none = splice::presets(br#"{"sampling":{"guidance":4}}"#, &BTreeMap::new(), &BTreeMap::new());
+    assert_eq!(none.unwrap(), br#"{"sampling":{"guidance":4,"presets": {}}}"#);
+}
+
+#[test]
+fn presets_that_do_not_change_keep_their_text() {
+    let old = named(&[("kept", "H1", 4.0), ("new", "H2", 4.0), ("gone", "H3", 4.0)]);
+    let new = named(&[("added", "E1", 4.0), ("kept", "H1", 4.0), ("new", "H9", 1.0)]);
+    let json = r#"{"sampling":{"presets":{"new":{"schedule":"H2"}, "kept": {"schedule" :"H1","x":[1]}, "gone": {}}}}"#;
+    let spliced = String::from_utf8(splice::presets(json.as_bytes(), &old, &new).unwrap()).unwrap();
+    let added = r#"{"added": { "schedule": "E1", "guidance": 4.0 },"kept": {"schedule" :"H1","x":[1]},"#;
+    let changed = r#""new": { "schedule": "H9", "guidance": 1.0 }}"#;
+    assert_eq!(spliced, format!(r#"{{"sampling":{{"presets":{added}{changed}}}}}"#));
 }
 
 #[test]
@@ -92,7 +103,7 @@ fn a_text_without_sampling_is_an_error_and_not_a_panic() {
     for text in
         (0..whole.len()).map(|end| &whole[..end]).chain(["[]", "{\"sampling\":{}}", "{\"sampling\":3}"])
     {
-        let failed = splice::presets(text.as_bytes(), &BTreeMap::new());
+        let failed = splice::presets(text.as_bytes(), &BTreeMap::new(), &BTreeMap::new());
         assert!(failed.is_err(), "{text}");
     }
 }

@@ -1,0 +1,133 @@
+//! Which of many schedules comes closest within a time.
+
+use std::time::Duration;
+
+use flowturbo::Schedule;
+
+use super::candidates::shorter;
+use crate::failure::Failure;
+
+/// Distances this much apart count as equal; the quicker schedule is better then.
+const EQUAL: f64 = 1.02;
+
+/// Of the candidates, those that go on to more pictures, and the fewest that do.
+const GO_ON: usize = 3;
+const FEWEST: usize = 4;
+
+/// What can be found out about schedules.
+pub trait Lab {
+    /// Pictures that schedules are compared on.
+    fn pictures(&self) -> usize;
+
+    /// How far the latent of a picture ends from the reference's: the mean square over its numbers.
+    fn distance(&mut self, schedule: &Schedule, picture: usize) -> Result<f64, Failure>;
+
+    /// What a whole picture takes with each schedule: medians, measured in turns.
+    fn time(&mut self, schedules: &[Schedule]) -> Result<Vec<Duration>, Failure>;
+}
+
+/// A schedule that was measured on all pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    pub schedule: Schedule,
+    /// Of a whole picture.
+    pub time: Duration,
+    /// From the reference, root mean square.
+    pub distance: f64,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// None if nothing fits.
+    pub best: Option<Measured>,
+    /// All that were measured to the end, as good as they are; at least one.
+    pub tried: Vec<Measured>,
+}
+
+impl Outcome {
+    /// The quickest schedule that was measured, and what its picture takes.
+    pub fn quickest(&self) -> Option<(&Schedule, Duration)> {
+        self.tried.iter().min_by_key(|tried| tried.time).map(|tried| (&tried.schedule, tried.time))
+    }
+}
+
+/// The closest of `candidates` whose picture takes at most `budget`.
+///
+/// All of them are compared on a quarter of the pictures, the better third on half of them, the better third of
+/// those on all, and timed. If the clock says that none of these fits, the best is shortened until it does.
+pub fn search(lab: &mut impl Lab, candidates: Vec<Schedule>, budget: Duration) -> Result<Outcome, Failure> {
+    let finalists = race(lab, candidates)?;
+    let times = lab.time(&finalists.iter().map(|runner| runner.schedule.clone()).collect::<Vec<_>>())?;
+    let mut tried: Vec<Measured> =
+        finalists.into_iter().zip(times).map(|(runner, time)| runner.measured(time)).collect();
+    let mut next = tried.first().map(|closest| closest.schedule.clone());
+    while tried.iter().all(|measured| measured.time > budget)
+        && let Some(long) = &next
+    {
+        next = shorter(long)?;
+        if let Some(schedule) = &next {
+            tried.push(measure(lab, schedule)?);
+        }
+    }
+    tried.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+    Ok(Outcome { best: choose(&tried, budget), tried })
+}
+
+/// One schedule's time and distance.
+pub fn measure(lab: &mut impl Lab, schedule: &Schedule) -> Result<Measured, Failure> {
+    let mut runner = Runner { schedule: schedule.clone(), sum: 0.0, seen: 0 };
+    runner.see(lab, lab.pictures())?;
+    let time = lab.time(std::slice::from_ref(schedule))?.first().copied().unwrap_or_default();
+    Ok(runner.measured(time))
+}
+
+/// Those of `candidates` that were compared on all pictures, the closest first.
+fn race(lab: &mut impl Lab, candidates: Vec<Schedule>) -> Result<Vec<Runner>, Failure> {
+    let mut runners: Vec<Runner> =
+        candidates.into_iter().map(|schedule| Runner { schedule, sum: 0.0, seen: 0 }).collect();
+    for part in [4, 2, 1] {
+        let pictures = lab.pictures().div_ceil(part);
+        runners.iter_mut().try_for_each(|runner| runner.see(lab, pictures))?;
+        // All have seen the same pictures. The sort is stable: of equals, the first candidate stays the first.
+        runners.sort_by(|a, b| a.sum.total_cmp(&b.sum));
+        if part > 1 {
+            runners.truncate(runners.len().div_ceil(GO_ON).max(FEWEST));
+        }
+    }
+    Ok(runners)
+}
+
+/// A candidate and the pictures it has seen.
+struct Runner {
+    schedule: Schedule,
+    sum: f64,
+    seen: usize,
+}
+
+impl Runner {
+    fn see(&mut self, lab: &mut impl Lab, pictures: usize) -> Result<(), Failure> {
+        for picture in self.seen..pictures {
+            self.sum += lab.distance(&self.schedule, picture)?;
+        }
+        self.seen = self.seen.max(pictures);
+        Ok(())
+    }
+
+    fn measured(self, time: Duration) -> Measured {
+        Measured { schedule: self.schedule, time, distance: (self.sum / self.seen.max(1) as f64).sqrt() }
+    }
+}
+
+/// The closest within `budget`, or one about as close that is quicker.
+fn choose(tried: &[Measured], budget: Duration) -> Option<Measured> {
+    let fitting = || tried.iter().filter(|measured| measured.time <= budget);
+    let closest = fitting().map(|measured| measured.distance).min_by(f64::total_cmp)?;
+    fitting()
+        .filter(|measured| measured.distance <= closest * EQUAL)
+        .min_by_key(|measured| measured.time)
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests;
