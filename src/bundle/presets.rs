@@ -51,7 +51,8 @@ impl Bundle {
     pub fn preset(&self, name: &str) -> Result<&Preset> {
         self.presets.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.presets.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let none = || "none; 'flowturbo tune --write' finds some".to_owned();
+            let known = if known.is_empty() { none() } else { known.join(", ") };
             let (name, bundle) = (name.escape_debug(), &self.manifest.name);
             invalid_argument(format!("no preset '{name}'; bundle '{bundle}' has {known}"))
         })

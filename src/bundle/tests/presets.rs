@@ -36,7 +36,7 @@ fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
     let bundle = Files::complete().remove("sampling.presets.fast.guidance").open().unwrap();
     assert_eq!(bundle.preset("fast").unwrap().guidance, 4.0);
     let error = error(Files::minimal().open().unwrap().preset("fast").map(drop));
-    assert!(error.to_string().ends_with("has none"), "{error}");
+    assert!(error.to_string().ends_with("has none; 'flowturbo tune --write' finds some"), "{error}");
 }
 
 #[test]
