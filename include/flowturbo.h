@@ -972,7 +972,8 @@ typedef struct ft_request {
    */
   float strength;
   /**
-   * NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request.
+   * NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request,
+   * before anything is written: they may lie where the new ones go.
    */
   const ft_pixels *init;
   /**
@@ -989,7 +990,7 @@ typedef struct ft_request {
   uint64_t variation_seed;
   /**
    * NULL, or what of `init` is to be made anew: a byte for each pixel, `[image_count, height, width]` or
-   * `[height, width]` for all. Pixels of 0 stay as they are to the bit, those of 255 are new, between they are mixed.
+   * `[height, width]` for all. Where it is 0, 8-bit colours stay to the bit; 255 is new; between they are mixed.
    */
   const uint8_t *mask;
   /**
@@ -1151,8 +1152,8 @@ void ft_session_free(struct ft_session *session);
 /**
  * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
  * alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
- * guided or not; plans for the last two numbers of images are kept, and guidance counts each double. A generation
- * under way is given up, one that is done forgotten.
+ * size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
+ * given up, one that is done forgotten.
  *
  * Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
  */
@@ -1267,7 +1268,8 @@ ft_status ft_session_encode(struct ft_session *session,
                             size_t count);
 
 /**
- * Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.
+ * Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
+ * pictures of the model's own size; see `ft_session_decode_sized` for others.
  *
  * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
  * `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
@@ -1278,6 +1280,19 @@ ft_status ft_session_decode(struct ft_session *session,
                             const float *latents,
                             size_t count,
                             const ft_pixels *pixels);
+
+/**
+ * As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's own.
+ *
+ * Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
+ * Threads: one at a time per session.
+ */
+ft_status ft_session_decode_sized(struct ft_session *session,
+                                  const float *latents,
+                                  size_t count,
+                                  uint32_t width,
+                                  uint32_t height,
+                                  const ft_pixels *pixels);
 
 #ifdef __cplusplus
 }  // extern "C"

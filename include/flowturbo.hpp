@@ -407,7 +407,8 @@ class session {
     std::vector<image> pictures(what.classes.size());
     const std::uint32_t width = what.width ? what.width : width_, height = what.height ? what.height : height_;
     const std::size_t each = std::size_t{width} * height * 4;
-    std::vector<std::uint8_t> all(each * pictures.size());
+    // What is too large for any model is left to the library to refuse.
+    std::vector<std::uint8_t> all(width > largest_ || height > largest_ ? 0 : each * pictures.size());
     const ft_pixels memory = pixels(pixel_format::rgba8, all.data(), all.size());
     const ft_status status = take(what, [&](const ft_request* raw) {
       return ft_session_generate(handle_.get(), raw, &memory);
@@ -491,8 +492,9 @@ class session {
     return latents;
   }
 
-  result<void> decode(view<const float> latents, const ft_pixels& memory) {
-    return ended(ft_session_decode(handle_.get(), latents.data(), latents.size(), &memory));
+  /// To pictures of a size, 0 for the model's own.
+  result<void> decode(view<const float> latents, const ft_pixels& memory, std::uint32_t width = 0, std::uint32_t height = 0) {
+    return ended(ft_session_decode_sized(handle_.get(), latents.data(), latents.size(), width, height, &memory));
   }
 
   ft_session* handle() const noexcept { return handle_.get(); }
@@ -545,11 +547,9 @@ class session {
       classes.push_back(class_number);
       amounts.push_back(amount);
     }
-    // A morph for each class, or the library would read past their end.
-    classes.resize(what.morphs.empty() ? 0 : what.classes.size(), -1);
-    amounts.resize(classes.size());
+    // One for each class; without amounts the library refuses them, instead of reading past their end.
     raw.morph_classes = classes.empty() ? nullptr : classes.data();
-    raw.morph_amounts = amounts.empty() ? nullptr : amounts.data();
+    raw.morph_amounts = classes.size() == what.classes.size() ? amounts.data() : nullptr;
     const ft_status status = call(&raw);
     if (status != FT_ERROR_BUSY && status != FT_ERROR_INVALID_HANDLE) watch_ = std::move(watching);
     return status;
@@ -557,6 +557,7 @@ class session {
 
   /// Floats of one latent.
   std::size_t latent_of(std::uint32_t width, std::uint32_t height) const {
+    if (width > largest_ || height > largest_) return 0;
     const std::size_t columns = width && cell_[0] ? width / cell_[0] : latent_[2];
     const std::size_t rows = height && cell_[1] ? height / cell_[1] : latent_[1];
     return latent_[0] * rows * columns;
@@ -583,6 +584,7 @@ class session {
   std::unique_ptr<watch> watch_;
   detail::owner<ft_session, ft_session_free> handle_;
   std::uint32_t width_ = 0, height_ = 0;
+  static constexpr std::uint32_t largest_ = 1u << 15;
   /// Channels, rows and columns of a latent; columns and rows of pixels in its cells.
   std::array<std::size_t, 3> latent_{};
   std::array<std::uint32_t, 2> cell_{};

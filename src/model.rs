@@ -16,7 +16,7 @@ use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::parts;
-use crate::{Fallback, Output, Request, Result, Session};
+use crate::{Error, ErrorKind, Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -308,22 +308,26 @@ impl Model {
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
         let import = |batch| Graph::import(&self.0.bundle, role, Extent { batch, ..extent });
-        let compiled = self.checked(role, || self.0.backend.compile(import(extent.batch)?, &import));
-        let program = match compiled {
-            // Whatever it is, at the size that it was made for the network may be sound.
-            Err(error) if extent.cells != self.manifest().extent(1).cells => {
-                let ([rows, columns], error) = (extent.cells, error.to_string());
-                return Err(invalid_argument(format!(
-                    "the {role} cannot be planned for {rows} x {columns} cells; it needs to be exported with \
-                     dynamic height and width: {error}"
-                )));
-            }
-            compiled => compiled?,
-        };
+        let compile = || self.0.backend.compile(import(extent.batch)?, &import);
+        let program =
+            self.checked(role, || compile().map_err(|error| self.at_its_own_size(role, extent, error)))?;
         let Extent { batch, cells: [height, width] } = extent;
         log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
         self.programs().put(role, extent, Arc::clone(&program));
         Ok(program)
+    }
+
+    /// At the size that a network was made for it may be sound: then the fault is with who asked for another one.
+    fn at_its_own_size(&self, role: Role, extent: Extent, error: Error) -> Error {
+        let of_the_graph = matches!(error.kind(), ErrorKind::InvalidBundle | ErrorKind::Unsupported);
+        if extent.cells == self.manifest().extent(1).cells || !of_the_graph {
+            return error;
+        }
+        let [rows, columns] = extent.cells;
+        invalid_argument(format!(
+            "the {role} cannot be planned for {rows} x {columns} cells; it needs to be exported with dynamic height \
+             and width: {error}"
+        ))
     }
 
     /// Does `work` on a network's files; when it is the first, their hashes are checked, meanwhile if there

@@ -17,8 +17,12 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    pub(crate) fn get(&self, role: Role, extent: Extent) -> Option<&T> {
-        self.position(role, extent).and_then(|i| self.0.get(i)).map(|(_, _, value)| value)
+    /// The value, which becomes the newest.
+    pub(crate) fn get(&mut self, role: Role, extent: Extent) -> Option<&T> {
+        let found = self.position(role, extent)?;
+        let entry = self.0.remove(found);
+        self.0.push(entry);
+        self.0.last().map(|(_, _, value)| value)
     }
 
     pub(crate) fn take(&mut self, role: Role, extent: Extent) -> Option<T> {
@@ -53,7 +57,7 @@ mod tests {
             recent.put(Role::Predictor, at(batch), batch * 10);
         }
         recent.put(Role::Refiner, at(9), 90);
-        let kept = |batch| recent.get(Role::Predictor, at(batch)).copied();
+        let mut kept = |batch| recent.get(Role::Predictor, at(batch)).copied();
         assert_eq!((kept(1), kept(2), kept(3)), (Some(10), None, Some(30)));
         assert_eq!(recent.take(Role::Refiner, at(9)), Some(90));
         assert_eq!(recent.get(Role::Refiner, at(9)), None);

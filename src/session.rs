@@ -21,7 +21,7 @@ use crate::recent::Recent;
 use crate::sampler::steps::State;
 use crate::{Model, Progress, Request, Result, Schedule};
 use edit::Edit;
-use field::{Buffers, GuidedField};
+use field::Buffers;
 use run::Run;
 
 /// Called after each step; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
@@ -30,9 +30,10 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// The scratch memory to run one generation at a time.
 ///
 /// A failed or cancelled generation leaves the session ready for the next one. From the second request of a
-/// kind (batch, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
+/// kind (batch, size, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
 /// [`latents_into`](Self::latents_into) allocate nothing, as long as every operation has a kernel
-/// ([`Model::fallbacks`](crate::Model::fallbacks)); what was made for the last two batch sizes is kept.
+/// ([`Model::fallbacks`](crate::Model::fallbacks)) and the request neither varies nor begins with an image; what was
+/// made for the last two sizes is kept.
 ///
 /// # A little at a time
 ///
@@ -90,6 +91,8 @@ pub struct Generation {
     pub schedule: Schedule,
     /// The guidance scale that was used.
     pub guidance: f32,
+    /// Time spent in the encoder, on images to begin with.
+    pub encoding: Duration,
     /// Time spent in the sampler's steps; planning is not counted.
     pub sampling: Duration,
     /// Time spent in the decoder.
@@ -120,15 +123,9 @@ impl Session {
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
-    pub fn prepare(&mut self, request: &Request) -> Result<()> {
+    pub fn prepare(&mut self, request: &Request, output: Output) -> Result<()> {
+        self.begin(request, output)?;
         self.reset();
-        let model = self.model.clone();
-        let settled = request.settle(model.bundle())?;
-        GuidedField::new(self, request, settled)?.give_back(self);
-        if model.manifest().has(Role::Decoder) {
-            let decoder = self.take(Role::Decoder, Extent { batch: 1, ..settled.extent })?;
-            self.put(decoder);
-        }
         Ok(())
     }
 
@@ -154,10 +151,10 @@ impl Session {
         let [_, _, height, width] = settled.pictures(model.manifest())?;
         let pictures = self.pictures.chunks_exact(3 * height * width);
         let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
-        let [sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
+        let [encoding, sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
         let latents = Array4::from_shape_vec(settled.shape, self.state.x().to_vec()).map_err(shape)?;
         let (schedule, guidance) = (settled.schedule.clone(), settled.guidance);
-        Ok(Generation { images, latents, schedule, guidance, sampling, decoding })
+        Ok(Generation { images, latents, schedule, guidance, encoding, sampling, decoding })
     }
 
     /// As [`generate_with`](Self::generate_with), into the caller's memory; nothing is written after a failure.
@@ -321,8 +318,7 @@ impl Session {
     /// # Errors
     /// As [`decode`](Self::decode), and for memory that cannot hold the pictures.
     pub fn decode_into(&mut self, latents: ArrayView4<f32>, pixels: &mut Pixels) -> Result<()> {
-        let extent = self.extent_of(Role::Decoder, latents.shape());
-        let [_, height, width] = self.model.manifest().shapes(Role::Decoder, extent.cells)?.1;
+        let [_, height, width] = self.converts(Role::Decoder, latents.shape())?.1;
         let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
         let decoded = self.decode(latents)?;
         for (i, picture) in decoded.outer_iter().enumerate() {
@@ -335,12 +331,9 @@ impl Session {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no encoder in the bundle, or another shape.
-    pub fn encode(&mut self, images: ArrayView4<f32>) -> Result<Array4<f32>> {
-        let latent = &self.model.manifest().latent;
-        let (scale, shift) = (latent.scale, latent.shift);
-        let mut latents = self.converted(Role::Encoder, images, |v| v)?;
-        latents.mapv_inplace(|value| (value - shift) * scale);
-        Ok(latents)
+    pub fn encode(&mut self, pictures: ArrayView4<f32>) -> Result<Array4<f32>> {
+        let from_encoder = images::from_encoder(&self.model);
+        Ok(self.converted(Role::Encoder, pictures, |value| value)?.mapv_into(from_encoder))
     }
 
     /// Gives the generation under way up, or forgets the last one.

@@ -41,8 +41,9 @@ class Report:
         return "\n".join([*lines, f"wrote {self.out}"])
 
 
-def signature(role: str, manifest: Manifest) -> Signature:
+def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
     """The names, shapes and dtypes of a network's inputs, by its role."""
+    any_size = getattr(module, "any_size", False)
     latent = (manifest.latent.channels, manifest.latent.height, manifest.latent.width)
     state, time, label = (latent, torch.float32), ((), torch.float32), ((), torch.int64)
     if role == "predictor":
@@ -50,8 +51,8 @@ def signature(role: str, manifest: Manifest) -> Signature:
     if role == "refiner":
         return Signature({"x": state, "v": state, "t": time, "y": label}, "offset")
     if role == "decoder":
-        return Signature({"latent": state}, "image")
-    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent")
+        return Signature({"latent": state}, "image", any_size)
+    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", any_size)
 
 
 def write_bundle(
@@ -126,7 +127,7 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
 def write_network(
     role: str, manifest: Manifest, module: nn.Module, folder: Path, dtype: str, external_threshold: int
 ) -> tuple[dict, tuple[str, int, int, float]]:
-    shape = signature(role, manifest)
+    shape = signature(role, manifest, module)
     path = folder / f"{role}.onnx"
     files = write_graph(module, shape, path, dtype, external_threshold)
     error = verify(module, shape, manifest, path, dtype)

@@ -2,7 +2,7 @@
 
 The torch exporter leaves things that inference engines dislike: `Reshape` to a shape computed at run time,
 `Pad` in wrap mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed
-statistics, and names and metadata that depend on the machine. Only the batch dimension, `N`, stays symbolic.
+statistics, and names and metadata that depend on the machine. Only what the signature leaves open stays symbolic.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def unroll_wrap_pad(graph: ir.Graph, node: ir.Node) -> None:
     for axis, (before, after) in enumerate(zip(pads[: len(shape)], pads[len(shape) :], strict=True)):
         parts = [value]
         if before:
-            parts.insert(0, cut(value, axis, shape[axis] - before, shape[axis]))
+            parts.insert(0, cut(value, axis, -before, np.iinfo(np.int64).max))
         if after:
             parts.append(cut(value, axis, 0, after))
         if len(parts) > 1:

@@ -1,5 +1,7 @@
 """A torch module -> a clean ONNX file: opset 18, batch dimension `N` symbolic, every other shape fixed.
 
+A decoder or encoder that works at any size (its `any_size` says so) has its height `H` and width `W` symbolic too.
+
 Weights can be stored as float16, each followed by a Cast, so that compute stays float32. A graph whose
 weights come near protobuf's limit of 2 GB puts them in one external file beside it.
 """
@@ -11,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,9 +38,15 @@ class Signature:
 
     inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
     output: str
+    any_size: bool = False
 
     def zeros(self, batch: int) -> list[Tensor]:
         return [torch.zeros(batch, *shape, dtype=dtype) for shape, dtype in self.inputs.values()]
+
+    def doubled(self) -> Signature:
+        """The same at twice the height and width."""
+        inputs = {name: ((c, 2 * h, 2 * w), dtype) for name, ((c, h, w), dtype) in self.inputs.items()}
+        return replace(self, inputs=inputs)
 
 
 def stored_as_f16(shape: tuple[int, ...]) -> bool:
@@ -67,8 +75,9 @@ def write_graph(
 
 
 def trace(module: nn.Module, signature: Signature) -> ir.Model:
-    batch = torch.export.Dim("N")
-    axes: list = [{0: batch} for _ in signature.inputs]
+    symbolic = {0: "N", 2: "H", 3: "W"} if signature.any_size else {0: "N"}
+    dimensions = {axis: torch.export.Dim(name) for axis, name in symbolic.items()}
+    axes: list = [dimensions for _ in signature.inputs]
     with exporting(module), quiet():
         program = torch.onnx.export(
             module,

@@ -69,6 +69,7 @@ class Manifest:
     schedule: str
     guidance: float
     image: tuple[int, int] | None = None  # height, width
+    wraps: bool = False  # decoder and encoder pad circularly, at any size
     guided_channels: int | None = None
     time: Time = field(default_factory=Time)
     description: str | None = None
@@ -116,7 +117,7 @@ class Manifest:
         data |= {key: value for key, value in optional.items() if value is not None}
         data["latent"] = dict(vars(self.latent))
         if self.image is not None:
-            data["image"] = {"height": self.image[0], "width": self.image[1]}
+            data["image"] = {"height": self.image[0], "width": self.image[1]} | ({"wraps": True} if self.wraps else {})
         data["classes"] = self.classes.as_json()
         data["time"] = self.time.as_json()
         data["guidance"] = {"channels": self.guided_channels or self.latent.channels}

@@ -1,4 +1,7 @@
-"""Does the written ONNX file compute what the torch module computes? ONNX Runtime against PyTorch, batch 1 and 2."""
+"""Does the written ONNX file compute what the torch module computes? ONNX Runtime against PyTorch, batch 1 and 2.
+
+Where any size will do, a doubled one is tried too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ TOLERANCE = 1e-4  # largest error over largest output
 
 def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Path, dtype: str) -> float:
     """Largest error over largest output, within TOLERANCE."""
-    inputs = [random_inputs(signature, manifest, batch) for batch in (1, 2)]
+    sizes = [signature, signature.doubled()] if signature.any_size else [signature]
+    inputs = [random_inputs(size, manifest, batch) for size in sizes for batch in (1, 2)]
     expected = [reference(module, arguments, dtype) for arguments in inputs]
     session = open_session(path)
     worst = 0.0

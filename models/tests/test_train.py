@@ -15,9 +15,11 @@ from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
 from PIL import Image
 from train import run
+from train.align import BLOCK, features
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
 from train.evaluate import seam
-from train.latents import Latents
+from train.latents import Latents, encode
+from train.perceptual import Perceptual
 from train.sampler import Sampler
 from train.stage import matrix_optimisers, read_log
 
@@ -52,13 +54,62 @@ def test_the_command_ends_in_a_bundle_that_onnx_runtime_runs(smoke: Path) -> Non
     assert bundle.run("encoder", image=image).shape == x.shape
 
 
+def test_the_bundle_decodes_and_encodes_images_of_any_size(smoke: Path) -> None:
+    bundle = Bundle(smoke / "bundle")
+    latent = np.random.default_rng(0).standard_normal((1, 8, 6, 10), np.float32)
+    image = bundle.run("decoder", latent=latent)
+    assert image.shape == (1, 3, 48, 80)
+    tiled = bundle.run("decoder", latent=np.tile(latent, (1, 1, 2, 2)))
+    np.testing.assert_allclose(tiled, np.tile(image, (1, 1, 2, 2)), rtol=0, atol=1e-5)
+    assert bundle.run("encoder", image=image).shape == latent.shape
+
+
 def test_the_evaluation_writes_its_numbers_and_sheets(smoke: Path) -> None:
     numbers = json.loads((smoke / "evaluation.json").read_text())
     assert numbers["schedules"]["H1P5R3"]["predictor_calls"] == 7
     assert numbers["schedules"]["H1P5R3"]["refiner_calls"] == 6
     assert numbers["schedules"]["P9"]["predictor_calls"] == 10
-    for name in ("autoencoder", "decoder", "predictor", "samples", "schedules", "curves"):
+    assert set(numbers["schedules"]) >= {"H1P2R2", "H1P11R4"}
+    assert numbers["parameters"]["refiner"] < numbers["parameters"]["predictor"]
+    for name in ("autoencoder", "decoder", "predictor", "samples", "presets", "schedules", "curves"):
         Image.open(smoke / f"{name}.png").verify()
+
+
+def test_the_report_is_one_page_that_shows_every_picture(smoke: Path) -> None:
+    page = (smoke / "report.html").read_text()
+    assert page.count("<img") == page.count("data:image/webp;base64,") == 6
+    assert "class0" in page and "H1P5R3" in page
+    assert "$" not in page and "http" not in page
+
+
+def test_the_presets_are_in_the_bundle(smoke: Path, tmp_path: Path) -> None:
+    def presets(folder: Path) -> dict:
+        return json.loads((folder / "bundle.json").read_text())["sampling"].get("presets", {})
+
+    assert presets(smoke / "bundle")["fast"] == {"schedule": "H1P2R2", "guidance": 2.5}
+    again(smoke, "--stage", "export", "--bundle", str(tmp_path / "a"), "--presets", "one=E4@1.5", "two=H1R2")
+    one, two = {"schedule": "E4", "guidance": 1.5}, {"schedule": "H1R2", "guidance": 2.5}
+    assert presets(tmp_path / "a") == {"one": one, "two": two}
+    again(smoke, "--stage", "export", "--bundle", str(tmp_path / "b"), "--presets")
+    assert presets(tmp_path / "b") == {}
+
+
+def test_a_folder_holds_several_refiners(smoke: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(smoke, tmp_path / "work")
+    before = (folder / "refiner.pt").read_bytes()
+    other = ["--refiner-name", "wide", "--refiner-hidden", "32", "--refiner-depth", "2", "--max-delta", "0.3"]
+    again(folder, "--stage", "refiner", *other)
+    assert (folder / "refiner.pt").read_bytes() == before
+    weights = torch.load(folder / "wide.pt", weights_only=True)["ema"]
+    assert weights["blocks.1.mlp.fc1.weight"].shape == (128, 32)
+    assert read_log(folder / "wide.csv")["step"] == [10]
+    with pytest.raises(SystemExit, match=r"begun with --max-delta 0\.3, not 0\.12; choose another --refiner-name"):
+        again(folder, "--stage", "export", *other[:-2])
+    again(folder, "--stage", "export", *other)
+    assert Bundle(folder / "bundle").run(
+        "refiner", x=np.zeros((1, 8, 4, 4), np.float32), v=np.zeros((1, 8, 4, 4), np.float32),
+        t=np.zeros(1, np.float32), y=np.array([0]),
+    ).shape == (1, 8, 4, 4)  # fmt: skip
 
 
 def test_a_finished_stage_is_skipped(smoke: Path, capsys: pytest.CaptureFixture) -> None:
@@ -106,7 +157,18 @@ def test_a_stage_without_the_one_before_it_says_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--schedule", "R3"], ["--heads", "3"], ["--size", "100"], ["--refiner-minutes", "0"]]
+    "wrong",
+    [
+        ["--schedule", "R3"],
+        ["--heads", "3"],
+        ["--size", "100"],
+        ["--refiner-minutes", "0"],
+        ["--presets", "fast=R3"],
+        ["--presets", "fast=H1@x"],
+        ["--refiner-hidden", "40"],
+        ["--refiner-name", "decoder"],
+        ["--max-delta", "2"],
+    ],
 )
 def test_options_that_cannot_work_are_refused_at_once(wrong: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -125,13 +187,27 @@ def test_a_broken_image_is_named(content: bytes, tmp_path: Path) -> None:
 
 
 def test_folders_that_hold_no_images_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no images; they belong into .*<class>"):
+    with pytest.raises(SystemExit, match="a class needs two images or more"):
         load_images(tmp_path, 32)
     with pytest.raises(SystemExit, match="absent: no such folder"):
         load_images(tmp_path / "absent", 32)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match="empty: a class needs two images or more"):
         load_images(tmp_path, 32)
+
+
+def test_a_folder_without_sub_folders_is_one_class(tmp_path: Path) -> None:
+    write_smoke_images(tmp_path, 32)
+    images = load_images(tmp_path / "class1", 32)
+    assert images.classes == ["class1"] and images.labels.tolist() == [0] * 4
+
+
+def test_classes_that_a_bundle_cannot_hold_are_refused_before_training(tmp_path: Path) -> None:
+    write_smoke_images(tmp_path / "data", 32)
+    (tmp_path / "data" / "class1").rename(tmp_path / "data" / "17")
+    with pytest.raises(SystemExit, match="label '17' reads as a number"):
+        again(tmp_path / "work", "--data", str(tmp_path / "data"))
+    assert not (tmp_path / "work" / "autoencoder.pt").exists()
 
 
 def test_the_held_out_images_are_a_share_of_every_class_and_always_the_same() -> None:
@@ -157,19 +233,39 @@ def test_augmentation_moves_pixels_around_the_edges_and_changes_none() -> None:
     for out in augment(image.repeat(40, 1, 1, 1), generator()):
         assert out.flatten(1).T.sort(0).values[:, 2].tolist() == list(range(64))
         assert torch.equal(8 * out[0] + out[1], out[2])
-        for channel, axis in ((0, 0), (1, 1)):
+        along = 0 if out[0, 0, 0] != out[0, 1, 0] else 1  # the axis that an image's rows have come to lie on
+        for channel, axis in ((0, along), (1, 1 - along)):
             steps = (out[channel] - out[channel].roll(1, axis)) % 8
             assert len(steps.unique()) == 1 and steps[0, 0] in (1, 7)
 
 
+def test_latents_of_the_classes_that_may_turn_lie_on_their_side_in_every_other_variant() -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(AutoencoderConfig()).eval()
+    pixels = torch.randint(256, (2, 3, 32, 32), generator=generator(), dtype=torch.uint8)
+    images = Images(pixels, torch.tensor([0, 1]), ["fixed", "turns"])
+    perceptual = Perceptual((BLOCK,))
+    plain, turned = (encode(images, model, perceptual, 2, t, 0, torch.device("cpu")).values for t in ([], ["turns"]))
+    changed = (plain - turned).flatten(1).abs().amax(1) > 0
+    assert changed.tolist() == [False] * 8 + [False, True] * 4
+
+
 def test_latent_batches_are_rolled_variants_of_their_own_image() -> None:
-    values = torch.randn(6, 2, 4, 4, generator=generator()).half()
-    latents = Latents(values, torch.tensor([0, 1, 2]), variants=2, generator=generator())
-    batch, labels = latents.batch(50)
-    for latent, label in zip(batch, labels):
-        own = values[2 * label : 2 * label + 2].float()
-        rolls = [torch.equal(v.roll((i, j), (1, 2)), latent) for v in own for i in range(4) for j in range(4)]
+    values, features = (torch.randn(6, 2, edge, edge, generator=generator()).half() for edge in (8, 4))
+    latents = Latents(values, features, torch.tensor([0, 1, 2]), variants=2, generator=generator())
+    for latent, label, seen in zip(*latents.batch_with_features(50)):
+        rolls = [
+            torch.equal(values[row].roll((2 * i, 2 * j), (1, 2)).float(), latent)
+            and torch.equal(features[row].roll((i, j), (1, 2)), seen)
+            for row in (2 * label, 2 * label + 1) for i in range(4) for j in range(4)
+        ]  # fmt: skip
         assert sum(rolls) == 1
+
+
+def test_features_of_a_rolled_texture_are_rolled() -> None:
+    network, images = Perceptual((BLOCK,)), torch.rand(1, 3, 128, 128, generator=generator())
+    still, rolled = features(network, images), features(network, images.roll((16, -32), (2, 3)))
+    assert (rolled - still.roll((1, -2), (2, 3))).abs().mean() < 0.1 * still.abs().mean()
 
 
 @pytest.fixture

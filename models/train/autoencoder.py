@@ -1,4 +1,4 @@
-"""Stages 1 and 4: the autoencoder. L1, local spectrum and gradient losses, then a small patch discriminator.
+"""Stages 1 and 4: the autoencoder. L1 and perceptual losses, then a small patch discriminator.
 
 Stage 1 trains both halves. Stage 4 goes on with the decoder alone: the latents that the transformers were
 trained on stay as they are, while what is seen of them gets sharper.
@@ -9,18 +9,23 @@ time its latents come from a sampler that is never exact.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from nets.autoencoder import Autoencoder, AutoencoderConfig
+from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from torch import Tensor, nn
 from train.data import BalancedSampler, Images, augment, to_unit
+from train.perceptual import Perceptual, distance
 from train.sheets import save_sheet
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
 
 NOISE = 0.3
-ADVERSARIAL_FROM = 0.3  # share of the budget after which the discriminator joins
+PERCEPTUAL, MATCHING, ADVERSARIAL = 0.25, 0.5, 0.05  # what the losses weigh, beside an L1 of weight 1
+ADVERSARIAL_FROM = 0.5  # share of the budget after which the discriminator joins
+CROP = 0.75  # of an image's edge is seen at once: more images for the same work
+ZOOMED = 0.3  # share of the batches that see the images at twice the size
 
 
 class Discriminator(nn.Module):
@@ -45,29 +50,23 @@ class Discriminator(nn.Module):
         return self.head(image), features
 
 
-def spectrum(image: Tensor, edge: int = 32) -> Tensor:
-    """Amplitudes of the orthonormal 2-D Fourier transform of every edge x edge tile."""
-    n, c, h, w = image.shape
-    tiles = image.reshape(n, c, h // edge, edge, w // edge, edge).transpose(3, 4)
-    return torch.fft.rfft2(tiles, norm="ortho").abs()
+def shift(generator: torch.Generator, *batches: Tensor) -> list[Tensor]:
+    """All images rolled by the same random offset.
 
-
-def gradients(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Wrap-around differences to the right and lower neighbour."""
-    return image - image.roll(-1, 3), image - image.roll(-1, 2)
-
-
-def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    edges = sum(F.l1_loss(a, b) for a, b in zip(gradients(output), gradients(target)))
-    return F.l1_loss(output, target) + 0.5 * edges + F.l1_loss(spectrum(output), spectrum(target))
+    What looks at images with a stride would else always meet the latent's cells at the same place, and what it
+    prefers there would show as a grid.
+    """
+    offset = torch.randint(32, (2,), generator=generator).tolist()
+    return [images.roll(offset, (2, 3)) for images in batches]
 
 
 def train(
     images: Images,
+    zoomed: Images,
     held_out: Images,
     config: AutoencoderConfig,
     budget: Budget,
-    out: Path,
+    checkpoint: Path,
     *,
     batch: int,
     rate: float,
@@ -76,24 +75,26 @@ def train(
     seed: int,
     start: Autoencoder | None = None,
 ) -> Autoencoder:
-    """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on."""
+    """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on.
+
+    `zoomed` are the same images, of twice the size.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    stage = "decoder" if start else "autoencoder"
     model = Autoencoder(config)
     if start:
         model.load_state_dict(start.state_dict())
-        model.encoder.requires_grad_(False)
+        model.encoder.requires_grad_(False).eval()
     else:
         model.start_from_patches(to_unit(images.pixels))
-    model.to(device)
-    critic = Discriminator().to(device)
-    ema = Ema(model, 0.998)
+    model.to(device, memory_format=torch.channels_last)
+    critic = Discriminator().to(device, memory_format=torch.channels_last)
+    perceive = Perceptual().to(device, memory_format=torch.channels_last)
+    ema = Ema(model, 0.999)
     optimiser = torch.optim.AdamW(
         (p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4
     )
     critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
-    checkpoint, sheet = out / f"{stage}.pt", out / f"{stage}.png"
     parts = {
         "model": model,
         "critic": critic,
@@ -101,54 +102,59 @@ def train(
         "optimiser": optimiser,
         "critic_optimiser": critic_optimiser,
     }
-    log = Log(out / f"{stage}.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
+    edge = int(CROP * images.pixels.shape[-1])
 
-    adversarial_from, weight = (0.0, 2.0) if start else (ADVERSARIAL_FROM, 1.0)
-    if start:
-        model.encoder.eval()
     budget.start()
     while budget.progress < 1:
         for group in optimiser.param_groups + critic_optimiser.param_groups:
             group["lr"] = budget.learning_rate(rate)
-        real = augment(to_unit(images.pixels[sampler.draw(batch)]), generator).to(device)
+        pixels = (zoomed if torch.rand((), generator=generator) < ZOOMED else images).pixels
+        real = augment(to_unit(pixels[sampler.draw(batch)]), generator, edge)
+        real = real.to(device, memory_format=torch.channels_last)
         with autocast(device, bf16):
             with torch.set_grad_enabled(not start):
                 latent = model.encoder(real)
             level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
             fake = model.decoder(latent + level * torch.randn_like(latent)).float()
-        rebuilt = reconstruction_loss(fake, real)
-        loss, scores = rebuilt, {}
-        if budget.progress >= adversarial_from:
+            fake, real = shift(generator, fake, real)
+            with torch.no_grad():
+                wanted = perceive(real)
+            perceptual = distance(perceive(fake), wanted)
+        l1 = F.l1_loss(fake, real) + F.l1_loss(F.avg_pool2d(fake, FACTOR), F.avg_pool2d(real, FACTOR))
+        loss = l1 + PERCEPTUAL * perceptual
+        scores = {"l1": l1.item(), "perceptual": perceptual.item(), "matching": math.nan, "hinge": math.nan}
+        adversarial = start or budget.progress >= ADVERSARIAL_FROM
+        if adversarial:
             with autocast(device, bf16):
                 judged, features = critic(fake)
                 with torch.no_grad():
                     wanted = critic(real)[1]
-                matching = sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, wanted))
-                adversarial = -judged.float().mean()
-            loss = rebuilt + weight * (0.05 * adversarial + 0.5 * matching)
+            matching = sum(F.l1_loss(a.float(), b.float()) for a, b in zip(features, wanted))
+            loss = loss + MATCHING * matching - ADVERSARIAL * judged.float().mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         ema.update(model, budget.step)
-        if budget.progress >= adversarial_from:
+        if adversarial:
             with autocast(device, bf16):
                 on_real, on_fake = critic(real)[0].float(), critic(fake.detach())[0].float()
-                hinge = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+            hinge = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
             critic_optimiser.zero_grad(set_to_none=True)
             hinge.backward()
             critic_optimiser.step()
-            scores = {"matching": matching.item(), "hinge": hinge.item()}
+            scores |= {"matching": matching.item(), "hinge": hinge.item()}
         budget.advance()
-        if budget.step % 50 == 0 or budget.progress >= 1:
-            scores = scores or {"matching": 0.0, "hinge": 0.0}
-            log.row(budget, reconstruction=rebuilt.item(), **scores)
-        if budget.step % 500 == 0:
+        ends = budget.progress >= 1
+        if budget.step % 50 == 0 or ends:
+            judge = budget.step % 500 == 0 or ends
+            scores["psnr"] = evaluate(ema.module, held_out, device)["psnr"] if judge else math.nan
+            log.row(budget, **scores)
+        if budget.step % 500 == 0 or ends:
             save_checkpoint(checkpoint, budget, **parts)
-            preview(ema.module, held_out, sheet, device)
-    save_checkpoint(checkpoint, budget, **parts)
-    preview(ema.module, held_out, sheet, device)
+            preview(ema.module, held_out, checkpoint.with_suffix(".png"), device)
     return ema.module
 
 

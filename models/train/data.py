@@ -1,6 +1,6 @@
 """A folder of images, one sub-folder a class, as training batches in [-1, 1].
 
-Augmentation keeps a seamless texture seamless: it only rolls (wrapping around) and flips. Batches are
+Augmentation keeps a seamless texture seamless: it only rolls (wrapping around), flips and turns. Batches are
 class-balanced: the class is drawn first, then one of its images.
 """
 
@@ -40,20 +40,21 @@ class Images:
 
 
 def load_images(folder: Path, size: int) -> Images:
-    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`."""
+    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`.
+
+    A folder without sub-folders is one class, of its own name.
+    """
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder")
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) or [folder.resolve()]
     pixels, labels = [], []
-    for label, name in enumerate(classes):
-        paths = [path for path in sorted((folder / name).iterdir()) if path.suffix.lower() in SUFFIXES]
+    for label, place in enumerate(classes):
+        paths = [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
         if len(paths) < 2:
-            raise SystemExit(f"{folder / name}: a class needs two images or more ({', '.join(sorted(SUFFIXES))})")
+            raise SystemExit(f"{place}: a class needs two images or more ({', '.join(sorted(SUFFIXES))})")
         pixels += [read_image(path, size) for path in paths]
         labels += [label] * len(paths)
-    if not pixels:
-        raise SystemExit(f"{folder}: no images; they belong into {folder}/<class>/")
-    return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(labels), classes)
+    return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(labels), [place.name for place in classes])
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
@@ -91,11 +92,12 @@ class BalancedSampler:
         return torch.stack([self.members[k][int(u * len(self.members[k]))] for k, u in zip(kinds, picks)])
 
 
-def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Flips and rolls each image of [N,C,H,W] on its own, by any number of cells."""
-    n, _, h, w = batch.shape
-    out = torch.empty_like(batch)
-    flips = torch.randint(4, (n,), generator=generator).tolist()
+def augment(batch: Tensor, generator: torch.Generator, edge: int | None = None) -> Tensor:
+    """Flips, turns and rolls each image of [N,C,S,S] on its own, by any number of cells, and crops it to `edge`."""
+    n, c, h, w = batch.shape
+    edge = edge or h
+    out = batch.new_empty(n, c, edge, edge)
+    flips = torch.randint(8, (n,), generator=generator).tolist()
     rows = torch.randint(h, (n,), generator=generator).tolist()
     columns = torch.randint(w, (n,), generator=generator).tolist()
     for i in range(n):
@@ -103,7 +105,9 @@ def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = [axis for axis, bit in ((1, 1), (2, 2)) if flips[i] & bit]
         if axes:
             image = image.flip(axes)
-        out[i] = image.roll((rows[i], columns[i]), (1, 2))
+        if flips[i] & 4:
+            image = image.mT
+        out[i] = image.roll((rows[i], columns[i]), (1, 2))[:, :edge, :edge]
     return out
 
 

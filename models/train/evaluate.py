@@ -76,6 +76,16 @@ def compare_schedules(judge: Judge, schedules: list[str], reference_steps: int, 
     return result
 
 
+def save_presets(presets: dict[str, tuple[Judge, str]], path: Path, classes: list[str]) -> None:
+    """A row for each class, and in it every preset's samples from the same noise."""
+    images = [
+        judge.images(judge.latents(schedule)).unflatten(0, (len(classes), -1)) for judge, schedule in presets.values()
+    ]
+    if images:
+        rows = torch.cat(images, dim=1)
+        save_sheet(path, rows.flatten(0, 1), rows.shape[1], names=classes, heads=list(presets))
+
+
 class Watch:
     """Draws `predictor.png` while the predictor trains, 4 samples of every class, every so many minutes."""
 

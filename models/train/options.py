@@ -9,11 +9,12 @@ import torch
 from export import ExportError
 from export.manifest import check_schedule
 
-STAGES = ("autoencoder", "predictor", "refiner", "decoder", "evaluate", "export")
+STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate")
 SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
+PRESETS = ("fast=H1P2R2", "balanced=H1P5R3", "best=H1P11R4")
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
 SMOKE_STEPS, SMOKE_BATCH = 10, 4
 
@@ -31,9 +32,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--stage", choices=(*STAGES, "all"), default="all")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
     add("--latent-channels", type=int, default=8)
-    add("--hidden", type=int, default=256, help="width of the transformers")
-    add("--depth", type=int, default=6, help="blocks of the predictor; the refiner has one")
-    add("--heads", type=int, default=4)
+    add("--hidden", type=int, default=256, help="width of the predictor")
+    add("--depth", type=int, default=6, help="blocks of the predictor")
+    add("--heads", type=int, default=4, help="of the predictor; the refiner's are as wide")
+    add("--refiner-hidden", type=int, metavar="W", help="width of the refiner; half of --hidden without it")
+    add("--refiner-depth", type=int, default=1, help="blocks of the refiner")
+    add("--refiner-name", default="refiner", metavar="NAME", help="WORK/NAME.pt: a folder may hold several refiners")
     add("--minutes", type=float, default=120, help="for the four training stages together")
     for stage, share in SHARES.items():
         add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} %% of --minutes")
@@ -43,6 +47,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, metavar="N", help="of all four, instead of the above")
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
+    add("--turn", default="", metavar="CLASS,...", help="classes that may lie on their side, or all")
+    add(
+        "--align", type=float, default=0.5, help="what alignment with EfficientNet-lite0 weighs in the predictor's loss"
+    )
+    add("--max-delta", type=float, default=0.12, help="the longest step that the refiner learns to correct, of 1")
     add("--max-guidance", type=float, default=4.0, help="the refiner learns from velocities guided up to this scale")
     add("--preview-minutes", type=float, default=10.0, metavar="M", help="between sheets of the predictor's samples")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
@@ -57,6 +66,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
     add("--schedule", default="H1P5R3", help="the bundle's default")
     add("--guidance", type=float, default=2.5, help="the bundle's default")
+    add(
+        "--presets",
+        type=parse_preset,
+        nargs="*",
+        default=[parse_preset(text) for text in PRESETS],
+        metavar="NAME=SCHEDULE[@GUIDANCE]",
+        help=f"the bundle's choices of speed; without it {' '.join(PRESETS)}",
+    )
     add("--smoke", action="store_true", help="tiny networks, a few steps, and generated images where --data is absent")
     chosen = parser.parse_args(arguments)
     if chosen.smoke:
@@ -67,6 +84,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if problem := find_problem(chosen):
         parser.error(problem)
     return chosen
+
+
+def parse_preset(text: str) -> tuple[str, str, float | None]:
+    """Name, schedule, and guidance where it is not the bundle's."""
+    name, _, what = text.partition("=")
+    schedule, at, guidance = what.partition("@")
+    return name, schedule, float(guidance) if at else None
 
 
 def shrink(chosen: argparse.Namespace) -> None:
@@ -92,6 +116,8 @@ def complete(chosen: argparse.Namespace) -> None:
     chosen.bf16 = chosen.bf16 == "on" or (chosen.bf16 == "auto" and (cuda or native_bf16()))
     chosen.compile = chosen.compile == "on" or (chosen.compile == "auto" and cuda)
     chosen.bundle = chosen.bundle or chosen.out / "bundle"
+    chosen.refiner_hidden = chosen.refiner_hidden or chosen.hidden // 2
+    chosen.presets = {name: (schedule, chosen.guidance if g is None else g) for name, schedule, g in chosen.presets}
 
 
 def native_bf16() -> bool:
@@ -104,13 +130,20 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--size {chosen.size}: a multiple of 32 is needed"
     if chosen.hidden % (4 * chosen.heads):
         return f"--hidden {chosen.hidden}: a multiple of 4 times --heads ({chosen.heads}) is needed"
+    if chosen.refiner_hidden % (chosen.hidden // chosen.heads):
+        return f"--refiner-hidden {chosen.refiner_hidden}: a multiple of {chosen.hidden // chosen.heads} is needed"
+    if chosen.refiner_name in SHARES and chosen.refiner_name != "refiner":
+        return f"--refiner-name {chosen.refiner_name}: another stage is called so"
+    if not 0 < chosen.max_delta <= 1:
+        return f"--max-delta {chosen.max_delta}: a step between 0 and 1 is needed"
     if not 0 < chosen.held_out < 1:
         return f"--held-out {chosen.held_out}: a share between 0 and 1 is needed"
     try:
-        check_schedule(chosen.schedule)
+        for schedule in (chosen.schedule, *(schedule for schedule, _ in chosen.presets.values())):
+            check_schedule(schedule)
     except ExportError as error:
         return str(error)
-    for name in ("depth", "latent_channels", "shifts", "samples", "reference_steps"):
+    for name in ("depth", "refiner_depth", "latent_channels", "shifts", "samples", "reference_steps"):
         if getattr(chosen, name) < 1:
             return f"--{name.replace('_', '-')}: 1 or more is needed"
     for stage in SHARES:

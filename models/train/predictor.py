@@ -1,7 +1,7 @@
 """Stage 2: the velocity predictor, by flow matching on the straight path (SiT, arXiv 2401.08740).
 
 `x_t = t * data + (1 - t) * noise`, and the network regresses `data - noise`. A tenth of the labels are
-replaced by the null class, for classifier-free guidance.
+replaced by the null class, for classifier-free guidance. `train.align` helps it along.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, nn
+from train.align import Alignment
 from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
@@ -33,12 +34,13 @@ def train(
     held_out: Latents,
     config: SiTConfig,
     budget: Budget,
-    out: Path,
+    checkpoint: Path,
     *,
     batch: int,
     rate: float,
     device: torch.device,
     bf16: bool,
+    align: float,
     compiled: bool,
     seed: int,
     watch: Callable[[SiT, Budget], None] | None = None,
@@ -48,29 +50,36 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     model = SiT(config).initialise().to(device)
     ema = Ema(model, 0.9995)
-    optimisers = matrix_optimisers(model, rate)
-    checkpoint = out / "predictor.pt"
-    parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
-    log = Log(out / "predictor.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    alignment = Alignment(model).to(device)
+    optimisers = matrix_optimisers(model, rate, alignment)
+    parts = dict(
+        model=model, ema=ema.module, alignment=alignment, **{f"optimiser{i}": o for i, o in enumerate(optimisers)}
+    )
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     forward = torch.compile(model) if compiled else model
 
     budget.start()
     losses: list[float] = []
+    unaligned: list[float] = []
     while budget.progress < 1:
-        data, labels = latents.batch(batch)
+        data, labels, seen = latents.batch_with_features(batch)
         dropped = torch.rand(batch, generator=generator) < LABEL_DROPOUT
         labels = torch.where(dropped, config.num_classes, labels)
         noise = torch.randn(data.shape, generator=generator)
         t = draw_times(batch, generator)
         loss = flow_matching_loss(forward, *(part.to(device) for part in (data, noise, t, labels)), bf16=bf16)
-        descend(loss, model, optimisers, budget)
+        aligned = alignment(seen.to(device))
+        descend(loss + align * aligned, model, optimisers, budget)
         ema.update(model, budget.step)
         losses.append(loss.item())
+        unaligned.append(aligned.item())
         budget.advance()
         if budget.step % 100 == 0 or budget.progress >= 1:
             judge = budget.step % 1000 == 0 or budget.progress >= 1
-            log.row(budget, loss=fmean(losses), held_out=evaluate(ema.module, held_out, device) if judge else math.nan)
+            unseen = evaluate(ema.module, held_out, device) if judge else math.nan
+            log.row(budget, loss=fmean(losses), held_out=unseen, unaligned=fmean(unaligned))
             losses.clear()
+            unaligned.clear()
             if watch is not None:
                 watch(ema.module, budget)
         if budget.step % 1000 == 0:

@@ -1,7 +1,7 @@
 """Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2).
 
 The trained predictor F is the teacher. From a point on the path, its velocity `v` at `t` carries the
-state to `x' = x_t + dt * v` with `dt` uniform in (0, `MAX_DELTA`]; the refiner sees `(x', v, t + dt)` and
+state to `x' = x_t + dt * v` with `dt` uniform in (0, `max_delta`]; the refiner sees `(x', v, t + dt)` and
 regresses what the teacher would add to `v` there: `F(x', t + dt) - v`.
 
 At run time the cached velocity is a guided one, so a share of each batch is trained with `v` guided by a
@@ -20,7 +20,6 @@ from torch import Tensor
 from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
-MAX_DELTA = 0.12
 NULL_SHARE = 0.2  # of the refiner's labels; guidance leans on its null answers as hard as on the others
 
 
@@ -56,6 +55,7 @@ def draw_lesson(
     latents: Latents,
     teacher: SiT,
     batch: int,
+    max_delta: float,
     max_guidance: float,
     generator: torch.Generator,
     device: torch.device,
@@ -65,7 +65,7 @@ def draw_lesson(
     """What the refiner is given, `(x', v, t + dt, labels)`, and what it should answer."""
     data, labels = latents.batch(batch)
     noise = torch.randn(data.shape, generator=generator)
-    delta = MAX_DELTA * (1 - torch.rand(batch, generator=generator))
+    delta = max_delta * (1 - torch.rand(batch, generator=generator))
     t = (1 - delta) * torch.rand(batch, generator=generator)
     dropped = torch.rand(batch, generator=generator) < NULL_SHARE
     guided = torch.rand(batch, generator=generator) < 0.5
@@ -82,10 +82,11 @@ def train(
     teacher: SiT,
     config: SiTConfig,
     budget: Budget,
-    out: Path,
+    checkpoint: Path,
     *,
     batch: int,
     rate: float,
+    max_delta: float,
     max_guidance: float,
     device: torch.device,
     bf16: bool,
@@ -96,15 +97,14 @@ def train(
     model = start_from(teacher, SiT(config).initialise()).to(device)
     ema = Ema(model, 0.999)
     optimisers = matrix_optimisers(model, rate)
-    checkpoint = out / "refiner.pt"
     parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
-    log = Log(out / "refiner.csv", load_checkpoint(checkpoint, budget, **parts) is not None)
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
 
     budget.start()
     losses: list[float] = []
     reuse: list[float] = []
     while budget.progress < 1:
-        given, wanted = draw_lesson(latents, teacher, batch, max_guidance, generator, device, bf16=bf16)
+        given, wanted = draw_lesson(latents, teacher, batch, max_delta, max_guidance, generator, device, bf16=bf16)
         with autocast(device, bf16):
             offset = model(*given).float()
         loss = F.mse_loss(offset, wanted)
@@ -126,21 +126,30 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: SiT, teacher: SiT, latents: Latents, max_guidance: float, device: torch.device, batches: int = 4
+    model: SiT,
+    teacher: SiT,
+    latents: Latents,
+    *,
+    max_delta: float,
+    max_guidance: float,
+    device: torch.device,
+    batches: int = 4,
 ) -> dict[str, float]:
     """The loss, beside that of reusing the cached velocity; both fixed by a seed."""
     generator = torch.Generator().manual_seed(1)
     latents.generator.manual_seed(1)
     loss = reuse = 0.0
     for _ in range(batches):
-        given, wanted = draw_lesson(latents, teacher, 64, max_guidance, generator, device, bf16=False)
+        given, wanted = draw_lesson(latents, teacher, 64, max_delta, max_guidance, generator, device, bf16=False)
         loss += F.mse_loss(model(*given), wanted).item() / batches
         reuse += wanted.square().mean().item() / batches
     return {"loss": loss, "reuse": reuse}
 
 
 def start_from(teacher: SiT, refiner: SiT) -> SiT:
-    """Takes over the teacher's embeddings, which mean the same thing in both networks."""
+    """Takes over the teacher's embeddings, which mean the same thing in both networks, where the widths are equal."""
+    if refiner.config.hidden_size != teacher.config.hidden_size:
+        return refiner
     refiner.t_embedder.load_state_dict(teacher.t_embedder.state_dict())
     refiner.y_embedder.load_state_dict(teacher.y_embedder.state_dict())
     with torch.no_grad():

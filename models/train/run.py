@@ -7,7 +7,9 @@ ended, and skips what is finished.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,9 +20,13 @@ from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
+from torch import nn
 from train import autoencoder, evaluate, options, predictor, refiner
+from train.align import BLOCK
 from train.data import Images, load_images, to_unit, write_smoke_images
 from train.latents import Latents, encode
+from train.perceptual import Perceptual
+from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet
 from train.stage import Budget
@@ -39,8 +45,21 @@ class Run:
     @cached_property
     def images(self) -> tuple[Images, Images]:
         """What to train on, and what training never sees."""
-        images = load_images(self.chosen.data, self.chosen.size)
+        return self.load(self.chosen.size)
+
+    @cached_property
+    def zoomed(self) -> Images:
+        """The images to train on at twice the size."""
+        return self.load(2 * self.chosen.size)[0]
+
+    def load(self, size: int) -> tuple[Images, Images]:
+        """Fails at once where the bundle at the end would be refused for its classes."""
+        images = load_images(self.chosen.data, size)
         self.work.keep("classes", images.classes, "classes")
+        try:
+            self.manifest.check()
+        except ExportError as error:
+            raise SystemExit(f"error: {error}") from error
         return images.split(self.chosen.held_out, self.chosen.seed)
 
     @cached_property
@@ -53,25 +72,67 @@ class Run:
 
     def encode(self, images: Images) -> Latents:
         print(f"encoding {len(images.labels)} images", flush=True)
-        return encode(images, self.autoencoder, self.chosen.shifts, self.chosen.seed, self.device)
+        chosen = self.chosen
+        turned = images.classes if chosen.turn == "all" else [name for name in chosen.turn.split(",") if name]
+        if unknown := set(turned) - set(images.classes):
+            raise SystemExit(f"--turn {','.join(sorted(unknown))}: the classes are {', '.join(images.classes)}")
+        return encode(
+            images,
+            self.autoencoder,
+            Perceptual((BLOCK,)).to(self.device),
+            chosen.shifts,
+            turned,
+            chosen.seed,
+            self.device,
+        )
 
     @property
     def autoencoder_config(self) -> AutoencoderConfig:
         return AutoencoderConfig(latent_channels=self.chosen.latent_channels)
 
-    def transformer_config(self, refiner: bool = False) -> SiTConfig:
+    @property
+    def predictor_config(self) -> SiTConfig:
         chosen = self.chosen
         return SiTConfig(
             input_size=chosen.size // FACTOR,
             patch_size=2,
             latent_channels=chosen.latent_channels,
             hidden_size=chosen.hidden,
-            depth=1 if refiner else chosen.depth,
+            depth=chosen.depth,
             num_heads=chosen.heads,
             num_classes=len(self.work.classes()),
             mlp_hidden=4 * chosen.hidden,
             out_channels=chosen.latent_channels,
-            refiner=refiner,
+        )
+
+    @property
+    def refiner_config(self) -> SiTConfig:
+        chosen = self.chosen
+        return replace(
+            self.predictor_config,
+            hidden_size=chosen.refiner_hidden,
+            depth=chosen.refiner_depth,
+            num_heads=chosen.refiner_hidden * chosen.heads // chosen.hidden,
+            mlp_hidden=4 * chosen.refiner_hidden,
+            refiner=True,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """Every latent channel is guided."""
+        chosen = self.chosen
+        classes, edge = self.work.classes(), chosen.size // FACTOR
+        return Manifest(
+            name=chosen.name,
+            description=chosen.description,
+            license=chosen.license,
+            latent=Latent(chosen.latent_channels, edge, edge),
+            image=(chosen.size, chosen.size),
+            wraps=True,
+            classes=Classes(len(classes), labels=classes),
+            schedule=chosen.schedule,
+            guidance=chosen.guidance,
+            presets=chosen.presets,
         )
 
     @cached_property
@@ -87,11 +148,11 @@ class Run:
 
     @cached_property
     def predictor(self) -> SiT:
-        return self.work.load_ema("predictor", SiT(self.transformer_config())).to(self.device)
+        return self.work.load_ema("predictor", SiT(self.predictor_config)).to(self.device)
 
     @cached_property
     def refiner(self) -> SiT:
-        return self.work.load_ema("refiner", SiT(self.transformer_config(refiner=True))).to(self.device)
+        return self.work.load_ema("refiner", SiT(self.refiner_config)).to(self.device)
 
     def do(self, stage: str) -> None:
         if stage == "evaluate":
@@ -115,22 +176,24 @@ class Run:
         # A resumed stage must not draw its first batches again.
         seed = self.chosen.seed + spent.step
         common = {"batch": batch, "rate": rate, "device": self.device, "bf16": self.chosen.bf16, "seed": seed}
-        budget, out = Budget(steps, minutes), self.chosen.out
+        budget, checkpoint = Budget(steps, minutes), self.work.checkpoint(stage)
         if stage in ("autoencoder", "decoder"):
             start = self.autoencoder if stage == "decoder" else None
-            autoencoder.train(*images, self.autoencoder_config, budget, out, start=start, **common)
+            config, (seen, unseen) = self.autoencoder_config, images
+            autoencoder.train(seen, self.zoomed, unseen, config, budget, checkpoint, start=start, **common)
             return
         self.latents.generator.manual_seed(seed)
         if stage == "predictor":
             predictor.train(
                 self.latents,
                 self.held_out_latents,
-                self.transformer_config(),
+                self.predictor_config,
                 budget,
-                out,
+                checkpoint,
+                align=self.chosen.align,
                 compiled=self.chosen.compile,
                 watch=evaluate.Watch(
-                    self.autoencoder, images[0].classes, self.chosen.preview_minutes, out, self.device
+                    self.final_autoencoder, images[0].classes, self.chosen.preview_minutes, self.chosen.out, self.device
                 ),
                 **common,
             )
@@ -138,69 +201,78 @@ class Run:
             refiner.train(
                 self.latents,
                 self.predictor,
-                self.transformer_config(refiner=True),
+                self.refiner_config,
                 budget,
-                out,
+                checkpoint,
+                max_delta=self.chosen.max_delta,
                 max_guidance=self.chosen.max_guidance,
                 **common,
             )
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Copies of what the bundle holds."""
+        networks = {"predictor": self.predictor, "refiner": self.refiner, "decoder": self.final_autoencoder.decoder}
+        return copy.deepcopy(networks) | {"encoder": self.autoencoder.encoder.folded()}
+
+    def export(self) -> None:
+        networks = {role: network.cpu() for role, network in self.networks().items()}
+        try:
+            print(write_bundle(self.chosen.bundle, self.manifest, networks))
+        except ExportError as error:
+            raise SystemExit(f"error: {error}") from error
+
     def evaluate(self) -> None:
-        """Writes `evaluation.json`, `samples.png`, `schedules.png` and `curves.png`."""
+        """Writes `evaluation.json`, the sheets and curves, and `report.html`, which shows them all."""
         chosen, out, device = self.chosen, self.chosen.out, self.device
         images, held_out = self.images
-        classes = len(images.classes)
-        schedules = list(dict.fromkeys([chosen.schedule, *evaluate.SCHEDULES]))
-        sampler = Sampler(self.predictor, self.refiner, chosen.guidance)
-        judge = evaluate.Judge(self.final_autoencoder, sampler, classes, chosen.samples, device)
-        few = evaluate.Judge(self.final_autoencoder, sampler, classes, min(4, chosen.samples), device)
-        samples = judge.images(judge.latents(chosen.schedule))
-        save_sheet(out / "samples.png", samples, chosen.samples, names=images.classes)
+        names, halves = images.classes, {"held_out": self.held_out_latents, "training": self.latents}
+
+        def judge(guidance: float, each: int) -> evaluate.Judge:
+            sampler = Sampler(self.predictor, self.refiner, guidance)
+            return evaluate.Judge(self.final_autoencoder, sampler, len(names), each, device)
+
+        own, few = judge(chosen.guidance, chosen.samples), judge(chosen.guidance, min(4, chosen.samples))
+        samples = own.images(own.latents(chosen.schedule))
+        save_sheet(out / "samples.png", samples, chosen.samples, names=names)
+        each = min(3, chosen.samples)
+        evaluate.save_presets(
+            {name: (judge(guidance, each), schedule) for name, (schedule, guidance) in chosen.presets.items()},
+            out / "presets.png",
+            names,
+        )
         trained = [stage for stage in options.SHARES if self.work.checkpoint(stage).exists()]
-        logs = [out / f"{stage}.csv" for stage in trained]
+        logs = [self.work.checkpoint(stage).with_suffix(".csv") for stage in trained]
         save_curves(out / "curves.png", [log for log in logs if log.exists()])
-        halves = {"held_out": self.held_out_latents, "training": self.latents}
+        schedules = [chosen.schedule, *(schedule for schedule, _ in chosen.presets.values()), *evaluate.SCHEDULES]
         numbers = {
             "images": {"training": len(images.labels), "held_out": len(held_out.labels)},
             "trained": {stage: self.work.summary(stage) for stage in trained},
+            "parameters": {role: sum(p.numel() for p in n.parameters()) for role, n in self.networks().items()},
             "autoencoder": autoencoder.evaluate(self.autoencoder, held_out, device),
             "decoder": autoencoder.evaluate(self.final_autoencoder, held_out, device),
             "predictor": {name: predictor.evaluate(self.predictor, half, device) for name, half in halves.items()},
             "refiner": {
-                name: refiner.evaluate(self.refiner, self.predictor, half, chosen.max_guidance, device)
+                name: refiner.evaluate(
+                    self.refiner,
+                    self.predictor,
+                    half,
+                    max_delta=chosen.max_delta,
+                    max_guidance=chosen.max_guidance,
+                    device=device,
+                )
                 for name, half in halves.items()
             },
             "seam": {"training": evaluate.seam(to_unit(images.pixels)), "samples": evaluate.seam(samples)},
             "guidance": chosen.guidance,
+            "presets": {name: {"schedule": s, "guidance": g} for name, (s, g) in chosen.presets.items()},
             "reference": f"H{chosen.reference_steps}",
-            "schedules": evaluate.compare_schedules(few, schedules, chosen.reference_steps, out, classes),
+            "schedules": evaluate.compare_schedules(
+                few, list(dict.fromkeys(schedules)), chosen.reference_steps, out, len(names)
+            ),
         }
         evaluate.write_json(out / "evaluation.json", numbers)
-
-    def export(self) -> None:
-        """Writes the bundle; every latent channel is guided."""
-        chosen = self.chosen
-        classes, edge = self.work.classes(), chosen.size // FACTOR
-        manifest = Manifest(
-            name=chosen.name,
-            description=chosen.description,
-            license=chosen.license,
-            latent=Latent(chosen.latent_channels, edge, edge),
-            image=(chosen.size, chosen.size),
-            classes=Classes(len(classes), labels=classes),
-            schedule=chosen.schedule,
-            guidance=chosen.guidance,
-        )
-        networks = {
-            "predictor": self.predictor,
-            "refiner": self.refiner,
-            "decoder": self.final_autoencoder.decoder,
-            "encoder": self.autoencoder.encoder.folded(),
-        }
-        try:
-            print(write_bundle(chosen.bundle, manifest, {role: n.cpu() for role, n in networks.items()}))
-        except ExportError as error:
-            raise SystemExit(f"error: {error}") from error
+        counts = torch.cat([images.labels, held_out.labels]).bincount().tolist()
+        print(f"wrote {write_report(out, chosen.name, dict(zip(names, counts)), numbers)}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,22 +10,31 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from train.stage import read_log
 
-MARGIN = 96  # pixels for the names of rows
+MARGIN, HEAD = 96, 20  # pixels for the names of rows and columns
 
 
-def save_sheet(path: Path, images: Tensor, columns: int, gap: int = 4, names: list[str] | None = None) -> None:
-    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row; `names` are written left of the rows."""
+def save_sheet(
+    path: Path,
+    images: Tensor,
+    columns: int,
+    gap: int = 4,
+    names: list[str] | None = None,
+    heads: list[str] | None = None,
+) -> None:
+    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row; `names` are left of the rows, `heads` evenly above all columns."""
     count, _, h, w = images.shape
-    rows, margin = -(-count // columns), MARGIN if names else 0
-    sheet = np.full((rows * (h + gap) - gap, margin + columns * (w + gap) - gap, 3), 255, np.uint8)
+    rows, margin, head = -(-count // columns), MARGIN if names else 0, HEAD if heads else 0
+    sheet = np.full((head + rows * (h + gap) - gap, margin + columns * (w + gap) - gap, 3), 255, np.uint8)
     pixels = ((images.float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(pixels):
-        top, left = (i // columns) * (h + gap), margin + (i % columns) * (w + gap)
+        top, left = head + (i // columns) * (h + gap), margin + (i % columns) * (w + gap)
         sheet[top : top + h, left : left + w] = image
     picture = Image.fromarray(sheet)
     draw = ImageDraw.Draw(picture)
     for row, name in enumerate(names or []):
-        draw.text((4, row * (h + gap) + h // 2), name, "black", anchor="lm")
+        draw.text((4, head + row * (h + gap) + h // 2), name, "black", anchor="lm")
+    for i, text in enumerate(heads or []):
+        draw.text((margin + i * columns // len(heads) * (w + gap), head // 2), text, "black", anchor="lm")
     picture.save(path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -39,8 +38,11 @@ class Budget:
         return min(1.0, max(self.step / self.steps, self.seconds / 60 / self.minutes))
 
     def learning_rate(self, peak: float, warmup: int = 100) -> float:
-        """Linear warm-up, then a half cosine down to 2 % of the peak."""
-        return peak * min(1.0, (self.step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        """Linear warm-up, the peak, and over the last third of the budget a line down to 2 % of it.
+
+        A stage that is given a larger budget later so goes on at the rate that it had for most of the time.
+        """
+        return peak * min(1.0, (self.step + 1) / warmup, 0.02 + 3 * (1 - self.progress))
 
 
 class Ema:
@@ -111,20 +113,17 @@ def load_checkpoint(path: Path, budget: Budget, **parts) -> dict | None:
     return state
 
 
-def pick_device(name: str) -> torch.device:
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
-
-
 def autocast(device: torch.device, enabled: bool):
     """bfloat16 matrix products and convolutions; weights, losses and optimiser stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def matrix_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+def matrix_optimisers(model: nn.Module, rate: float, *helpers: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the transformer blocks' matrices, AdamW for everything else; `peak` holds each group's rate."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks.")]
     chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+    trained = (p for module in (model, *helpers) for p in module.parameters() if p.requires_grad)
+    others = [p for p in trained if id(p) not in chosen]
     muon = torch.optim.Muon(
         [{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
     )

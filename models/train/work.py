@@ -11,6 +11,7 @@ from torch import nn
 from train.stage import Budget
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
+REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "max_guidance")
 SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
 
@@ -18,24 +19,39 @@ class Work:
     """Refuses to go on with other sizes or classes than the folder was begun with, or with a stage gone stale."""
 
     def __init__(self, chosen: argparse.Namespace):
+        self.chosen = chosen
         self.folder: Path = chosen.out
         self.file = self.folder / "run.json"
         self.facts = json.loads(self.file.read_text()) if self.file.exists() else {}
         for name in GEOMETRY:
             self.keep(name, getattr(chosen, name), f"--{name.replace('_', '-')}")
 
-    def keep(self, name: str, value: object, called: str) -> None:
+    def keep(self, name: str, value: object, called: str, other: str = "--out") -> None:
         """Notes a fact, or compares it with the one noted before."""
         if self.facts.setdefault(name, value) != value:
-            raise SystemExit(f"{self.file}: begun with {called} {self.facts[name]}, not {value}; choose another --out")
+            raise SystemExit(
+                f"{self.file}: begun with {called} {self.facts[name]}, not {value}; choose another {other}"
+            )
+
+    def keep_refiner(self) -> None:
+        """The same for what the refiner of this name was begun with."""
+        for name in REFINER:
+            fact = f"{self.name('refiner')}.{name}"
+            if not self.checkpoint("refiner").exists():
+                self.facts.pop(fact, None)
+            self.keep(fact, getattr(self.chosen, name), f"--{name.replace('_', '-')}", "--refiner-name")
 
     def classes(self) -> list[str]:
         if "classes" not in self.facts:
             raise SystemExit(f"{self.folder}: nothing is trained here yet; run the stages in order")
         return self.facts["classes"]
 
+    def name(self, stage: str) -> str:
+        """What a stage's files are called: after the stage, but a folder may hold several refiners."""
+        return self.chosen.refiner_name if stage == "refiner" else stage
+
     def checkpoint(self, stage: str) -> Path:
-        return self.folder / f"{stage}.pt"
+        return self.folder / f"{self.name(stage)}.pt"
 
     def spent(self, stage: str, budget: Budget) -> Budget:
         """The budget with what the stage's checkpoint has used of it, if there is one."""
@@ -52,7 +68,7 @@ class Work:
     def begin(self, stage: str) -> None:
         """Writes the facts down, the stage's source among them: it is of use only with the weights it learnt from."""
         if stage in SOURCES:
-            source, name = SOURCES[stage], f"{stage}_learnt_from_step"
+            source, name = SOURCES[stage], f"{self.name(stage)}.learnt_from_step"
             step = self.spent(source, Budget(1, 1)).step
             if not self.checkpoint(stage).exists():
                 self.facts.pop(name, None)
@@ -61,6 +77,8 @@ class Work:
                     f"{self.checkpoint(stage)}: learnt from the {source} at step {self.facts[name]}, which has gone on "
                     f"to step {step}; delete this file to train the {stage} again"
                 )
+        if stage == "refiner":
+            self.keep_refiner()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps(self.facts, indent=2) + "\n")
 
@@ -69,6 +87,8 @@ class Work:
         path = self.checkpoint(stage)
         if not path.exists():
             raise SystemExit(f"{path}: no such checkpoint; run --stage {stage} first")
+        if stage == "refiner":
+            self.keep_refiner()
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         network.load_state_dict(state["ema"])
         return network.eval().requires_grad_(False)

@@ -11,7 +11,7 @@ use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
 use crate::bundle::Extent;
-use crate::{Model, Morph, Output, Request, Tile, Variation};
+use crate::{Model, Morph, Output, Request, Role, Tile, Variation};
 
 /// What a generation makes.
 pub type ft_output = u32;
@@ -129,7 +129,8 @@ pub struct ft_request {
     /// With `init`: how much of the way from noise to picture is done anew, above 0 and at most 1, which is the
     /// default and leaves nothing of `init` where there is no mask.
     pub strength: f32,
-    /// NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request.
+    /// NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request,
+    /// before anything is written: they may lie where the new ones go.
     pub init: *const ft_pixels,
     /// How many there are: one for each picture, or 1 for all; 0 is 1.
     pub init_count: u32,
@@ -138,7 +139,7 @@ pub struct ft_request {
     /// The seed of another noise.
     pub variation_seed: u64,
     /// NULL, or what of `init` is to be made anew: a byte for each pixel, `[image_count, height, width]` or
-    /// `[height, width]` for all. Pixels of 0 stay as they are to the bit, those of 255 are new, between they are mixed.
+    /// `[height, width]` for all. Where it is 0, 8-bit colours stay to the bit; 255 is new; between they are mixed.
     pub mask: *const u8,
     /// Bytes of it.
     pub mask_size: usize,
@@ -372,15 +373,20 @@ impl ft_request {
             let morphs = classes.iter().zip(amounts).map(|(&class, &amount)| Morph { class, amount });
             request.morphs.extend(morphs);
         }
-        request.strength = self.strength;
-        (request.init, request.mask) = (None, None);
+        (request.init, request.mask, request.strength) = (None, None, 1.0);
         if !self.init.is_null() {
+            if !model.manifest().has(Role::Encoder) {
+                return Err(Failure::argument("request.init: this bundle has no encoder"));
+            }
+            // The sizes, before an array is made of them.
+            request.check(model.bundle())?;
             // SAFETY: as above.
             let pixels = unsafe { pixels::read_only(self.init, "request.init")? };
             let shape = [self.init_count.max(1) as usize, height, width];
             model.bundle().limits().check_tensor([shape[0], 3, height, width])?;
             request.init = Some(pixels.to_array(shape)?);
         }
+        request.strength = self.strength;
         if !self.mask.is_null() {
             // SAFETY: as above.
             let bytes = unsafe { array(self.mask, self.mask_size, "request.mask")? };

@@ -16,6 +16,7 @@ use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
 use super::status::{FT_ERROR_BUSY, FT_ERROR_LIMIT_EXCEEDED, FT_ERROR_PANIC, ft_status};
+use crate::bundle::Extent;
 use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
 
 /// As long as it takes to end a step of the schedule, or a picture.
@@ -175,8 +176,8 @@ pub extern "C" fn ft_session_free(session: *mut ft_session) {
 
 /// Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
 /// alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
-/// guided or not; plans for the last two numbers of images are kept, and guidance counts each double. A generation
-/// under way is given up, one that is done forgotten.
+/// size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
+/// given up, one that is done forgotten.
 ///
 /// Errors: as `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
 #[unsafe(no_mangle)]
@@ -187,11 +188,11 @@ pub unsafe extern "C" fn ft_session_prepare(
     guard(|| {
         at(session, |desk| {
             // SAFETY: the header asks the caller for a struct.
-            unsafe { desk.take(request)? };
+            let output = unsafe { desk.take(request)? };
             if desk.watch.preview {
                 desk.session.model().colours()?;
             }
-            Ok(desk.session.prepare(&desk.request)?)
+            Ok(desk.session.prepare(&desk.request, output)?)
         })
     })
 }
@@ -410,30 +411,25 @@ pub unsafe extern "C" fn ft_session_encode(
         // SAFETY: the header asks the caller for as many floats.
         let out = unsafe { array_mut(out_latents, count, "out_latents")? };
         at(session, |desk| {
-            let (model, most) = (desk.session.model(), desk.session.model().bundle().limits().max_batch);
-            if image_count == 0 || image_count > most {
-                let message = format!("image_count: {image_count}, must be 1 to {most} (max_batch)");
-                return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
-            }
-            let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
-            let edge = |asked: u32, own: u32| if asked == 0 { own } else { asked } as usize;
-            let [height, width] = [edge(height, own[0]), edge(width, own[1])];
-            let shape = [image_count as usize, 3, height, width];
-            model.bundle().limits().check_tensor(shape)?;
-            let images = pixels.to_array([shape[0], height, width])?;
-            let latents = desk.session.encode(images.view())?;
-            let (shape, wanted) = (latents.shape().to_vec(), latents.len());
+            let (images, [height, width]) = (count_of(desk, image_count)?, edges(desk, width, height));
+            // Before the pixels are read: whether there is an encoder, and how much it makes.
+            let made = desk.session.converts(Role::Encoder, &[images, 3, height, width])?.1;
+            let wanted = images * made.iter().product::<usize>();
             if out.len() != wanted {
-                let message = format!("count: {count} floats, the latents {shape:?} are {wanted}");
-                return Err(Failure::argument(message));
+                let [channels, rows, columns] = made;
+                return Err(Failure::argument(format!(
+                    "count: {count} floats, the latents [{images}, {channels}, {rows}, {columns}] are {wanted}"
+                )));
             }
+            let latents = desk.session.encode(pixels.to_array([images, height, width])?.view())?;
             out.iter_mut().zip(&latents).for_each(|(out, latent)| *out = *latent);
             Ok(())
         })
     })
 }
 
-/// Decodes latents: `count` floats `[N, channels, height, width]`, for N up to the limit of a request, to N pictures.
+/// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
+/// pictures of the model's own size; see `ft_session_decode_sized` for others.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
 /// `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
@@ -446,18 +442,48 @@ pub unsafe extern "C" fn ft_session_decode(
     count: usize,
     pixels: *const ft_pixels,
 ) -> ft_status {
+    // SAFETY: the same is asked of the caller.
+    unsafe { ft_session_decode_sized(session, latents, count, 0, 0, pixels) }
+}
+
+/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's own.
+///
+/// Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
+/// Threads: one at a time per session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_session_decode_sized(
+    session: *mut ft_session,
+    latents: *const f32,
+    count: usize,
+    width: u32,
+    height: u32,
+    pixels: *const ft_pixels,
+) -> ft_status {
     guard(|| {
         // SAFETY: the header asks the caller for as many floats, a struct and its memory.
         let (latents, mut pixels) = unsafe { (array(latents, count, "latents")?, pixels::read(pixels)?) };
         at(session, |desk| {
-            let latent = &desk.session.model().manifest().latent;
-            let [channels, height, width] =
-                [latent.channels, latent.height, latent.width].map(|n| n as usize);
-            let (each, most) = (channels * height * width, desk.session.model().bundle().limits().max_batch);
+            let manifest = desk.session.model().manifest();
+            let own = manifest.extent(1);
+            let cells = match manifest.cell() {
+                None => own.cells,
+                Some([down, across]) => {
+                    let [height, width] = edges(desk, width, height);
+                    if !(height.is_multiple_of(down) && width.is_multiple_of(across)) {
+                        return Err(Failure::argument(format!(
+                            "{width} x {height} pixels: must be in steps of {across} x {down}"
+                        )));
+                    }
+                    [height / down, width / across]
+                }
+            };
+            let [_, channels, rows, columns] = manifest.latent_shape(Extent { cells, ..own });
+            let each = channels.saturating_mul(rows).saturating_mul(columns);
             if count == 0 || !count.is_multiple_of(each) {
                 return Err(Failure::argument(format!("count: {count} floats; a latent takes {each}")));
             }
-            let shape = [count / each, channels, height, width];
+            let most = desk.session.model().bundle().limits().max_batch;
+            let shape = [count / each, channels, rows, columns];
             if shape[0] > most as usize {
                 let message = format!("count: {} latents, max_batch allows {most}", shape[0]);
                 return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
@@ -467,4 +493,24 @@ pub unsafe extern "C" fn ft_session_decode(
             Ok(desk.session.decode_into(view, &mut pixels)?)
         })
     })
+}
+
+/// Height and width in pixels; 0 is the model's own.
+fn edges(desk: &Desk, width: u32, height: u32) -> [usize; 2] {
+    let image = desk.session.model().manifest().image.as_ref();
+    let own = image.map_or([0, 0], |image| [image.height, image.width]);
+    [if height == 0 { own[0] } else { height }, if width == 0 { own[1] } else { width }].map(|n| n as usize)
+}
+
+/// As many images as a request may have.
+fn count_of(desk: &Desk, images: u32) -> Result<usize, Failure> {
+    let most = desk.session.model().bundle().limits().max_batch;
+    match images {
+        0 => Err(Failure::argument("image_count: 0 images; give at least one")),
+        n if n > most => {
+            let message = format!("image_count: {n} images, max_batch allows {most}");
+            Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message))
+        }
+        n => Ok(n as usize),
+    }
 }

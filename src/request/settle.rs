@@ -147,13 +147,16 @@ impl Request {
         };
         let [rows, columns] = size;
         if rows.max(columns) > most as usize {
-            return Err(limit_exceeded(format!("size: {rows} x {columns}, Limits::max_edge allows {most}")));
+            return Err(limit_exceeded(format!(
+                "size: {columns} x {rows} (width x height), Limits::max_edge allows {most}"
+            )));
         }
         let whole = rows.is_multiple_of(cell[0]) && columns.is_multiple_of(cell[1]);
         if !whole || rows < height || columns < width {
             let [down, across] = cell;
             return Err(invalid_argument(format!(
-                "size: {rows} x {columns}, must be at least {height} x {width}, in steps of {down} x {across} pixels"
+                "size: {columns} x {rows} (width x height), must be at least {width} x {height}, in steps of \
+                 {across} x {down} pixels"
             )));
         }
         Ok([rows / cell[0], columns / cell[1]])
@@ -195,7 +198,11 @@ where
 {
     let found = array.shape();
     if found != shape && !(one_for_all && found[0] == 1 && found[1..] == shape[1..]) {
-        return Err(invalid_argument(format!("{name}: shape {found:?}, must be {shape:?}")));
+        let mut shared = shape.to_vec();
+        shared[0] = 1;
+        let or =
+            if one_for_all && shared != shape { format!(", or {shared:?} for all") } else { String::new() };
+        return Err(invalid_argument(format!("{name}: shape {found:?}, must be {shape:?}{or}")));
     }
     match array.iter().all(|value| value.is_finite()) {
         true => Ok(()),

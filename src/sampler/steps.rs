@@ -51,17 +51,22 @@ impl State {
         self.x.iter().chain(&self.v).all(|value| value.is_finite())
     }
 
-    /// After a step to time `t`: where the mask is 0, the state and its velocity become those of the known data.
+    /// After a step to time `t`: where data is known, the state and its velocity become those of its straight path.
     pub(crate) fn keep(&mut self, known: &Known, t: f32) {
         let Known { data, noise, .. } = known;
-        for (i, x) in self.x.iter_mut().enumerate() {
-            blend(x, (1.0 - t) * noise[i] + t * data[i], known.mask(i));
+        for (i, x) in self.x.iter_mut().enumerate().filter(|(i, _)| known.keeps(*i)) {
+            *x = (1.0 - t) * noise[i] + t * data[i];
         }
         for v in self.v.chunks_exact_mut(data.len()) {
-            for (i, v) in v.iter_mut().enumerate() {
-                blend(v, data[i] - noise[i], known.mask(i));
+            for (i, v) in v.iter_mut().enumerate().filter(|(i, _)| known.keeps(*i)) {
+                *v = data[i] - noise[i];
             }
         }
+    }
+
+    /// The state, to be begun with.
+    pub(crate) fn x_mut(&mut self) -> &mut [f32] {
+        &mut self.x
     }
 
     /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`. When the field pauses, so does the
@@ -76,9 +81,10 @@ impl State {
     ) -> Poll<Result<()>> {
         match kind {
             StepKind::Euler => {
-                ready!(field.predict(&self.x, t, &mut self.v))?;
-                euler(&mut self.x_tilde, &self.x, &self.v, delta);
+                ready!(field.predict(&self.x, t, &mut self.d))?;
+                euler(&mut self.x_tilde, &self.x, &self.d, delta);
                 std::mem::swap(&mut self.x, &mut self.x_tilde);
+                std::mem::swap(&mut self.v, &mut self.d);
             }
             StepKind::Heun | StepKind::PseudoCorrector => {
                 if !self.halfway {
@@ -118,22 +124,15 @@ impl State {
 pub(crate) struct Known<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) noise: &'a [f32],
-    /// `[N, area]`: how far each cell is to be made anew, 0 to 1.
-    pub(crate) mask: &'a [f32],
+    /// `[N, area]`: whether a cell stays.
+    pub(crate) kept: &'a [bool],
     pub(crate) channels: usize,
     pub(crate) area: usize,
 }
 
 impl Known<'_> {
-    fn mask(&self, i: usize) -> f32 {
-        self.mask[i / (self.channels * self.area) * self.area + i % self.area]
-    }
-}
-
-/// `(1 - m)` of what is known and `m` of the rest, exactly at both ends.
-pub(crate) fn blend(value: &mut f32, known: f32, m: f32) {
-    if m < 1.0 {
-        *value = if m > 0.0 { known + m * (*value - known) } else { known };
+    fn keeps(&self, i: usize) -> bool {
+        self.kept[i / (self.channels * self.area) * self.area + i % self.area]
     }
 }
 
@@ -272,15 +271,15 @@ mod tests {
         // Two images of two channels and two cells; in the first only the first cell is known.
         let data: Vec<f32> = (0..8).map(|i| i as f32).collect();
         let noise = [1.0, -1.0, 0.5, 2.0, 0.0, 1.0, 3.0, -2.0];
-        let mask = [0.0, 1.0, 0.25, 0.0];
-        let known = Known { data: &data, noise: &noise, mask: &mask, channels: 2, area: 2 };
+        let kept = [true, false, true, true];
+        let known = Known { data: &data, noise: &noise, kept: &kept, channels: 2, area: 2 };
         let mut state = State::default();
         state.start(8, 16).fill(9.0);
         state.v.fill(5.0);
         state.keep(&known, 0.75);
         let path = |i: usize| 0.25 * noise[i] + 0.75 * data[i];
-        let expected = [path(0), 9.0, path(2), 9.0, 0.25 * 9.0 + 0.75 * path(4), path(5)];
-        assert_eq!(state.x()[..6], expected);
+        let expected = [path(0), 9.0, path(2), 9.0, path(4), path(5), path(6), path(7)];
+        assert_eq!(state.x(), expected);
         for half in state.v.chunks_exact(8) {
             assert_eq!((half[0], half[1], half[7]), (data[0] - noise[0], 5.0, data[7] - noise[7]));
         }

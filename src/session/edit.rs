@@ -1,39 +1,39 @@
 //! What a request begins with: its noise, and images of which a part stays.
 
-use ndarray::{Array4, ArrayView, Axis, Dimension};
-
-use super::Session;
 use crate::error::runtime;
 use crate::image::fill_noise;
 use crate::request::Settled;
-use crate::sampler::steps::{Known, blend};
-use crate::{Request, Result, Variation};
+use crate::sampler::steps::Known;
+use crate::{Manifest, Request, Result, Variation};
 
 /// The images that a request begins with. Memory that one request leaves for the next.
 #[derive(Default)]
 pub(super) struct Edit {
     /// Noise `[N, C, h, w]`.
     noise: Vec<f32>,
-    /// Encoded images `[N, C, h, w]`; empty without.
+    /// Images `[K, 3, H, W]`, `K` being `N`, or 1 for all; empty without.
+    init: Vec<f32>,
+    /// Floats of one of them.
+    picture: usize,
+    /// The same encoded, `[N, C, h, w]`.
     latents: Vec<f32>,
-    /// Images `[N, 3, H, W]` and their mask `[N, H, W]`; empty without a mask.
-    pixels: Vec<f32>,
+    /// The mask `[N, H, W]` and the cells that stay `[N, h, w]`; empty without.
     mask: Vec<f32>,
-    /// The mask in the latent's cells `[N, h, w]`.
-    cells: Vec<f32>,
+    kept: Vec<bool>,
     channels: usize,
 }
 
 impl Edit {
     /// Reads the images of `request`, and the noise that its sampling starts from.
-    pub(super) fn read(&mut self, session: &mut Session, request: &Request, settled: Settled) -> Result<()> {
+    pub(super) fn read(&mut self, request: &Request, settled: Settled, manifest: &Manifest) -> Result<()> {
         let [images, channels, height, width] = settled.shape;
-        for memory in [&mut self.latents, &mut self.pixels, &mut self.mask, &mut self.cells] {
+        let image = channels * height * width;
+        for memory in [&mut self.init, &mut self.latents, &mut self.mask] {
             memory.clear();
         }
+        self.kept.clear();
         self.channels = channels;
-        self.noise.resize(images * channels * height * width, 0.0);
-        let image = channels * height * width;
+        self.noise.resize(images * image, 0.0);
         match &request.noise {
             Some(noise) => self.noise.iter_mut().zip(noise).for_each(|(to, from)| *to = *from),
             None => fill_noise(request.seed, image, &mut self.noise),
@@ -46,19 +46,36 @@ impl Edit {
             }
         }
         let Some(init) = &request.init else { return Ok(()) };
-        let encoded: Array4<f32> = session.encode(init.view())?;
-        spread(&mut self.latents, encoded.view(), images);
+        self.init.extend(init);
+        self.picture = self.init.len() / init.shape()[0];
+        self.latents.resize(self.noise.len(), 0.0);
         let Some(mask) = &request.mask else { return Ok(()) };
-        spread(&mut self.pixels, init.view(), images);
-        spread(&mut self.mask, mask.view(), images);
-        let cell = session.model.manifest().cell().ok_or_else(|| runtime("a mask without images"))?;
-        self.cells.resize(images * height * width, 0.0);
-        for (i, &value) in self.mask.iter().enumerate() {
+        for _ in 0..images / mask.shape()[0] {
+            self.mask.extend(mask);
+        }
+        // A cell of which anything is to be made anew is made anew as a whole; pixels are mixed at the end.
+        let cell = manifest.cell().ok_or_else(|| runtime("a mask without images"))?;
+        self.kept.resize(images * height * width, true);
+        for (i, _) in self.mask.iter().enumerate().filter(|(_, value)| **value > 0.0) {
             let (row, column) = (i / (width * cell[1]), i % (width * cell[1]));
-            let of = &mut self.cells[row / cell[0] * width + column / cell[1]];
-            *of = of.max(value);
+            self.kept[row / cell[0] * width + column / cell[1]] = false;
         }
         Ok(())
+    }
+
+    /// Image `i` to encode; none behind the last.
+    pub(super) fn image(&self, i: usize) -> Option<&[f32]> {
+        self.init.get(i * self.picture..(i + 1) * self.picture).filter(|image| !image.is_empty())
+    }
+
+    /// Takes the latent of image `i`, which stands for all if it is the only one.
+    pub(super) fn encoded(&mut self, i: usize, latent: impl Iterator<Item = f32> + Clone, len: usize) {
+        let alone = self.init.len() == self.picture;
+        for (k, place) in self.latents.chunks_exact_mut(len).enumerate() {
+            if k == i || alone {
+                place.iter_mut().zip(latent.clone()).for_each(|(place, value)| *place = value);
+            }
+        }
     }
 
     /// The state at time `t`: on the straight path from the noise to the images, if there are any.
@@ -71,32 +88,23 @@ impl Edit {
 
     /// What is to be kept while sampling; nothing without a mask.
     pub(super) fn known(&self, images: usize) -> Option<Known<'_>> {
-        let Self { noise, latents, cells, channels, .. } = self;
-        let area = cells.len() / images;
-        let (data, noise) = (latents.as_slice(), noise.as_slice());
-        (area > 0).then_some(Known { data, noise, mask: cells, channels: *channels, area })
+        let Self { noise, latents, kept, channels, .. } = self;
+        let area = kept.len() / images;
+        (area > 0).then_some(Known { data: latents, noise, kept, channels: *channels, area })
     }
 
-    /// Puts what the mask keeps into a decoded picture `[3, H, W]`, to the bit.
-    pub(super) fn restore(&self, image: usize, picture: &mut [f32]) {
+    /// Mixes a decoded picture `[3, H, W]` with its image, by the mask; where that is 0, the image stays to the bit.
+    pub(super) fn restore(&self, i: usize, picture: &mut [f32]) {
         let area = picture.len() / 3;
-        let Some(mask) = self.mask.get(image * area..(image + 1) * area) else { return };
-        let known = &self.pixels[image * picture.len()..][..picture.len()];
-        for (i, (value, &known)) in picture.iter_mut().zip(known).enumerate() {
-            blend(value, known, mask[i % area]);
+        let Some(mask) = self.mask.get(i * area..(i + 1) * area) else { return };
+        let Some(known) = self.image(i).or(self.image(0)) else { return };
+        for (i, (value, known)) in picture.iter_mut().zip(known).enumerate() {
+            match mask[i % area] {
+                1.0 => {}
+                0.0 => *value = *known,
+                m => *value = known + m * (*value - known),
+            }
         }
-    }
-}
-
-/// `array` `[N, ...]` or `[1, ...]` for `images` images.
-fn spread<D: Dimension + ndarray::RemoveAxis>(
-    memory: &mut Vec<f32>,
-    array: ArrayView<f32, D>,
-    images: usize,
-) {
-    let last = array.len_of(Axis(0)) - 1;
-    for image in 0..images {
-        memory.extend(array.index_axis(Axis(0), image.min(last)));
     }
 }
 

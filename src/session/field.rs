@@ -209,6 +209,9 @@ impl GuidedField {
             })?;
             self.collect(out);
             self.call += 1;
+            if self.call < calls && self.until.is_some_and(|until| Instant::now() >= until) {
+                return Poll::Pending;
+            }
         }
         self.call = 0;
         self.evaluation += 1;

@@ -5,7 +5,7 @@ use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 use super::{Session, shape};
 use crate::backend::Input;
 use crate::bundle::{Extent, Role};
-use crate::error::{invalid_argument, non_finite};
+use crate::error::{invalid_argument, limit_exceeded, non_finite};
 use crate::{CancelToken, Model, Result};
 
 /// From a latent of the sampler to one of the decoder.
@@ -13,6 +13,13 @@ pub(super) fn to_decoder(model: &Model) -> impl Fn(f32) -> f32 + use<> {
     let latent = &model.manifest().latent;
     let (scale, shift) = (latent.scale, latent.shift);
     move |value| value / scale + shift
+}
+
+/// From a latent of the encoder to one of the sampler.
+pub(super) fn from_encoder(model: &Model) -> impl Fn(f32) -> f32 + Clone + use<> {
+    let latent = &model.manifest().latent;
+    let (scale, shift) = (latent.scale, latent.shift);
+    move |value| (value - shift) * scale
 }
 
 /// Refuses an answer of `role` that is not all numbers.
@@ -24,16 +31,37 @@ pub(super) fn check(role: Role, answer: &[f32]) -> Result<()> {
 }
 
 impl Session {
-    /// One image of the size that `[N, C, H, W]` says, or of the bundle's own where that is none for `role`.
-    pub(super) fn extent_of(&self, role: Role, shape: &[usize]) -> Extent {
-        let manifest = self.model.manifest();
-        let (own, edges) = (manifest.extent(1), [shape[2], shape[3]]);
-        let cells = match (role, manifest.cell()) {
-            (Role::Decoder, _) => edges,
-            (_, Some([down, across])) => [edges[0] / down, edges[1] / across],
-            _ => own.cells,
+    /// What `role` is planned for, and the `[C, H, W]` that it makes, of images `shape` `[N, C, H, W]`.
+    pub(crate) fn converts(&self, role: Role, shape: &[usize]) -> Result<(Extent, [usize; 3])> {
+        let (manifest, limits) = (self.model.manifest(), self.model.bundle().limits());
+        let own = manifest.extent(1);
+        let (taken, _) = manifest.shapes(role, own.cells)?;
+        let &[batch, channels, height, width] = shape else {
+            return Err(invalid_argument(format!("the {role} takes [N, C, H, W], was given {shape:?}")));
         };
-        if cells.contains(&0) { own } else { Extent { cells, ..own } }
+        let cell = if role == Role::Decoder { [1, 1] } else { manifest.cell().unwrap_or([1, 1]) };
+        let cells = [height / cell[0], width / cell[1]];
+        if channels != taken[0]
+            || cells.contains(&0)
+            || [height, width] != [cells[0] * cell[0], cells[1] * cell[1]]
+        {
+            let ([c, h, w], [down, across]) = (taken, cell);
+            return Err(invalid_argument(format!(
+                "the {role} takes [N, {c}, {h}, {w}], other heights and widths in steps of {down} and {across}; \
+                 was given {shape:?}"
+            )));
+        }
+        let extent = Extent { cells, ..own };
+        let made = manifest.shapes(role, cells)?.1;
+        let most = limits.max_edge as usize;
+        if height.max(width).max(made[1]).max(made[2]) > most {
+            return Err(limit_exceeded(format!(
+                "{height} x {width} for the {role}, Limits::max_edge allows {most}"
+            )));
+        }
+        limits.check_tensor([batch, channels, height, width])?;
+        limits.check_tensor([batch, made[0], made[1], made[2]])?;
+        Ok((extent, made))
     }
 
     /// Runs an image network over each image on its own, so that one program serves every batch.
@@ -43,14 +71,7 @@ impl Session {
         values: ArrayView4<f32>,
         prepare: impl Fn(f32) -> f32,
     ) -> Result<Array4<f32>> {
-        let extent = self.extent_of(role, values.shape());
-        let (wanted, made) = self.model.manifest().shapes(role, extent.cells)?;
-        if values.shape().get(1..) != Some(&wanted) {
-            let ([c, h, w], found) = (wanted, values.shape());
-            return Err(invalid_argument(format!(
-                "the {role} takes [N, {c}, {h}, {w}], was given {found:?}"
-            )));
-        }
+        let (extent, made) = self.converts(role, values.shape())?;
         let [channels, height, width] = made;
         let mut results = Array4::zeros((values.len_of(Axis(0)), channels, height, width));
         let mut answer = vec![0.0; made.iter().product()];

@@ -19,7 +19,9 @@ use crate::{CancelToken, Progress, Request, Result};
 pub(super) struct Run {
     /// The networks, while there are steps left.
     field: Option<GuidedField>,
-    /// While there are pictures left: nobody else may use one that is half-way.
+    /// While there are images to begin with left: nobody else may use one that is half-way.
+    encoder: Option<Taken>,
+    /// While there are pictures left.
     decoder: Option<Taken>,
     /// `[N, C, H, W]`.
     shape: [usize; 4],
@@ -30,11 +32,14 @@ pub(super) struct Run {
     /// Steps done.
     step: usize,
     output: Output,
+    /// Images to begin with that are encoded.
+    encoded: usize,
     /// Pictures done.
     decoded: usize,
     cancel: CancelToken,
     /// Of the step at hand so far.
     step_took: Duration,
+    encoding: Duration,
     sampling: Duration,
     decoding: Duration,
 }
@@ -50,39 +55,47 @@ impl Run {
             session.pictures.resize(pictures.iter().product(), 0.0);
             picture = [pictures[2], pictures[3]];
         }
-        let mut edit = std::mem::take(&mut session.edit);
-        let read = edit.read(session, request, settled);
-        session.edit = edit;
-        read?;
+        session.edit.read(request, settled, model.manifest())?;
         let field = GuidedField::new(session, request, settled)?;
-        let decoder = match output {
-            Output::Pictures => match session.take(Role::Decoder, Extent { batch: 1, ..settled.extent }) {
-                Ok(decoder) => Some(decoder),
-                Err(error) => {
-                    field.give_back(session);
-                    return Err(error);
-                }
-            },
-            Output::Latents => None,
-        };
         let grid = settled.grid();
         let start = session.state.start(settled.shape.iter().product(), field.answer_len());
         session.edit.start(grid.t(0), start);
-        Ok(Self {
+        let mut run = Self {
             picture,
             grid,
             steps: field.kinds().len(),
             field: Some(field),
-            decoder,
+            encoder: None,
+            decoder: None,
             shape: settled.shape,
             step: 0,
             output,
+            encoded: 0,
             decoded: 0,
             cancel: request.cancel.clone(),
             step_took: Duration::ZERO,
+            encoding: Duration::ZERO,
             sampling: Duration::ZERO,
             decoding: Duration::ZERO,
-        })
+        };
+        match run.take_coders(session, Extent { batch: 1, ..settled.extent }) {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                run.give_back(session);
+                Err(error)
+            }
+        }
+    }
+
+    /// The networks between pixels and latents, as far as they are needed.
+    fn take_coders(&mut self, session: &mut Session, extent: Extent) -> Result<()> {
+        if session.edit.image(0).is_some() {
+            self.encoder = Some(session.take(Role::Encoder, extent)?);
+        }
+        if self.output == Output::Pictures {
+            self.decoder = Some(session.take(Role::Decoder, extent)?);
+        }
+        Ok(())
     }
 
     /// Returns what it took from the session.
@@ -90,9 +103,9 @@ impl Run {
         if let Some(field) = self.field {
             field.give_back(session);
         }
-        if let Some(mut decoder) = self.decoder {
-            decoder.1.abandon();
-            session.put(decoder);
+        for mut coder in [self.encoder, self.decoder].into_iter().flatten() {
+            coder.1.abandon();
+            session.put(coder);
         }
     }
 
@@ -114,9 +127,9 @@ impl Run {
         self.output
     }
 
-    /// The time spent on sampling and on decoding.
-    pub(super) fn took(&self) -> [Duration; 2] {
-        [self.sampling, self.decoding]
+    /// The time spent on encoding, on sampling and on decoding.
+    pub(super) fn took(&self) -> [Duration; 3] {
+        [self.encoding, self.sampling, self.decoding]
     }
 
     /// Steps done, and all of them.
@@ -142,8 +155,12 @@ impl Run {
         // None for a budget without end.
         let until = budget.and_then(|budget| Instant::now().checked_add(budget));
         while !self.is_done() {
-            let paused = if self.is_sampled() {
-                let started = Instant::now();
+            let started = Instant::now();
+            let paused = if self.encoder.is_some() {
+                let encoded = self.encode(session, until)?;
+                self.encoding += started.elapsed();
+                encoded.is_pending()
+            } else if self.is_sampled() {
                 let decoded = self.decode(session, until)?;
                 self.decoding += started.elapsed();
                 decoded.is_pending()
@@ -155,6 +172,30 @@ impl Run {
             }
         }
         Ok(self.is_done())
+    }
+
+    /// Goes on with the image at hand; behind the last one sampling starts on the way to the images.
+    fn encode(&mut self, session: &mut Session, until: Option<Instant>) -> Result<Poll<()>> {
+        let Some(encoder) = &mut self.encoder else { return Err(runtime("an image without an encoder")) };
+        let Session { model, state, edit, input, .. } = session;
+        let latent = state.x().len() / self.shape[0];
+        input.resize(latent, 0.0);
+        if let Some(image) = edit.image(self.encoded) {
+            match encoder.1.advance(&[Input::F32(image)], input, Pace::new(&self.cancel, until)) {
+                Poll::Ready(outcome) => outcome?,
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+            images::check(Role::Encoder, input)?;
+            edit.encoded(self.encoded, input.iter().copied().map(images::from_encoder(model)), latent);
+            self.encoded += 1;
+        }
+        if edit.image(self.encoded).is_none() {
+            edit.start(self.grid.t(0), state.x_mut());
+            if let Some(encoder) = self.encoder.take() {
+                session.put(encoder);
+            }
+        }
+        Ok(Poll::Ready(()))
     }
 
     /// Goes on with the step at hand.
@@ -220,7 +261,7 @@ impl Run {
             Poll::Ready(outcome) => outcome?,
             Poll::Pending => return Ok(Poll::Pending),
         }
-        super::images::check(Role::Decoder, answer)?;
+        images::check(Role::Decoder, answer)?;
         edit.restore(self.decoded, answer);
         self.decoded += 1;
         if self.decoded == images

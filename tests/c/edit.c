@@ -114,7 +114,7 @@ static void images(ft_session *session, ft_request request) {
   CHECK(error < distance[1]);
 }
 
-static void refusals(ft_session *session, ft_request good) {
+static void refusals(ft_session *session, ft_request good, bool encoder) {
   ft_request request;
   ft_pixels init = pixels_of(plain, PICTURE), pixels = pixels_of(rgb, 2 * PICTURE);
   const int64_t strange[2] = {99, 99};
@@ -145,6 +145,13 @@ static void refusals(ft_session *session, ft_request good) {
   WRONG(mask_size, WIDTH * HEIGHT, FT_ERROR_INVALID_ARGUMENT, "mask: without init");
   request.mask = mask;
   WRONG(mask_size, 7, FT_ERROR_INVALID_ARGUMENT, "request.mask_size: 7 bytes");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 3, 0, &init), FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 0, UINT32_MAX, &init), FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 8192, 8192, &init), FT_ERROR_INVALID_ARGUMENT, "a latent takes");
+  if (!encoder) {
+    FAILS(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "no encoder");
+    return;
+  }
   init.size--;
   WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "take");
   init.struct_size = 1;
@@ -157,8 +164,11 @@ static void refusals(ft_session *session, ft_request good) {
   FAILS(ft_session_encode(NULL, &init, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_encode(session, NULL, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_session_encode(session, &init, 0, 0, 1, NULL, LATENT), FT_ERROR_INVALID_ARGUMENT, "out_latents is NULL");
-  FAILS(ft_session_encode(session, &init, 0, 0, 0, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "image_count: 0");
-  FAILS(ft_session_encode(session, &init, 5, 5, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "take");
+  FAILS(ft_session_encode(session, &init, 0, 0, 0, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "image_count: 0");
+  FAILS(ft_session_encode(session, &init, 0, 0, UINT32_MAX, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "max_batch");
+  FAILS(ft_session_encode(session, &init, UINT32_MAX - 7, 8, 1, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  FAILS(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT + 1), FT_ERROR_INVALID_ARGUMENT, "count: ");
+  FAILS(ft_session_encode(session, &init, 5, 5, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "in steps of");
 }
 
 int main(int count, char **arguments) {
@@ -185,13 +195,31 @@ int main(int count, char **arguments) {
     FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, "no encoder");
     request.init = NULL;
   }
-  refusals(session, request);
+  refusals(session, request, info.networks & FT_NETWORK_ENCODER);
 
   for (uint32_t i = 0; i < info.preset_count; i++) {
     ft_request by_name = request_for(CLASSES, NULL);
+    by_name.image_count = 2;
     OK(ft_model_preset_name(model, i, &by_name.preset));
-    pixels = pixels_of(rgb, PICTURE);
-    OK(ft_session_generate(session, &by_name, &pixels));
+    sample(session, by_name, latents[0]);
+    uint32_t made, all;
+    OK(ft_session_get_steps(session, &made, &all));
+    CHECK(made == all);
+    if (!strcmp(info.name, "miniature")) {
+      /* E1 at 1.5, and not the bundle's own. */
+      CHECK(all == 1 && !strcmp(by_name.preset, "fast"));
+      ft_request same = request_for(CLASSES, "E1");
+      same.image_count = 2;
+      same.guidance = 1.5f;
+      sample(session, same, latents[1]);
+      CHECK(!(furthest(latents[0], latents[1], 2 * LATENT) > 0));
+    }
+    /* What is set besides goes before. */
+    by_name.schedule = "H1P2";
+    by_name.guidance = 1;
+    sample(session, by_name, latents[0]);
+    OK(ft_session_get_steps(session, &made, &all));
+    CHECK(all == 3);
   }
   FAILS(ft_model_preset_name(model, info.preset_count, &name), FT_ERROR_INVALID_ARGUMENT, "the bundle has");
   FAILS(ft_model_preset_name(model, 0, NULL), FT_ERROR_INVALID_ARGUMENT, "out_name is NULL");

@@ -50,7 +50,8 @@ fn miniature() -> &'static Model {
             r#"{{"format": "flowturbo-bundle", "format_version": "1.0", "name": "miniature",
             "latent": {{"channels": 4, "height": 8, "width": 16}}, "image": {{"height": 64, "width": 128}},
             "classes": {{"count": 2, "null": 2, "labels": ["left", "right"]}},
-            "sampling": {{"schedule": "H1P1R1", "guidance": 2.0}}, "networks": {{{}}}}}"#,
+            "sampling": {{"schedule": "H1P1R1", "guidance": 2.0,
+            "presets": {{"fast": {{"schedule": "E1", "guidance": 1.5}}}}}}, "networks": {{{}}}}}"#,
             networks.join(", ")
         );
         fs::write(folder.join("bundle.json"), manifest).unwrap();
@@ -132,6 +133,8 @@ fn a_generation_in_pieces_is_the_same() {
 #[test]
 fn pictures_begin_with_pictures_and_tile() {
     c("edit");
+    // Without an encoder, without a decoder that wraps around, with a preset.
+    Program::c("tests/c/edit.c").run(&arguments("edit", miniature()));
 }
 
 #[test]

@@ -105,8 +105,10 @@ fn edits_that_cannot_be_are_refused() {
         ("--morph sand:much".into(), vec!["'much' is no amount"]),
         ("--morph sand:2".into(), vec!["morph: an amount of 2"]),
         ("--vary -1".into(), vec!["variation: an amount of -1"]),
-        ("--size 130x128".into(), vec!["size: 128 x 130", "in steps of 8 x 8"]),
+        ("--size 130x128".into(), vec!["size: 130 x 128 (width x height)", "in steps of 8 x 8"]),
         ("--size 99999x128".into(), vec!["Limits::max_edge"]),
+        (format!("--size 99999x99999 --init {init}"), vec!["Limits::max_edge"]),
+        ("--size 4294967295x128 --vary 0.1".into(), vec!["Limits::max_edge"]),
     ] {
         let mut arguments = vec!["generate", "--class", "sand", "-o", &output];
         arguments.extend(more.split_whitespace());

@@ -7,6 +7,8 @@ use flowturbo::{
     CancelToken, ErrorKind, Model, Output, PixelFormat, Pixels, PreviewKind, Progress, Request, Session,
 };
 
+use ndarray::Array4;
+
 use crate::textures;
 
 const PICTURE: usize = 128 * 128 * 3;
@@ -27,6 +29,56 @@ fn drive(session: &mut Session, budget: Option<Duration>) -> usize {
         calls += 1;
     }
     calls
+}
+
+/// Answers that take several calls of a network, and images to be encoded first.
+#[test]
+fn windows_and_edits_go_a_little_at_a_time_and_are_given_up_as_anything_is() {
+    let model = Model::open(textures()).unwrap();
+    let mut session = model.session();
+    let wide = Request::new(vec![2]).with_seed(5).with_size(256, 256).with_schedule("E2".parse().unwrap());
+    let init = Array4::from_shape_fn([2, 3, 128, 128], |(i, c, y, x)| ((i + c + y * x) % 7) as f32 / 7.0);
+    let edit = request("H1R1").with_init(init, 0.7);
+    for (request, output) in [(&wide, Output::Latents), (&edit, Output::Latents)] {
+        let whole = session.latents(request).unwrap();
+        let mut small = vec![0; whole.len() / 8 * 3];
+        for budget in [Duration::ZERO, Duration::from_micros(700)] {
+            session.begin(request, output).unwrap();
+            while !session.step(Some(budget), &mut go_on).unwrap() {
+                session.preview_into(PreviewKind::Linear, &mut Pixels::rgb8(&mut small)).unwrap();
+            }
+            assert_eq!(session.last_latents().unwrap(), whole);
+        }
+        // Half-way through an answer or an encoding, then something else, then again.
+        for steps in [1, 30, 90] {
+            session.begin(request, output).unwrap();
+            for _ in 0..steps {
+                session.step(Some(Duration::ZERO), &mut go_on).unwrap();
+            }
+            session.begin(request, output).unwrap();
+            request.cancel.cancel();
+            assert_eq!(session.step(None, &mut go_on).unwrap_err().kind(), ErrorKind::Cancelled);
+            request.cancel.reset();
+        }
+        assert_eq!(session.latents(request).unwrap(), whole);
+    }
+}
+
+/// A preview half-way through a step's answer shows the velocity of the step before, not a part of the answer.
+#[test]
+fn previews_do_not_see_half_an_answer() {
+    let model = Model::open(textures()).unwrap();
+    let mut session = model.session();
+    let request = Request::new(vec![2]).with_size(256, 256).with_schedule("E3".parse().unwrap());
+    session.begin(&request, Output::Latents).unwrap();
+    assert!(!session.step(None, &mut go_on).unwrap());
+    let mut shown = [vec![0; 32 * 32 * 3], vec![0; 32 * 32 * 3]];
+    session.preview_into(PreviewKind::Linear, &mut Pixels::rgb8(&mut shown[0])).unwrap();
+    while session.steps().unwrap().0 == 1 {
+        session.preview_into(PreviewKind::Linear, &mut Pixels::rgb8(&mut shown[1])).unwrap();
+        assert!(shown[0] == shown[1], "the preview changed in the middle of a step");
+        session.step(Some(Duration::ZERO), &mut go_on).unwrap();
+    }
 }
 
 #[test]

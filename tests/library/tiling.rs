@@ -3,7 +3,7 @@
 use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Tile};
 use ndarray::{Array4, Axis, s};
 
-use crate::common::largest_error;
+use crate::common::{data, largest_error};
 use crate::copy::Copy;
 use crate::textures;
 
@@ -32,6 +32,33 @@ fn a_tile_has_no_seam() {
     let seams = [2, 3].map(|axis| seam(&images, axis));
     println!("seams {seams:?}");
     assert!(seams.iter().all(|seam| *seam < 1.2), "{seams:?}");
+}
+
+/// How much of the latents' variance lies in where a cell is: the mean over images, by place.
+fn of_places(latents: &Array4<f32>, axis: usize) -> f32 {
+    let mean = latents.mean_axis(Axis(0)).unwrap();
+    let profile = mean.mean_axis(Axis(3 - axis)).unwrap();
+    let centre = profile.mean_axis(Axis(1)).unwrap().insert_axis(Axis(1));
+    (&profile - &centre).mapv(|v| v * v).mean().unwrap()
+}
+
+/// Networks of random weights care much about where they look: each axis that wraps loses that, the other keeps it.
+#[test]
+fn no_place_of_a_tile_is_like_no_other() {
+    let bundle = Bundle::open(data("bundle")).unwrap();
+    let mut session = Model::load(bundle, &ModelOptions::default()).unwrap().session();
+    let mut places = |tile| {
+        let request = Request::new(vec![0; 128]).with_tile(tile).with_schedule("E24".parse().unwrap());
+        let latents = session.latents(&request).unwrap();
+        [of_places(&latents, 1), of_places(&latents, 2)]
+    };
+    let [none, x, y, both] = [Tile::None, Tile::X, Tile::Y, Tile::Both].map(&mut places);
+    println!("down and across: none {none:?}, x {x:?}, y {y:?}, both {both:?}");
+    for axis in [0, 1] {
+        let (along, across) = if axis == 0 { (y, x) } else { (x, y) };
+        assert!(along[axis] < 0.25 * none[axis] && both[axis] < 0.25 * none[axis]);
+        assert!(across[axis] > 0.5 * none[axis]);
+    }
 }
 
 #[test]
@@ -74,7 +101,7 @@ fn sizes_and_tiles_that_cannot_be_had_are_refused() {
         (
             [256, 130],
             ErrorKind::InvalidArgument,
-            "size: 256 x 130, must be at least 128 x 128, in steps of 8 x 8",
+            "size: 130 x 256 (width x height), must be at least 128 x 128, in steps of 8 x 8",
         ),
         ([64, 128], ErrorKind::InvalidArgument, "must be at least 128 x 128"),
         ([0, 0], ErrorKind::InvalidArgument, "must be at least"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, print};
 use crate::options::{self, BundleArgument, Computing, Sampling};
-use crate::times::{Spread, Times};
+use crate::times::{self, Spread, Times};
 use crate::{machine, units};
 
 /// Measures generation on this machine: each kind of step, sampling, decoding, the whole
@@ -60,7 +60,7 @@ impl Bench {
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();
-        session.prepare(&request)?;
+        session.prepare(&request, times::output(&model))?;
         let prepare = started.elapsed();
         for _ in 0..self.warmup {
             Times::default().measure(&mut session, &request)?;

@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use flowturbo::{Manifest, Morph, PixelsRef, Request, Tile};
+use flowturbo::{Bundle, Manifest, Morph, PixelsRef, Request, Tile};
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageReader};
 use ndarray::{Array3, Axis, concatenate};
 
 use crate::failure::Failure;
-use crate::options::class_name;
+use crate::options::plain_name;
 
 /// From what, and in which form.
 #[derive(Args)]
@@ -48,10 +48,10 @@ enum Axes {
 }
 
 /// Width and height.
-type Size = [usize; 2];
+type Size = [u32; 2];
 
 fn size(text: &str) -> Result<Size, String> {
-    let edges: Option<Vec<usize>> = text.split('x').map(|edge| edge.parse().ok()).collect();
+    let edges: Option<Vec<u32>> = text.split('x').map(|edge| edge.parse().ok()).collect();
     match edges.as_deref() {
         Some(&[width, height]) => Ok([width, height]),
         _ => Err("must be written like 512x256, width before height".to_owned()),
@@ -60,7 +60,8 @@ fn size(text: &str) -> Result<Size, String> {
 
 impl Editing {
     /// `request` with all of that, for `count` pictures of each class.
-    pub fn apply(&self, mut request: Request, count: usize, manifest: &Manifest) -> Result<Request, Failure> {
+    pub fn apply(&self, mut request: Request, count: usize, bundle: &Bundle) -> Result<Request, Failure> {
+        let manifest = bundle.manifest();
         request = request.with_tile(match self.tile {
             None => Tile::None,
             Some(Axes::X) => Tile::X,
@@ -68,8 +69,10 @@ impl Editing {
             Some(Axes::Both) => Tile::Both,
         });
         if let Some([width, height]) = self.size {
-            request = request.with_size(height, width);
+            request = request.with_size(height as usize, width as usize);
         }
+        // Before anything is made of that size.
+        request.check(bundle)?;
         let (mut one_noise, images) = (self.vary.is_some(), request.classes.len());
         if let Some((class, amount)) = self.second_class(manifest)? {
             one_noise |= amount.is_none();
@@ -83,10 +86,9 @@ impl Editing {
         if let Some(path) = &self.init {
             let size = self.pixels(manifest);
             let rgb = scaled(&read(path)?, size);
-            let [width, height] = size;
+            let [width, height] = size.map(|edge| edge as usize);
             let init = PixelsRef::rgb8(rgb.to_rgb8().as_raw()).to_array([1, height, width])?;
-            let strength = self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { 0.6 });
-            request = request.with_init(init, strength);
+            request = request.with_init(init, self.strength());
             if let Some(path) = &self.mask {
                 let grey = scaled(&read(path)?, size).to_luma8().into_raw();
                 let values = grey.into_iter().map(|value| f32::from(value) / 255.0).collect();
@@ -96,11 +98,10 @@ impl Editing {
         }
         if one_noise {
             let latent = &manifest.latent;
-            let [width, height] = self.pixels(manifest);
-            let cells = |pixels: usize, own: u32, image: u32| pixels * own as usize / image.max(1) as usize;
-            let image = manifest.image.as_ref().map_or([1, 1], |image| [image.height, image.width]);
-            let rows = cells(height, latent.height, image[0]);
-            let columns = cells(width, latent.width, image[1]);
+            let own = manifest.image.as_ref().map_or([1, 1], |image| [image.width, image.height]);
+            let [width, height] = self.size.unwrap_or(own);
+            let rows = (height / (own[1] / latent.height).max(1)) as usize;
+            let columns = (width / (own[0] / latent.width).max(1)) as usize;
             let first = flowturbo::noise(request.seed, [1, latent.channels as usize, rows, columns])?;
             let noise = concatenate(Axis(0), &vec![first.view(); images]);
             request = request.with_noise(noise.map_err(|error| Failure::Failed(error.to_string()))?);
@@ -112,11 +113,13 @@ impl Editing {
         Ok(request)
     }
 
+    fn strength(&self) -> f32 {
+        self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { 0.6 })
+    }
+
     /// Width and height of the pictures.
     fn pixels(&self, manifest: &Manifest) -> Size {
-        let own =
-            manifest.image.as_ref().map_or([0, 0], |image| [image.width as usize, image.height as usize]);
-        self.size.unwrap_or(own)
+        self.size.unwrap_or(manifest.image.as_ref().map_or([0, 0], |image| [image.width, image.height]))
     }
 
     fn second_class(&self, manifest: &Manifest) -> Result<Option<(i64, Option<f32>)>, Failure> {
@@ -138,20 +141,26 @@ impl Editing {
         let mut add = |name: &str, value: Option<String>| {
             let _ = value.map_or(Ok(()), |value| write!(line, " --{name} {value}"));
         };
-        let file = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = |path: &PathBuf| quoted(&path.file_name().unwrap_or_default().to_string_lossy());
         let axes = self.tile.and_then(|axes| axes.to_possible_value());
         add("tile", axes.map(|value| value.get_name().to_owned()));
         add("size", self.size.map(|[width, height]| format!("{width}x{height}")));
         add("init", self.init.as_ref().map(file));
-        add("strength", self.strength.map(|strength| strength.to_string()));
+        add("strength", self.init.as_ref().map(|_| self.strength().to_string()));
         add("mask", self.mask.as_ref().map(file));
         add("vary", self.vary.map(|amount| amount.to_string()));
         let morph = self.second_class(manifest).ok().flatten().map(|(class, amount)| {
-            class_name(class, manifest) + &amount.map_or(String::new(), |amount| format!(":{amount}"))
+            plain_name(class, manifest) + &amount.map_or(String::new(), |amount| format!(":{amount}"))
         });
         add("morph", morph);
         line
     }
+}
+
+/// As one word of a shell's.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn read(path: &Path) -> Result<DynamicImage, Failure> {
@@ -161,11 +170,11 @@ fn read(path: &Path) -> Result<DynamicImage, Failure> {
 }
 
 fn scaled(image: &DynamicImage, [width, height]: Size) -> DynamicImage {
-    if [image.width() as usize, image.height() as usize] == [width, height] {
+    if [image.width(), image.height()] == [width, height] {
         return image.clone();
     }
     log::info!("a picture of {}x{} is scaled to {width}x{height}", image.width(), image.height());
-    DynamicImage::ImageRgb8(resize(&image.to_rgb8(), width as u32, height as u32, FilterType::Triangle))
+    DynamicImage::ImageRgb8(resize(&image.to_rgb8(), width, height, FilterType::Triangle))
 }
 
 #[cfg(test)]

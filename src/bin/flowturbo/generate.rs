@@ -9,7 +9,7 @@ use flowturbo::{Generation, Manifest, Model};
 
 use crate::editing::Editing;
 use crate::failure::{Failure, print};
-use crate::options::{self, Computing, Sampling, class_name};
+use crate::options::{self, Computing, Sampling, class_name, plain_name};
 use crate::output::Output;
 use crate::picture::{self, Note};
 use crate::sheet;
@@ -20,7 +20,7 @@ use crate::{locate, machine, units};
 ///
 /// The same command gives the same file; another machine, thread count or number of pictures may
 /// round a colour to the next level. Picture i of a command takes stream i of the seed, so the first
-/// of `-n 4` starts from the noise of `-n 1`. The file's text chunks hold what is needed to make it
+/// of `-n 4` starts from the noise of `-n 1`; --vary, and --morph without an amount, start all from the first. The file's text chunks hold what is needed to make it
 /// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
 /// command itself). Several pictures come as one sheet,
 /// a new row for each class, or with --separate as numbered files.
@@ -78,14 +78,13 @@ impl Generate {
         }
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
-        let request =
-            self.editing.apply(request.with_seed(self.seed), self.count as usize, bundle.manifest())?;
+        let request = self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle)?;
         request.check(&bundle)?;
         let outputs = self.outputs(request.classes.len())?;
         let model = self.computing.load(bundle, &request)?;
         let loaded = Instant::now();
         let mut session = model.session();
-        session.prepare(&request)?;
+        session.prepare(&request, flowturbo::Output::Pictures)?;
         let prepared = Instant::now();
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let generation = session.generate_with(&request, &mut |progress| watcher.step(progress))?;
@@ -173,14 +172,11 @@ impl Recipe<'_> {
 
     /// The command without paths; it makes the same pictures with the same bundle.
     fn line(&self, manifest: &Manifest) -> String {
-        let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-        let argument =
-            |class: &i64| Some(class_name(*class, manifest)).filter(plain).unwrap_or(class.to_string());
         let Generation { schedule, guidance, .. } = self.generation;
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
         format!(
             "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
-            joined(self.classes.iter(), argument),
+            joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,
             self.command.editing.line(manifest),
@@ -229,6 +225,9 @@ impl Phases {
         let threads = units::plural(model.threads(), "thread");
         line("load", self.load, &format!("{}, {threads}", model.manifest().name));
         line("prepare", self.prepare, "");
+        if !generation.encoding.is_zero() {
+            line("encode", generation.encoding, "");
+        }
         line("sample", generation.sampling, &self.steps.summary());
         line("decode", generation.decoding, "");
         line("write", self.write, "");

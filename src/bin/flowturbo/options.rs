@@ -119,6 +119,12 @@ pub fn classes(text: &str, manifest: &Manifest) -> Result<Vec<i64>, Failure> {
     text.split(',').map(|name| Ok(manifest.classes.find(name.trim())?)).collect()
 }
 
+/// A class as an argument: its label if that is one word, else its number.
+pub fn plain_name(class: i64, manifest: &Manifest) -> String {
+    let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    Some(class_name(class, manifest)).filter(plain).unwrap_or(class.to_string())
+}
+
 /// What to call a class: its label, else its number.
 pub fn class_name(class: i64, manifest: &Manifest) -> String {
     let labels = manifest.classes.labels.as_deref().unwrap_or_default();

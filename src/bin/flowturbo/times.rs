@@ -3,11 +3,16 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use flowturbo::{Progress, Request, Role, Session};
+use flowturbo::{Model, Output, Progress, Request, Role, Session};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::steps::StepTimes;
+
+/// What is timed: pictures, of a bundle that has a decoder.
+pub fn output(model: &Model) -> Output {
+    if model.manifest().has(Role::Decoder) { Output::Pictures } else { Output::Latents }
+}
 
 /// The measured times, one of each for each run.
 #[derive(Default)]
@@ -20,7 +25,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Generates once; without a decoder, samples.
+    /// Generates once.
     pub fn measure(&mut self, session: &mut Session, request: &Request) -> Result<(), Failure> {
         let steps = &mut self.steps;
         let mut observer = |progress: &Progress| {
@@ -28,7 +33,7 @@ impl Times {
             ControlFlow::Continue(())
         };
         let started = Instant::now();
-        if session.model().manifest().has(Role::Decoder) {
+        if output(session.model()) == Output::Pictures {
             let generation = session.generate_with(request, &mut observer)?;
             self.sampling.push(generation.sampling);
             self.decoding.push(generation.decoding);

@@ -8,7 +8,7 @@ use ndarray::{ArrayView4, Axis};
 
 use super::search::Lab;
 use crate::failure::Failure;
-use crate::times::{Spread, Times};
+use crate::times::{self, Spread, Times};
 
 /// Rounds of timing: at least the first, then until they have taken this long, at most the last.
 const ROUNDS: (u32, Duration, u32) = (3, Duration::from_secs(2), 15);
@@ -89,7 +89,7 @@ impl Lab for Device<'_> {
             }
             for (request, times) in requests.iter().zip(&mut times) {
                 // What times and classes decide is computed once for each and no part of a picture's time.
-                self.session.prepare(request)?;
+                self.session.prepare(request, times::output(self.session.model()))?;
                 times.measure(self.session, request)?;
             }
         }
