@@ -62,6 +62,15 @@ impl Bundle {
     /// [`json`](Self::json). Nothing is written; the rest of that text stays as it is, byte for byte, and so do
     /// presets that do not change.
     ///
+    /// ```
+    /// # use flowturbo::{Bundle, Preset, Request};
+    /// let bundle = Bundle::open("tests/data/tiny-sit/bundle")?;
+    /// let fast = Preset::new("H1P2R2".parse()?, 1.5);
+    /// let tuned = bundle.with_presets(&[("fast".to_owned(), fast)].into())?;
+    /// Request::new(vec![3]).with_preset("fast").check(&tuned)?;
+    /// # Ok::<(), flowturbo::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) and [`LimitExceeded`](crate::ErrorKind::LimitExceeded) as
     /// [`open_with`](Self::open_with): a name that is not 1 to 64 of `A-Z a-z 0-9 . _ -`, refiner steps without a

@@ -24,7 +24,7 @@ use crate::units;
 use device::Device;
 use parts::Parts;
 use report::{Found, Report};
-use search::{Lab, measure, search};
+use search::{Lab, measure, search, work};
 use store::Store;
 
 /// What is looked for: names, and their parts of the budget.
@@ -117,9 +117,10 @@ impl Tune {
         self.say(|| parts.text())?;
         let mut device = Device::new(&mut session, &all, self.samples as usize)?;
         self.budget.map_or(Ok(()), |budget| refuse_the_impossible(budget, &parts, &mut device))?;
+        let pictures = device.pictures();
         self.say(|| {
-            let takes = units::time(parts.sampling(&reference) * device.pictures() as u32);
-            format!("reference   {reference} of {}: {takes}\n", units::plural(device.pictures(), "picture"))
+            let takes = units::time(parts.sampling(&reference) * pictures as u32);
+            format!("reference   {reference} of {}: {takes}\n", units::plural(pictures, "picture"))
         })?;
         device.refer_to(&reference)?;
         let own = measure(&mut device, &own)?;
@@ -131,9 +132,12 @@ impl Tune {
             let mut candidates = candidates::within(budget.min(furthest), &parts, &own.schedule)?;
             candidates.retain(|schedule| schedule.steps().len() <= most_steps);
             self.say(|| {
+                let sampling: Duration = candidates.iter().map(|schedule| parts.sampling(schedule)).sum();
+                let takes = sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
                 let schedules = units::plural(candidates.len(), "schedule");
-                let limit = if budget > furthest { ", as far as half the reference" } else { "" };
-                format!("{name:11} {schedules} within {}{limit}\n", units::time(budget.min(furthest)))
+                let limit = if budget > furthest { ", half the reference" } else { "" };
+                let (within, takes) = (units::time(budget.min(furthest)), units::time(takes));
+                format!("{name:11} {schedules} within {within}{limit}: {takes}\n")
             })?;
             found.push(Found { name, budget, outcome: search(&mut device, candidates, budget)? });
         }

@@ -86,16 +86,28 @@ pub fn measure(lab: &mut impl Lab, schedule: &Schedule) -> Result<Measured, Fail
 fn race(lab: &mut impl Lab, candidates: Vec<Schedule>) -> Result<Vec<Runner>, Failure> {
     let mut runners: Vec<Runner> =
         candidates.into_iter().map(|schedule| Runner { schedule, sum: 0.0, seen: 0 }).collect();
-    for part in [4, 2, 1] {
-        let pictures = lab.pictures().div_ceil(part);
+    for (starters, pictures) in rounds(runners.len(), lab.pictures()) {
+        runners.truncate(starters);
         runners.iter_mut().try_for_each(|runner| runner.see(lab, pictures))?;
         // All have seen the same pictures. The sort is stable: of equals, the first candidate stays the first.
         runners.sort_by(|a, b| a.sum.total_cmp(&b.sum));
-        if part > 1 {
-            runners.truncate(runners.len().div_ceil(GO_ON).max(FEWEST));
-        }
     }
     Ok(runners)
+}
+
+/// How many of `candidates` start in each round, and how many pictures they have seen after it.
+fn rounds(candidates: usize, pictures: usize) -> [(usize, usize); 3] {
+    let fewer = |starters: usize| starters.div_ceil(GO_ON).max(FEWEST).min(starters);
+    let (half, all) = (fewer(candidates), fewer(fewer(candidates)));
+    [(candidates, pictures.div_ceil(4)), (half, pictures.div_ceil(2)), (all, pictures)]
+}
+
+/// Pictures that the race among `candidates` makes of them all together.
+pub fn work(candidates: usize, pictures: usize) -> usize {
+    let mut seen = 0;
+    let round =
+        |(starters, pictures): (usize, usize)| starters * (pictures - std::mem::replace(&mut seen, pictures));
+    rounds(candidates, pictures).into_iter().map(round).sum()
 }
 
 /// A candidate and the pictures it has seen.

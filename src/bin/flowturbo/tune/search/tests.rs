@@ -133,11 +133,13 @@ fn the_candidates_miss_little_of_what_every_schedule_could_do() {
 
 #[test]
 fn most_candidates_are_dropped_after_a_quarter_of_the_pictures() {
-    let mut made = Made::new(ms(4), flow);
-    let candidates = within(ms(280), &made.parts, &"H1P5R3".parse().unwrap()).unwrap();
-    find(&mut made, ms(280));
-    let (all, sampled) = (candidates.len() * PICTURES, made.sampled);
-    assert!(sampled * 2 < all, "{sampled} of {all} pictures");
+    for budget in [30, 50, 90, 280].map(ms) {
+        let mut made = Made::new(ms(4), flow);
+        let candidates = within(budget, &made.parts, &"H1P5R3".parse().unwrap()).unwrap().len();
+        find(&mut made, budget);
+        assert_eq!(made.sampled, work(candidates, PICTURES), "{candidates} candidates");
+    }
+    assert_eq!((work(1, 22), work(4, 22), work(60, 22)), (22, 88, 60 * 6 + 20 * 5 + 7 * 11));
 }
 
 #[test]
