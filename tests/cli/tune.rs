@@ -28,7 +28,7 @@ fn the_report_holds_what_was_measured_and_every_preset_keeps_to_its_budget() {
     assert_eq!((&report["classes"], &report["samples"]), (&json!(["3", "6"]), &json!(1)));
     assert_eq!((&report["reference"], &report["guidance"]), (&json!("H8"), &json!(1.5)));
     assert_eq!((&report["threads"], &report["written"]), (&json!(1), &Value::Null));
-    for part in ["step_E", "step_H", "step_P", "step_R"] {
+    for part in ["predictor_call", "refiner_call"] {
         assert!(report["parts"][part].as_f64().unwrap() > 0.0, "{part}: {report}");
     }
     assert_eq!(report["own"]["schedule"], "H1P5R3");
@@ -46,7 +46,7 @@ fn the_report_holds_what_was_measured_and_every_preset_keeps_to_its_budget() {
 fn people_are_told_what_goes_on_and_what_came_out() {
     let text = run(&["tune", &tiny(), "--samples", "1", "--class", "3", "--reference", "H8"]);
     for part in [
-        "steps  ",
+        "parts  ",
         "reference   H8 of 1 picture: ",
         "best  ",
         "distance",

@@ -129,17 +129,18 @@ impl Tune {
         let (mut found, most_steps) = (Vec::new(), model.bundle().limits().max_steps as usize);
         for (name, part) in self.wanted() {
             let budget = budget / part;
-            let mut candidates = candidates::within(budget.min(furthest), &parts, &own.schedule)?;
+            let mut candidates = candidates::within(budget.min(furthest), &parts)?;
             candidates.retain(|schedule| schedule.steps().len() <= most_steps);
             self.say(|| {
                 let sampling: Duration = candidates.iter().map(|schedule| parts.sampling(schedule)).sum();
-                let takes = sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
+                let takes =
+                    sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
                 let schedules = units::plural(candidates.len(), "schedule");
                 let limit = if budget > furthest { ", half the reference" } else { "" };
                 let (within, takes) = (units::time(budget.min(furthest)), units::time(takes));
                 format!("{name:11} {schedules} within {within}{limit}: {takes}\n")
             })?;
-            found.push(Found { name, budget, outcome: search(&mut device, candidates, budget)? });
+            found.push(Found { name, budget, outcome: search(&mut device, &own, candidates, budget)? });
         }
         if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
             return Err(Failure::Usage(too_short(budget, outcome.quickest())));

@@ -62,12 +62,7 @@ impl Report<'_> {
 
     pub fn json(&self) -> Value {
         let (bundle, manifest) = (self.model.bundle(), self.model.manifest());
-        let parts: Map<String, Value> = self
-            .parts
-            .steps()
-            .iter()
-            .map(|(kind, took)| (format!("step_{}", kind.letter()), seconds(took)))
-            .collect();
+        let Parts { predictor, refiner, rest } = &self.parts;
         let classes: Vec<String> =
             self.request.classes.iter().map(|&class| class_name(class, manifest)).collect();
         let preset = |found: &Found| {
@@ -88,8 +83,11 @@ impl Report<'_> {
             "samples": self.tune.samples,
             "seed": self.tune.seed,
             "reference": self.request.schedule.as_ref().map(ToString::to_string),
-            "parts": parts,
-            "rest": seconds(&self.parts.rest),
+            "parts": {
+                "predictor_call": seconds(predictor),
+                "refiner_call": refiner.as_ref().map(seconds),
+                "rest": seconds(rest),
+            },
             "own": measured(&self.own),
             "presets": self.found.iter().map(preset).collect::<Map<_, _>>(),
             "took": self.took.as_secs_f64(),

@@ -52,16 +52,22 @@ impl Outcome {
     }
 }
 
-/// The closest of `candidates` whose picture takes at most `budget`.
+/// The closest of `candidates` whose picture takes at most `budget`; or `own`, the bundle's schedule.
 ///
-/// All of them are compared on a quarter of the pictures, the better third on half of them, the better third of
+/// All candidates are compared on a quarter of the pictures, the better third on half of them, the better third of
 /// those on all, and timed. If the clock says that none of these fits, the best is shortened until it does.
-pub fn search(lab: &mut impl Lab, candidates: Vec<Schedule>, budget: Duration) -> Result<Outcome, Failure> {
+pub fn search(
+    lab: &mut impl Lab,
+    own: &Measured,
+    candidates: Vec<Schedule>,
+    budget: Duration,
+) -> Result<Outcome, Failure> {
     let finalists = race(lab, candidates)?;
     let times = lab.time(&finalists.iter().map(|runner| runner.schedule.clone()).collect::<Vec<_>>())?;
     let mut tried: Vec<Measured> =
         finalists.into_iter().zip(times).map(|(runner, time)| runner.measured(time)).collect();
     let mut next = tried.first().map(|closest| closest.schedule.clone());
+    tried.push(own.clone());
     while tried.iter().all(|measured| measured.time > budget)
         && let Some(long) = &next
     {
