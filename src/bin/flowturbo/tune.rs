@@ -124,6 +124,7 @@ impl Tune {
         })?;
         device.refer_to(&reference)?;
         let own = measure(&mut device, &own)?;
+        let parts = parts.corrected(&own.schedule, own.time);
         let budget = self.budget.unwrap_or(own.time * TIMES_OWN);
         let furthest = parts.rest + parts.sampling(&reference) / 2;
         let (mut found, most_steps) = (Vec::new(), model.bundle().limits().max_steps as usize);

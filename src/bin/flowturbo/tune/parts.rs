@@ -51,6 +51,15 @@ impl Parts {
         })
     }
 
+    /// These times, all of them so much longer that `schedule` takes `time`.
+    pub fn corrected(&self, schedule: &Schedule, time: Duration) -> Self {
+        let [measured, predicted] =
+            [time, self.whole(schedule)].map(|time| time.max(Duration::from_nanos(1)));
+        let factor = measured.div_duration_f64(predicted);
+        let [predictor, rest] = [self.predictor, self.rest].map(|part| part.mul_f64(factor));
+        Self { predictor, refiner: self.refiner.map(|part| part.mul_f64(factor)), rest }
+    }
+
     /// A line for people.
     pub fn text(&self) -> String {
         let [predictor, rest] = [self.predictor, self.rest].map(units::time);
@@ -70,5 +79,23 @@ impl Parts {
     /// What a picture will take.
     pub fn whole(&self, schedule: &Schedule) -> Duration {
         self.sampling(schedule) + self.rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_takes_its_calls_and_the_rest() {
+        let ms = Duration::from_millis;
+        let parts = Parts { predictor: ms(10), refiner: Some(ms(2)), rest: ms(20) };
+        let schedule: Schedule = "P2R3E1".parse().unwrap();
+        assert_eq!((parts.sampling(&schedule), parts.whole(&schedule)), (ms(52), ms(72)));
+        let corrected = parts.corrected(&schedule, ms(36));
+        assert_eq!(corrected.whole(&schedule), ms(36));
+        assert_eq!(corrected.whole(&"E1".parse().unwrap()), ms(15));
+        let nothing = Parts { predictor: Duration::ZERO, refiner: None, rest: Duration::ZERO };
+        assert_eq!(nothing.corrected(&schedule, Duration::ZERO).whole(&schedule), Duration::ZERO);
     }
 }

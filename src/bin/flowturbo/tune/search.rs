@@ -10,8 +10,9 @@ use crate::failure::Failure;
 /// Distances this much apart count as equal; the quicker schedule is better then.
 const EQUAL: f64 = 1.02;
 
-/// Of the candidates, those that go on to more pictures, and the fewest that do.
+/// One candidate in so many goes on to more pictures, ...
 const GO_ON: usize = 3;
+/// ... but at least this many do.
 const FEWEST: usize = 4;
 
 /// What can be found out about schedules.
@@ -63,35 +64,42 @@ pub fn search(
     budget: Duration,
 ) -> Result<Outcome, Failure> {
     let finalists = race(lab, candidates)?;
-    let times = lab.time(&finalists.iter().map(|runner| runner.schedule.clone()).collect::<Vec<_>>())?;
-    let mut tried: Vec<Measured> =
-        finalists.into_iter().zip(times).map(|(runner, time)| runner.measured(time)).collect();
+    let mut tried = timed_beside(lab, own, finalists)?;
     let mut next = tried.first().map(|closest| closest.schedule.clone());
-    tried.push(own.clone());
     while tried.iter().all(|measured| measured.time > budget)
         && let Some(long) = &next
     {
         next = shorter(long)?;
-        if let Some(schedule) = &next {
-            tried.push(measure(lab, schedule)?);
-        }
+        let mut runners: Vec<Runner> = next.iter().cloned().map(Runner::new).collect();
+        runners.iter_mut().try_for_each(|runner| runner.see(lab, lab.pictures()))?;
+        tried.extend(timed_beside(lab, own, runners)?);
     }
+    tried.push(own.clone());
     tried.sort_by(|a, b| a.distance.total_cmp(&b.distance));
     Ok(Outcome { best: choose(&tried, budget), tried })
 }
 
 /// One schedule's time and distance.
 pub fn measure(lab: &mut impl Lab, schedule: &Schedule) -> Result<Measured, Failure> {
-    let mut runner = Runner { schedule: schedule.clone(), sum: 0.0, seen: 0 };
+    let mut runner = Runner::new(schedule.clone());
     runner.see(lab, lab.pictures())?;
     let time = lab.time(std::slice::from_ref(schedule))?.first().copied().unwrap_or_default();
     Ok(runner.measured(time))
 }
 
+/// Times runners in turns with `own`. A machine that is slower or faster than when `own` was measured is so for all,
+/// and is not held against them.
+fn timed_beside(lab: &mut impl Lab, own: &Measured, runners: Vec<Runner>) -> Result<Vec<Measured>, Failure> {
+    let schedules = std::iter::once(&own.schedule).chain(runners.iter().map(|runner| &runner.schedule));
+    let mut times = lab.time(&schedules.cloned().collect::<Vec<_>>())?.into_iter();
+    let now = times.next().filter(|now| !now.is_zero()).unwrap_or(own.time);
+    let then = own.time.div_duration_f64(now);
+    Ok(runners.into_iter().zip(times).map(|(runner, time)| runner.measured(time.mul_f64(then))).collect())
+}
+
 /// Those of `candidates` that were compared on all pictures, the closest first.
 fn race(lab: &mut impl Lab, candidates: Vec<Schedule>) -> Result<Vec<Runner>, Failure> {
-    let mut runners: Vec<Runner> =
-        candidates.into_iter().map(|schedule| Runner { schedule, sum: 0.0, seen: 0 }).collect();
+    let mut runners: Vec<Runner> = candidates.into_iter().map(Runner::new).collect();
     for (starters, pictures) in rounds(runners.len(), lab.pictures()) {
         runners.truncate(starters);
         runners.iter_mut().try_for_each(|runner| runner.see(lab, pictures))?;
@@ -124,6 +132,10 @@ struct Runner {
 }
 
 impl Runner {
+    fn new(schedule: Schedule) -> Self {
+        Self { schedule, sum: 0.0, seen: 0 }
+    }
+
     fn see(&mut self, lab: &mut impl Lab, pictures: usize) -> Result<(), Failure> {
         for picture in self.seen..pictures {
             self.sum += lab.distance(&self.schedule, picture)?;

@@ -58,8 +58,10 @@ fn ms(millis: u64) -> Duration {
 
 fn find(made: &mut Made, budget: Duration) -> Outcome {
     let candidates = within(budget, &made.parts).unwrap();
-    // Never in the way: what the bundle has is tested by itself.
-    let own = Measured { schedule: "E9".parse().unwrap(), time: Duration::MAX, distance: 9.0 };
+    // Far off, so that it is chosen only where nothing else fits.
+    let schedule: Schedule = "E99".parse().unwrap();
+    let own =
+        Measured { time: made.time(std::slice::from_ref(&schedule)).unwrap()[0], schedule, distance: 99.0 };
     search(made, &own, candidates, budget).unwrap()
 }
 
@@ -152,14 +154,30 @@ fn the_same_measurements_make_the_same_choice() {
 
 #[test]
 fn the_bundles_own_schedule_wins_where_the_candidates_are_worse() {
-    let own = |millis| Measured { schedule: "E2P1H1".parse().unwrap(), time: ms(millis), distance: 1e-3 };
-    let best = |own: Measured| {
+    // Five calls.
+    let own = Measured { schedule: "E2P1H1".parse().unwrap(), time: ms(65), distance: 1e-3 };
+    let best = |budget| {
         let mut made = Made::new(ms(4), flow);
-        let candidates = within(ms(100), &made.parts).unwrap();
-        search(&mut made, &own, candidates, ms(100)).unwrap().best.unwrap()
+        let candidates = within(budget, &made.parts).unwrap();
+        search(&mut made, &own, candidates, budget).unwrap().best.unwrap()
     };
-    assert_eq!(best(own(100)), own(100));
-    assert_ne!(best(own(101)), own(101));
+    assert_eq!(best(ms(65)), own);
+    assert_ne!(best(ms(64)), own);
+}
+
+#[test]
+fn a_machine_that_has_become_slower_for_all_changes_nothing() {
+    let best = |slower| {
+        let mut made = Made::new(ms(4), flow);
+        let own: Schedule = "H1P5R3".parse().unwrap();
+        let own = Measured { time: made.parts.whole(&own), schedule: own, distance: 1.0 };
+        let candidates = within(ms(150), &made.parts).unwrap();
+        made.slower = slower;
+        search(&mut made, &own, candidates, ms(150)).unwrap().best.unwrap()
+    };
+    let (quiet, busy) = (best(1.0), best(1.7));
+    assert_eq!(quiet.schedule, busy.schedule);
+    assert!(quiet.time.abs_diff(busy.time) < Duration::from_micros(1));
 }
 
 #[test]
