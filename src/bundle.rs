@@ -17,15 +17,19 @@ mod checksum;
 mod classes;
 mod external;
 pub mod manifest;
+mod pack;
 mod parse;
 mod part;
+mod presets;
 mod role;
 mod source;
+mod splice;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validate;
 mod version;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
@@ -35,6 +39,7 @@ use std::sync::Arc;
 pub(crate) use external::ExternalData;
 pub use manifest::Manifest;
 pub(crate) use part::{ListedFile, Part};
+pub use presets::Preset;
 pub(crate) use role::Extent;
 pub use role::Role;
 pub use source::Source;
@@ -61,6 +66,9 @@ pub struct Bundle {
     manifest: Manifest,
     /// The manifest's own, parsed.
     schedule: Schedule,
+    presets: BTreeMap<String, Preset>,
+    /// The text of `bundle.json`.
+    json: Vec<u8>,
     hash: String,
     limits: Limits,
 }
@@ -127,19 +135,31 @@ impl Bundle {
     }
 
     fn load(source: Arc<dyn Source>, limits: &Limits) -> Result<Self> {
-        let bytes = checksum::read_manifest(source.as_ref(), limits)?;
-        let manifest = parse::manifest(&bytes).at(|| MANIFEST.into())?;
+        let json = checksum::read_manifest(source.as_ref(), limits)?;
+        Self::read(source, json, limits)
+    }
+
+    /// The bundle that `json` describes.
+    fn read(source: Arc<dyn Source>, json: Vec<u8>, limits: &Limits) -> Result<Self> {
+        let manifest = parse::manifest(&json).at(|| MANIFEST.into())?;
         validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
         for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
             checksum::size(source.as_ref(), &file, limits)?;
         }
         let schedule = manifest.sampling.schedule.parse().at(|| MANIFEST.into())?;
-        Ok(Self { source, manifest, schedule, hash: checksum::hex_of(&bytes), limits: limits.clone() })
+        let presets = presets::parse(&manifest).at(|| MANIFEST.into())?;
+        let hash = checksum::hex_of(&json);
+        Ok(Self { source, manifest, schedule, presets, json, hash, limits: limits.clone() })
     }
 
     /// What `bundle.json` says. Its values have been checked against the format's rules and the limits.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The text of `bundle.json`, UTF-8.
+    pub fn json(&self) -> &[u8] {
+        &self.json
     }
 
     /// The default schedule.
@@ -173,7 +193,8 @@ impl Bundle {
     /// Reads a network's files once and checks their SHA-256; nothing to do if there is no such network.
     pub(crate) fn check(&self, role: Role) -> Result<()> {
         for file in self.manifest.listed(role) {
-            checksum::check(self.source.as_ref(), &file, &self.limits).at(|| self.source.describe())?;
+            checksum::check(self.source.as_ref(), &file, &self.limits, |_| {})
+                .at(|| self.source.describe())?;
         }
         Ok(())
     }

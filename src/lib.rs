@@ -27,7 +27,7 @@
 //! | [`Bundle`] | a model package: a folder, a zip file, bytes, a reader or a [`Source`] | `Send + Sync` |
 //! | [`Model`] | a bundle planned for this machine | clones share everything |
 //! | [`Session`] | scratch memory for one generation at a time | one thread at a time |
-//! | [`Request`] | classes, seed or noise, schedule, guidance, cancel token | by value |
+//! | [`Request`] | classes, seed or noise, preset, schedule, guidance, cancel token | by value |
 //! | [`Schedule`] | the steps, written `H1P5R3` | by value |
 //! | [`CancelToken`] | stops a generation from any thread | clones share the flag |
 //!
@@ -35,7 +35,9 @@
 //!
 //! `E` is an Euler step, `H` a Heun step (two predictor calls), `P` a pseudo-corrector step (Heun with
 //! the cached velocity first: one call), `R` a refiner step (two calls of the light network). The more
-//! predictor calls, the closer to the exact flow; the bundle's own schedule is a good start.
+//! predictor calls, the closer to the exact flow; the bundle's own schedule is a good start. Schedules that
+//! `flowturbo tune` found for a device are in the bundle's [presets](Bundle::presets), asked for by
+//! [`Request::with_preset`].
 //!
 //! # Threads and repeatability
 //!
@@ -88,7 +90,7 @@ mod sampler;
 mod session;
 
 pub use backend::Fallback;
-pub use bundle::{Bundle, Manifest, Role, Source, manifest};
+pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Contract, Cost, ElementType, Port};

@@ -31,10 +31,13 @@ pub struct Request {
     pub noise: Option<Array4<f32>>,
     /// Turns the starting noise a part of the way to another one.
     pub variation: Option<Variation>,
-    /// The steps; the bundle's own if none.
+    /// The name of one of the bundle's [presets](crate::Bundle::presets); its schedule and guidance stand in for
+    /// those that are none here.
+    pub preset: Option<String>,
+    /// The steps; the preset's if none, or the bundle's own.
     pub schedule: Option<Schedule>,
-    /// Scale of classifier-free guidance, finite and at least 0; the bundle's own if none. At exactly
-    /// 1 the null part is not computed.
+    /// Scale of classifier-free guidance, finite and at least 0; the preset's if none, or the bundle's own. At
+    /// exactly 1 the null part is not computed.
     pub guidance: Option<f32>,
     /// Height and width of the images in pixels; the bundle's own if none. Whole cells of the latent
     /// ([`Manifest::image`](crate::Manifest::image) over [`latent`](crate::Manifest::latent)), and not below the
@@ -105,6 +108,7 @@ impl Request {
             seed: 0,
             noise: None,
             variation: None,
+            preset: None,
             schedule: None,
             guidance: None,
             size: None,
@@ -141,6 +145,14 @@ impl Request {
     #[must_use]
     pub fn with_variation(mut self, seed: u64, amount: f32) -> Self {
         self.variation = Some(Variation { seed, amount });
+        self
+    }
+
+    /// This request with the schedule and the guidance of one of the bundle's presets, such as `fast`, unless
+    /// [`with_schedule`](Self::with_schedule) or [`with_guidance`](Self::with_guidance) say otherwise.
+    #[must_use]
+    pub fn with_preset(mut self, name: impl Into<String>) -> Self {
+        self.preset = Some(name.into());
         self
     }
 

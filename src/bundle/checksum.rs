@@ -47,7 +47,10 @@ pub(super) fn read_manifest(source: &dyn Source, limits: &Limits) -> Result<Vec<
     bounded(size, limits.max_manifest_bytes, "max_manifest_bytes").map_err(|e| e.at(MANIFEST))?;
     let mut bytes = Vec::new();
     reserve(&mut bytes, size).map_err(|e| e.at(MANIFEST))?;
-    stream(source, MANIFEST, size, |chunk| bytes.extend_from_slice(chunk))?;
+    stream(source, MANIFEST, size, |chunk| {
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    })?;
     Ok(bytes)
 }
 
@@ -66,12 +69,21 @@ pub(super) fn size(source: &dyn Source, file: &Listed, limits: &Limits) -> Resul
     Ok(size)
 }
 
-/// Checks a listed file without keeping it.
-pub(super) fn check(source: &dyn Source, file: &Listed, limits: &Limits) -> Result<()> {
+/// Checks a listed file, shows `each` piece of it, and keeps none; gives its size.
+pub(super) fn check(
+    source: &dyn Source,
+    file: &Listed,
+    limits: &Limits,
+    mut each: impl FnMut(&[u8]),
+) -> Result<u64> {
     let size = size(source, file, limits)?;
     let mut hasher = Sha256::new();
-    stream(source, file.name, size, |chunk| hasher.update(chunk))?;
-    compare(hasher, file)
+    stream(source, file.name, size, |chunk| {
+        hasher.update(chunk);
+        each(chunk);
+        Ok(())
+    })?;
+    compare(hasher, file).map(|()| size)
 }
 
 /// Makes room for `size` bytes, or says that there is none: a claimed size must not abort the process.
@@ -87,14 +99,20 @@ fn bounded(size: u64, limit: u64, name: &str) -> Result<()> {
     Err(limit_exceeded(format!("is {size} bytes, above the limit of {limit} (Limits::{name})")))
 }
 
-fn stream(source: &dyn Source, name: &str, size: u64, mut each: impl FnMut(&[u8])) -> Result<()> {
+/// Reads the first `size` bytes of a file a piece at a time.
+pub(super) fn stream(
+    source: &dyn Source,
+    name: &str,
+    size: u64,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut buffer = vec![0; CHUNK.min(usize::try_from(size).unwrap_or(CHUNK))];
     let mut offset = 0;
     while offset < size {
         let length = (buffer.len() as u64).min(size - offset);
         let Some(chunk) = buffer.get_mut(..length as usize) else { break };
         source.read_at(name, offset, chunk).map_err(|e| read_failed(name, &e))?;
-        each(chunk);
+        each(chunk)?;
         offset += length;
     }
     Ok(())

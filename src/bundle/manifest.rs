@@ -152,14 +152,15 @@ pub struct Sampling {
     pub presets: BTreeMap<String, Preset>,
 }
 
-/// A named schedule and guidance scale.
+/// A named schedule and guidance scale; [`Bundle::presets`](crate::Bundle::presets) has them ready to use.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Preset {
     /// Such as `H1P5R3`.
     pub schedule: String,
-    /// Guidance scale, finite, at least 0; 1 is no guidance.
-    pub guidance: f32,
+    /// Guidance scale, finite, at least 0; 1 is no guidance. The default one if none.
+    #[serde(default, deserialize_with = "present")]
+    pub guidance: Option<f32>,
 }
 
 /// The networks' files.

@@ -1,5 +1,6 @@
 mod archive;
 mod manifest;
+mod presets;
 
 use std::io::Cursor;
 

@@ -138,7 +138,7 @@ fn time(time: &Time) -> Result<()> {
 fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
     let Sampling { schedule, guidance, presets } = &m.sampling;
     let refiner = m.networks.refiner.is_some();
-    preset("sampling", schedule, *guidance, refiner, limits)?;
+    preset("sampling", schedule, Some(*guidance), refiner, limits)?;
     for (key, Preset { schedule, guidance }) in presets {
         name("sampling.presets", key)?;
         preset(&format!("sampling.presets.{key}"), schedule, *guidance, refiner, limits)?;
@@ -146,7 +146,7 @@ fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-fn preset(field: &str, schedule: &str, guidance: f32, refiner: bool, limits: &Limits) -> Result<()> {
+fn preset(field: &str, schedule: &str, guidance: Option<f32>, refiner: bool, limits: &Limits) -> Result<()> {
     let (place, field) = (format!("{field}.schedule"), format!("{field}.guidance"));
     // The sampler also takes lower case and spaces, for people who type.
     let plain = schedule.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
@@ -157,6 +157,7 @@ fn preset(field: &str, schedule: &str, guidance: f32, refiner: bool, limits: &Li
     require(refiner || !steps.needs_refiner(), &place, || {
         format!("{} has R steps, but networks has no refiner", quoted(schedule))
     })?;
+    let Some(guidance) = guidance else { return Ok(()) };
     finite(&field, guidance)?;
     require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))
 }

@@ -11,7 +11,6 @@ use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
 use crate::bundle::Extent;
-use crate::bundle::manifest::Preset;
 use crate::{Model, Morph, Output, Request, Role, Tile, Variation};
 
 /// What a generation makes.
@@ -275,8 +274,12 @@ impl ft_request {
             (classes, array(self.noise, self.noise_count, "request.noise")?)
         };
         // SAFETY: as above.
-        let (schedule, preset) = unsafe { (self.schedule()?, self.preset(model)?) };
-        match schedule.or(preset.map(|preset| preset.schedule.as_str())) {
+        let (schedule, preset) = unsafe { (self.schedule()?, self.preset()?) };
+        match (preset, &mut request.preset) {
+            (Some(preset), Some(known)) => preset.clone_into(known),
+            (preset, known) => *known = preset.map(str::to_owned),
+        }
+        match schedule {
             None => {
                 request.schedule = None;
                 written.clear();
@@ -290,8 +293,7 @@ impl ft_request {
         request.classes.clear();
         request.classes.extend_from_slice(classes);
         request.seed = self.seed;
-        let own = preset.map(|preset| preset.guidance);
-        request.guidance = if self.guidance == FT_GUIDANCE_DEFAULT { own } else { Some(self.guidance) };
+        request.guidance = (self.guidance != FT_GUIDANCE_DEFAULT).then_some(self.guidance);
         request.cancel = cancel_token::token(self.cancel)?;
         request.noise = None;
         if !self.noise.is_null() {
@@ -320,15 +322,9 @@ impl ft_request {
 
     /// # Safety
     /// `preset` is NULL or a text.
-    unsafe fn preset<'a>(&self, model: &'a Model) -> Result<Option<&'a Preset>, Failure> {
-        if self.preset.is_null() {
-            return Ok(None);
-        }
+    unsafe fn preset(&self) -> Result<Option<&str>, Failure> {
         // SAFETY: the caller's promise.
-        let name = unsafe { text(self.preset, "request.preset")? };
-        let presets = &model.manifest().sampling.presets;
-        let preset = presets.get(name).ok_or_else(|| Failure::argument(format!("no preset '{name}'")))?;
-        Ok(Some(preset))
+        (!self.preset.is_null()).then(|| unsafe { text(self.preset, "request.preset") }).transpose()
     }
 
     /// `[N, C, H, W]` of the latents that are asked for.

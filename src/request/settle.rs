@@ -60,9 +60,9 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, refiner steps without a refiner, noise, images or masks of another shape, a size that
-    /// is no multiple of the latent's cells or below the bundle's own, amounts and strengths out of range, an init
-    /// without an encoder, a mask without an init.
+    /// no number from 0 on, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
+    /// of another shape, a size that is no multiple of the latent's cells or below the bundle's own, amounts and
+    /// strengths out of range, an init without an encoder, a mask without an init.
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the bundle's limits
     /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
@@ -73,11 +73,14 @@ impl Request {
     pub(crate) fn settle<'a>(&'a self, bundle: &'a Bundle) -> Result<Settled<'a>> {
         let (manifest, limits) = (bundle.manifest(), bundle.limits());
         self.check_classes(bundle)?;
-        let guidance = self.guidance.unwrap_or(manifest.sampling.guidance);
+        let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
+        let guidance = self.guidance.or(preset.map(|preset| preset.guidance));
+        let guidance = guidance.unwrap_or(manifest.sampling.guidance);
         if !(guidance.is_finite() && guidance >= 0.0) {
             return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
         }
-        let schedule = self.schedule.as_ref().unwrap_or(bundle.schedule());
+        let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
+        let schedule = schedule.unwrap_or(bundle.schedule());
         schedule.check(limits)?;
         if schedule.needs_refiner() && manifest.networks.refiner.is_none() {
             return Err(invalid_argument(format!(

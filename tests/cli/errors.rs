@@ -89,7 +89,7 @@ fn noise_that_cannot_be_used_is_named() {
 fn bundles_that_cannot_be_used_are_named() {
     let folder = tempdir().unwrap();
     let none = argument(folder.path().join("none"));
-    for command in ["inspect", "classes", "bench"] {
+    for command in ["inspect", "classes", "bench", "tune"] {
         fail(flowturbo(&[command, &none]), 2, &["none: no such bundle"]);
     }
     fail(flowturbo(&["classes", &argument(folder.path())]), 2, &["has no bundle.json"]);

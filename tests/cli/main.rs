@@ -9,3 +9,4 @@ mod generate;
 mod inspect;
 mod latents;
 mod program;
+mod tune;

@@ -3,16 +3,15 @@
 mod peaks;
 
 use std::fmt::Write;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::{Model, Output, Request, Role, Session};
+use flowturbo::{Model, Request};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, print};
 use crate::options::{self, BundleArgument, Computing, Sampling};
-use crate::steps::StepTimes;
+use crate::times::{self, Spread, Times};
 use crate::{machine, units};
 
 /// Measures generation on this machine: each kind of step, sampling, decoding, the whole
@@ -53,7 +52,7 @@ impl Bench {
         }
         let started = Instant::now();
         let bundle = self.bundle.open()?;
-        let sampling = self.sampling.settle(bundle.manifest())?;
+        let sampling = self.sampling.settle(&bundle)?;
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
@@ -61,8 +60,7 @@ impl Bench {
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();
-        let pictures = model.manifest().has(Role::Decoder);
-        session.prepare(&request, if pictures { Output::Pictures } else { Output::Latents })?;
+        session.prepare(&request, times::output(&model))?;
         let prepare = started.elapsed();
         for _ in 0..self.warmup {
             Times::default().measure(&mut session, &request)?;
@@ -73,62 +71,6 @@ impl Bench {
         }
         let report = Report { bench: self, model: &model, request: &request, load, prepare, times };
         print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
-    }
-}
-
-/// The measured times, one of each for each run.
-#[derive(Default)]
-struct Times {
-    steps: StepTimes,
-    sampling: Vec<Duration>,
-    /// Empty if the bundle has no decoder.
-    decoding: Vec<Duration>,
-    whole: Vec<Duration>,
-}
-
-impl Times {
-    fn measure(&mut self, session: &mut Session, request: &Request) -> Result<(), Failure> {
-        let steps = &mut self.steps;
-        let mut observer = |progress: &flowturbo::Progress| {
-            steps.record(progress);
-            ControlFlow::Continue(())
-        };
-        let started = Instant::now();
-        if session.model().manifest().has(Role::Decoder) {
-            let generation = session.generate_with(request, &mut observer)?;
-            self.sampling.push(generation.sampling);
-            self.decoding.push(generation.decoding);
-        } else {
-            session.latents_with(request, &mut observer)?;
-            self.sampling.push(started.elapsed());
-        }
-        self.whole.push(started.elapsed());
-        Ok(())
-    }
-}
-
-/// Median, smallest and largest of some times.
-struct Spread {
-    median: Duration,
-    min: Duration,
-    max: Duration,
-    count: usize,
-}
-
-impl Spread {
-    /// None of no times.
-    fn of(times: &[Duration]) -> Option<Self> {
-        let mut sorted = times.to_vec();
-        sorted.sort();
-        let (&min, &max) = (sorted.first()?, sorted.last()?);
-        let middle = |i: usize| sorted.get(i).copied().unwrap_or(min);
-        let median = (middle((sorted.len() - 1) / 2) + middle(sorted.len() / 2)) / 2;
-        Some(Self { median, min, max, count: sorted.len() })
-    }
-
-    fn json(&self) -> Value {
-        let [median, min, max] = [self.median, self.min, self.max].map(|time| time.as_secs_f64());
-        json!({ "median": median, "min": min, "max": max, "count": self.count })
     }
 }
 
@@ -206,19 +148,5 @@ impl Report<'_> {
             let _ = writeln!(text, "{:10} {:>10}   at the peak", "memory", units::bytes(peak));
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_count_is_the_mean_of_the_middle_two() {
-        let times = [9, 1, 3, 2].map(Duration::from_secs);
-        let spread = Spread::of(&times).unwrap();
-        assert_eq!(spread.median, Duration::from_millis(2500));
-        assert_eq!((spread.min.as_secs(), spread.max.as_secs(), spread.count), (1, 9, 4));
-        assert!(Spread::of(&[]).is_none());
     }
 }

@@ -72,7 +72,7 @@ impl Generate {
     pub fn run(&self) -> Result<(), Failure> {
         let started = Instant::now();
         let bundle = locate::open(self.bundle.as_deref())?;
-        let (mut schedule, guidance) = self.sampling.settle(bundle.manifest())?;
+        let (mut schedule, guidance) = self.sampling.settle(&bundle)?;
         if let Some(steps) = self.steps {
             schedule = scale(&schedule, steps)?;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use flowturbo::manifest::Direction;
-use flowturbo::{Model, ModelOptions, Role, Schedule};
+use flowturbo::{Model, ModelOptions, Preset, Role, Schedule};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, print};
@@ -102,11 +102,12 @@ impl Report<'_> {
         let (bundle, manifest) = (self.model.bundle(), self.model.manifest());
         let (latent, classes, time) = (&manifest.latent, &manifest.classes, &manifest.time);
         let sampling = &manifest.sampling;
-        let presets: Map<String, Value> = sampling
-            .presets
+        let presets: Map<String, Value> = bundle
+            .presets()
             .iter()
-            .map(|(name, preset)| {
-                (name.clone(), json!({ "schedule": preset.schedule, "guidance": decimal(preset.guidance) }))
+            .map(|(name, Preset { schedule, guidance, .. })| {
+                let preset = json!({ "schedule": schedule.to_string(), "guidance": decimal(*guidance) });
+                (name.clone(), preset)
             })
             .collect();
         let networks: Map<String, Value> =

@@ -49,7 +49,7 @@ pub struct Latents {
 impl Latents {
     pub fn run(&self) -> Result<(), Failure> {
         let bundle = self.bundle.open()?;
-        let sampling = self.sampling.settle(bundle.manifest())?;
+        let sampling = self.sampling.settle(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, 1, &bundle, sampling)?;
         let request = match (&self.noise, self.seed) {

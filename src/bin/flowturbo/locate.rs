@@ -15,12 +15,16 @@ const BUNDLED: &str = "models/textures";
 
 /// Opens the bundle at `path`, or the default one.
 pub fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
-    let path = match path {
-        Some(path) if path.exists() => path.to_owned(),
-        Some(path) => return Err(Failure::Usage(format!("{}: no such bundle", path.display()))),
-        None => default()?,
-    };
-    Ok(Bundle::open(path)?)
+    Ok(Bundle::open(find(path)?)?)
+}
+
+/// Where the bundle at `path`, or the default one, is.
+pub fn find(path: Option<&Path>) -> Result<PathBuf, Failure> {
+    match path {
+        Some(path) if path.exists() => Ok(path.to_owned()),
+        Some(path) => Err(Failure::Usage(format!("{}: no such bundle", path.display()))),
+        None => default(),
+    }
 }
 
 /// A variable that leads nowhere is an error: another model than the one asked for would surprise.

@@ -23,6 +23,8 @@ mod output;
 mod picture;
 mod sheet;
 mod steps;
+mod times;
+mod tune;
 mod units;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +54,7 @@ enum Command {
     Generate(generate::Generate),
     Inspect(inspect::Inspect),
     Bench(bench::Bench),
+    Tune(tune::Tune),
     Classes(classes::Classes),
     Latents(latents::Latents),
 }
@@ -62,6 +65,7 @@ impl Command {
             Self::Generate(command) => command.run(),
             Self::Inspect(command) => command.run(),
             Self::Bench(command) => command.run(),
+            Self::Tune(command) => command.run(),
             Self::Classes(command) => command.run(),
             Self::Latents(command) => command.run(),
         }

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
@@ -21,7 +21,16 @@ pub struct BundleArgument {
 
 impl BundleArgument {
     pub fn open(&self) -> Result<Bundle, Failure> {
-        locate::open(self.positional.as_deref().or(self.named.as_deref()))
+        locate::open(self.path())
+    }
+
+    /// Where it is.
+    pub fn find(&self) -> Result<PathBuf, Failure> {
+        locate::find(self.path())
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.positional.as_deref().or(self.named.as_deref())
     }
 }
 
@@ -42,23 +51,17 @@ pub struct Sampling {
 
 impl Sampling {
     /// The schedule and the guidance that the arguments mean for this bundle.
-    pub fn settle(&self, manifest: &Manifest) -> Result<(Schedule, f32), Failure> {
-        let sampling = &manifest.sampling;
-        let (schedule, guidance) = match &self.preset {
-            None => (self.schedule.as_ref().unwrap_or(&sampling.schedule), sampling.guidance),
-            Some(name) => {
-                let preset = sampling.presets.get(name).ok_or_else(|| unknown_preset(name, manifest))?;
-                (&preset.schedule, preset.guidance)
-            }
+    pub fn settle(&self, bundle: &Bundle) -> Result<(Schedule, f32), Failure> {
+        let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
+        let sampling = &bundle.manifest().sampling;
+        let schedule = match (&self.schedule, preset) {
+            (Some(written), _) => written.parse()?,
+            (None, Some(preset)) => preset.schedule.clone(),
+            (None, None) => sampling.schedule.parse()?,
         };
-        Ok((schedule.parse()?, self.guidance.unwrap_or(guidance)))
+        let guidance = self.guidance.or(preset.map(|preset| preset.guidance));
+        Ok((schedule, guidance.unwrap_or(sampling.guidance)))
     }
-}
-
-fn unknown_preset(name: &str, manifest: &Manifest) -> Failure {
-    let known: Vec<&str> = manifest.sampling.presets.keys().map(String::as_str).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Failure::Usage(format!("no preset '{name}'; bundle '{}' has {known}", manifest.name))
 }
 
 /// How to compute.

@@ -21,7 +21,7 @@ fn every_field_is_read() {
     assert_eq!(m.time, Time { direction: Direction::DataToNoise, scale: 1000.0, velocity_sign: -1 });
     assert_eq!(m.guided_channels(), 3);
     assert_eq!((m.sampling.schedule.as_str(), m.sampling.guidance), ("H1P5R3", 4.0));
-    assert_eq!(m.sampling.presets["fast"], Preset { schedule: "H1R2".into(), guidance: 1.5 });
+    assert_eq!(m.sampling.presets["fast"], Preset { schedule: "H1R2".into(), guidance: Some(1.5) });
     assert_eq!(m.networks.refiner.as_ref().unwrap().inputs.v, "v");
     assert_eq!(m.networks.predictor.external_data[0].file, "predictor.onnx.data");
 }
@@ -123,6 +123,8 @@ fn each_broken_rule_names_its_field() {
         ("sampling.guidance", json!(-0.5), InvalidBundle, "must be at least 0, is -0.5"),
         ("sampling.guidance", json!(1e39), InvalidBundle, "must be a finite 32-bit number"),
         ("sampling.presets.fast.guidance", json!(-1), InvalidBundle, "must be at least 0, is -1"),
+        ("sampling.presets.fast.guidance", json!(null), InvalidBundle, "invalid type: null"),
+        ("sampling.presets.fast.guidance", json!(1e39), InvalidBundle, "must be a finite 32-bit number"),
         ("sampling.presets.fast", json!(["H1", 1.0]), InvalidBundle, "expected an object"),
         ("networks.refiner", json!(null), InvalidBundle, "invalid type: null, expected an object"),
         ("networks.predictor.sha256", json!("ab"), InvalidBundle, "must be 64 lower-case hex digits"),

@@ -48,7 +48,7 @@ impl Report<'_> {
         line("guidance", &format!("on {} of {channels} channels", manifest.guided_channels()));
         let sampling = &manifest.sampling;
         line("default", &format!("{}, guidance {}", sampling.schedule, sampling.guidance));
-        for (name, preset) in &sampling.presets {
+        for (name, preset) in self.model.bundle().presets() {
             line("preset", &format!("{name}: {}, guidance {}", preset.schedule, preset.guidance));
         }
         text

@@ -1,0 +1,203 @@
+//! `flowturbo tune`: the schedules that suit this device.
+//!
+//! ```text
+//! parts (step times) ─▶ candidates (what fits) ─▶ search (race on pictures, clock) ─▶ report, store
+//!                                                    └─▶ device: the session that tries them
+//! ```
+
+mod candidates;
+mod device;
+mod parts;
+mod report;
+mod search;
+mod store;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use flowturbo::{Bundle, Manifest, Preset, Schedule};
+
+use crate::failure::{Failure, print};
+use crate::options::{self, BundleArgument, Computing};
+use crate::units;
+use device::Device;
+use parts::Parts;
+use report::{Found, Report};
+use search::{Lab, measure, search, work};
+use store::Store;
+
+/// What is looked for: names, and their parts of the budget.
+const PRESETS: [(&str, u32); 3] = [("best", 1), ("balanced", 2), ("fast", 3)];
+
+/// Without a budget, `best` may take this many times what the bundle's own schedule takes.
+const TIMES_OWN: u32 = 2;
+
+/// Classes that are looked at unless they are named.
+const MOST_CLASSES: u32 = 16;
+
+/// Finds the schedules that come closest to the exact flow in the time that a picture may take here
+///
+/// `best` is the closest schedule whose picture, decoder included, takes at most the budget on this
+/// device; `balanced` the closest in half of it, `fast` in a third. Without a budget, it is twice what
+/// the bundle's own schedule takes. --write or -o stores the three as presets, for
+/// `flowturbo generate --preset fast`.
+///
+/// How: the steps and the decoder are timed; schedules of Euler, Heun, and H..P..R steps that fill the
+/// time by these numbers are compared on a few pictures of each class, the better ones on more; the
+/// last few are timed as they are. A schedule's distance is how far its latents end from those of the
+/// reference, many Heun steps from the same noise: the root mean square over a latent's numbers,
+/// which vary by about 1. It stands in for what eyes or a Fréchet distance would say. About a minute for the
+/// bundled model; let nothing else run meanwhile.
+///
+/// Example: flowturbo tune models/textures --budget 80ms
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Tune {
+    #[command(flatten)]
+    bundle: BundleArgument,
+    /// What a picture may take: 80ms, 0.5s [default: twice what the bundle's own schedule takes]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_time)]
+    budget: Option<Duration>,
+    /// Look for the schedule of the whole budget alone, and call it NAME
+    #[arg(long, value_name = "NAME", requires = "budget")]
+    name: Option<String>,
+    /// Classes to compare schedules on [default: all, or 16 of them]
+    #[arg(long, value_name = "CLASS,...", visible_alias = "classes")]
+    class: Option<String>,
+    /// Pictures of each class
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    samples: u32,
+    /// Seed of the pictures' noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Scale of classifier-free guidance, also that of the presets; 1 is none and takes half the time
+    /// [default: the bundle's]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    guidance: Option<f32>,
+    /// The schedule that stands for the exact flow; nothing that takes more than half its time is looked at
+    #[arg(long, value_name = "STEPS", default_value = "H50")]
+    reference: String,
+    #[command(flatten)]
+    computing: Computing,
+    /// Store the presets in the bundle, a folder; other presets stay
+    #[arg(long, conflicts_with = "output")]
+    write: bool,
+    /// Store the bundle with the presets as a new zip file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print JSON, times in seconds, and no progress
+    #[arg(long)]
+    json: bool,
+}
+
+impl Tune {
+    pub fn run(&self) -> Result<(), Failure> {
+        let (started, path) = (Instant::now(), self.bundle.find()?);
+        let bundle = Bundle::open(&path)?;
+        let store = match &self.output {
+            Some(output) => Some(Store::zip(output)?),
+            None => self.write.then(|| Store::in_place(&path)).transpose()?,
+        };
+        let (manifest, reference) = (bundle.manifest(), self.reference.parse::<Schedule>()?);
+        let own: Schedule = manifest.sampling.schedule.parse()?;
+        let guidance = self.guidance.unwrap_or(manifest.sampling.guidance);
+        if let Some(name) = &self.name {
+            // Whether a preset can be called that is known before the work.
+            bundle.with_presets(&[(name.clone(), Preset::new(own.clone(), guidance))].into())?;
+        }
+        let classes = self.classes(manifest)?;
+        let all = options::request(&classes, 1, &bundle, (reference.clone(), guidance))?.with_seed(self.seed);
+        let mut one = all.clone();
+        one.classes.truncate(1);
+        let model = self.computing.load(bundle, &one)?;
+
+        let mut session = model.session();
+        let parts = Parts::measure(&mut session, &one)?;
+        self.say(|| parts.text())?;
+        let mut device = Device::new(&mut session, &all, self.samples as usize)?;
+        self.budget.map_or(Ok(()), |budget| refuse_the_impossible(budget, &parts, &mut device))?;
+        let pictures = device.pictures();
+        self.say(|| {
+            let takes = units::time(parts.sampling(&reference) * pictures as u32);
+            format!("reference   {reference} of {}: {takes}\n", units::plural(pictures, "picture"))
+        })?;
+        device.refer_to(&reference)?;
+        let own = measure(&mut device, &own)?;
+        let parts = parts.corrected(&own.schedule, own.time);
+        let budget = self.budget.unwrap_or(own.time * TIMES_OWN);
+        let furthest = parts.rest + parts.sampling(&reference) / 2;
+        let (mut found, most_steps) = (Vec::new(), model.bundle().limits().max_steps as usize);
+        for (name, part) in self.wanted() {
+            let budget = budget / part;
+            let mut candidates = candidates::within(budget.min(furthest), &parts)?;
+            candidates.retain(|schedule| schedule.steps().len() <= most_steps);
+            self.say(|| {
+                let sampling: Duration = candidates.iter().map(|schedule| parts.sampling(schedule)).sum();
+                let takes =
+                    sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
+                let schedules = units::plural(candidates.len(), "schedule");
+                let limit = if budget > furthest { ", half the reference" } else { "" };
+                let (within, takes) = (units::time(budget.min(furthest)), units::time(takes));
+                format!("{name:11} {schedules} within {within}{limit}: {takes}\n")
+            })?;
+            found.push(Found { name, budget, outcome: search(&mut device, &own, candidates, budget)? });
+        }
+        if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
+            return Err(Failure::Usage(too_short(budget, outcome.quickest())));
+        }
+        if let Some(store) = &store {
+            let mut presets = model.bundle().presets().clone();
+            for Found { name, outcome, .. } in &found {
+                match &outcome.best {
+                    Some(best) => {
+                        presets.insert((*name).to_owned(), Preset::new(best.schedule.clone(), guidance))
+                    }
+                    None => presets.remove(*name),
+                };
+            }
+            store.save(&model.bundle().with_presets(&presets)?)?;
+        }
+        let (request, took, written) = (&all, started.elapsed(), store.as_ref().map(Store::path));
+        let report = Report { tune: self, model: &model, request, parts, own, found, took, written };
+        print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
+    }
+
+    /// The names of the presets, and their parts of the budget.
+    fn wanted(&self) -> Vec<(&str, u32)> {
+        self.name.as_ref().map_or(PRESETS.to_vec(), |name| vec![(name, 1)])
+    }
+
+    /// Those named, or as many as there are, evenly chosen.
+    fn classes(&self, manifest: &Manifest) -> Result<Vec<i64>, Failure> {
+        if let Some(named) = &self.class {
+            return options::classes(named, manifest);
+        }
+        let (count, most) = (manifest.classes.count, manifest.classes.count.min(MOST_CLASSES));
+        Ok((0..most).map(|i| i64::from(i) * i64::from(count) / i64::from(most)).collect())
+    }
+
+    /// Tells people what goes on; programs read only the end.
+    fn say(&self, line: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { print(&line()) }
+    }
+}
+
+/// Ends early where not even one Euler step fits.
+fn refuse_the_impossible(budget: Duration, parts: &Parts, device: &mut Device) -> Result<(), Failure> {
+    let least: Schedule = "E1".parse()?;
+    if parts.whole(&least) <= budget {
+        return Ok(());
+    }
+    match device.time(std::slice::from_ref(&least))?.first() {
+        Some(&time) if time > budget => Err(Failure::Usage(too_short(budget, Some((&least, time))))),
+        _ => Ok(()),
+    }
+}
+
+/// What to say of a budget that nothing fits, not even the quickest schedule.
+fn too_short(budget: Duration, quickest: Option<(&Schedule, Duration)>) -> String {
+    let budget = units::time(budget);
+    let takes = quickest.map(|(schedule, time)| format!("; {schedule} takes {}", units::time(time)));
+    format!("no schedule makes a picture in {budget} on this device{}", takes.unwrap_or_default())
+}

@@ -1,0 +1,83 @@
+//! Presets: schedules and guidance scales that a bundle knows by a name.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use super::manifest::Manifest;
+use super::{Bundle, splice};
+use crate::error::{Context, invalid_argument};
+use crate::{Result, Schedule};
+
+/// A schedule and the guidance scale that goes with it.
+///
+/// What `sampling.presets` of `bundle.json` says, ready to use; see [`Bundle::presets`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Preset {
+    /// The steps.
+    pub schedule: Schedule,
+    /// Scale of classifier-free guidance, finite and at least 0; 1 is none.
+    pub guidance: f32,
+}
+
+impl Preset {
+    /// A preset of these two.
+    pub fn new(schedule: Schedule, guidance: f32) -> Self {
+        Self { schedule, guidance }
+    }
+}
+
+/// The manifest's presets, parsed.
+pub(super) fn parse(manifest: &Manifest) -> Result<BTreeMap<String, Preset>> {
+    let parsed = |(name, preset): (&String, &super::manifest::Preset)| {
+        let schedule = preset.schedule.parse().at(|| format!("sampling.presets.{name}.schedule"))?;
+        let guidance = preset.guidance.unwrap_or(manifest.sampling.guidance);
+        Ok((name.clone(), Preset::new(schedule, guidance)))
+    };
+    manifest.sampling.presets.iter().map(parsed).collect()
+}
+
+impl Bundle {
+    /// The presets by name, in the names' order; those that `flowturbo tune` finds are `fast`, `balanced` and `best`.
+    pub fn presets(&self) -> &BTreeMap<String, Preset> {
+        &self.presets
+    }
+
+    /// The preset called `name`; upper and lower case are not the same.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) lists the presets that the bundle has.
+    pub fn preset(&self, name: &str) -> Result<&Preset> {
+        self.presets.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.presets.keys().map(String::as_str).collect();
+            let none = || "none; 'flowturbo tune --write' finds some".to_owned();
+            let known = if known.is_empty() { none() } else { known.join(", ") };
+            let (name, bundle) = (name.escape_debug(), &self.manifest.name);
+            invalid_argument(format!("no preset '{name}'; bundle '{bundle}' has {known}"))
+        })
+    }
+
+    /// This bundle with `presets` in place of all that it had: the same files under another manifest, whose text is
+    /// [`json`](Self::json). Nothing is written; the rest of that text stays as it is, byte for byte, and so do
+    /// presets that do not change.
+    ///
+    /// ```
+    /// # use flowturbo::{Bundle, Preset, Request};
+    /// let bundle = Bundle::open("tests/data/tiny-sit/bundle")?;
+    /// let fast = Preset::new("H1P2R2".parse()?, 1.5);
+    /// let tuned = bundle.with_presets(&[("fast".to_owned(), fast)].into())?;
+    /// Request::new(vec![3]).with_preset("fast").check(&tuned)?;
+    /// # Ok::<(), flowturbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) and [`LimitExceeded`](crate::ErrorKind::LimitExceeded) as
+    /// [`open_with`](Self::open_with): a name that is not 1 to 64 of `A-Z a-z 0-9 . _ -`, refiner steps without a
+    /// refiner, a guidance that is no number from 0 on, more steps than the limits allow.
+    pub fn with_presets(&self, presets: &BTreeMap<String, Preset>) -> Result<Self> {
+        let json = splice::presets(&self.json, &self.presets, presets).at(|| super::MANIFEST.into());
+        json.and_then(|json| Self::read(self.source.clone(), json, &self.limits))
+            .at(|| self.source.describe())
+    }
+}

@@ -1,0 +1,201 @@
+//! Presets: found by name, put into a manifest's text, packed.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::super::testing::Files;
+use super::super::*;
+use super::{error, whole};
+use crate::ErrorKind::{InvalidArgument, InvalidBundle, Io, LimitExceeded};
+
+fn named(presets: &[(&str, &str, f32)]) -> BTreeMap<String, Preset> {
+    let preset = |&(name, schedule, guidance): &(&str, &str, f32)| {
+        (name.to_owned(), Preset::new(schedule.parse().unwrap(), guidance))
+    };
+    presets.iter().map(preset).collect()
+}
+
+/// `json` as a manifest's text, with `fast` (H1P2, 1.5) in place of its presets.
+fn spliced(json: &str) -> String {
+    let bytes = splice::presets(json.as_bytes(), &BTreeMap::new(), &named(&[("fast", "H1P2", 1.5)])).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
+    let bundle = Files::complete().open().unwrap();
+    assert_eq!(bundle.preset("fast").unwrap(), &Preset::new("H1R2".parse().unwrap(), 1.5));
+    let bundle = bundle.with_presets(&named(&[("fast", "H1", 1.0), ("best", "H1P8", 4.0)])).unwrap();
+    for (name, known) in [("slow", "'slow'"), ("Fast", "'Fast'"), ("a\nb", "'a\\nb'")] {
+        let error = error(bundle.preset(name).map(drop));
+        assert_eq!(error.to_string(), format!("no preset {known}; bundle 'test.1_a-b' has best, fast"));
+        assert_eq!(error.kind(), InvalidArgument);
+    }
+    let bundle = Files::complete().remove("sampling.presets.fast.guidance").open().unwrap();
+    assert_eq!(bundle.preset("fast").unwrap().guidance, 4.0);
+    let error = error(Files::minimal().open().unwrap().preset("fast").map(drop));
+    assert!(error.to_string().ends_with("has none; 'flowturbo tune --write' finds some"), "{error}");
+}
+
+#[test]
+fn new_presets_change_nothing_else_in_the_text() {
+    for (before, after) in [
+        // Written by a person: a line a field, odd spaces, a field of a newer version, a nested name.
+        (
+            r#"{
+  "other": { "sampling": { "presets": 1 }, "text": "\"}{" },
+  "sampling": {
+    "schedule" : "H1",
+    "presets": { "old": { "schedule": "H9", "guidance": 1 } },
+    "new": [1, {"a": null}],
+    "guidance": 4.0
+  },"rest":-1e5}
+"#,
+            r#"{
+  "other": { "sampling": { "presets": 1 }, "text": "\"}{" },
+  "sampling": {
+    "schedule" : "H1",
+    "presets": {
+      "fast": { "schedule": "H1P2", "guidance": 1.5 }
+    },
+    "new": [1, {"a": null}],
+    "guidance": 4.0
+  },"rest":-1e5}
+"#,
+        ),
+        (
+            "{\r\n\t\"sampling\": {\r\n\t\t\"schedule\": \"H1\"\r\n\t}\r\n}",
+            "{\r\n\t\"sampling\": {\r\n\t\t\"schedule\": \"H1\",\r\n\t\t\"presets\": {\r\n\t\t\t\"fast\": \
+             { \"schedule\": \"H1P2\", \"guidance\": 1.5 }\r\n\t\t}\r\n\t}\r\n}",
+        ),
+        (
+            r#"{"sampling":{"schedule":"H1","guidance":4}}"#,
+            r#"{"sampling":{"schedule":"H1","guidance":4,"presets": {"fast": { "schedule": "H1P2", "guidance": 1.5 }}}}"#,
+        ),
+        (
+            r#"{"s\u0061mpling":{"preset\u0073":{},"guidance":4}}"#,
+            r#"{"s\u0061mpling":{"preset\u0073":{"fast": { "schedule": "H1P2", "guidance": 1.5 }},"guidance":4}}"#,
+        ),
+    ] {
+        assert_eq!(spliced(before), after);
+        assert_eq!(spliced(after), after);
+    }
+    let none = splice::presets(br#"{"sampling":{"guidance":4}}"#, &BTreeMap::new(), &BTreeMap::new());
+    assert_eq!(none.unwrap(), br#"{"sampling":{"guidance":4,"presets": {}}}"#);
+}
+
+#[test]
+fn presets_that_do_not_change_keep_their_text() {
+    let old = named(&[("kept", "H1", 4.0), ("new", "H2", 4.0), ("gone", "H3", 4.0)]);
+    let new = named(&[("added", "E1", 4.0), ("kept", "H1", 4.0), ("new", "H9", 1.0)]);
+    let json = r#"{"sampling":{"presets":{"new":{"schedule":"H2"}, "kept": {"schedule" :"H1","x":[1]}, "gone": {}}}}"#;
+    let spliced = String::from_utf8(splice::presets(json.as_bytes(), &old, &new).unwrap()).unwrap();
+    let added = r#"{"added": { "schedule": "E1", "guidance": 4.0 },"kept": {"schedule" :"H1","x":[1]},"#;
+    let changed = r#""new": { "schedule": "H9", "guidance": 1.0 }}"#;
+    assert_eq!(spliced, format!(r#"{{"sampling":{{"presets":{added}{changed}}}}}"#));
+}
+
+#[test]
+fn a_text_without_sampling_is_an_error_and_not_a_panic() {
+    let whole = r#"{"a":"b\"","sampling":{"guidance":[4,"x"],"presets":{}}}"#;
+    for text in
+        (0..whole.len()).map(|end| &whole[..end]).chain(["[]", "{\"sampling\":{}}", "{\"sampling\":3}"])
+    {
+        let failed = splice::presets(text.as_bytes(), &BTreeMap::new(), &BTreeMap::new());
+        assert!(failed.is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_bundle_with_other_presets_is_checked_as_an_opened_one_is() {
+    let bundle = Files::complete().open().unwrap();
+    for (presets, kind, text) in [
+        (&[("very fast", "H1", 1.0)][..], InvalidBundle, "sampling.presets: must be 1 to 64 of"),
+        (&[("\"", "H1", 1.0)], InvalidBundle, "sampling.presets: must be 1 to 64 of"),
+        (&[("fast", "H1", -1.0)], InvalidBundle, "sampling.presets.fast.guidance: must be at least 0"),
+        (&[("fast", "H1", f32::NAN)], InvalidBundle, "line"),
+        (&[("fast", "H1001", 1.0)], LimitExceeded, "sampling.presets.fast.schedule: schedule has 1001 steps"),
+    ] {
+        let error = error(bundle.with_presets(&named(presets)));
+        assert!(error.to_string().starts_with("test files: bundle.json: "), "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    let minimal = Files::minimal().open().unwrap();
+    let refused = error(minimal.with_presets(&named(&[("fast", "H1R1", 1.0)])));
+    assert!(refused.to_string().contains("has R steps, but networks has no refiner"), "{refused}");
+}
+
+#[test]
+fn a_bundle_with_other_presets_is_the_same_model_under_another_hash() {
+    let files = Files::complete();
+    let (bundle, presets) = (files.open().unwrap(), named(&[("best", "H1P8R4", 0.1), ("tiny", "E1", 1e-30)]));
+    let tuned = bundle.with_presets(&presets).unwrap();
+    assert_eq!(tuned.presets(), &presets);
+    assert_eq!(tuned.hash(), checksum::hex_of(tuned.json()));
+    assert_ne!(tuned.hash(), bundle.hash());
+    let mut after: Value = serde_json::from_slice(tuned.json()).unwrap();
+    after["sampling"]["presets"] = files.manifest()["sampling"]["presets"].take();
+    assert_eq!(after, files.manifest());
+    assert_eq!(whole(tuned.graph(Role::Refiner)), files.0["refiner.onnx"]);
+    let mut written = files.clone();
+    written.0.insert(MANIFEST.into(), tuned.json().to_vec());
+    assert_eq!(written.open().unwrap().hash(), tuned.hash());
+}
+
+fn packed(bundle: &Bundle) -> Vec<u8> {
+    let mut zip = Vec::new();
+    bundle.write_zip(&mut zip).unwrap();
+    zip
+}
+
+#[test]
+fn a_packed_bundle_is_the_bundle_whoever_reads_the_zip() {
+    let mut files = Files::complete();
+    // Shared by two networks, and larger than a piece; a stranger in the folder stays behind.
+    let large: Vec<u8> = (0..3_000_001_u32).map(|i| (i / 7) as u8).collect();
+    files.replace("networks.decoder", large);
+    let shared = files.manifest()["networks"]["decoder"].clone();
+    files.set("networks.encoder.file", shared["file"].clone());
+    files.set("networks.encoder.sha256", shared["sha256"].clone());
+    files.0.insert("README.md".into(), b"read me".to_vec());
+    let bundle = files.open().unwrap();
+    let zip = packed(&bundle);
+    let opened = Bundle::from_bytes(zip.clone(), &Limits::default()).unwrap();
+    opened.verify().unwrap();
+    assert_eq!(opened.hash(), bundle.hash());
+    assert_eq!(packed(&opened), zip);
+    let mut others = zip::ZipArchive::new(io::Cursor::new(zip)).unwrap();
+    let names: Vec<String> = others.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let wanted = ["bundle.json", "decoder.onnx", "predictor.onnx", "predictor.onnx.data", "refiner.onnx"];
+    assert_eq!(names, wanted);
+    for name in names {
+        let mut bytes = Vec::new();
+        // Reads to the end, and so checks the CRC.
+        io::Read::read_to_end(&mut others.by_name(&name).unwrap(), &mut bytes).unwrap();
+        assert_eq!(bytes, files.0[&name], "{name}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_not_packed_and_a_full_disk_is_told() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut files = Files::complete();
+    let full = error(files.open().unwrap().write_zip(Full));
+    assert_eq!(full.kind(), Io);
+    assert!(full.to_string().contains("the zip cannot be written"), "{full}");
+    files.0.get_mut("refiner.onnx").unwrap()[0] ^= 1;
+    let damaged = error(files.open().unwrap().write_zip(io::sink()));
+    assert!(damaged.to_string().contains("refiner.onnx: SHA-256 is"), "{damaged}");
+}
