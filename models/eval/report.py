@@ -10,9 +10,10 @@ import numpy as np
 
 from eval.memory import Memory
 from eval.results import Results
-from eval.rows import ABLATIONS, AT_SCALES, SCALES, TABLES, Row
+from eval.rows import ABLATIONS, AT_SCALES, BASE, SCALES, TABLES, Row
 
-HEADINGS = ("F calls", "R calls", "ms", "FD", "KID ‰", "texture FD", "agreement", "off the exact flow")
+SCORES = ("FD", "KID ‰", "texture FD")
+HEADINGS = ("F calls", "R calls", "ms", *SCORES, f"FD − {BASE}’s", "agreement", "off the exact flow")
 
 
 def tables(results: Results, memory: Memory | None) -> dict[str, str]:
@@ -47,11 +48,11 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def number(value: float, margin: float | None = None, scale: float = 1.0, digits: int = 3) -> str:
+def number(value: float, margin: float | None = None, scale: float = 1.0) -> str:
     """To three digits, or as many as the margin leaves."""
     value = scale * value
     if margin is None:
-        return f"{value:.{digits}g}"
+        return f"{value:.3g}"
     margin = scale * margin
     places = max(0, 1 - int(np.floor(np.log10(max(margin, 1e-9)))))
     return f"{value:.{places}f} ± {margin:.{places}f}"
@@ -82,12 +83,14 @@ def line(results: Results, row: Row) -> list[str]:
     rms = number(score["rms"], score["rms_margin"]) if "rms" in score else ""
     evaluations = [f"{score[network]:.3g}" for network in ("predictor", "refiner")]
     agreement = number(score["agreement"], score["agreement_margin"])
-    return [*evaluations, f"{1000 * results.seconds(row):.1f}", *distances(score), agreement, rms]
+    base = Row(BASE, row.guidance)
+    apart = number(*results.difference(row, base, "content")) if base in results.scores and base != row else ""
+    return [*evaluations, f"{1000 * results.seconds(row):.1f}", *distances(score), apart, agreement, rms]
 
 
 def floors(results: Results) -> str:
     rows = ([name, *distances(score)] for name, score in results.floors.items())
-    return table(("real pictures", *HEADINGS[3:6]), rows)
+    return table(("real pictures", *SCORES), rows)
 
 
 def sanity(results: Results) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.distances import margin
 from eval.front import Point, Saving, saving
 from eval.rows import EULER, FLOWTURBO, HEUN, Method, Row
 from eval.timing import Times
@@ -49,6 +50,12 @@ class Results:
             distance = score[measure] if resample is None else score[f"{measure}_resampled"][resample]
             points.append(Point(row.label, self.seconds(row, decoding), distance))
         return points
+
+    def difference(self, row: Row, base: Row, measure: str) -> tuple[float, float]:
+        """How much farther than `base` a row is, and the margin: much smaller than theirs, since resamples are paired."""
+        ours, theirs = self.scores[row], self.scores[base]
+        resampled = np.subtract(ours[f"{measure}_resampled"], theirs[f"{measure}_resampled"])
+        return ours[measure] - theirs[measure], margin(resampled)
 
     def saving(self, row: Row, measure: str, decoding: bool = True) -> Saving:
         """Of a row's time, at equal distance, against the best Euler and Heun schedules."""

@@ -12,6 +12,7 @@ from eval.caching import EasyCache, TaylorSeer
 
 GUIDANCE = 2.5  # of every table but the one over guidance; the bundled model's own
 REFERENCE = "H200"
+BASE = "E25"  # the row that others are told as differences from
 CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
 
 EULER = tuple(f"E{n}" for n in (4, 5, 6, 8, 10, 12, 15, 20, 25, 35, 50))
