@@ -1,0 +1,166 @@
+"""Samples a row of the plan and scores it. All rows start from the same noise and classes, so they differ in method alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from train.data import Images
+
+from eval import classifier
+from eval.caching import Field
+from eval.distances import margin, resamples
+from eval.features import Extractor, Features
+from eval.real import Real, draw, variants
+from eval.reference import Reference
+from eval.rows import GUIDANCE, REFERENCE, Row, calls
+from eval.runtime import Model
+from eval.store import Arrays, Store
+
+CHUNK = 22  # pictures sampled at once
+
+
+@dataclass
+class Judge:
+    """`models`: the bundle that is judged under the name "", and its alternatives by theirs. `each` pictures of a class."""
+
+    store: Store
+    extractor: Extractor
+    real: Real
+    bundle: Path
+    models: dict[str, Model]
+    each: int
+    seed: int
+    reference_count: int  # pictures whose latents are compared with the reference's
+    real_each: int  # real pictures of each class, that rows are compared with
+    variants: int  # rolled and flipped, of each training image
+    repeats: int  # bootstrap resamples
+    threads: int
+    identity: dict = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity = {
+            "data": self.real.identity,
+            "features": self.extractor.identity,
+            "seed": self.seed,
+            "count": self.count,
+            "real": self.real_each,
+            "variants": self.variants,
+        }
+
+    @property
+    def count(self) -> int:
+        return self.each * len(self.real.classes)
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        return np.arange(self.count) % len(self.real.classes)
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Of picture i, whatever the count."""
+        shape = (self.count, *self.models[""].latent_shape)
+        return np.random.default_rng(self.seed).standard_normal(shape).astype(np.float32)
+
+    @cached_property
+    def reference(self) -> Reference:
+        return self.reference_of("all", self.real.all)
+
+    def reference_of(self, name: str, images: Images) -> Reference:
+        """Of the usual size, drawn from some of the real images."""
+        drawn, _ = draw(images, self.real_each * len(self.real.classes), seed=self.seed)
+        return Reference(self.real_features({"drawn": name, "each": self.real_each}, drawn))
+
+    def real_features(self, key: dict, images: np.ndarray) -> Features:
+        key |= {name: self.identity[name] for name in ("data", "features", "seed")}
+        return Features(**self.store.arrays(key, lambda: vars(self.extractor(images))))
+
+    @cached_property
+    def training(self) -> tuple[Features, np.ndarray]:
+        """Variants of every training image, and the number of each one's image."""
+        images, numbers = variants(self.real.training, self.variants, seed=self.seed)
+        return self.real_features({"variants": self.variants}, images), numbers
+
+    @cached_property
+    def training_labels(self) -> np.ndarray:
+        return self.real.training.labels.numpy()[self.training[1]]
+
+    @cached_property
+    def classifier(self) -> classifier.Classifier:
+        return classifier.fit(self.training[0].head, self.training_labels, len(self.real.classes))
+
+    @cached_property
+    def resamples(self) -> np.ndarray:
+        return resamples(self.count, self.repeats)
+
+    def row_key(self, row: Row) -> dict:
+        return {"bundle": self.models[row.refiner].hash, "row": f"{row.method} g{row.guidance:g}"} | self.identity
+
+    def has(self, row: Row) -> bool:
+        return self.store.holds_arrays(self.row_key(row))
+
+    def sample(self, row: Row) -> Arrays:
+        """Features `content` and `texture`, the class each picture is `taken` for, some `latents`, evaluations made."""
+        return self.store.arrays(self.row_key(row), lambda: self.sample_anew(row))
+
+    def sample_anew(self, row: Row) -> Arrays:
+        parts, taken, latents, predictor = [], [], [], []
+        model = self.models[row.refiner]
+        for start in range(0, self.count, CHUNK):
+            some = slice(start, start + CHUNK)
+            if isinstance(row.method, str):
+                made = model.generate(row.method, row.guidance, self.classes[some], self.noise[some])
+                images, latent = made.images, made.latents
+                predictor.append(np.full(len(images), calls(row.method)[0]))
+            else:
+                velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
+                latent = row.method.sample(velocity, self.noise[some])
+                images = model.decode(latent)
+                predictor.append(velocity.calls)
+            features = self.extractor(images)
+            parts.append(features)
+            taken.append(self.classifier(features.head))
+            latents.append(latent)
+        features = Features.join(parts)
+        return {
+            "content": features.content,
+            "texture": features.texture,
+            "taken": np.concatenate(taken),
+            "latents": np.concatenate(latents)[: self.reference_count],
+            "predictor": np.concatenate(predictor),
+        }
+
+    def score(self, row: Row) -> dict:
+        """All numbers of a row; `rms` only at the guidance of the reference."""
+        key = self.row_key(row) | {"reference": REFERENCE, "latents": self.reference_count, "repeats": self.repeats}
+        return self.store.result(key, lambda: self.score_anew(row))
+
+    def score_anew(self, row: Row) -> dict:
+        sample = self.sample(row)
+        right = (sample["taken"] == self.classes).astype(float)
+        result = self.reference.compare(sample["content"], sample["texture"], self.resamples)
+        result |= {"agreement": right.mean(), "agreement_margin": margin(self.resamples @ right / self.count)}
+        refiner = 0 if not isinstance(row.method, str) else calls(row.method)[1]
+        result |= {"predictor": float(sample["predictor"].mean()), "refiner": refiner}
+        if row.guidance == GUIDANCE:
+            off = np.square(sample["latents"] - self.reference_latents).mean(axis=(1, 2, 3)) ** 0.5
+            result |= {"rms": float(off.mean()), "rms_margin": float(1.96 * off.std(ddof=1) / len(off) ** 0.5)}
+        return result
+
+    @cached_property
+    def reference_latents(self) -> np.ndarray:
+        """Where the exact flow ends, nearly, for the first pictures."""
+        count = min(self.reference_count, self.count)
+        key = {"bundle": self.models[""].hash, "reference": REFERENCE, "count": count, "seed": self.seed}
+
+        def make() -> Arrays:
+            parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+            made = [
+                self.models[""].generate(REFERENCE, GUIDANCE, self.classes[p], self.noise[p], pictures=False)
+                for p in parts
+            ]
+            return {"latents": np.concatenate([m.latents for m in made])}
+
+        return self.store.arrays(key, make)["latents"]

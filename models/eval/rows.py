@@ -1,0 +1,97 @@
+"""The plan: every row of the tables in docs/quality.md. A row is a way to sample, a guidance scale, and a refiner.
+
+Change the evaluation here; finished rows are kept, so only what is new is sampled.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from eval.caching import EasyCache, TaylorSeer
+
+GUIDANCE = 2.5  # of every table but the one over guidance; the bundled model's own
+REFERENCE = "H200"
+BASE = "E25"  # the row that others are told as differences from
+CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
+
+EULER = tuple(f"E{n}" for n in (4, 5, 6, 8, 10, 12, 15, 20, 25, 35, 50))
+HEUN = tuple(f"H{n}" for n in (2, 3, 4, 5, 6, 8, 10, 12, 16, 25))
+FLOWTURBO = (
+    *("H1P1R1", "H1P2R1", "H1P2R2", "H1P3R2", "H1P3R3", "H1P4R2", "H1P5R3", "H1P6R2", "H1P8R4"),
+    *("H2P2R2", "H2P4R2", "H2P6R3", "H3P3R3", "H4P4R4", "H8P9R5"),
+)
+EULER_END = (
+    "H3E2",
+    "H5E1",
+    "H7E1",
+    "H11E1",
+    "H1P2E1",
+    "H1P3E1",
+    "H1P2R1E1",
+    "H1P5E1",
+    "H1P4R2E1",
+    "H2P4R2E1",
+    "H1P8E1",
+)
+PSEUDO = ("P3", "P4", "P6", "P8", "P12", "P20", "H1P3", "H1P4", "H1P5", "H1P8", "H1P12")  # FlowTurbo without a refiner
+CACHING = (
+    *(TaylorSeer(steps, 2, order) for steps in (12, 20, 30) for order in (1, 2)),
+    *(TaylorSeer(20, 3), TaylorSeer(30, 3), TaylorSeer(30, 5), TaylorSeer(50, 6)),
+    *(EasyCache(steps, threshold) for steps in (12, 20, 30) for threshold in (0.05, 0.1, 0.2)),
+)
+
+SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
+QUICK_SCALES = (1.0, 1.5)
+AT_SCALES = ("E10", "E25", "H8", "H1P5R3", "H2P4R2", "H1P4R2E1")
+
+REFINER_COUNT = tuple(f"H1P5R{n}" if n else "H1P5" for n in (0, 1, 2, 3, 4, 6))
+PSEUDO_COUNT = tuple(f"H1P{n}R3" if n else "H1R3" for n in (0, 1, 2, 3, 5, 7, 9))
+BLOCK_ORDER = ("H1P5R3", "P5H1R3", "H1R3P5", "H1P3R3P2", "H1P2R1P2R1P1R1", "H1R1P2R1P2R1P1")
+WITH_OTHERS = ("H1P5R3", "H1P3R2")  # schedules that other refiners are tried in
+
+TABLES = {
+    "Euler": EULER,
+    "Heun": HEUN,
+    "FlowTurbo": FLOWTURBO,
+    "pseudo-corrector alone": PSEUDO,
+    "an Euler step at the end": EULER_END,
+    "step caching": CACHING,
+}
+ABLATIONS = {"refiner count": REFINER_COUNT, "pseudo count": PSEUDO_COUNT, "block order": BLOCK_ORDER}
+FIRST = (
+    *("E4", "E6", "E8", "E10", "E15", "E25", "E50", "H2", "H4", "H8", "H12"),
+    *("H1P1R1", "H1P2R2", "H1P3R3", "H1P5", "H1P5R3", "H2P4R2", "P8", "H3E2", "H7E1", "H1P3E1", "H1P4R2E1"),
+    *(TaylorSeer(20, 2), TaylorSeer(20, 3), EasyCache(20, 0.1)),
+)  # what --quick samples
+
+Method = str | TaylorSeer | EasyCache
+
+
+@dataclass(frozen=True)
+class Row:
+    method: Method  # a schedule of the runtime's, or a cached run
+    guidance: float = GUIDANCE
+    refiner: str = ""  # name of an alternative bundle; the bundle's own without it
+
+    @property
+    def label(self) -> str:
+        """Unique among rows, and what results are filed under."""
+        return f"{self.method} g{self.guidance:g}" + (f" {self.refiner}" if self.refiner else "")
+
+
+def plan(alternatives: list[str], quick: bool) -> list[Row]:
+    """Every row once."""
+    if quick:
+        return [*map(Row, FIRST), *(Row(method, scale) for scale in QUICK_SCALES for method in AT_SCALES)]
+    rows = [Row(method) for table in (*TABLES.values(), *ABLATIONS.values()) for method in table]
+    rows += [Row(method, scale) for scale in SCALES for method in AT_SCALES]
+    rows += [Row(method, refiner=name) for name in alternatives for method in WITH_OTHERS]
+    return list(dict.fromkeys(rows))
+
+
+def calls(schedule: str) -> tuple[int, int]:
+    """Evaluations of predictor and refiner: `H1P5R3` makes 7 and 6."""
+    kinds = "".join(kind * int(count or 1) for kind, count in re.findall(r"([EHPR])(\d*)", schedule))
+    predictor, refiner = (sum(CALLS[kind][network] for kind in kinds) for network in (0, 1))
+    return predictor + kinds.startswith("P"), refiner  # a first pseudo-corrector step has no cache: it is a Heun step

@@ -1,0 +1,151 @@
+"""The evaluation on the shipped library: the same samples as by ONNX Runtime, other refiners, and the whole command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from eval import alternatives, rows, run
+from eval.caching import EasyCache, Euler, Field, Heun, TaylorSeer
+from eval.features import Extractor
+from eval.reference import encode
+from eval.runtime import LIBRARY, Model, RuntimeFailure, load_library
+from PIL import Image
+
+pytest_plugins = ("eval_pictures",)
+TEXTURES = REPOSITORY / "models" / "textures"
+SHARED_LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", LIBRARY))
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    if not SHARED_LIBRARY.is_file():
+        pytest.skip(f"{SHARED_LIBRARY} is not built: cargo build --release, or set FLOWTURBO_LIBRARY")
+    with Model(load_library(SHARED_LIBRARY), TEXTURES, threads=1) as model:
+        yield model
+
+
+def noise(model: Model, count: int) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((count, *model.latent_shape), np.float32)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize(("schedule", "method"), [("E5", Euler(5)), ("H3", Heun(3))])
+def test_the_runtime_samples_what_this_sampler_does(model: Model, schedule: str, method, guidance: float) -> None:
+    classes, start = np.array([3, 9]), noise(model, 2)
+    field = Field(TEXTURES, classes, guidance, threads=1)
+    ours = method.sample(field, start)
+    theirs = model.generate(schedule, guidance, classes, start, pictures=False)
+    np.testing.assert_allclose(theirs.latents, ours, atol=1e-4)
+    assert tuple(field.calls) == (rows.calls(schedule)[0],) * 2
+    assert "".join(kind for kind, _ in theirs.steps) == schedule[0] * int(schedule[1:])
+
+
+def test_a_picture_does_not_depend_on_the_others_of_its_request(model: Model) -> None:
+    classes, start = np.array([0, 4, 7]), noise(model, 3)
+    together = model.generate("H1P1R1", 2.5, classes, start)
+    alone = model.generate("H1P1R1", 2.5, classes[1:2], start[1:2])
+    assert together.images.shape == (3, 128, 128, 3) and together.images.std() > 10
+    assert np.abs(together.images[1].astype(int) - alone.images[0]).max() <= 1
+    assert np.abs(model.decode(together.latents).astype(int) - together.images).max() <= 1
+    assert 0 < sum(seconds for _, seconds in together.steps) < together.seconds
+
+
+def test_the_encoder_and_the_decoder_mean_the_same_latents(model: Model, pictures: np.ndarray) -> None:
+    again = model.decode(encode(TEXTURES, pictures[:4]))
+    error = np.abs(again.astype(float) - pictures[:4]).mean()
+    assert error < 0.5 * np.abs(pictures[1:5].astype(float) - pictures[:4]).mean()
+
+
+def test_reuse_goes_on_along_the_cached_velocity(model: Model, tmp_path: Path) -> None:
+    folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
+    alternatives.check_same_predictor(TEXTURES, folder)
+    classes, start = np.array([1, 2]), noise(model, 2)
+    last = []
+
+    def remember(x: np.ndarray, t: float, which: np.ndarray) -> np.ndarray:
+        last[:] = [field(x, t, which)]
+        return last[0]
+
+    field, x = Field(TEXTURES, classes, 2.5, threads=1), start
+    for i in range(3):
+        x = x + remember(x, i / 4, np.arange(2)) / 4
+    with Model(model.library, folder, threads=1) as other:
+        got = other.generate("E3R1", 2.5, classes, start, pictures=False).latents
+    np.testing.assert_allclose(got, x + last[0] / 4, atol=1e-4)
+
+
+def test_a_whole_network_in_the_refiners_place_is_a_step_of_its_own(model: Model, tmp_path: Path) -> None:
+    # The predictor itself stands in, so that a refiner step after an Euler step is a Heun step plus (d - v) / 2.
+    folder = alternatives.write_whole(TEXTURES, TEXTURES, tmp_path / "whole")
+    classes, start = np.array([1, 2]), noise(model, 2)
+    field, both = Field(TEXTURES, classes, 2.5, threads=1), np.arange(2)
+    v = field(start, 0.0, both)
+    x = start + v / 2
+    d = field(x, 0.5, both)
+    d_prime = field(x + d / 2, 1.0, both) - v + d
+    with Model(model.library, folder, threads=1) as other:
+        got = other.generate("E1R1", 2.5, classes, start, pictures=False).latents
+    np.testing.assert_allclose(got, x + (d + d_prime) / 4, atol=1e-4)
+
+
+def test_another_predictor_is_no_alternative(tmp_path: Path) -> None:
+    folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["networks"]["predictor"]["sha256"] = "0" * 64
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(SystemExit, match="more than the refiner"):
+        alternatives.check_same_predictor(TEXTURES, folder)
+
+
+def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeFailure, match="Q"):
+        model.generate("H1Q2", 2.5, np.array([0]), noise(model, 1))
+    with pytest.raises(ValueError, match="noise of shape"):
+        model.generate("E1", 2.5, np.array([0, 1]), noise(model, 1))
+    with pytest.raises(RuntimeFailure):
+        Model(model.library, tmp_path / "nothing")
+    with pytest.raises(SystemExit, match="cargo build --release"):
+        load_library(tmp_path / "no.so")
+
+
+def test_the_command_makes_every_table_and_goes_on_where_it_ended(
+    model: Model,
+    extractor: Extractor,
+    pictures: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    data, out, document = tmp_path / "data", tmp_path / "out", tmp_path / "quality.md"
+    for number, image in enumerate(pictures):
+        folder = data / model.labels[number // 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    (tmp_path / "images").mkdir()
+    out.mkdir()
+    shutil.copy(extractor.path, out)
+    document.write_text("# Quality\n\n<!-- begin schedules -->\n<!-- end schedules -->\n")
+    monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(12, 2), EasyCache(12, 0.1)))
+    monkeypatch.setattr(rows, "QUICK_SCALES", ())
+    monkeypatch.setattr("eval.judge.REFERENCE", "H4")
+    sizes = {"each": 2, "reference-count": 2, "real-each": 3, "variants": 1, "rounds": 2, "repeats": 3, "threads": 2}
+    places = {"library": SHARED_LIBRARY, "data": data, "out": out}
+    arguments = ["--quick", *(f"--{name}={value}" for name, value in (sizes | places).items())]
+    run.main([*arguments, f"--document={document}"])
+    assert "7 rows of 22 pictures to sample" in capsys.readouterr().out
+    tables = document.read_text()
+    assert "| H1P5R3 | 7 | 6 |" in tables and "| TaylorSeer, 12 steps, every 2, order 1 | 7 | 0 |" in tables
+    written = (out / "tables.md").read_text()
+    assert all(f"## {name}" in written for name in ("floors", "sanity", "target", "guidance", "ablations", "memory"))
+    for name in ("front", "guidance", "nearest"):
+        Image.open(tmp_path / "images" / f"quality-{name}.png").verify()
+    run.main(arguments)
+    assert "rows of" not in capsys.readouterr().out
+    assert (out / "tables.md").read_text() == written
