@@ -12,6 +12,7 @@
 `neighbours`    is it a copy? `memory` asks that of samples
 `judge`         samples and scores a row
 `floors`        what real pictures score; `sanity` spoils them by degrees
+`seams`         do pictures tile?
 `timing`        seconds for a picture
 `front`         what is saved at equal quality
 `results`       all of it together; `report` and `plots` show it

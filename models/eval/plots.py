@@ -70,3 +70,12 @@ def save_closest(memory: Memory, path: Path) -> None:
     """A column for each pair: the sample above, the training image it is nearest to below."""
     rows = (np.concatenate(list(images), axis=1) for images in (memory.closest, memory.matched))
     Image.fromarray(np.concatenate(list(rows), axis=0)).save(path, optimize=True)
+
+
+def save_tilings(pictures: np.ndarray, path: Path) -> None:
+    """Each of uint8 [K,H,W,3], repeated 2 x 2; four of them a row."""
+    gap, columns = 8, 4
+    repeated = [np.pad(np.tile(p, (2, 2, 1)), ((0, gap), (0, gap), (0, 0)), constant_values=255) for p in pictures]
+    repeated += [np.full_like(repeated[0], 255)] * (-len(repeated) % columns)
+    rows = [np.concatenate(repeated[n : n + columns], axis=1) for n in range(0, len(repeated), columns)]
+    Image.fromarray(np.concatenate(rows)[:-gap, :-gap]).save(path, quality=90)

@@ -35,7 +35,7 @@ def summary(name: str, value: float, resampled: list[float]) -> dict:
 
 
 def encode(bundle: Path, images: np.ndarray, chunk: int = 16) -> np.ndarray:
-    """Latents [N,C,h,w] of uint8 [N,H,W,3], by the bundle's encoder in ONNX Runtime: the C API has no encoding."""
+    """Latents [N,C,h,w] of uint8 [N,H,W,3], by the bundle's encoder in ONNX Runtime."""
     manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     if "encoder" not in manifest["networks"]:
         raise SystemExit(f"{bundle}: no encoder, and the floor of the autoencoder cannot be told without one")

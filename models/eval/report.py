@@ -11,14 +11,15 @@ import numpy as np
 from eval.memory import Memory
 from eval.results import Results
 from eval.rows import ABLATIONS, AT_SCALES, BASE, SCALES, TABLES, Row
+from eval.seams import Seams
 
 SCORES = ("FD", "KID ‰", "texture FD")
 HEADINGS = ("F calls", "R calls", "ms", *SCORES, f"FD − {BASE}’s", "agreement", "off the exact flow")
 
 
-def tables(results: Results, memory: Memory | None) -> dict[str, str]:
+def tables(results: Results, memory: Memory, seams: Seams) -> dict[str, str]:
     """Name of the marker -> Markdown."""
-    made = {
+    return {
         "run": run(results),
         "floors": floors(results),
         "sanity": sanity(results),
@@ -26,8 +27,9 @@ def tables(results: Results, memory: Memory | None) -> dict[str, str]:
         "target": target(results),
         "guidance": guidance(results),
         "ablations": ablations(results),
+        "memory": memorised(memory),
+        "seams": seam_ratios(seams),
     }
-    return made | ({"memory": memorised(memory)} if memory else {})
 
 
 def insert(text: str, made: dict[str, str]) -> str:
@@ -163,3 +165,16 @@ def memorised(memory: Memory) -> str:
         ]
         rows.append([kind, *cells])
     return table(("", "in features: 5 % / half are nearer than", "in pixels"), rows)
+
+
+def seam_ratios(seams: Seams) -> str:
+    parts = []
+    for name, cases in (("class", seams.classes), ("size", seams.sizes)):
+        rows = [[case, *(f"{ratio[axis]:.3f}" for axis in ("x", "y"))] for case, ratio in cases.items()]
+        parts.append(table((name, "across", "down"), rows))
+    rows = [
+        [name, *(f"{way[key]:.3g}" if key in way else "" for key in ("x", "y", "content", "texture"))]
+        for name, way in seams.ways.items()
+    ]
+    parts.append(table(("way", "across", "down", "FD", "texture FD"), rows))
+    return "\n\n".join(parts)

@@ -14,7 +14,7 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eval import plots, report
+from eval import plots, report, seams
 from eval.alternatives import REUSE, WHOLE, check_same_predictor, write_reuse, write_whole
 from eval.features import Extractor
 from eval.floors import accuracy, floors, sanity
@@ -27,7 +27,7 @@ from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
 from eval.store import Store
 from eval.timing import Job, Times, measure
 
-SHOWN = Row("H1P5R3")  # whose samples are searched for training images
+SHOWN = Row("H1P5R3")  # whose samples are searched for training images, and tiled
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         scores = {row: judge.score(row) for row in rows if judge.has(row)}
         times = time_rows(judge, list(scores), chosen.rounds)
         results = Results(scores, times, floors(judge), sanity(judge), accuracy(judge), judge.count)
-        write(results, remember(judge, SHOWN), chosen.out, chosen.document)
+        write(results, remember(judge, SHOWN), seams.measure(judge, SHOWN.method), chosen.out, chosen.document)
     print(f"{(perf_counter() - start) / 60:.1f} minutes; {chosen.out / 'tables.md'}")
 
 
@@ -133,8 +133,8 @@ def time_rows(judge: Judge, rows: list[Row], rounds: int) -> Times:
     return Times.from_json(judge.store.result(key, lambda: measure(jobs, rounds).as_json()))
 
 
-def write(results: Results, memory: Memory, out: Path, document: Path | None) -> None:
-    made = report.tables(results, memory)
+def write(results: Results, memory: Memory, tiled: seams.Seams, out: Path, document: Path | None) -> None:
+    made = report.tables(results, memory, tiled)
     text = "\n\n".join(f"## {name}\n\n{text}" for name, text in made.items())
     (out / "tables.md").write_text(text + "\n", encoding="utf-8")
     if document:
@@ -143,6 +143,7 @@ def write(results: Results, memory: Memory, out: Path, document: Path | None) ->
     plots.save_front(results, images / "quality-front.png")
     plots.save_guidance(results, images / "quality-guidance.png")
     plots.save_closest(memory, images / "quality-nearest.png")
+    plots.save_tilings(tiled.shown, images / "quality-tilings.jpg")
 
 
 if __name__ == "__main__":

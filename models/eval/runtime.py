@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = {"darwin": "libflowturbo.dylib", "win32": "flowturbo.dll"}
 LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo.so")
 RGB8, LATENTS_ONLY = 1, 1
+TILES = {"": 0, "x": 1, "y": 2, "both": 3}
 
 
 class Pixels(Structure):
@@ -106,6 +107,19 @@ class Request(Structure):
         ("progress_data", c_void_p),
         ("preview", u32),
         ("reserved", u32),
+        ("preset", c_char_p),
+        ("tile", u32),
+        ("width", u32),
+        ("height", u32),
+        ("strength", c_float),
+        ("init", c_void_p),
+        ("init_count", u32),
+        ("variation", c_float),
+        ("variation_seed", u64),
+        ("mask", c_void_p),
+        ("mask_size", c_size_t),
+        ("morph_classes", c_void_p),
+        ("morph_amounts", c_void_p),
     ]
 
 
@@ -167,14 +181,28 @@ class Model:
     def latent_shape(self) -> tuple[int, int, int]:
         return self.info.latent_channels, self.info.latent_height, self.info.latent_width
 
+    @property
+    def cell(self) -> int:
+        """Pixels that a cell of the latent stands for, a side."""
+        return self.info.width // self.info.latent_width
+
     def generate(
-        self, schedule: str, guidance: float, classes: np.ndarray, noise: np.ndarray, pictures: bool = True
+        self,
+        schedule: str,
+        guidance: float,
+        classes: np.ndarray,
+        noise: np.ndarray,
+        pictures: bool = True,
+        tile: str = "",
     ) -> Generation:
-        """From noise [N,C,h,w], a picture for each of `classes` [N]."""
+        """From noise [N,C,h,w], a picture for each of `classes` [N], larger than the model's own where the noise is."""
         kept, noise = np.ascontiguousarray(classes, np.int64), np.ascontiguousarray(noise, np.float32)
-        if noise.shape != (len(kept), *self.latent_shape):
+        channels, *own = self.latent_shape
+        if noise.shape[:2] != (len(kept), channels) or any(n < least for n, least in zip(noise.shape[2:], own)):
             raise ValueError(f"noise of shape {noise.shape} for {len(kept)} latents of {self.latent_shape}")
+        height, width = (cells * self.cell for cells in noise.shape[2:])
         request = self.initialise(Request(), self.library.ft_request_init)
+        request.width, request.height, request.tile = width, height, TILES[tile]
         request.image_count, request.classes = len(kept), kept.ctypes.data_as(POINTER(c_int64))
         request.noise, request.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
         request.schedule, request.guidance = schedule.encode(), guidance
@@ -187,12 +215,12 @@ class Model:
             return 0
 
         request.progress = watch
-        images = np.empty((len(kept), self.info.height, self.info.width, 3), np.uint8) if pictures else None
+        images = np.empty((len(kept), height, width, 3), np.uint8) if pictures else None
         pixels = None if images is None else byref(self.pixels(images))
         start = perf_counter()
         self.check(self.library.ft_session_generate(self.session, byref(request), pixels))
         seconds = perf_counter() - start
-        return Generation(images, self.last_latents(len(kept)), steps, seconds)
+        return Generation(images, self.last_latents(noise.shape), steps, seconds)
 
     def pixels(self, images: np.ndarray) -> Pixels:
         pixels = self.initialise(Pixels(), self.library.ft_pixels_init)
@@ -208,8 +236,8 @@ class Model:
         self.check(self.library.ft_session_decode(self.session, data, c_size_t(latents.size), pixels))
         return images
 
-    def last_latents(self, count: int) -> np.ndarray:
-        latents = np.empty((count, *self.latent_shape), np.float32)
+    def last_latents(self, shape: tuple[int, ...]) -> np.ndarray:
+        latents = np.empty(shape, np.float32)
         data = latents.ctypes.data_as(POINTER(c_float))
         self.check(self.library.ft_session_get_latents(self.session, data, c_size_t(latents.size)))
         return latents

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eval import front, neighbours, real, report, rows
+from eval import front, neighbours, real, report, rows, seams
 from eval.caching import EasyCache, Euler, Heun, TaylorSeer
 from eval.classifier import balanced, cross_validate, fit
 from eval.distances import Frechet, Gaussian, Kernel, margin, resamples
@@ -233,3 +233,31 @@ def test_tables_go_between_their_markers() -> None:
     assert got == text.replace("old", "| \\1 |")
     assert report.number(0.01236, 0.00067) == "0.01236 ± 0.00067"
     assert report.number(443.2, 12.3) == "443 ± 12"
+
+
+def waves(phase: float) -> np.ndarray:
+    """A picture that tiles: whole waves, from `phase` on."""
+    angle = 2 * np.pi * np.arange(64) / 64
+    across = np.sin(3 * angle + phase)[None, :] + np.sin(5 * angle + 2 * phase)[:, None]
+    return np.repeat((127 + 60 * across)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_a_seam_is_told_by_its_axis_and_a_picture_that_tiles_has_none() -> None:
+    images = np.stack([waves(phase) for phase in np.linspace(0, 6, 40)])
+    assert all(abs(ratio - 1) < 0.15 for ratio in seams.ratios(images).values())
+    cut = seams.ratios(images[:, :, :-5])  # no longer whole waves across
+    assert cut["x"] > 3 and abs(cut["y"] - 1) < 0.15
+
+
+def test_the_mean_of_shifts_prefers_no_place_that_they_swap() -> None:
+    height, width = 4, 8
+    place = np.random.default_rng(0).standard_normal((1, 2, height, width)).astype(np.float32)
+
+    def biased(x: np.ndarray, t: float, which: np.ndarray) -> np.ndarray:
+        return x * t + place
+
+    x, shift, all_of_them = np.zeros_like(place), (2, 4), np.arange(1)
+    mean = seams.Shifted(biased, ((0, 0), shift))
+    np.testing.assert_allclose(mean(x, 0.5, all_of_them), np.roll(mean(x, 0.5, all_of_them), shift, (2, 3)), atol=1e-6)
+    exact = seams.Shifted(lambda x, t, which: 3 * x, ((0, 0), shift))
+    np.testing.assert_allclose(exact(place, 0.5, all_of_them), 3 * place, atol=1e-6)

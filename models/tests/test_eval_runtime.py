@@ -104,6 +104,15 @@ def test_another_predictor_is_no_alternative(tmp_path: Path) -> None:
         alternatives.check_same_predictor(TEXTURES, folder)
 
 
+def test_a_picture_of_any_size_tiles(model: Model) -> None:
+    channels, height, width = model.latent_shape
+    start = np.random.default_rng(3).standard_normal((1, channels, height, 2 * width), np.float32)
+    made = model.generate("E4", 1.0, np.array([2]), start, tile="both")
+    assert made.images.shape == (1, 128, 256, 3) and made.latents.shape == start.shape
+    without = model.generate("E4", 1.0, np.array([2]), start)
+    assert np.abs(made.latents - without.latents).max() > 0.01
+
+
 def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
     with pytest.raises(RuntimeFailure, match="Q"):
         model.generate("H1Q2", 2.5, np.array([0]), noise(model, 1))
@@ -135,6 +144,8 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(12, 2), EasyCache(12, 0.1)))
     monkeypatch.setattr(rows, "QUICK_SCALES", ())
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
+    monkeypatch.setattr("eval.seams.LARGE", (2,))
+    monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
     sizes = {"each": 2, "reference-count": 2, "real-each": 3, "variants": 1, "rounds": 2, "repeats": 3, "threads": 2}
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}
     arguments = ["--quick", *(f"--{name}={value}" for name, value in (sizes | places).items())]
@@ -143,9 +154,11 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     tables = document.read_text()
     assert "| H1P5R3 | 7 | 6 |" in tables and "| TaylorSeer, 12 steps, every 2, order 1 | 7 | 0 |" in tables
     written = (out / "tables.md").read_text()
-    assert all(f"## {name}" in written for name in ("floors", "sanity", "target", "guidance", "ablations", "memory"))
-    for name in ("front", "guidance", "nearest"):
-        Image.open(tmp_path / "images" / f"quality-{name}.png").verify()
+    assert all(
+        f"## {name}" in written for name in ("floors", "sanity", "target", "guidance", "ablations", "memory", "seams")
+    )
+    for name in ("front.png", "guidance.png", "nearest.png", "tilings.jpg"):
+        Image.open(tmp_path / "images" / f"quality-{name}").verify()
     run.main(arguments)
     assert "rows of" not in capsys.readouterr().out
     assert (out / "tables.md").read_text() == written

@@ -74,14 +74,13 @@ pub(super) fn check(
     source: &dyn Source,
     file: &Listed,
     limits: &Limits,
-    mut each: impl FnMut(&[u8]),
+    mut each: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<u64> {
     let size = size(source, file, limits)?;
     let mut hasher = Sha256::new();
     stream(source, file.name, size, |chunk| {
         hasher.update(chunk);
-        each(chunk);
-        Ok(())
+        each(chunk)
     })?;
     compare(hasher, file).map(|()| size)
 }

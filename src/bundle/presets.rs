@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::manifest::Manifest;
-use super::{Bundle, splice};
-use crate::error::{Context, invalid_argument};
+use super::Bundle;
+use crate::error::{Context, invalid_argument, invalid_bundle};
 use crate::{Result, Schedule};
 
 /// A schedule and the guidance scale that goes with it.
@@ -59,8 +61,7 @@ impl Bundle {
     }
 
     /// This bundle with `presets` in place of all that it had: the same files under another manifest, whose text is
-    /// [`json`](Self::json). Nothing is written; the rest of that text stays as it is, byte for byte, and so do
-    /// presets that do not change.
+    /// [`json`](Self::json), laid out anew. Nothing is written; all other fields stay, those of newer versions too.
     ///
     /// ```
     /// # use flowturbo::{Bundle, Preset, Request};
@@ -76,8 +77,28 @@ impl Bundle {
     /// [`open_with`](Self::open_with): a name that is not 1 to 64 of `A-Z a-z 0-9 . _ -`, refiner steps without a
     /// refiner, a guidance that is no number from 0 on, more steps than the limits allow.
     pub fn with_presets(&self, presets: &BTreeMap<String, Preset>) -> Result<Self> {
-        let json = splice::presets(&self.json, &self.presets, presets).at(|| super::MANIFEST.into());
+        let json = self.text_with(presets).at(|| super::MANIFEST.into());
         json.and_then(|json| Self::read(self.source.clone(), json, &self.limits))
             .at(|| self.source.describe())
     }
+
+    /// The manifest with `presets`, a field a line.
+    fn text_with(&self, presets: &BTreeMap<String, Preset>) -> Result<Vec<u8>> {
+        let unreadable = |error: serde_json::Error| invalid_bundle(error.to_string());
+        let mut manifest: Value = serde_json::from_slice(&self.json).map_err(unreadable)?;
+        let written = |(name, preset): (&String, &Preset)| {
+            let Preset { schedule, guidance } = preset;
+            (name.clone(), json!({"schedule": schedule.to_string(), "guidance": shortest(*guidance)}))
+        };
+        // The manifest was read before: it is an object, and so is this field.
+        manifest["sampling"]["presets"] = presets.iter().map(written).collect();
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(unreadable)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// The number whose decimal digits are those of `value`: 0.1, not 0.10000000149. What is no number becomes null.
+fn shortest(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }

@@ -17,12 +17,6 @@ fn named(presets: &[(&str, &str, f32)]) -> BTreeMap<String, Preset> {
     presets.iter().map(preset).collect()
 }
 
-/// `json` as a manifest's text, with `fast` (H1P2, 1.5) in place of its presets.
-fn spliced(json: &str) -> String {
-    let bytes = splice::presets(json.as_bytes(), &BTreeMap::new(), &named(&[("fast", "H1P2", 1.5)])).unwrap();
-    String::from_utf8(bytes).unwrap()
-}
-
 #[test]
 fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
     let bundle = Files::complete().open().unwrap();
@@ -40,72 +34,14 @@ fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
 }
 
 #[test]
-fn new_presets_change_nothing_else_in_the_text() {
-    for (before, after) in [
-        // Written by a person: a line a field, odd spaces, a field of a newer version, a nested name.
-        (
-            r#"{
-  "other": { "sampling": { "presets": 1 }, "text": "\"}{" },
-  "sampling": {
-    "schedule" : "H1",
-    "presets": { "old": { "schedule": "H9", "guidance": 1 } },
-    "new": [1, {"a": null}],
-    "guidance": 4.0
-  },"rest":-1e5}
-"#,
-            r#"{
-  "other": { "sampling": { "presets": 1 }, "text": "\"}{" },
-  "sampling": {
-    "schedule" : "H1",
-    "presets": {
-      "fast": { "schedule": "H1P2", "guidance": 1.5 }
-    },
-    "new": [1, {"a": null}],
-    "guidance": 4.0
-  },"rest":-1e5}
-"#,
-        ),
-        (
-            "{\r\n\t\"sampling\": {\r\n\t\t\"schedule\": \"H1\"\r\n\t}\r\n}",
-            "{\r\n\t\"sampling\": {\r\n\t\t\"schedule\": \"H1\",\r\n\t\t\"presets\": {\r\n\t\t\t\"fast\": \
-             { \"schedule\": \"H1P2\", \"guidance\": 1.5 }\r\n\t\t}\r\n\t}\r\n}",
-        ),
-        (
-            r#"{"sampling":{"schedule":"H1","guidance":4}}"#,
-            r#"{"sampling":{"schedule":"H1","guidance":4,"presets": {"fast": { "schedule": "H1P2", "guidance": 1.5 }}}}"#,
-        ),
-        (
-            r#"{"s\u0061mpling":{"preset\u0073":{},"guidance":4}}"#,
-            r#"{"s\u0061mpling":{"preset\u0073":{"fast": { "schedule": "H1P2", "guidance": 1.5 }},"guidance":4}}"#,
-        ),
-    ] {
-        assert_eq!(spliced(before), after);
-        assert_eq!(spliced(after), after);
-    }
-    let none = splice::presets(br#"{"sampling":{"guidance":4}}"#, &BTreeMap::new(), &BTreeMap::new());
-    assert_eq!(none.unwrap(), br#"{"sampling":{"guidance":4,"presets": {}}}"#);
-}
-
-#[test]
-fn presets_that_do_not_change_keep_their_text() {
-    let old = named(&[("kept", "H1", 4.0), ("new", "H2", 4.0), ("gone", "H3", 4.0)]);
-    let new = named(&[("added", "E1", 4.0), ("kept", "H1", 4.0), ("new", "H9", 1.0)]);
-    let json = r#"{"sampling":{"presets":{"new":{"schedule":"H2"}, "kept": {"schedule" :"H1","x":[1]}, "gone": {}}}}"#;
-    let spliced = String::from_utf8(splice::presets(json.as_bytes(), &old, &new).unwrap()).unwrap();
-    let added = r#"{"added": { "schedule": "E1", "guidance": 4.0 },"kept": {"schedule" :"H1","x":[1]},"#;
-    let changed = r#""new": { "schedule": "H9", "guidance": 1.0 }}"#;
-    assert_eq!(spliced, format!(r#"{{"sampling":{{"presets":{added}{changed}}}}}"#));
-}
-
-#[test]
-fn a_text_without_sampling_is_an_error_and_not_a_panic() {
-    let whole = r#"{"a":"b\"","sampling":{"guidance":[4,"x"],"presets":{}}}"#;
-    for text in
-        (0..whole.len()).map(|end| &whole[..end]).chain(["[]", "{\"sampling\":{}}", "{\"sampling\":3}"])
-    {
-        let failed = splice::presets(text.as_bytes(), &BTreeMap::new(), &BTreeMap::new());
-        assert!(failed.is_err(), "{text}");
-    }
+fn new_presets_change_no_other_field_nor_their_order() {
+    let mut files = Files::complete();
+    files.set("zebra", serde_json::json!({"sampling": {"presets": 1}, "apple": [1, {"a": null}, -1e5]}));
+    let bundle = files.open().unwrap().with_presets(&named(&[("fast", "H1P2", 0.1)])).unwrap();
+    let text = String::from_utf8(bundle.json().to_vec()).unwrap();
+    let mut wanted = files.manifest();
+    wanted["sampling"]["presets"] = serde_json::json!({"fast": {"schedule": "H1P2", "guidance": 0.1}});
+    assert_eq!(text, format!("{wanted:#}\n"));
 }
 
 #[test]
@@ -115,7 +51,7 @@ fn a_bundle_with_other_presets_is_checked_as_an_opened_one_is() {
         (&[("very fast", "H1", 1.0)][..], InvalidBundle, "sampling.presets: must be 1 to 64 of"),
         (&[("\"", "H1", 1.0)], InvalidBundle, "sampling.presets: must be 1 to 64 of"),
         (&[("fast", "H1", -1.0)], InvalidBundle, "sampling.presets.fast.guidance: must be at least 0"),
-        (&[("fast", "H1", f32::NAN)], InvalidBundle, "line"),
+        (&[("fast", "H1", f32::NAN)], InvalidBundle, "sampling.presets.fast.guidance"),
         (&[("fast", "H1001", 1.0)], LimitExceeded, "sampling.presets.fast.schedule: schedule has 1001 steps"),
     ] {
         let error = error(bundle.with_presets(&named(presets)));

@@ -1,0 +1,127 @@
+"""Do pictures that should tile, tile? How far neighbouring pixels differ across the border, against inside.
+
+Both sides of a border are neighbours once the picture is repeated. Where nothing is wrong they differ as much as any two
+neighbours, a ratio of 1; a visible seam is well above. Ways to sample start from the same noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.caching import Array, Field, Velocity
+from eval.judge import CHUNK, Judge
+from eval.real import to_rows
+from eval.rows import GUIDANCE
+
+EACH, EACH_WAY = 200, 40  # pictures of a class: in the table of classes, in the comparison of ways
+LARGE = (2, 4)  # times the model's own size, a side
+LARGE_COUNT = 22  # pictures at each of them
+STEPS = 10  # Euler's, where ways are compared
+AXES = {"x": 2, "y": 1}  # of [N,H,W,3]
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Class, size or way -> a ratio for each axis, `x` and `y`; of ways also the distances to the real pictures."""
+
+    classes: dict[str, dict[str, float]]
+    sizes: dict[str, dict[str, float]]
+    ways: dict[str, dict[str, float]]
+    shown: np.ndarray  # a picture of each class, uint8 [K,H,W,3]
+
+
+def ratios(images: np.ndarray) -> dict[str, float]:
+    """Mean absolute difference of neighbours across the border over that inside, of uint8 [N,H,W,3], for each axis."""
+    images = images.astype(np.float32)
+    result = {}
+    for name, axis in AXES.items():
+        inside = np.abs(np.diff(images, axis=axis)).mean()
+        border = np.abs(images.take(0, axis) - images.take(-1, axis)).mean()
+        result[name] = float(border / inside)
+    return result
+
+
+class Shifted:
+    """The velocity averaged over circular shifts by so many cells: the straightforward way to have none preferred."""
+
+    def __init__(self, field: Velocity, shifts: tuple[tuple[int, int], ...]):
+        self.field, self.shifts = field, shifts
+
+    def __call__(self, x: Array, t: float, which: Array) -> Array:
+        axes = (2, 3)
+        back = [np.roll(self.field(np.roll(x, s, axes), t, which), (-s[0], -s[1]), axes) for s in self.shifts]
+        return sum(back) / np.float32(len(back))
+
+
+def measure(judge: Judge, schedule: str) -> Seams:
+    """`schedule` for classes and sizes; Euler for the ways, one of which the runtime has no word for."""
+    key = {"bundle": judge.models[""].hash, "seams": schedule, "each": min(judge.each, EACH)} | judge.identity
+    arrays = judge.store.arrays(key | {"shown": True}, lambda: pictures(judge, schedule))
+    names = judge.real.classes
+    classes = {name: ratios(arrays["images"][number :: len(names)]) for number, name in enumerate(names)}
+    sizes = {f"{large.shape[2]} x {large.shape[1]}": ratios(large) for large in (arrays[f"x{n}"] for n in LARGE)}
+    ways = judge.store.result(key | {"ways": STEPS}, lambda: compare(judge))
+    return Seams(classes, sizes, ways, arrays["images"][: len(names)])
+
+
+def pictures(judge: Judge, schedule: str) -> dict[str, np.ndarray]:
+    """`images`, class by class in turns, tiled both ways; and larger ones."""
+    count = min(judge.each, EACH) * len(judge.real.classes)
+    made = {"images": tiled(judge, schedule, "both", count)}
+    channels, height, width = judge.models[""].latent_shape
+    for times in LARGE:
+        noise = np.random.default_rng(judge.seed).standard_normal(
+            (LARGE_COUNT, channels, times * height, times * width)
+        )
+        large = [
+            judge.models[""]
+            .generate(schedule, GUIDANCE, judge.classes[n : n + 1], noise[n : n + 1], tile="both")
+            .images
+            for n in range(min(LARGE_COUNT, count))
+        ]
+        made[f"x{times}"] = np.concatenate(large)
+    return made
+
+
+def tiled(judge: Judge, schedule: str, tile: str, count: int) -> np.ndarray:
+    parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    made = [judge.models[""].generate(schedule, GUIDANCE, judge.classes[p], judge.noise[p], tile=tile) for p in parts]
+    return np.concatenate([m.images for m in made])
+
+
+def averaged(judge: Judge, shifts: tuple[tuple[int, int], ...], count: int) -> np.ndarray:
+    """Euler steps with the mean velocity of several shifts, evaluated by ONNX Runtime."""
+    everyone = np.arange(CHUNK)
+    parts = []
+    for start in range(0, count, CHUNK):
+        part = slice(start, min(start + CHUNK, count))
+        x = judge.noise[part]
+        field = Shifted(Field(judge.bundle, judge.classes[part], GUIDANCE, judge.threads), shifts)
+        for i in range(STEPS):
+            x = x + field(x, i / STEPS, everyone[: len(x)]) / np.float32(STEPS)
+        parts.append(judge.models[""].decode(x))
+    return np.concatenate(parts)
+
+
+def compare(judge: Judge) -> dict[str, dict]:
+    """Ways to make pictures tile, by Euler's steps from the same noise, and how far their pictures are from real ones."""
+    count = min(judge.each, EACH_WAY) * len(judge.real.classes)
+    _, height, width = judge.models[""].latent_shape
+    half = (height // 2, width // 2)
+    corners = ((0, 0), (half[0], 0), (0, half[1]), half)
+    makers = {
+        "nothing": lambda: tiled(judge, f"E{STEPS}", "", count),
+        "another roll for each evaluation (ours)": lambda: tiled(judge, f"E{STEPS}", "both", count),
+        "the mean of two shifts": lambda: averaged(judge, ((0, 0), half), count),
+        "the mean of four shifts": lambda: averaged(judge, corners, count),
+    }
+    once = np.ones((2, count))  # no resamples
+    result = {}
+    for name, make in makers.items():
+        images = make()
+        features = judge.extractor(images)
+        scores = judge.reference.compare(features.content, features.texture, once)
+        result[name] = ratios(images) | {measure: scores[measure] for measure in ("content", "texture")}
+    return result | {"real pictures": ratios(to_rows(judge.real.all.pixels))}
