@@ -22,7 +22,7 @@ impl Bundle {
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names a file that is damaged or gone;
     /// [`Io`](crate::ErrorKind::Io): one that cannot be read, or `out` cannot be written.
     pub fn write_zip(&self, out: impl Write) -> Result<()> {
-        let mut zip = ZipWriter::new_stream(out);
+        let mut zip = ZipWriter::new_stream(Quiet { out, failed: false });
         begin(&mut zip, MANIFEST, self.json.len() as u64)?;
         zip.write_all(&self.json).map_err(write_failed)?;
         let listed = Role::ALL.iter().flat_map(|&role| self.manifest.listed(role));
@@ -48,4 +48,24 @@ fn begin<W: Write + io::Seek>(zip: &mut ZipWriter<W>, name: &str, size: u64) -> 
 
 fn write_failed(error: impl std::fmt::Display) -> Error {
     crate::error::io(format!("the zip cannot be written: {error}"))
+}
+
+/// A writer that fails once and then takes everything: a `ZipWriter` that is dropped after an error writes on, and
+/// would print what comes of it.
+struct Quiet<W> {
+    out: W,
+    failed: bool,
+}
+
+impl<W: Write> Write for Quiet<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        self.out.write(bytes).inspect_err(|error| self.failed = error.kind() != io::ErrorKind::Interrupted)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed { Ok(()) } else { self.out.flush() }
+    }
 }
