@@ -204,6 +204,8 @@ fn valgrind_finds_nothing() {
         println!("{}", program.display());
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
+        // Threads take turns in order; without it one that waits may never get the lock that lets them run.
+        valgrind.arg("--fair-sched=yes");
         // Rust's own handle of the main thread, which only an inner pointer leads to, is no leak.
         valgrind.arg("--errors-for-leak-kinds=definite");
         valgrind.arg(format!("--suppressions={}", root().join("tests/c/valgrind.supp").display()));
