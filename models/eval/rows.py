@@ -20,6 +20,7 @@ HEUN = tuple(f"H{n}" for n in (2, 3, 4, 5, 6, 8, 10, 12, 16, 25))
 FLOWTURBO = (
     *("H1P1R1", "H1P2R1", "H1P2R2", "H1P3R2", "H1P3R3", "H1P4R2", "H1P5R3", "H1P6R2", "H1P8R4"),
     *("H2P2R2", "H2P4R2", "H2P6R3", "H3P3R3", "H4P4R4", "H8P9R5"),
+    *("H1P4R8", "H2P7R6", "H2P12R4", "H2P21R3"),  # what `flowturbo tune` found for 23, 36, 49 and 74 ms
 )
 EULER_END = (
     "H3E2",
@@ -43,7 +44,7 @@ CACHING = (
 
 SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 QUICK_SCALES = (1.0, 1.5)
-AT_SCALES = ("E10", "E25", "H8", "H1P5R3", "H2P4R2", "H1P4R2E1")
+AT_SCALES = ("E10", "E25", "H8", "H1P5R3", "H2P7R6", "H2P12R4")
 
 REFINER_COUNT = tuple(f"H1P5R{n}" if n else "H1P5" for n in (0, 1, 2, 3, 4, 6))
 PSEUDO_COUNT = tuple(f"H1P{n}R3" if n else "H1R3" for n in (0, 1, 2, 3, 5, 7, 9))
@@ -61,7 +62,21 @@ TABLES = {
 ABLATIONS = {"refiner count": REFINER_COUNT, "pseudo count": PSEUDO_COUNT, "block order": BLOCK_ORDER}
 FIRST = (
     *("E4", "E6", "E8", "E10", "E15", "E25", "E50", "H2", "H4", "H8", "H12"),
-    *("H1P1R1", "H1P2R2", "H1P3R3", "H1P5", "H1P5R3", "H2P4R2", "P8", "H3E2", "H7E1", "H1P3E1", "H1P4R2E1"),
+    *(
+        "H1P1R1",
+        "H1P2R2",
+        "H1P3R3",
+        "H1P5",
+        "H1P5R3",
+        "H2P4R2",
+        "P8",
+        "H3E2",
+        "H7E1",
+        "H1P4R8",
+        "H2P7R6",
+        "H2P12R4",
+        "H2P21R3",
+    ),
     *(TaylorSeer(20, 2), TaylorSeer(20, 3), EasyCache(20, 0.1)),
 )  # what --quick samples
 

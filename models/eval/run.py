@@ -27,7 +27,7 @@ from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
 from eval.store import Store
 from eval.timing import Job, Times, measure
 
-SHOWN = Row("H1P5R3")  # whose samples are searched for training images, and tiled
+SHOWN = Row("H2P12R4")  # whose samples are searched for training images, and tiled
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -12,9 +12,9 @@ from export.manifest import check_schedule
 STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate")
 SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
-BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 64, "decoder": 16}
+BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 32, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
-PRESETS = ("fast=H1P2R2", "balanced=H1P5R3", "best=H1P11R4")
+PRESETS = ("fast=H1P4R8", "balanced=H2P7R6", "best=H2P21R3")
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
 SMOKE_STEPS, SMOKE_BATCH = 10, 4
 
@@ -51,7 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--align", type=float, default=0.5, help="what alignment with EfficientNet-lite0 weighs in the predictor's loss"
     )
-    add("--max-delta", type=float, default=0.12, help="the longest step that the refiner learns to correct, of 1")
+    add("--max-delta", type=float, default=0.2, help="the longest step that the refiner learns to correct, of 1")
     add("--max-guidance", type=float, default=4.0, help="the refiner learns from velocities guided up to this scale")
     add("--preview-minutes", type=float, default=10.0, metavar="M", help="between sheets of the predictor's samples")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
@@ -64,7 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--name", default="textures", help="of the bundle")
     add("--description", metavar="TEXT")
     add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
-    add("--schedule", default="H1P5R3", help="the bundle's default")
+    add("--schedule", default="H2P12R4", help="the bundle's default")
     add("--guidance", type=float, default=2.5, help="the bundle's default")
     add(
         "--presets",

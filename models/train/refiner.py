@@ -1,11 +1,12 @@
-"""Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2).
+"""Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2), taught by the sampler's own steps.
 
-The trained predictor F is the teacher. From a point on the path, its velocity `v` at `t` carries the
-state to `x' = x_t + dt * v` with `dt` uniform in (0, `max_delta`]; the refiner sees `(x', v, t + dt)` and
-regresses what the teacher would add to `v` there: `F(x', t + dt) - v`.
+The paper regresses `F(x', t') - v` at points that an Euler step leads to from the straight path. Where the refiner
+works, things are different: states have come there by guided steps, the cached `v` may be the refiner's own answer, and
+its two calls of a step share one `v` while the second answer is added to the first's sum. So pictures walk from noise
+to data by the sampler's equations (`train.sampler`), pseudo-corrector steps first and refiner steps from a random one
+on, and at each call the refiner is told what the predictor F would have said there.
 
-At run time the cached velocity is a guided one, so a share of each batch is trained with `v` guided by a
-scale drawn from [1, `max_guidance`]; a scale of 1 for all is the paper's objective to the letter.
+Both guidance halves are asked, and the loss is of the guided answer: it is what the sampler adds.
 """
 
 from __future__ import annotations
@@ -14,71 +15,95 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-import torch.nn.functional as F
 from nets.sit import SiT, SiTConfig
 from torch import Tensor
-from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
-NULL_SHARE = 0.2  # of the refiner's labels; guidance leans on its null answers as hard as on the others
+MOST_STEPS = 30
+REFINED = 0.75  # of a walk's steps, at most so many are refiner steps
 
 
-@torch.no_grad()
-def teach(
-    teacher: SiT,
-    data: Tensor,
-    noise: Tensor,
-    t: Tensor,
-    delta: Tensor,
-    labels: Tensor,
-    seen: Tensor,
-    guidance: Tensor,
-    *,
-    bf16: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns `x'` and `v` [N,C,H,W], and the teacher's unguided velocity for the labels `seen` at `x'`, `t + delta`.
+class Walk:
+    """`count` pictures on their way, each with a class, a guidance scale, a number of steps and a place of its own."""
 
-    `v` is guided towards `labels`, which `seen` may hide: at run time both guidance halves share one `v`.
-    """
-    null = torch.full_like(labels, teacher.config.num_classes)
-    t_wide, delta_wide, s = (part[:, None, None, None] for part in (t, delta, guidance))
-    with autocast(data.device, bf16):
-        x = t_wide * data + (1 - t_wide) * noise
-        both = teacher(torch.cat([x, x]), torch.cat([t, t]), torch.cat([labels, null])).float()
+    def __init__(
+        self,
+        teacher: SiT,
+        count: int,
+        max_delta: float,
+        max_guidance: float,
+        device: torch.device,
+        seed: int,
+        bf16: bool,
+    ):
+        self.teacher, self.device, self.bf16 = teacher, device, bf16
+        self.fewest, self.max_guidance = min(max(1, round(1 / max_delta)), MOST_STEPS), max_guidance
+        self.generator = torch.Generator().manual_seed(seed)
+        config = teacher.config
+        self.shape = (count, config.latent_channels, config.input_size, config.input_size)
+        self.x = self.v = torch.zeros(self.shape, device=device)
+        self.labels = self.steps = self.refined = self.at = torch.zeros(count, dtype=torch.int64, device=device)
+        self.scale = torch.ones(count, device=device)
+        self.restart(torch.ones(count, dtype=torch.bool, device=device))
+        # Not all of them at their start.
+        self.at = (self.uniform() * self.steps).long()
+
+    def uniform(self) -> Tensor:
+        return torch.rand(self.shape[0], generator=self.generator).to(self.device)
+
+    def restart(self, which: Tensor) -> None:
+        """Puts the pictures of a mask back to noise. Nothing is changed in place: a loss may still need it."""
+        noise = torch.randn(self.shape, generator=self.generator).to(self.device)
+        self.x = torch.where(wide(which), noise, self.x)
+        self.labels = torch.where(which, (self.uniform() * self.teacher.config.num_classes).long(), self.labels)
+        self.scale = torch.where(which, 1 + (self.max_guidance - 1) * self.uniform(), self.scale)
+        steps = self.fewest + (self.uniform() * (MOST_STEPS + 1 - self.fewest)).long()
+        self.steps = torch.where(which, steps, self.steps)
+        self.refined = torch.where(which, steps - (REFINED * self.uniform() * steps).long(), self.refined)
+        self.at = torch.where(which, 0, self.at)
+
+    def guided(self, network: SiT, x: Tensor, t: Tensor, v: Tensor | None = None) -> Tensor:
+        """What the sampler makes of a network's two answers. With `v`, of a refiner's."""
+        null = torch.full_like(self.labels, self.teacher.config.num_classes)
+        inputs = (x, t) if v is None else (x, v, t)
+        doubled = (torch.cat([part, part]) for part in inputs)
+        with autocast(self.device, self.bf16):
+            both = network(*doubled, torch.cat([self.labels, null])).float()
         conditional, unconditional = both.chunk(2)
-        v = unconditional + s * (conditional - unconditional)
-        x = x + delta_wide * v
-        return x, v, teacher(x, t + delta, seen).float()
+        return unconditional + wide(self.scale) * (conditional - unconditional)
+
+    def step(self, refiner: SiT) -> tuple[Tensor, float]:
+        """Every picture's next step. Gives the refiner's loss in it, and that of always answering zero."""
+        t, delta = self.at / self.steps, 1 / self.steps
+        first, refining = self.at == 0, self.at >= self.refined
+        with torch.no_grad():
+            exact = self.guided(self.teacher, self.x, t)
+        self.v = torch.where(wide(first), exact, self.v)  # a walk begins with a Heun step
+        offset = self.guided(refiner, self.x, t, self.v)
+        d = torch.where(wide(refining & ~first), self.v + offset.detach(), self.v)
+        ahead = self.x + wide(delta) * d
+        with torch.no_grad():
+            exact_ahead = self.guided(self.teacher, ahead, t + delta)
+        offset_ahead = self.guided(refiner, ahead, t + delta, self.v)
+
+        wanted, wanted_ahead = exact - self.v, exact_ahead - d
+        loss = ((offset - wanted).square().mean() + (offset_ahead - wanted_ahead).square().mean()) / 2
+        reuse = (wanted.square().mean() + wanted_ahead.square().mean()).item() / 2
+
+        after = torch.where(wide(refining), d + offset_ahead.detach(), exact_ahead)
+        self.x = self.x + wide(delta) / 2 * (d + after)
+        self.v = torch.where(wide(refining), d, after)
+        self.at = self.at + 1
+        self.restart(self.at == self.steps)
+        return loss, reuse
 
 
-def draw_lesson(
-    latents: Latents,
-    teacher: SiT,
-    batch: int,
-    max_delta: float,
-    max_guidance: float,
-    generator: torch.Generator,
-    device: torch.device,
-    *,
-    bf16: bool,
-) -> tuple[tuple[Tensor, ...], Tensor]:
-    """What the refiner is given, `(x', v, t + dt, labels)`, and what it should answer."""
-    data, labels = latents.batch(batch)
-    noise = torch.randn(data.shape, generator=generator)
-    delta = max_delta * (1 - torch.rand(batch, generator=generator))
-    t = (1 - delta) * torch.rand(batch, generator=generator)
-    dropped = torch.rand(batch, generator=generator) < NULL_SHARE
-    guided = torch.rand(batch, generator=generator) < 0.5
-    guidance = torch.where(guided, 1 + (max_guidance - 1) * torch.rand(batch, generator=generator), 1.0)
-    seen = torch.where(dropped, teacher.config.num_classes, labels)
-    parts = (p.to(device) for p in (data, noise, t, delta, labels, seen, guidance))
-    data, noise, t, delta, labels, seen, guidance = parts
-    x, v, target = teach(teacher, data, noise, t, delta, labels, seen, guidance, bf16=bf16)
-    return (x, v, t + delta, seen), target - v
+def wide(values: Tensor) -> Tensor:
+    """[N] -> [N,1,1,1]."""
+    return values[:, None, None, None]
 
 
 def train(
-    latents: Latents,
     teacher: SiT,
     config: SiTConfig,
     budget: Budget,
@@ -93,25 +118,22 @@ def train(
     seed: int,
 ) -> SiT:
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
     model = start_from(teacher, SiT(config).initialise()).to(device)
     ema = Ema(model, 0.999)
     optimisers = matrix_optimisers(model, rate)
     parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
+    walk = Walk(teacher, batch, max_delta, max_guidance, device, seed, bf16)
 
     budget.start()
     losses: list[float] = []
     reuse: list[float] = []
     while budget.progress < 1:
-        given, wanted = draw_lesson(latents, teacher, batch, max_delta, max_guidance, generator, device, bf16=bf16)
-        with autocast(device, bf16):
-            offset = model(*given).float()
-        loss = F.mse_loss(offset, wanted)
+        loss, without = walk.step(model)
         descend(loss, model, optimisers, budget)
         ema.update(model, budget.step)
         losses.append(loss.item())
-        reuse.append(wanted.square().mean().item())
+        reuse.append(without)
         budget.advance()
         if budget.step % 100 == 0 or budget.progress >= 1:
             # `reuse` is the loss of an offset of zero: reusing the cached velocity as it is.
@@ -126,24 +148,12 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: SiT,
-    teacher: SiT,
-    latents: Latents,
-    *,
-    max_delta: float,
-    max_guidance: float,
-    device: torch.device,
-    batches: int = 4,
+    model: SiT, teacher: SiT, *, max_delta: float, max_guidance: float, device: torch.device
 ) -> dict[str, float]:
-    """The loss, beside that of reusing the cached velocity; both fixed by a seed."""
-    generator = torch.Generator().manual_seed(1)
-    latents.generator.manual_seed(1)
-    loss = reuse = 0.0
-    for _ in range(batches):
-        given, wanted = draw_lesson(latents, teacher, 64, max_delta, max_guidance, generator, device, bf16=False)
-        loss += F.mse_loss(model(*given), wanted).item() / batches
-        reuse += wanted.square().mean().item() / batches
-    return {"loss": loss, "reuse": reuse}
+    """The loss, beside that of reusing the cached velocity, over whole walks; both fixed by a seed."""
+    walk = Walk(teacher, 16, max_delta, max_guidance, device, seed=1, bf16=False)
+    steps = [walk.step(model) for _ in range(2 * MOST_STEPS)][MOST_STEPS:]
+    return {"loss": fmean(loss.item() for loss, _ in steps), "reuse": fmean(reuse for _, reuse in steps)}
 
 
 def start_from(teacher: SiT, refiner: SiT) -> SiT:

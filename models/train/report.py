@@ -65,8 +65,8 @@ def network_rows(numbers: dict) -> list[list]:
     }
     rows["predictor"] = [f"loss {numbers['predictor'][half]:.4f}" for half in halves]
     rows["refiner"] = [
-        f"loss {numbers['refiner'][half]['loss']:.4f}; without it {numbers['refiner'][half]['reuse']:.4f}"
-        for half in halves
+        f"loss {numbers['refiner']['loss']:.4f} where the sampler goes; without it {numbers['refiner']['reuse']:.4f}",
+        "",
     ]
     weights = numbers["parameters"]
     weights = weights | {"autoencoder": weights["encoder"] + weights["decoder"]}

@@ -177,8 +177,8 @@ class Run:
             config, (seen, unseen) = self.autoencoder_config, images
             autoencoder.train(seen, self.zoomed, unseen, config, budget, checkpoint, start=start, **common)
             return
-        self.latents.generator.manual_seed(seed)
         if stage == "predictor":
+            self.latents.generator.manual_seed(seed)
             predictor.train(
                 self.latents,
                 self.held_out_latents,
@@ -194,7 +194,6 @@ class Run:
             )
         else:
             refiner.train(
-                self.latents,
                 self.predictor,
                 self.refiner_config,
                 budget,
@@ -246,17 +245,13 @@ class Run:
             "autoencoder": autoencoder.evaluate(self.autoencoder, held_out, device),
             "decoder": autoencoder.evaluate(self.final_autoencoder, held_out, device),
             "predictor": {name: predictor.evaluate(self.predictor, half, device) for name, half in halves.items()},
-            "refiner": {
-                name: refiner.evaluate(
-                    self.refiner,
-                    self.predictor,
-                    half,
-                    max_delta=chosen.max_delta,
-                    max_guidance=chosen.max_guidance,
-                    device=device,
-                )
-                for name, half in halves.items()
-            },
+            "refiner": refiner.evaluate(
+                self.refiner,
+                self.predictor,
+                max_delta=chosen.max_delta,
+                max_guidance=chosen.max_guidance,
+                device=device,
+            ),
             "seam": {"training": evaluate.seam(to_unit(images.pixels)), "samples": evaluate.seam(samples)},
             "guidance": chosen.guidance,
             "presets": {name: {"schedule": s, "guidance": g} for name, (s, g) in chosen.presets.items()},

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::manifest::Manifest;
 use super::Bundle;
+use super::manifest::Manifest;
 use crate::error::{Context, invalid_argument, invalid_bundle};
 use crate::{Result, Schedule};
 

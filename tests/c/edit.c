@@ -60,6 +60,13 @@ static void tiles(ft_session *session, ft_request request, const ft_model_info *
   request.image_count = 1;
   request.width = info->width * 2;
   sample(session, request, latents[1]);
+  if (info->tiles) {
+    OK(ft_session_generate(session, &request, &pixels));
+    static uint8_t decoded[2 * MAX_PICTURE];
+    const ft_pixels again = pixels_of(decoded, 2 * PICTURE);
+    OK(ft_session_decode_sized(session, latents[1], 2 * LATENT, request.width, 0, &again));
+    CHECK(!memcmp(rgb, decoded, 2 * PICTURE));
+  }
 }
 
 static void images(ft_session *session, ft_request request) {

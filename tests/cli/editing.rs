@@ -86,6 +86,8 @@ fn pictures_tile_and_the_command_says_so() {
     let plain = generate(folder.path(), "plain.png", "--class brick --seed 2");
     assert_ne!(tiled.rgb, plain.rgb);
     assert!(tiled.note("flowturbo:command").ends_with("--tile x"));
+    let large = generate(folder.path(), "large.png", "--class brick --tile both --size 256x192 --seed 2");
+    assert_eq!((large.width, large.height), (256, 192));
 }
 
 #[test]

@@ -66,6 +66,22 @@ fn what_a_mask_keeps_stays_to_the_bit_whatever_the_schedule() {
 }
 
 #[test]
+fn a_larger_image_is_edited_where_its_mask_says() {
+    let (height, width) = (192, 256);
+    let init =
+        Array4::from_shape_fn([1, 3, height, width], |(_, c, y, x)| ((x + y * c) % 50) as f32 / 25.0 - 1.0);
+    let mask = Array3::from_shape_fn([1, height, width], |(_, _, x)| f32::from(u8::from(x >= 100)));
+    let request = request().with_size(height, width).with_init(init.clone(), 1.0).with_mask(mask.clone());
+    let mut session = model().session();
+    let image = session.generate(&request).unwrap().images.swap_remove(1);
+    let bytes = image.rgb.as_slice();
+    let made = PixelsRef::rgb8(bytes).to_array([1, height, width]).unwrap();
+    let changed = (&made - &init).mapv(|d| f32::from(u8::from(d.abs() > 1.0 / 127.0))).sum_axis(Axis(1));
+    assert_eq!((&changed * &(1.0 - &mask)).sum(), 0.0);
+    assert!((&changed * &mask).sum() > (height * 140) as f32);
+}
+
+#[test]
 fn a_mask_of_ones_and_the_whole_strength_change_nothing() {
     let mut session = model().session();
     let plain = session.generate(&request()).unwrap();

@@ -34,6 +34,19 @@ fn a_tile_has_no_seam() {
     assert!(seams.iter().all(|seam| *seam < 1.2), "{seams:?}");
 }
 
+#[test]
+fn a_large_tile_has_no_seam_either() {
+    let mut session = Model::open(textures()).unwrap().session();
+    let request = request().with_size(256, 192).with_tile(Tile::Both);
+    let generation = session.generate(&request).unwrap();
+    assert!(generation.images.iter().all(|image| (image.width, image.height) == (192, 256)));
+    let images = session.decode(generation.latents.view()).unwrap();
+    assert_eq!(images.shape(), [2, 3, 256, 192]);
+    let seams = [2, 3].map(|axis| seam(&images, axis));
+    println!("seams {seams:?}");
+    assert!(seams.iter().all(|seam| *seam < 1.3), "{seams:?}");
+}
+
 /// How much of the latents' variance lies in where a cell is: the mean over images, by place.
 fn of_places(latents: &Array4<f32>, axis: usize) -> f32 {
     let mean = latents.mean_axis(Axis(0)).unwrap();

@@ -36,7 +36,9 @@ fn a_preset_is_found_by_its_name_and_an_unknown_one_lists_the_others() {
 #[test]
 fn new_presets_change_no_other_field_nor_their_order() {
     let mut files = Files::complete();
-    files.set("format_version", "1.9".into()).set("zebra", serde_json::json!({"sampling": {"presets": 1}, "apple": [1, {"a": null}, -1e5]}));
+    files
+        .set("format_version", "1.9".into())
+        .set("zebra", serde_json::json!({"sampling": {"presets": 1}, "apple": [1, {"a": null}, -1e5]}));
     let bundle = files.open().unwrap().with_presets(&named(&[("fast", "H1P2", 0.1)])).unwrap();
     let text = String::from_utf8(bundle.json().to_vec()).unwrap();
     let mut wanted = files.manifest();

@@ -57,7 +57,8 @@ fn refused(bytes: Vec<u8>) -> String {
 #[test]
 fn nothing_is_lost_and_what_is_left_is_small() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (path, share) in [("models/textures", 6), ("tests/data/tiny-sit/bundle", 1)] {
+    // A refiner as small as the bundled one has many weights that stay in the graph.
+    for (path, share) in [("models/textures", 3), ("tests/data/tiny-sit/bundle", 1)] {
         let bundle = Bundle::open(root.join(path)).unwrap();
         for &role in Role::ALL.iter().filter(|&&role| bundle.manifest().has(role)) {
             let bytes = std::fs::read(root.join(path).join(bundle.manifest().file(role))).unwrap();
