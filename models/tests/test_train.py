@@ -87,7 +87,7 @@ def test_the_presets_are_in_the_bundle(smoke: Path, tmp_path: Path) -> None:
     def presets(folder: Path) -> dict:
         return json.loads((folder / "bundle.json").read_text())["sampling"].get("presets", {})
 
-    assert presets(smoke / "bundle")["fast"] == {"schedule": "H1P2R2", "guidance": 2.5}
+    assert presets(smoke / "bundle")["fast"] == {"schedule": "H1P4R8", "guidance": 2.5}
     again(smoke, "--stage", "export", "--bundle", str(tmp_path / "a"), "--presets", "one=E4@1.5", "two=H1R2")
     one, two = {"schedule": "E4", "guidance": 1.5}, {"schedule": "H1R2", "guidance": 2.5}
     assert presets(tmp_path / "a") == {"one": one, "two": two}
