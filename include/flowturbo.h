@@ -1250,6 +1250,16 @@ ft_status ft_session_finish(struct ft_session *session,
  */
 ft_status ft_session_get_latents(struct ft_session *session, float *out_latents, size_t count);
 
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== coding Pictures to latents and back, without a generation ========================================== */
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
 /**
  * Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
  * `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
@@ -1259,7 +1269,7 @@ ft_status ft_session_get_latents(struct ft_session *session, float *out_latents,
  * `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
  * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
  */
-ft_status ft_session_encode(struct ft_session *session,
+ft_status ft_session_encode(ft_session *session,
                             const ft_pixels *pixels,
                             uint32_t width,
                             uint32_t height,
@@ -1276,7 +1286,7 @@ ft_status ft_session_encode(struct ft_session *session,
  * the pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
  * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
  */
-ft_status ft_session_decode(struct ft_session *session,
+ft_status ft_session_decode(ft_session *session,
                             const float *latents,
                             size_t count,
                             const ft_pixels *pixels);
@@ -1287,7 +1297,7 @@ ft_status ft_session_decode(struct ft_session *session,
  * Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
  * Threads: one at a time per session.
  */
-ft_status ft_session_decode_sized(struct ft_session *session,
+ft_status ft_session_decode_sized(ft_session *session,
                                   const float *latents,
                                   size_t count,
                                   uint32_t width,

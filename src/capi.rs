@@ -35,6 +35,8 @@ pub mod memory;
 
 pub mod session;
 
+pub mod coding;
+
 mod boundary;
 #[cfg(test)]
 mod layout;
