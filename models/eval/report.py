@@ -169,12 +169,13 @@ def memorised(memory: Memory) -> str:
 
 def seam_ratios(seams: Seams) -> str:
     parts = []
+    against = {"x": "across", "y": "down", "x edges": "across, of cells' edges", "y edges": "down, of cells' edges"}
     for name, cases in (("class", seams.classes), ("size", seams.sizes)):
-        rows = [[case, *(f"{ratio[axis]:.3f}" for axis in ("x", "y"))] for case, ratio in cases.items()]
-        parts.append(table((name, "across", "down"), rows))
+        rows = [[case, *(f"{ratio[key]:.3f}" for key in against)] for case, ratio in cases.items()]
+        parts.append(table((name, *against.values()), rows))
     rows = [
-        [name, *(f"{way[key]:.3g}" if key in way else "" for key in ("x", "y", "content", "texture"))]
+        [name, *(f"{way[key]:.3g}" if key in way else "" for key in (*against, "content", "texture"))]
         for name, way in seams.ways.items()
     ]
-    parts.append(table(("way", "across", "down", "FD", "texture FD"), rows))
+    parts.append(table(("way", *against.values(), "FD", "texture FD"), rows))
     return "\n\n".join(parts)

@@ -1,7 +1,8 @@
 """Do pictures that should tile, tile? How far neighbouring pixels differ across the border, against inside.
 
 Both sides of a border are neighbours once the picture is repeated. Where nothing is wrong they differ as much as any two
-neighbours, a ratio of 1; a visible seam is well above. Ways to sample start from the same noise.
+neighbours, a ratio of 1; a visible seam is well above. The border is also an edge of the decoder's cells, so it is
+compared with all neighbours, and with the other cells' edges alone. Ways to sample start from the same noise.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ AXES = {"x": 2, "y": 1}  # of [N,H,W,3]
 
 @dataclass(frozen=True)
 class Seams:
-    """Class, size or way -> a ratio for each axis, `x` and `y`; of ways also the distances to the real pictures."""
+    """Class, size or way -> `ratios`; of ways also the distances to the real pictures."""
 
     classes: dict[str, dict[str, float]]
     sizes: dict[str, dict[str, float]]
@@ -32,14 +33,17 @@ class Seams:
     shown: np.ndarray  # a picture of each class, uint8 [K,H,W,3]
 
 
-def ratios(images: np.ndarray) -> dict[str, float]:
-    """Mean absolute difference of neighbours across the border over that inside, of uint8 [N,H,W,3], for each axis."""
+def ratios(images: np.ndarray, cell: int) -> dict[str, float]:
+    """Mean absolute difference of neighbours across the border of uint8 [N,H,W,3], for each axis `x` and `y`:
+
+    over that of all inside, and (`x edges`, `y edges`) over that at the inner edges of cells of so many pixels.
+    """
     images = images.astype(np.float32)
     result = {}
     for name, axis in AXES.items():
-        inside = np.abs(np.diff(images, axis=axis)).mean()
-        border = np.abs(images.take(0, axis) - images.take(-1, axis)).mean()
-        result[name] = float(border / inside)
+        steps = np.moveaxis(np.abs(images - np.roll(images, 1, axis)), axis, 0)
+        border, inside, edges = (part.mean() for part in (steps[0], steps[1:], steps[cell::cell]))
+        result |= {name: float(border / inside), f"{name} edges": float(border / edges)}
     return result
 
 
@@ -60,8 +64,9 @@ def measure(judge: Judge, schedule: str) -> Seams:
     key = {"bundle": judge.models[""].hash, "seams": schedule, "each": min(judge.each, EACH)} | judge.identity
     arrays = judge.store.arrays(key | {"shown": True}, lambda: pictures(judge, schedule))
     names = judge.real.classes
-    classes = {name: ratios(arrays["images"][number :: len(names)]) for number, name in enumerate(names)}
-    sizes = {f"{large.shape[2]} x {large.shape[1]}": ratios(large) for large in (arrays[f"x{n}"] for n in LARGE)}
+    cell = judge.models[""].cell
+    classes = {name: ratios(arrays["images"][number :: len(names)], cell) for number, name in enumerate(names)}
+    sizes = {f"{large.shape[2]} x {large.shape[1]}": ratios(large, cell) for large in (arrays[f"x{n}"] for n in LARGE)}
     ways = judge.store.result(key | {"ways": STEPS}, lambda: compare(judge))
     return Seams(classes, sizes, ways, arrays["images"][: len(names)])
 
@@ -109,6 +114,7 @@ def compare(judge: Judge) -> dict[str, dict]:
     """Ways to make pictures tile, by Euler's steps from the same noise, and how far their pictures are from real ones."""
     count = min(judge.each, EACH_WAY) * len(judge.real.classes)
     _, height, width = judge.models[""].latent_shape
+    cell = judge.models[""].cell
     half = (height // 2, width // 2)
     corners = ((0, 0), (half[0], 0), (0, half[1]), half)
     makers = {
@@ -123,5 +129,5 @@ def compare(judge: Judge) -> dict[str, dict]:
         images = make()
         features = judge.extractor(images)
         scores = judge.reference.compare(features.content, features.texture, once)
-        result[name] = ratios(images) | {measure: scores[measure] for measure in ("content", "texture")}
-    return result | {"real pictures": ratios(to_rows(judge.real.all.pixels))}
+        result[name] = ratios(images, cell) | {measure: scores[measure] for measure in ("content", "texture")}
+    return result | {"real pictures": ratios(to_rows(judge.real.all.pixels), cell)}

@@ -244,9 +244,12 @@ def waves(phase: float) -> np.ndarray:
 
 def test_a_seam_is_told_by_its_axis_and_a_picture_that_tiles_has_none() -> None:
     images = np.stack([waves(phase) for phase in np.linspace(0, 6, 40)])
-    assert all(abs(ratio - 1) < 0.15 for ratio in seams.ratios(images).values())
-    cut = seams.ratios(images[:, :, :-5])  # no longer whole waves across
+    assert all(abs(ratio - 1) < 0.15 for ratio in seams.ratios(images, 8).values())
+    cut = seams.ratios(images[:, :, :-5], 8)  # no longer whole waves across
     assert cut["x"] > 3 and abs(cut["y"] - 1) < 0.15
+    lined = images + 30 * (np.arange(64) // 8 % 2).astype(np.uint8)[:, None, None]  # the decoder's cells, row by row
+    ratio = seams.ratios(lined, 8)
+    assert ratio["y"] > 1.5 and abs(ratio["y edges"] - 1) < 0.15 and abs(ratio["x"] - 1) < 0.15
 
 
 def test_the_mean_of_shifts_prefers_no_place_that_they_swap() -> None:
