@@ -96,6 +96,7 @@ fn a_break_is_told_from_an_addition() {
         ("same", true, "", ""),
         ("function", true, "ft_status ft_log_set(", "ft_status ft_new(void);\nft_status ft_log_set("),
         ("number", true, "#define FT_OK 0", "#define FT_OK 0\n#define FT_NEW 99"),
+        ("tag", true, "ft_session_reset(struct ft_session *", "ft_session_reset(ft_session *"),
         ("grown", true, "\n} ft_request;", "\n  uint64_t more;\n} ft_request;"),
         ("removed", false, "uint32_t ft_version(void);", ""),
         ("parameter", false, "uint64_t microseconds", "uint32_t microseconds"),
