@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
-use crate::sampler::guidance::parts;
+use crate::sampler::guidance::{parts, refiner_parts};
 use crate::{Error, ErrorKind, Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
@@ -165,8 +165,12 @@ impl Model {
             colours: OnceLock::new(),
         }));
         let manifest = model.manifest();
-        let batch = options.batch.max(1) * parts(manifest.sampling.guidance, false);
-        let eager = [(Role::Predictor, batch), (Role::Refiner, batch), (Role::Decoder, 1)];
+        let (images, guidance) = (options.batch.max(1), manifest.sampling.guidance);
+        let eager = [
+            (Role::Predictor, images * parts(guidance, false)),
+            (Role::Refiner, images * refiner_parts(manifest, guidance, false)),
+            (Role::Decoder, 1),
+        ];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
             model.program(role, manifest.extent(batch))?;
         }
@@ -243,7 +247,7 @@ impl Model {
         let windows = manifest.latent_shape(call).iter().product::<usize>();
         let mut roles = vec![(Role::Predictor, call)];
         if settled.schedule.needs_refiner() {
-            roles.push((Role::Refiner, call));
+            roles.push((Role::Refiner, settled.refiner_call(manifest)));
         }
         let one = Extent { batch: 1, ..settled.extent };
         // The noise, x and x̃, then three velocities, and the input of a call; of windows also v and the answer.
@@ -276,7 +280,7 @@ impl Model {
         if let Some(colours) = self.0.colours.get() {
             return Ok(colours);
         }
-        let fitted = Colours::fit(self)?;
+        let fitted = Colours::of_model(self)?;
         Ok(self.0.colours.get_or_init(|| fitted))
     }
 

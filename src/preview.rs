@@ -1,8 +1,8 @@
 //! What a picture will look like, before it is done.
 //!
 //! The state at time t, carried to the end along its latest velocity, is an estimate of the final latent:
-//! x̂ = x + (1 - t) v. A decoder is close to linear in small patches, so red, green and blue are affine
-//! functions of a latent's channels, found by least squares from one picture that the decoder makes of noise.
+//! x̂ = x + (1 - t) v. Red, green and blue are nearly affine functions of its channels: those of the manifest, or
+//! else found by least squares from one picture that the decoder makes of noise.
 
 #![forbid(unsafe_code)]
 
@@ -23,11 +23,8 @@ pub enum PreviewKind {
     Decoded,
 }
 
-/// Red, green and blue from a latent's channels.
-pub(crate) struct Colours {
-    /// For each colour a factor for each channel, then a constant.
-    factors: [Vec<f64>; 3],
-}
+/// Red, green and blue from a latent's channels: for each a factor for every channel, then a constant.
+pub(crate) struct Colours([Vec<f32>; 3]);
 
 /// A generation at some moment, and where it is heading.
 #[derive(Clone, Copy)]
@@ -70,15 +67,22 @@ impl Outlook<'_> {
         let area = height * width;
         for image in 0..images {
             let latent = |channel: usize, pixel: usize| self.at((image * channels + channel) * area + pixel);
-            canvas.draw_with(image, |pixel| colours.of(|channel| latent(channel, pixel)));
+            canvas.draw_with(image, |pixel| colours.at(|channel| latent(channel, pixel)));
         }
         Ok(())
     }
 }
 
 impl Colours {
+    pub(crate) fn of_model(model: &Model) -> Result<Self> {
+        match model.manifest().image.as_ref().and_then(|image| image.preview.clone()) {
+            Some(factors) => Ok(Self(factors)),
+            None => Self::fit(model),
+        }
+    }
+
     /// Runs the decoder of `model` once and fits.
-    pub(crate) fn fit(model: &Model) -> Result<Self> {
+    fn fit(model: &Model) -> Result<Self> {
         let manifest = model.manifest();
         if !manifest.has(Role::Decoder) {
             return Err(invalid_argument("preview: the bundle has no decoder"));
@@ -119,16 +123,15 @@ impl Colours {
             fit.add(&known, [0, 1, 2].map(|colour| mean(&picture, [colour, y, x], cell, [rows, columns])));
         }
         let factors = fit.solve().ok_or_else(|| runtime("preview: the decoder's pictures fit no colours"))?;
-        Ok(Self { factors })
+        Ok(Self(factors.map(|factors| factors.into_iter().map(|factor| factor as f32).collect())))
     }
 
     /// The colour in [-1, 1] of a pixel whose channels `latent` gives.
-    fn of(&self, latent: impl Fn(usize) -> f32) -> [f32; 3] {
-        self.factors.each_ref().map(|factors| {
+    fn at(&self, latent: impl Fn(usize) -> f32) -> [f32; 3] {
+        self.0.each_ref().map(|factors| {
             let (constant, factors) = factors.split_last().unwrap_or((&0.0, &[]));
-            let terms =
-                factors.iter().enumerate().map(|(channel, factor)| factor * f64::from(latent(channel)));
-            (constant + terms.sum::<f64>()) as f32
+            constant
+                + factors.iter().enumerate().map(|(channel, factor)| factor * latent(channel)).sum::<f32>()
         })
     }
 }

@@ -101,35 +101,51 @@ class Judge:
     def has(self, row: Row) -> bool:
         return self.store.holds_arrays(self.row_key(row))
 
+    def latents(self, row: Row) -> Arrays:
+        """`latents` of a row, and how often the `predictor` was evaluated for each.
+
+        Filed under the networks that had a part in them: another decoder only decodes them anew, and another refiner
+        changes only the rows that have steps of its own.
+        """
+        refines = isinstance(row.method, str) and calls(row.method)[1] > 0
+        made_by = self.models[row.refiner].sampler_hash(refines)
+        key = {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "count": self.count, "seed": self.seed}
+        return self.store.arrays(key, lambda: self.latents_anew(row))
+
+    def latents_anew(self, row: Row) -> Arrays:
+        latents, predictor = [], []
+        for some in self.chunks(self.count):
+            if isinstance(row.method, str):
+                latents.append(self.generate(row.method, row.guidance, some, row.refiner))
+                predictor.append(np.full(len(latents[-1]), calls(row.method)[0]))
+            else:
+                velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
+                latents.append(row.method.sample(velocity, self.noise[some]))
+                predictor.append(velocity.calls)
+        return {"latents": np.concatenate(latents), "predictor": np.concatenate(predictor)}
+
+    def generate(self, schedule: str, guidance: float, some: slice, refiner: str = "") -> np.ndarray:
+        model = self.models[refiner]
+        return model.generate(schedule, guidance, self.classes[some], self.noise[some], pictures=False).latents
+
+    def chunks(self, count: int) -> list[slice]:
+        return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
     def sample(self, row: Row) -> Arrays:
         """Features `content` and `texture`, the class each picture is `taken` for, some `latents`, evaluations made."""
         return self.store.arrays(self.row_key(row), lambda: self.sample_anew(row))
 
     def sample_anew(self, row: Row) -> Arrays:
-        parts, taken, latents, predictor = [], [], [], []
-        model = self.models[row.refiner]
-        for start in range(0, self.count, CHUNK):
-            some = slice(start, start + CHUNK)
-            if isinstance(row.method, str):
-                made = model.generate(row.method, row.guidance, self.classes[some], self.noise[some])
-                images, latent = made.images, made.latents
-                predictor.append(np.full(len(images), calls(row.method)[0]))
-            else:
-                velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
-                latent = row.method.sample(velocity, self.noise[some])
-                images = model.decode(latent)
-                predictor.append(velocity.calls)
-            features = self.extractor(images)
-            parts.append(features)
-            taken.append(self.classifier(features.head))
-            latents.append(latent)
-        features = Features.join(parts)
+        made, model = self.latents(row), self.models[row.refiner]
+        features = Features.join(
+            self.extractor(model.decode(made["latents"][some])) for some in self.chunks(self.count)
+        )
         return {
             "content": features.content,
             "texture": features.texture,
-            "taken": np.concatenate(taken),
-            "latents": np.concatenate(latents)[: self.reference_count],
-            "predictor": np.concatenate(predictor),
+            "taken": self.classifier(features.head),
+            "latents": made["latents"][: self.reference_count],
+            "predictor": made["predictor"],
         }
 
     def score(self, row: Row) -> dict:
@@ -153,14 +169,12 @@ class Judge:
     def reference_latents(self) -> np.ndarray:
         """Where the exact flow ends, nearly, for the first pictures."""
         count = min(self.reference_count, self.count)
-        key = {"bundle": self.models[""].hash, "reference": REFERENCE, "count": count, "seed": self.seed}
+        sampler = self.models[""].sampler_hash(refines=False)
+        key = {"sampler": sampler, "reference": REFERENCE, "count": count, "seed": self.seed}
 
         def make() -> Arrays:
-            parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-            made = [
-                self.models[""].generate(REFERENCE, GUIDANCE, self.classes[p], self.noise[p], pictures=False)
-                for p in parts
-            ]
-            return {"latents": np.concatenate([m.latents for m in made])}
+            return {
+                "latents": np.concatenate([self.generate(REFERENCE, GUIDANCE, some) for some in self.chunks(count)])
+            }
 
         return self.store.arrays(key, make)["latents"]

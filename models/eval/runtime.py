@@ -6,6 +6,8 @@ The structs repeat the header's, field for field. The library is told their size
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import sys
 from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p, sizeof
 from ctypes import c_uint32 as u32
@@ -151,7 +153,7 @@ class Model:
     """A bundle, opened, and one session of it."""
 
     def __init__(self, library: ctypes.CDLL, bundle: Path, threads: int = 0):
-        self.library, self.model, self.session = library, c_void_p(), c_void_p()
+        self.library, self.bundle, self.model, self.session = library, bundle, c_void_p(), c_void_p()
         options = self.initialise(Options(), library.ft_model_options_init)
         options.threads = threads
         self.check(library.ft_model_open(str(bundle).encode(), byref(options), byref(self.model)))
@@ -169,6 +171,16 @@ class Model:
     @property
     def hash(self) -> str:
         return self.info.hash.decode()
+
+    def sampler_hash(self, refines: bool) -> str:
+        """Of what a latent depends on: all but names, decoder and encoder, and the refiner only where it has steps."""
+        manifest = json.loads((self.bundle / "bundle.json").read_text(encoding="utf-8"))
+        networks = {"predictor", "refiner"} if refines else {"predictor"}
+        parts = {name: manifest["networks"][name]["sha256"] for name in networks}
+        parts |= {name: manifest.get(name) for name in ("latent", "classes", "time", "guidance")}
+        if not refines:
+            parts["guidance"] = (parts["guidance"] or {}).get("channels")
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
     def labels(self) -> list[str]:

@@ -118,6 +118,7 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
         "refiner" in networks or not any("R" in s for s in schedules),
         "the schedule has refiner steps but there is no refiner",
     )
+    require("refiner" in networks or not manifest.refiner_guided, "there is no refiner whose answers are guided ones")
     if out.is_dir():
         require((out / "bundle.json").is_file() or not any(out.iterdir()), f"{out} is a folder that is not a bundle")
     elif out.exists():

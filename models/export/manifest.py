@@ -70,7 +70,9 @@ class Manifest:
     guidance: float
     image: tuple[int, int] | None = None  # height, width
     wraps: bool = False  # decoder and encoder pad circularly, at any size
+    preview: list[list[float]] | None = None  # red, green, blue: a factor for each latent channel, then a constant
     guided_channels: int | None = None
+    refiner_guided: bool = False  # the refiner's answers are guided ones
     time: Time = field(default_factory=Time)
     description: str | None = None
     license: str | None = None
@@ -90,6 +92,14 @@ class Manifest:
                     pixels >= 1 and pixels % size == 0,
                     f"image {edge} {pixels} is not a whole multiple of the latent's, {size}",
                 )
+        if self.preview is not None:
+            require(self.image is not None, "a preview needs the image size")
+            shape = [len(row) for row in self.preview]
+            require(
+                shape == 3 * [latent.channels + 1], f"preview: 3 rows of {latent.channels + 1} numbers, not {shape}"
+            )
+            numbers = [float32(factor) for row in self.preview for factor in row]
+            require(all(map(math.isfinite, numbers)), "preview: every number must be finite as float32")
         require(classes.count >= 1, "there must be one class or more")
         require(
             classes.null_label >= classes.count,
@@ -102,6 +112,9 @@ class Manifest:
         require(time.velocity_sign in (1, -1), "velocity sign must be 1 or -1")
         if self.guided_channels is not None:
             require(1 <= self.guided_channels <= latent.channels, f"guided channels must be 1 to {latent.channels}")
+        if self.refiner_guided:
+            all_guided = self.guided_channels in (None, latent.channels)
+            require(all_guided, "the refiner's answers cannot be guided ones where some channels are not guided")
         for preset in self.presets:
             check_name("preset name", preset)
         for schedule, guidance in [(self.schedule, self.guidance), *self.presets.values()]:
@@ -117,10 +130,13 @@ class Manifest:
         data |= {key: value for key, value in optional.items() if value is not None}
         data["latent"] = dict(vars(self.latent))
         if self.image is not None:
-            data["image"] = {"height": self.image[0], "width": self.image[1]} | ({"wraps": True} if self.wraps else {})
+            optional = ({"wraps": True} if self.wraps else {}) | ({"preview": self.preview} if self.preview else {})
+            data["image"] = {"height": self.image[0], "width": self.image[1]} | optional
         data["classes"] = self.classes.as_json()
         data["time"] = self.time.as_json()
         data["guidance"] = {"channels": self.guided_channels or self.latent.channels}
+        if self.refiner_guided:
+            data["guidance"]["refiner_guided"] = True
         data["sampling"] = {"schedule": self.schedule, "guidance": self.guidance}
         if self.presets:
             data["sampling"]["presets"] = {n: {"schedule": s, "guidance": g} for n, (s, g) in self.presets.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from nets.sit import SiT, SiTConfig
 from PIL import Image
 from train import run
 from train.align import BLOCK, features
+from train.autoencoder import contrast
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
 from train.evaluate import seam
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
-from train.refiner import Walk
+from train.preview import fit_preview
+from train.refiner import REMEMBERED, Memory, Questions, Walk
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
 
@@ -111,6 +114,25 @@ def test_a_folder_holds_several_refiners(smoke: Path, tmp_path: Path) -> None:
         "refiner", x=np.zeros((1, 8, 4, 4), np.float32), v=np.zeros((1, 8, 4, 4), np.float32),
         t=np.zeros(1, np.float32), y=np.array([0]),
     ).shape == (1, 8, 4, 4)  # fmt: skip
+
+
+def test_training_can_start_from_a_bundle(smoke: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bundle, folder, data = smoke / "bundle", tmp_path / "work", ("--data", str(smoke / "smoke-images"))
+    again(folder, *data, "--start", str(bundle))
+    assert not (folder / "predictor.pt").exists() and (folder / "report.html").exists()
+    # Weights that were not trained on come out as they went in, rounded once.
+    hashes = [json.loads((b / "bundle.json").read_text())["networks"] for b in (bundle, folder / "bundle")]
+    same = {role: hashes[0][role]["sha256"] == hashes[1][role]["sha256"] for role in hashes[0]}
+    assert same == {"predictor": True, "encoder": True, "refiner": False, "decoder": False}
+    for arguments, message in (
+        (("--start", str(bundle), "--stage", "predictor"), "--start takes what it would train"),
+        (("--start", str(smoke)), "not a bundle's folder"),
+        (("--start", str(bundle), "--hidden", "64", "--out", str(tmp_path / "other")), "wanted is .*: other sizes"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            again(folder, *data, *arguments)
+        assert re.search(message, f"{ended.value} {capsys.readouterr().err}")
 
 
 def test_a_finished_stage_is_skipped(smoke: Path, capsys: pytest.CaptureFixture) -> None:
@@ -346,13 +368,49 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
     walk = Walk(predictor, 2, max_delta=0.2, max_guidance=4.0, device=torch.device("cpu"), seed=0, bf16=False)
     walk.restart(torch.tensor([True, True]))
     walk.steps, walk.refined, walk.scale = torch.tensor([6, 6]), torch.tensor([3, 3]), torch.tensor([2.5, 2.5])
-    wanted = list(Sampler(predictor, refiner, 2.5).trajectory("H1P2R3", walk.x, walk.labels))
+    sampler = Sampler(predictor, refiner, 2.5, refiner_guided=True)
+    wanted = list(sampler.trajectory("H1P2R3", walk.x, walk.labels))
     for state in wanted[:-1]:  # after the last one it begins anew
-        loss, _ = walk.step(refiner)
-        np.testing.assert_allclose(walk.x.detach().numpy(), state.numpy(), rtol=0, atol=1e-4)
-    assert loss.requires_grad and not walk.x.requires_grad
+        asked = walk.step(refiner)
+        np.testing.assert_allclose(walk.x.numpy(), state.numpy(), rtol=0, atol=1e-4)
+    # The last of them was a refiner step: it asked twice for each picture, with one cached velocity.
+    assert len(asked.x) == 4 and torch.equal(asked.v[:2], asked.v[2:]) and not torch.equal(asked.x[:2], asked.x[2:])
+    assert asked.t.tolist() == pytest.approx([4 / 6, 4 / 6, 5 / 6, 5 / 6])
+    null = torch.full_like(asked.labels, predictor.config.num_classes)
+    class_, none = (predictor(asked.x, asked.t, labels) for labels in (asked.labels, null))
+    torch.testing.assert_close(asked.v + asked.wanted, none + 2.5 * (class_ - none), rtol=0, atol=1e-5)
+    perfect = asked._replace(wanted=refiner(asked.x, asked.v, asked.t, asked.labels))
+    assert asked.loss(refiner, bf16=False) > 1e-3 and perfect.loss(refiner, bf16=False) == 0
     walk.step(refiner)
     assert walk.at.tolist() == [0, 0]
+
+
+def test_questions_are_remembered_until_there_are_newer_ones() -> None:
+    def numbered(first: int) -> Questions:
+        return Questions(*(torch.arange(first, first + 100) for _ in range(5)))
+
+    memory = Memory(seed=0)
+    for part in range(200):
+        memory.add(numbered(100 * part))
+    assert REMEMBERED <= memory.count < REMEMBERED + 100
+    drawn = memory.draw(20_000)
+    assert len(drawn.x) == 20_000 and all(torch.equal(drawn.x, column) for column in drawn)
+    assert drawn.x.min() >= 20_000 - memory.count and len(drawn.x.unique()) > 0.8 * memory.count
+
+
+def test_contrast_tells_places_in_a_cell_apart() -> None:
+    cells = torch.arange(24) // FACTOR % 2
+    flat = contrast(cells.float().expand(2, 3, 24, 24))
+    assert torch.equal(flat[:, 0], torch.zeros(2, FACTOR))  # down
+    assert torch.equal(flat[:, 1], torch.tensor([1.0] + 7 * [0.0]).expand(2, FACTOR))  # across
+
+
+def test_previews_have_the_colours_that_cells_have() -> None:
+    latents = torch.randn(4, 2, 3, 5, generator=generator())
+    wanted = torch.tensor([[1.0, 0.0, 0.5], [0.25, -1.0, 0.0], [0.0, 0.0, -2.0]])
+    colours = torch.einsum("kc,nchw->nkhw", wanted[:, :2], latents) + wanted[:, 2, None, None]
+    images = colours.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
+    torch.testing.assert_close(torch.tensor(fit_preview(latents, images)), wanted, rtol=0, atol=1e-4)
 
 
 def test_rows_that_a_resumed_stage_repeats_are_read_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stages 1 and 4: the autoencoder. L1 and perceptual losses, then a small patch discriminator.
+"""Stages 1 and 4: the autoencoder. L1 and perceptual losses, the contrast of neighbours, then a small patch discriminator.
 
 Stage 1 trains both halves. Stage 4 goes on with the decoder alone: the latents that the transformers were
 trained on stay as they are, while what is seen of them gets sharper.
@@ -22,7 +22,7 @@ from train.sheets import save_sheet
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
 
 NOISE = 0.2
-PERCEPTUAL, MATCHING, ADVERSARIAL = 0.25, 0.5, 0.05  # what the losses weigh, beside an L1 of weight 1
+PERCEPTUAL, CONTRAST, MATCHING, ADVERSARIAL = 0.25, 3.0, 0.5, 0.05  # what the losses weigh, beside an L1 of weight 1
 ADVERSARIAL_FROM = 0.4  # share of the budget after which the discriminator joins
 CROP = 0.75  # of an image's edge is seen at once: more images for the same work
 ZOOMED = 0.3  # share of the batches that see the images at twice the size
@@ -58,6 +58,19 @@ def shift(generator: torch.Generator, *batches: Tensor) -> list[Tensor]:
     """
     offset = torch.randint(32, (2,), generator=generator).tolist()
     return [images.roll(offset, (2, 3)) for images in batches]
+
+
+def contrast(images: Tensor) -> Tensor:
+    """How far neighbours in [N,3,H,W] differ, by axis and by their place in a latent's cell: [N,2,FACTOR].
+
+    A decoder's own pictures differ more at cells' edges than in their middle, which shows as a grid, and less on the
+    whole, which shows as blur. Across the images' border, where crops do not go on, nothing is measured.
+    """
+    axes = []
+    for axis in (2, 3):
+        steps = images.diff(dim=axis).abs().movedim(axis, 1).flatten(2).mean(2)
+        axes.append(steps[:, FACTOR - 1 :].unflatten(1, (-1, FACTOR)).mean(1))
+    return torch.stack(axes, 1)
 
 
 def train(
@@ -118,13 +131,15 @@ def train(
                 latent = model.encoder(real)
             level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
             fake = model.decoder(latent + level * torch.randn_like(latent)).float()
+            contrasts = F.l1_loss(contrast(fake), contrast(real))
             fake, real = shift(generator, fake, real)
             with torch.no_grad():
                 wanted = perceive(real)
             perceptual = distance(perceive(fake), wanted)
         l1 = F.l1_loss(fake, real) + F.l1_loss(F.avg_pool2d(fake, FACTOR), F.avg_pool2d(real, FACTOR))
-        loss = l1 + PERCEPTUAL * perceptual
-        scores = {"l1": l1.item(), "perceptual": perceptual.item(), "matching": math.nan, "hinge": math.nan}
+        loss = l1 + PERCEPTUAL * perceptual + CONTRAST * contrasts
+        scores = {"l1": l1.item(), "perceptual": perceptual.item(), "contrast": contrasts.item()}
+        scores |= {"matching": math.nan, "hinge": math.nan}
         adversarial = start or budget.progress >= ADVERSARIAL_FROM
         if adversarial:
             with autocast(device, bf16):

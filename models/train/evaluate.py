@@ -20,6 +20,7 @@ from train.sheets import save_sheet
 from train.stage import Budget
 
 SCHEDULES = ("E8", "E16", "E25", "E50", "H4", "H8", "H12", "H25", "P15", "H1P5R3", "H1P9R3")
+GOOD = "H15"  # where nothing is to be proved about schedules
 CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
 CHUNK = 64  # samples drawn at once
 
@@ -100,7 +101,7 @@ class Watch:
         if minutes >= self.next or budget.progress >= 1:
             self.next = minutes + self.minutes
             judge = Judge(self.autoencoder, Sampler(predictor, None, s=2.5), len(self.classes), 4, self.device)
-            save_sheet(self.path, judge.images(judge.latents("H15")), 4, names=self.classes)
+            save_sheet(self.path, judge.images(judge.latents(GOOD)), 4, names=self.classes)
 
 
 def write_json(path: Path, numbers: dict) -> None:

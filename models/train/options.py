@@ -10,6 +10,7 @@ from export import ExportError
 from export.manifest import check_schedule
 
 STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate")
+TAKEN = ("autoencoder", "predictor")  # stages that --start stands in for
 SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 32, "decoder": 16}
@@ -29,6 +30,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data", type=Path, metavar="FOLDER", help="images, FOLDER/<class>/*.jpg")
     add("--out", type=Path, required=True, metavar="WORK", help="checkpoints, logs and sheets; run again to resume")
     add("--bundle", type=Path, help="what to export: a folder, or a file that ends in .zip; WORK/bundle without it")
+    add(
+        "--start",
+        type=Path,
+        metavar="BUNDLE",
+        help="take its predictor, encoder and decoder, and train only what follows",
+    )
     add("--stage", choices=(*STAGES, "all"), default="all")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
     add("--latent-channels", type=int, default=8)
@@ -38,9 +45,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--refiner-hidden", type=int, metavar="W", help="width of the refiner; half of --hidden without it")
     add("--refiner-depth", type=int, default=1, help="blocks of the refiner")
     add("--refiner-name", default="refiner", metavar="NAME", help="WORK/NAME.pt: a folder may hold several refiners")
-    add("--minutes", type=float, default=120, help="for the four training stages together")
+    add("--minutes", type=float, default=120, help="for all the stages that train")
     for stage, share in SHARES.items():
-        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} %% of --minutes")
+        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} parts of --minutes")
         add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
         add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
         add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")
@@ -105,9 +112,10 @@ def shrink(chosen: argparse.Namespace) -> None:
 
 def complete(chosen: argparse.Namespace) -> None:
     """Replaces `auto` and what depends on other options."""
+    whole = sum(share for stage, share in SHARES.items() if not (chosen.start and stage in TAKEN))
     for stage, share in SHARES.items():
         if getattr(chosen, f"{stage}_minutes") is None:
-            setattr(chosen, f"{stage}_minutes", share * chosen.minutes)
+            setattr(chosen, f"{stage}_minutes", share / whole * chosen.minutes)
         if chosen.batch is not None:
             setattr(chosen, f"{stage}_batch", chosen.batch)
     if chosen.device == "auto":
@@ -134,6 +142,8 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--refiner-hidden {chosen.refiner_hidden}: a multiple of {chosen.hidden // chosen.heads} is needed"
     if chosen.refiner_name in SHARES and chosen.refiner_name != "refiner":
         return f"--refiner-name {chosen.refiner_name}: another stage is called so"
+    if chosen.start and chosen.stage in TAKEN:
+        return f"--stage {chosen.stage}: --start takes what it would train out of a bundle"
     if not 0 < chosen.max_delta <= 1:
         return f"--max-delta {chosen.max_delta}: a step between 0 and 1 is needed"
     if not 0 < chosen.held_out < 1:

@@ -26,10 +26,12 @@ from train.align import BLOCK
 from train.data import Images, load_images, to_unit, write_smoke_images
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
+from train.preview import fit_preview
 from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet
 from train.stage import Budget
+from train.taken import read_manifest, take, take_autoencoder
 from train.work import Work
 
 
@@ -41,6 +43,10 @@ class Run:
         if chosen.smoke and chosen.data is None:
             chosen.data = chosen.out / "smoke-images"
             write_smoke_images(chosen.data, chosen.size)
+        if chosen.start:
+            begun = read_manifest(chosen.start)
+            self.work.keep("start", begun["networks"]["predictor"]["sha256"], "the --start bundle of predictor")
+            self.work.keep("classes", begun["classes"].get("labels"), "classes")
 
     @cached_property
     def images(self) -> tuple[Images, Images]:
@@ -127,11 +133,14 @@ class Run:
             classes=Classes(len(classes), labels=classes),
             schedule=chosen.schedule,
             guidance=chosen.guidance,
+            refiner_guided=True,
             presets=chosen.presets,
         )
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
+        if self.chosen.start:
+            return take_autoencoder(self.chosen.start, Autoencoder(self.autoencoder_config)).to(self.device)
         return self.work.load_ema("autoencoder", Autoencoder(self.autoencoder_config)).to(self.device)
 
     @cached_property
@@ -143,6 +152,8 @@ class Run:
 
     @cached_property
     def predictor(self) -> SiT:
+        if self.chosen.start:
+            return take(self.chosen.start, "predictor", SiT(self.predictor_config)).to(self.device)
         return self.work.load_ema("predictor", SiT(self.predictor_config)).to(self.device)
 
     @cached_property
@@ -209,21 +220,24 @@ class Run:
         return copy.deepcopy(networks) | {"encoder": self.autoencoder.encoder.folded()}
 
     def export(self) -> None:
+        judge = self.judge(self.chosen.guidance, each=4)
+        latents = judge.latents(evaluate.GOOD)
+        manifest = replace(self.manifest, preview=fit_preview(latents, judge.images(latents)))
         networks = {role: network.cpu() for role, network in self.networks().items()}
         try:
-            print(write_bundle(self.chosen.bundle, self.manifest, networks))
+            print(write_bundle(self.chosen.bundle, manifest, networks))
         except ExportError as error:
             raise SystemExit(f"error: {error}") from error
 
+    def judge(self, guidance: float, each: int) -> evaluate.Judge:
+        sampler = Sampler(self.predictor, self.refiner, guidance, refiner_guided=True)
+        return evaluate.Judge(self.final_autoencoder, sampler, len(self.work.classes()), each, self.device)
+
     def evaluate(self) -> None:
         """Writes `evaluation.json`, the sheets and curves, and `report.html`, which shows them all."""
-        chosen, out, device = self.chosen, self.chosen.out, self.device
+        chosen, out, device, judge = self.chosen, self.chosen.out, self.device, self.judge
         images, held_out = self.images
         names, halves = images.classes, {"held_out": self.held_out_latents, "training": self.latents}
-
-        def judge(guidance: float, each: int) -> evaluate.Judge:
-            sampler = Sampler(self.predictor, self.refiner, guidance)
-            return evaluate.Judge(self.final_autoencoder, sampler, len(names), each, device)
 
         own, few = judge(chosen.guidance, chosen.samples), judge(chosen.guidance, min(4, chosen.samples))
         samples = own.images(own.latents(chosen.schedule))
@@ -271,8 +285,10 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     run = Run(chosen)
+    skipped = options.TAKEN if chosen.start else ()
     for stage in options.STAGES if chosen.stage == "all" else (chosen.stage,):
-        run.do(stage)
+        if stage not in skipped:
+            run.do(stage)
 
 
 if __name__ == "__main__":

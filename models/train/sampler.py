@@ -21,10 +21,21 @@ def parse_schedule(text: str) -> str:
 
 
 class Sampler:
-    """The networks with guidance of strength `s` on the first `channels` latent channels (all where None)."""
+    """The networks with guidance of strength `s` on the first `channels` latent channels (all where None).
 
-    def __init__(self, predictor: nn.Module, refiner: nn.Module | None, s: float, channels: int | None = None):
+    With `refiner_guided` the refiner answers guided offsets to guided velocities itself.
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        refiner: nn.Module | None,
+        s: float,
+        channels: int | None = None,
+        refiner_guided: bool = False,
+    ):
         self.predictor, self.refiner, self.s, self.channels = predictor, refiner, s, channels
+        self.refiner_guided = refiner_guided
 
     def guide(self, output: Tensor) -> Tensor:
         """g: `u + s (c - u)` in both halves of the guided channels; the other channels stay each half's own."""
@@ -46,6 +57,8 @@ class Sampler:
             return self.guide(self.predictor(double(x), t.expand(2 * n).to(x.device), y))
 
         def R(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
+            if self.refiner_guided:
+                return double(self.refiner(x, v[:n], t.expand(n).to(x.device), labels))
             return self.guide(self.refiner(double(x), v, t.expand(2 * n).to(x.device), y))
 
         x, v = noise, None

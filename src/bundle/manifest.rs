@@ -86,6 +86,10 @@ pub struct ImageSize {
     /// that tile. Default false.
     #[serde(default)]
     pub wraps: bool,
+    /// What red, green and blue of a small preview are, in [-1, 1]: for each, a factor for every channel of the
+    /// sampled latent, then a constant. Fitted to the decoder's answers to noise if none, which is rougher.
+    #[serde(default, deserialize_with = "present")]
+    pub preview: Option<[Vec<f32>; 3]>,
 }
 
 /// The class table of a class-conditional model.
@@ -137,6 +141,10 @@ pub struct Guidance {
     /// The first `channels` channels of the latent are guided: 1 to `latent.channels`.
     #[serde(deserialize_with = "size")]
     pub channels: u32,
+    /// Whether the refiner is told guided velocities and answers offsets to guided ones, so that it is asked once for
+    /// an image and not for its class and for no class. Default false.
+    #[serde(default)]
+    pub refiner_guided: bool,
 }
 
 /// What a request uses that says nothing else.
@@ -267,6 +275,11 @@ impl Manifest {
     /// How many leading latent channels guidance touches: all, unless `guidance` says otherwise.
     pub fn guided_channels(&self) -> u32 {
         self.guidance.as_ref().map_or(self.latent.channels, |guidance| guidance.channels)
+    }
+
+    /// Whether the refiner's answers are guided ones; see [`Guidance::refiner_guided`].
+    pub fn refiner_guided(&self) -> bool {
+        self.guidance.as_ref().is_some_and(|guidance| guidance.refiner_guided)
     }
 }
 

@@ -32,6 +32,13 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
         require((1..=most).contains(&guidance.channels), "guidance.channels", || {
             format!("must be 1 to {most} (latent.channels), is {}", guidance.channels)
         })?;
+        let place = "guidance.refiner_guided";
+        require(!guidance.refiner_guided || m.networks.refiner.is_some(), place, || {
+            "is true, but networks has no refiner".into()
+        })?;
+        require(!guidance.refiner_guided || guidance.channels == most, place, || {
+            format!("is true, but only {} of {most} channels are guided", guidance.channels)
+        })?;
     }
     sampling(m, limits)?;
     network(Role::Predictor, Some(&m.networks.predictor))?;
@@ -92,16 +99,24 @@ fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
 
 fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
-    let Some(ImageSize { height, width, .. }) = m.image else {
+    let Some(ImageSize { height, width, preview, .. }) = &m.image else {
         return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
     };
     require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;
-    for (edge, value, latent) in [("height", height, m.latent.height), ("width", width, m.latent.width)] {
+    for (edge, &value, latent) in [("height", height, m.latent.height), ("width", width, m.latent.width)] {
         let field = format!("image.{edge}");
         size(&field, value, limits.max_edge, "max_edge")?;
         require(value.is_multiple_of(latent), &field, || {
             format!("must be a multiple of latent.{edge} ({latent}), is {value}")
         })?;
+    }
+    let wanted = m.latent.channels as usize + 1;
+    for (i, row) in preview.iter().flatten().enumerate() {
+        let field = format!("image.preview[{i}]");
+        require(row.len() == wanted, &field, || {
+            format!("must have {wanted} numbers (latent.channels and a constant), has {}", row.len())
+        })?;
+        row.iter().try_for_each(|&factor| finite(&field, factor))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use ndarray::ArrayBase;
 use super::Request;
 use crate::bundle::Extent;
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
-use crate::sampler::guidance::parts;
+use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::windows::Windows;
 use crate::sampler::{Grid, Schedule};
 use crate::{Bundle, Manifest, Result, Role};
@@ -20,15 +20,22 @@ pub(crate) struct Settled<'a> {
     /// `[N, C, H, W]` of the latent.
     pub(crate) shape: [usize; 4],
     pub(crate) windows: Windows,
-    /// Conditions for each image in a network call.
+    /// Conditions for each image in a call of the predictor.
     pub(crate) parts: usize,
+    /// Likewise of the refiner.
+    pub(crate) refiner_parts: usize,
     pub(crate) strength: f32,
 }
 
 impl Settled<'_> {
-    /// What the predictor and the refiner are planned for.
+    /// What the predictor is planned for.
     pub(crate) fn call(&self, manifest: &Manifest) -> Extent {
         manifest.extent(self.parts * self.windows.calls(self.extent.batch).0)
+    }
+
+    /// What the refiner is planned for.
+    pub(crate) fn refiner_call(&self, manifest: &Manifest) -> Extent {
+        manifest.extent(self.refiner_parts * self.windows.calls(self.extent.batch).0)
     }
 
     pub(crate) fn grid(&self) -> Grid {
@@ -105,6 +112,7 @@ impl Request {
             shape,
             windows: Windows::new(extent.cells, own.cells, self.tile.wraps()),
             parts: parts(guidance, !self.morphs.is_empty()),
+            refiner_parts: refiner_parts(manifest, guidance, !self.morphs.is_empty()),
             strength: self.strength,
         })
     }

@@ -1,10 +1,17 @@
 //! From a network's answers for several conditions to one velocity: classifier-free guidance, and a blend of
 //! two classes.
 
+use crate::Manifest;
+
 /// Conditions that each image is asked for: its class, the class that it is blended with, and no class. Without
 /// a blend, and at a scale of exactly 1, where the null part would be multiplied by 0, that part is left out.
 pub(crate) fn parts(scale: f32, blends: bool) -> usize {
     1 + usize::from(blends) + usize::from(scale != 1.0)
+}
+
+/// Likewise for the refiner: one that answers guided velocities is not asked for no class.
+pub(crate) fn refiner_parts(manifest: &Manifest, scale: f32, blends: bool) -> usize {
+    parts(if manifest.refiner_guided() { 1.0 } else { scale }, blends)
 }
 
 /// The layout of one network answer.

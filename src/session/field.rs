@@ -23,7 +23,8 @@ pub(super) struct GuidedField {
     refiner: Option<Taken>,
     layout: Layout,
     guidance: f32,
-    parts: usize,
+    /// Conditions for each image in a call of the predictor, and of the refiner.
+    parts: [usize; 2],
     windows: Windows,
     /// Windows in one call of a network.
     per_call: usize,
@@ -73,7 +74,7 @@ impl GuidedField {
         let extent = settled.call(manifest);
         let predictor = session.take(Role::Predictor, extent)?;
         let refiner = match settled.schedule.needs_refiner() {
-            true => Some(session.take(Role::Refiner, extent)?),
+            true => Some(session.take(Role::Refiner, settled.refiner_call(manifest))?),
             false => None,
         };
         let [images, channels, height, width] = settled.shape;
@@ -83,14 +84,14 @@ impl GuidedField {
             area: height * width,
             guided: manifest.guided_channels() as usize,
         };
-        let (windows, parts) = (settled.windows, settled.parts);
+        let (windows, parts) = (settled.windows, [settled.parts, settled.refiner_parts]);
         let (null, time) = (manifest.classes.null, manifest.time);
         let mut buffers = std::mem::take(&mut session.buffers);
         buffers.kinds.clear();
         buffers.kinds.extend(settled.schedule.steps());
         buffers.labels.clear();
         buffers.labels.extend(request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class)));
-        buffers.labels.resize(parts * images, null);
+        buffers.labels.resize(settled.parts * images, null);
         buffers.blend.clear();
         buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
         let floats = extent.batch * channels * windows.area();
@@ -138,10 +139,11 @@ impl GuidedField {
                 StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
                 _ => i..=i + 1,
             };
-            let asked = &mut conditions[usize::from(*kind == StepKind::Refiner)];
+            let network = usize::from(*kind == StepKind::Refiner);
+            let labels = &self.buffers.labels[..self.parts[network] * self.layout.batch];
             for end in ends {
                 let time = self.network_time(self.grid.t(end));
-                asked.extend(self.buffers.labels.iter().map(|&label| (time, label)));
+                conditions[network].extend(labels.iter().map(|&label| (time, label)));
             }
         }
         let [predictor, refiner] = &conditions;
@@ -163,7 +165,7 @@ impl GuidedField {
 
     /// Floats of one answer, all parts.
     pub(super) fn answer_len(&self) -> usize {
-        self.parts * self.layout.batch * self.layout.image()
+        self.parts[0] * self.layout.batch * self.layout.image()
     }
 
     /// The schedule.
@@ -188,15 +190,18 @@ impl GuidedField {
     /// A network's answer, guided: the predictor's without `v`, the refiner's with it.
     fn ask(&mut self, x: &[f32], v: Option<&[f32]>, t: f32, out: &mut [f32]) -> Poll<Result<()>> {
         let (direct, calls) = (self.windows.is_identity(), self.windows.calls(self.layout.batch).1);
-        let time = self.network_time(t);
+        let (time, parts) = (self.network_time(t), self.parts[usize::from(v.is_some())]);
+        let (out, unasked) = out.split_at_mut(parts * self.layout.batch * self.layout.image());
         self.buffers.call.times.fill(time);
         while self.call < calls {
-            self.set(x, v);
+            self.set(x, v, parts);
             let Self { predictor, refiner, buffers, cancel, until, .. } = self;
             let Call { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
-            let answer = if direct { &mut *out } else { answer };
+            let (slots, floats) = (parts * self.per_call, x.len() / self.parts[0] * parts);
+            let answer = if direct { &mut *out } else { &mut answer[..floats] };
             let pace = Pace::new(cancel, *until);
-            let [x, times, labels] = [Input::F32(x), Input::F32(times), Input::I64(labels)];
+            let [times, labels] = [Input::F32(&times[..slots]), Input::I64(&labels[..slots])];
+            let x = Input::F32(&x[..floats]);
             ready!(match v {
                 None => predictor.1.advance(&[x, times, labels], answer, pace),
                 Some(v) => {
@@ -204,10 +209,10 @@ impl GuidedField {
                         return Poll::Ready(Err(runtime("no refiner was planned")));
                     };
                     let v = if windows_of_v.is_empty() { v } else { windows_of_v };
-                    refiner.1.advance(&[x, Input::F32(v), times, labels], answer, pace)
+                    refiner.1.advance(&[x, Input::F32(&v[..floats]), times, labels], answer, pace)
                 }
             })?;
-            self.collect(out);
+            self.collect(out, parts);
             self.call += 1;
             if self.call < calls && self.until.is_some_and(|until| Instant::now() >= until) {
                 return Poll::Pending;
@@ -219,6 +224,8 @@ impl GuidedField {
             out.iter_mut().for_each(|value| *value = -*value);
         }
         guide(out, self.layout, &self.buffers.blend, self.guidance);
+        // Guided already, as all of the answer is then: no class has the same velocity.
+        unasked.copy_from_slice(&out[..unasked.len()]);
         Poll::Ready(Ok(()))
     }
 
@@ -230,13 +237,13 @@ impl GuidedField {
     }
 
     /// Lays the inputs of the call at hand out, part by part.
-    fn set(&mut self, x: &[f32], v: Option<&[f32]>) {
+    fn set(&mut self, x: &[f32], v: Option<&[f32]>, parts: usize) {
         let (image, sign) = (self.layout.image(), self.time.velocity_sign < 0);
         let mut call = std::mem::take(&mut self.buffers.call);
-        let window = call.x.len() / (self.parts * self.per_call);
+        let window = call.x.len() / (self.parts[0] * self.per_call);
         for slot in 0..self.per_call {
             let (of, index) = self.slot(slot);
-            for part in 0..self.parts {
+            for part in 0..parts {
                 let (place, from) = (part * self.per_call + slot, part * self.layout.batch + of);
                 call.labels[place] = self.buffers.labels[from];
                 let place = place * window..(place + 1) * window;
@@ -253,7 +260,7 @@ impl GuidedField {
     }
 
     /// Puts the answer of the call at hand where it belongs.
-    fn collect(&self, out: &mut [f32]) {
+    fn collect(&self, out: &mut [f32], parts: usize) {
         let (image, Buffers { weights, call, .. }) = (self.layout.image(), &self.buffers);
         if call.answer.is_empty() {
             return;
@@ -262,10 +269,10 @@ impl GuidedField {
             out.fill(0.0);
         }
         let all = self.layout.batch * self.windows.count();
-        let windows = call.answer.len() / (self.parts * self.per_call);
+        let windows = call.answer.len() / (self.parts[0] * self.per_call);
         for slot in 0..self.per_call.min(all - self.call * self.per_call) {
             let (of, index) = self.slot(slot);
-            for part in 0..self.parts {
+            for part in 0..parts {
                 let answer = &call.answer[(part * self.per_call + slot) * windows..][..windows];
                 let out = &mut out[(part * self.layout.batch + of) * image..][..image];
                 let weights = weights.each_ref().map(Vec::as_slice);

@@ -132,7 +132,7 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
       double small = 0, large = 0;
       for (size_t i = 0; i < 16 * 16; i++) small += progress->preview[3 * i + c] / 256.0;
       for (size_t i = 0; i < WIDTH * HEIGHT; i++) large += rgb[3 * i + c] / (double)(WIDTH * HEIGHT);
-      CHECK(small - large < 60 && large - small < 60);
+      CHECK(small - large < 20 && large - small < 20);
     }
   }
   heard->kinds[heard->steps++] = (char)progress->kind;

@@ -7,6 +7,7 @@ mod conditioning;
 mod copy;
 mod editing;
 mod golden;
+mod guidance;
 mod presets;
 mod stepping;
 mod textures;

@@ -60,8 +60,7 @@ impl Inspect {
         options::check_batch(images, &bundle)?;
         let model = Model::load(bundle, &ModelOptions::default())?;
         for role in Role::ALL.iter().copied().filter(|&role| model.manifest().has(role)) {
-            let doubled = matches!(role, Role::Predictor | Role::Refiner);
-            let batch = if doubled { 2 * images } else { 1 };
+            let batch = network::batch(model.manifest(), role, images).0;
             print(&format!("{role}, batch {batch}: {}\n", model.plan(role, batch)?))?;
         }
         Ok(())
@@ -134,6 +133,7 @@ impl Report<'_> {
                 "scale": decimal(time.scale), "velocity_sign": time.velocity_sign,
             },
             "guided_channels": manifest.guided_channels(),
+            "refiner_guided": manifest.refiner_guided(),
             "sampling": { "schedule": sampling.schedule, "guidance": decimal(sampling.guidance), "presets": presets },
             "networks": networks,
             "generation": {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::manifest::{Direction, ImageSize, Preset, Time};
+use super::super::manifest::{Direction, Preset, Time};
 use super::super::testing::Files;
 use super::super::*;
 use super::error;
@@ -15,7 +15,9 @@ fn every_field_is_read() {
     assert_eq!((m.description.as_deref(), m.license.as_deref()), (Some("one line"), Some("MIT")));
     assert_eq!((m.latent.channels, m.latent.height, m.latent.width), (4, 8, 16));
     assert_eq!((m.latent.scale, m.latent.shift), (0.5, 0.25));
-    assert_eq!(m.image, Some(ImageSize { height: 64, width: 128, wraps: true }));
+    let image = m.image.as_ref().unwrap();
+    assert_eq!((image.height, image.width, image.wraps), (64, 128, true));
+    assert_eq!(image.preview.as_ref().unwrap()[2], [0.0, 0.0, 1.0, 0.0, 0.5]);
     assert_eq!((m.classes.count, m.classes.null), (2, 2));
     assert_eq!(m.classes.labels.as_deref().unwrap(), ["brick", "moss"]);
     assert_eq!(m.time, Time { direction: Direction::DataToNoise, scale: 1000.0, velocity_sign: -1 });
@@ -92,6 +94,24 @@ fn each_broken_rule_names_its_field() {
         ("image.height", json!(60), InvalidBundle, "must be a multiple of latent.height (8), is 60"),
         ("image.width", json!(120), InvalidBundle, "must be a multiple of latent.width (16), is 120"),
         ("image.width", json!(1 << 20), LimitExceeded, "is 1048576, above the limit of 8192"),
+        (
+            "image.preview",
+            json!([[0], [0]]),
+            InvalidBundle,
+            "invalid length 2, expected an array of length 3",
+        ),
+        (
+            "image.preview[1]",
+            json!([[0, 0, 0, 0, 0], [0, 0, 0, 0], []]),
+            InvalidBundle,
+            "must have 5 numbers (latent.channels and a constant), has 4",
+        ),
+        (
+            "image.preview[2]",
+            json!([[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 1e39]]),
+            InvalidBundle,
+            "must be a finite 32-bit number",
+        ),
         ("classes.count", json!(0), InvalidBundle, "must be at least 1, is 0"),
         ("classes.count", json!(1_000_000_000_000_u64), LimitExceeded, "is over 4294967294, above the limit"),
         ("classes.null", json!(1), InvalidBundle, "must be at least 2 (classes.count)"),
@@ -114,6 +134,13 @@ fn each_broken_rule_names_its_field() {
         ("time.velocity_sign", json!(0), InvalidBundle, "must be 1 or -1, is 0"),
         ("guidance.channels", json!(0), InvalidBundle, "must be 1 to 4 (latent.channels), is 0"),
         ("guidance.channels", json!(5), InvalidBundle, "must be 1 to 4 (latent.channels), is 5"),
+        (
+            "guidance.refiner_guided",
+            json!(true),
+            InvalidBundle,
+            "is true, but only 3 of 4 channels are guided",
+        ),
+        ("guidance.refiner_guided", json!(1), InvalidBundle, "invalid type: integer `1`, expected a boolean"),
         ("sampling.schedule", json!(""), InvalidBundle, "no steps"),
         ("sampling.schedule", json!("H1X2"), InvalidBundle, "'X' is no step"),
         ("sampling.schedule", json!("R3"), InvalidBundle, "an R step needs a velocity before it"),

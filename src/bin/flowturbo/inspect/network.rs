@@ -1,6 +1,6 @@
 //! One network: its file, its tensors, its cost.
 
-use flowturbo::{Contract, Cost, ElementType, Fallback, Model, Port, Role};
+use flowturbo::{Contract, Cost, ElementType, Fallback, Manifest, Model, Port, Role};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -21,13 +21,22 @@ pub struct Network {
     pub fallbacks: Vec<Fallback>,
 }
 
+/// The batch in which a network meets so many images under the bundle's own guidance, and whether it holds a null half.
+pub fn batch(manifest: &Manifest, role: Role, images: usize) -> (usize, bool) {
+    let guided = manifest.sampling.guidance != 1.0;
+    let doubled = match role {
+        Role::Predictor => guided,
+        Role::Refiner => guided && !manifest.refiner_guided(),
+        _ => return (1, false),
+    };
+    (if doubled { 2 * images } else { images }, doubled)
+}
+
 impl Network {
     /// `images` is what a generation makes; a decoder or an encoder takes them one by one.
     pub fn new(model: &Model, role: Role, images: usize) -> Result<Self, Failure> {
         let manifest = model.manifest();
-        let samples = matches!(role, Role::Predictor | Role::Refiner);
-        let doubled = samples && manifest.sampling.guidance != 1.0;
-        let batch = if samples { images * if doubled { 2 } else { 1 } } else { 1 };
+        let (batch, doubled) = batch(manifest, role, images);
         Ok(Self {
             role,
             file: manifest.file(role).to_owned(),

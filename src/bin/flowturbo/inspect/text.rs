@@ -45,7 +45,8 @@ impl Report<'_> {
         line("classes", &self.classes());
         let (scale, sign) = (manifest.time.scale, manifest.time.velocity_sign);
         line("time", &format!("{}, scale {scale}, velocity sign {sign}", direction(manifest.time.direction)));
-        line("guidance", &format!("on {} of {channels} channels", manifest.guided_channels()));
+        let refiner = if manifest.refiner_guided() { ", the refiner's answers guided ones" } else { "" };
+        line("guidance", &format!("on {} of {channels} channels{refiner}", manifest.guided_channels()));
         let sampling = &manifest.sampling;
         line("default", &format!("{}, guidance {}", sampling.schedule, sampling.guidance));
         for (name, preset) in self.model.bundle().presets() {
