@@ -27,7 +27,7 @@ from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
 from eval.store import Store
 from eval.timing import Job, Times, measure
 
-SHOWN = Row("H2P12R4")  # whose samples are searched for training images, and tiled
+SHOWN = Row("H1P6R5")  # whose samples are searched for training images, and tiled
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,11 +45,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--real-each", type=int, default=400, metavar="N", help="real pictures of each class to compare with")
     add("--variants", type=int, default=8, metavar="N", help="of each training image, for the classifier and nearness")
     add("--repeats", type=int, default=100, metavar="N", help="bootstrap resamples")
+    add("--seam-each", type=int, default=200, metavar="N", help="pictures of each class whose seams are measured")
     add("--rounds", type=int, default=30, metavar="N", help="of timing")
     add("--threads", type=int, default=0, metavar="N", help="0: one for each processor")
     add("--seed", type=int, default=0)
     add("--minutes", type=float, default=float("inf"), metavar="M", help="begin no row after so long")
-    add("--quick", action="store_true", help="fewer rows, of 40 pictures a class")
+    add("--quick", action="store_true", help="only the schedules, of 40 pictures a class")
     add("--document", type=Path, metavar="FILE", help="Markdown to put the tables into; plots go to images/ beside it")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
@@ -70,7 +71,13 @@ def main(arguments: list[str] | None = None) -> None:
         scores = {row: judge.score(row) for row in rows if judge.has(row)}
         times = time_rows(judge, list(scores), chosen.rounds)
         results = Results(scores, times, floors(judge), sanity(judge), accuracy(judge), judge.count)
-        write(results, remember(judge, SHOWN), seams.measure(judge, SHOWN.method), chosen.out, chosen.document)
+        write(
+            results,
+            remember(judge, SHOWN),
+            seams.measure(judge, SHOWN.method, chosen.seam_each),
+            chosen.out,
+            chosen.document,
+        )
     print(f"{(perf_counter() - start) / 60:.1f} minutes; {chosen.out / 'tables.md'}")
 
 

@@ -16,7 +16,7 @@ from eval.judge import CHUNK, Judge
 from eval.real import to_rows
 from eval.rows import GUIDANCE
 
-EACH, EACH_WAY = 200, 40  # pictures of a class: in the table of classes, in the comparison of ways
+EACH_WAY = 16  # pictures of a class, where ways are compared
 LARGE = (2, 4)  # times the model's own size, a side
 LARGE_COUNT = 22  # pictures at each of them
 STEPS = 10  # Euler's, where ways are compared
@@ -59,10 +59,10 @@ class Shifted:
         return sum(back) / np.float32(len(back))
 
 
-def measure(judge: Judge, schedule: str) -> Seams:
-    """`schedule` for classes and sizes; Euler for the ways, one of which the runtime has no word for."""
-    key = {"bundle": judge.models[""].hash, "seams": schedule, "each": min(judge.each, EACH)} | judge.identity
-    arrays = judge.store.arrays(key | {"shown": True}, lambda: pictures(judge, schedule))
+def measure(judge: Judge, schedule: str, each: int) -> Seams:
+    """`schedule` for classes, `each` pictures of them, and sizes; Euler for the ways, not all of which the runtime has."""
+    key = {"bundle": judge.models[""].hash, "seams": schedule, "each": each} | judge.identity
+    arrays = judge.store.arrays(key | {"shown": True}, lambda: pictures(judge, schedule, each))
     names = judge.real.classes
     cell = judge.models[""].cell
     classes = {name: ratios(arrays["images"][number :: len(names)], cell) for number, name in enumerate(names)}
@@ -71,28 +71,27 @@ def measure(judge: Judge, schedule: str) -> Seams:
     return Seams(classes, sizes, ways, arrays["images"][: len(names)])
 
 
-def pictures(judge: Judge, schedule: str) -> dict[str, np.ndarray]:
+def pictures(judge: Judge, schedule: str, each: int) -> dict[str, np.ndarray]:
     """`images`, class by class in turns, tiled both ways; and larger ones."""
-    count = min(judge.each, EACH) * len(judge.real.classes)
-    made = {"images": tiled(judge, schedule, "both", count)}
+    classes = np.arange(each * len(judge.real.classes)) % len(judge.real.classes)
     channels, height, width = judge.models[""].latent_shape
+    noise = np.random.default_rng(judge.seed).standard_normal((len(classes), channels, height, width))
+    made = {"images": tiled(judge, schedule, "both", classes, noise)}
     for times in LARGE:
         noise = np.random.default_rng(judge.seed).standard_normal(
             (LARGE_COUNT, channels, times * height, times * width)
         )
         large = [
-            judge.models[""]
-            .generate(schedule, GUIDANCE, judge.classes[n : n + 1], noise[n : n + 1], tile="both")
-            .images
-            for n in range(min(LARGE_COUNT, count))
+            judge.models[""].generate(schedule, GUIDANCE, classes[n : n + 1], noise[n : n + 1], tile="both").images
+            for n in range(min(LARGE_COUNT, len(classes)))
         ]
         made[f"x{times}"] = np.concatenate(large)
     return made
 
 
-def tiled(judge: Judge, schedule: str, tile: str, count: int) -> np.ndarray:
-    parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    made = [judge.models[""].generate(schedule, GUIDANCE, judge.classes[p], judge.noise[p], tile=tile) for p in parts]
+def tiled(judge: Judge, schedule: str, tile: str, classes: Array, noise: Array) -> np.ndarray:
+    parts = [slice(start, start + CHUNK) for start in range(0, len(classes), CHUNK)]
+    made = [judge.models[""].generate(schedule, GUIDANCE, classes[p], noise[p], tile=tile) for p in parts]
     return np.concatenate([m.images for m in made])
 
 
@@ -117,9 +116,10 @@ def compare(judge: Judge) -> dict[str, dict]:
     cell = judge.models[""].cell
     half = (height // 2, width // 2)
     corners = ((0, 0), (half[0], 0), (0, half[1]), half)
+    start = judge.classes[:count], judge.noise[:count]
     makers = {
-        "nothing": lambda: tiled(judge, f"E{STEPS}", "", count),
-        "another roll for each evaluation (ours)": lambda: tiled(judge, f"E{STEPS}", "both", count),
+        "nothing": lambda: tiled(judge, f"E{STEPS}", "", *start),
+        "another roll for each evaluation (ours)": lambda: tiled(judge, f"E{STEPS}", "both", *start),
         "the mean of two shifts": lambda: averaged(judge, ((0, 0), half), count),
         "the mean of four shifts": lambda: averaged(judge, corners, count),
     }

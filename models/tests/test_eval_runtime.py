@@ -142,11 +142,19 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     shutil.copy(extractor.path, out)
     document.write_text("# Quality\n\n<!-- begin schedules -->\n<!-- end schedules -->\n")
     monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(12, 2), EasyCache(12, 0.1)))
-    monkeypatch.setattr(rows, "QUICK_SCALES", ())
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
     monkeypatch.setattr("eval.seams.LARGE", (2,))
     monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
-    sizes = {"each": 2, "reference-count": 2, "real-each": 3, "variants": 1, "rounds": 2, "repeats": 3, "threads": 2}
+    sizes = {
+        "each": 2,
+        "reference-count": 2,
+        "real-each": 3,
+        "variants": 1,
+        "rounds": 2,
+        "repeats": 3,
+        "threads": 2,
+        "seam-each": 2,
+    }
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}
     arguments = ["--quick", *(f"--{name}={value}" for name, value in (sizes | places).items())]
     run.main([*arguments, f"--document={document}"])

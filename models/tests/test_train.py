@@ -23,7 +23,7 @@ from train.evaluate import seam
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
 from train.preview import fit_preview
-from train.refiner import REMEMBERED, Memory, Questions, Walk
+from train.refiner import REMEMBERED, SHORT_STEPS, TOGETHER, Memory, Paths, Walker
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
 
@@ -127,7 +127,10 @@ def test_training_can_start_from_a_bundle(smoke: Path, tmp_path: Path, capsys: p
     for arguments, message in (
         (("--start", str(bundle), "--stage", "predictor"), "--start takes what it would train"),
         (("--start", str(smoke)), "not a bundle's folder"),
-        (("--start", str(bundle), "--hidden", "64", "--out", str(tmp_path / "other")), "wanted is .*: other sizes"),
+        (
+            ("--start", str(bundle), "--latent-channels", "4", "--out", str(tmp_path / "other")),
+            "wanted is .*: other sizes",
+        ),
     ):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -364,38 +367,52 @@ def test_every_sampler_step_gives_the_golden_numbers(case: dict, golden: dict) -
 
 
 def test_the_refiner_learns_where_the_sampler_goes() -> None:
-    predictor, refiner = (load_sit(TINY / f"{n}.pt", n == "refiner", heads=4) for n in ("predictor", "refiner"))
-    walk = Walk(predictor, 2, max_delta=0.2, max_guidance=4.0, device=torch.device("cpu"), seed=0, bf16=False)
-    walk.restart(torch.tensor([True, True]))
-    walk.steps, walk.refined, walk.scale = torch.tensor([6, 6]), torch.tensor([3, 3]), torch.tensor([2.5, 2.5])
-    sampler = Sampler(predictor, refiner, 2.5, refiner_guided=True)
-    wanted = list(sampler.trajectory("H1P2R3", walk.x, walk.labels))
-    for state in wanted[:-1]:  # after the last one it begins anew
-        asked = walk.step(refiner)
-        np.testing.assert_allclose(walk.x.numpy(), state.numpy(), rtol=0, atol=1e-4)
-    # The last of them was a refiner step: it asked twice for each picture, with one cached velocity.
-    assert len(asked.x) == 4 and torch.equal(asked.v[:2], asked.v[2:]) and not torch.equal(asked.x[:2], asked.x[2:])
-    assert asked.t.tolist() == pytest.approx([4 / 6, 4 / 6, 5 / 6, 5 / 6])
-    null = torch.full_like(asked.labels, predictor.config.num_classes)
-    class_, none = (predictor(asked.x, asked.t, labels) for labels in (asked.labels, null))
-    torch.testing.assert_close(asked.v + asked.wanted, none + 2.5 * (class_ - none), rtol=0, atol=1e-5)
-    perfect = asked._replace(wanted=refiner(asked.x, asked.v, asked.t, asked.labels))
-    assert asked.loss(refiner, bf16=False) > 1e-3 and perfect.loss(refiner, bf16=False) == 0
-    walk.step(refiner)
-    assert walk.at.tolist() == [0, 0]
+    predictor = load_sit(TINY / "predictor.pt", heads=4)
+    walker = Walker(predictor, max_delta=0.2, max_guidance=4.0, device=torch.device("cpu"), seed=3, bf16=False)
+    for _ in range(50):
+        times, long = walker.grid()
+        assert times[0] == 0 and times[-1] == pytest.approx(1) and len(times) == long + 1 + SHORT_STEPS
+        assert max(np.diff(times[: long + 1])) <= 0.2 + 1e-9 and np.all(np.diff(times) > 0)
+    # On an even grid it takes the sampler's own states.
+    walker.grid = lambda: ([i / 16 for i in range(17)], 2)
+    walker.generator.manual_seed(4)
+    paths = walker.walk()
+    drawn = generator().manual_seed(4)
+    noise = torch.randn((TOGETHER, *paths.x.shape[2:]), generator=drawn)
+    labels = torch.randint(predictor.config.num_classes, (TOGETHER,), generator=drawn)
+    scales = 1 + 3 * torch.rand(TOGETHER, generator=drawn)
+    assert torch.equal(paths.labels, labels) and paths.t[5].tolist() == [i / 16 for i in range(2, 17)]
+    for picture in (0, 7):
+        sampler, one = Sampler(predictor, None, scales[picture].item()), slice(picture, picture + 1)
+        states = torch.cat(list(sampler.trajectory("P16", noise[one], labels[one])))
+        torch.testing.assert_close(paths.x[picture], states[1:], rtol=0, atol=1e-4)
+        both = torch.tensor([labels[picture], predictor.config.num_classes])
+        velocity = sampler.guide(predictor(paths.x[picture, -1:].repeat(2, 1, 1, 1), torch.ones(2), both))[0]
+        assert (paths.v[picture, -1] - velocity).abs().mean() < 0.1 * velocity.abs().mean()
 
 
-def test_questions_are_remembered_until_there_are_newer_ones() -> None:
-    def numbered(first: int) -> Questions:
-        return Questions(*(torch.arange(first, first + 100) for _ in range(5)))
+def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refiner_steps_use() -> None:
+    moments = torch.arange(SHORT_STEPS + 1.0)
+    memory = Memory(max_delta=0.15, seed=0)
 
-    memory = Memory(seed=0)
-    for part in range(200):
-        memory.add(numbered(100 * part))
-    assert REMEMBERED <= memory.count < REMEMBERED + 100
-    drawn = memory.draw(20_000)
-    assert len(drawn.x) == 20_000 and all(torch.equal(drawn.x, column) for column in drawn)
-    assert drawn.x.min() >= 20_000 - memory.count and len(drawn.x.unique()) > 0.8 * memory.count
+    def numbered(first: int) -> Paths:
+        # In states the number of the path, in velocities the moment.
+        x = (torch.arange(first, first + TOGETHER) / 8)[:, None, None, None, None].expand(-1, len(moments), 1, 1, 1)
+        v = moments[None, :, None, None, None].expand(x.shape)
+        return Paths(x, v, (0.3 + 0.05 * moments).expand(TOGETHER, -1), torch.arange(first, first + TOGETHER))
+
+    count = REMEMBERED + 5 * TOGETHER
+    for first in range(0, count, TOGETHER):
+        memory.add(numbered(first))
+    asked = memory.ask(4000)
+    assert asked.labels.min() >= count - REMEMBERED and len(asked.labels.unique()) > 0.8 * REMEMBERED
+    np.testing.assert_allclose(8 * asked.x.flatten(), asked.labels, rtol=1e-3)
+    now = (asked.t - 0.3) / 0.05
+    torch.testing.assert_close((asked.v + asked.wanted).flatten(), now, rtol=0, atol=1e-3)
+    ages = (now - asked.v.flatten()).round()
+    assert ages.min() == 0 and ages.max() == 6
+    assert asked.loss_of_reuse() == asked.wanted.square().mean()
+    assert asked.loss(lambda x, v, t, y: asked.wanted, bf16=False) == 0
 
 
 def test_contrast_tells_places_in_a_cell_apart() -> None:

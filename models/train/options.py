@@ -13,7 +13,7 @@ STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate"
 TAKEN = ("autoencoder", "predictor")  # stages that --start stands in for
 SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
-BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 32, "decoder": 16}
+BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 128, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
 PRESETS = ("fast=H1P4R8", "balanced=H2P7R6", "best=H2P21R3")
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}

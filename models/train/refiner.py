@@ -1,36 +1,43 @@
-"""Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2), taught by the sampler's own steps.
+"""Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2).
 
 As in the paper it learns `F(x', t') - v`, how far the predictor's answer is from a velocity `v` of before. The paper takes
-points that an Euler step leads to from the straight path. Where the refiner works, things are different: states have
-come there by guided steps, the cached `v` may be the refiner's own answer, and its two calls of a step share one `v`. So
-pictures walk from noise to data by the sampler's equations (`train.sampler`), pseudo-corrector steps first and refiner
-steps from a random one on, and what the refiner is asked there is kept, with what the predictor F would have said.
-The predictor takes most of the time, so every question is learnt from several times.
+`x'` an Euler step away from the straight path to a training image. Here both are of the paths that the sampler takes:
+pictures go from noise to data under guidance, in long steps up to some time and in short ones from there on, and any two
+moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps.
 
 Velocities are guided ones, which the predictor makes of two answers. The refiner is told a guided velocity and answers
-the offset to a guided one (`guided` in docs/bundle.md): one evaluation for an image, not two.
+the offset to a guided one (`guidance.refiner_guided` in docs/bundle.md): one evaluation for an image, not two.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from nets.sit import SiT, SiTConfig
 from torch import Tensor
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
-MOST_STEPS = 24  # of a walk
-REFINED = 0.75  # of a walk's steps, at most so many are refiner steps
-REMEMBERED = 8192  # questions
-REPEATS = 8  # how often a question is learnt from, about
+SHORT_STEPS = 14  # to the end of a path
+TOGETHER = 16  # paths taken at once
+REMEMBERED = 2048  # paths
+REPEATS = 96  # questions for each path: it costs as much as so many
+
+
+class Paths(NamedTuple):
+    """The end of the ways of N pictures: states and velocities [N,M,C,h,w] at times [N,M], and classes [N]."""
+
+    x: Tensor
+    v: Tensor
+    t: Tensor
+    labels: Tensor
 
 
 class Questions(NamedTuple):
-    """What the refiner is asked in some steps of the sampler, a row each: states, cached velocities, times and classes;
-    and the offsets that it should answer."""
+    """What the refiner is asked, a row each: states, cached velocities, times and classes; and the offsets to answer."""
 
     x: Tensor
     v: Tensor
@@ -38,139 +45,91 @@ class Questions(NamedTuple):
     labels: Tensor
     wanted: Tensor
 
-    @classmethod
-    def join(cls, parts: list[Self]) -> Self:
-        return cls(*(torch.cat(columns) for columns in zip(*parts)))
-
-    def take(self, rows: Tensor) -> Self:
-        return type(self)(*(column[rows] for column in self))
-
     def loss(self, refiner: SiT, bf16: bool) -> Tensor:
-        return (ask(refiner, bf16, self.x, self.v, self.t, self.labels) - self.wanted).square().mean()
+        with autocast(self.x.device, bf16):
+            answer = refiner(self.x, self.v, self.t, self.labels).float()
+        return (answer - self.wanted).square().mean()
 
     def loss_of_reuse(self) -> float:
         """That of an offset of zero: reusing the cached velocity as it is."""
         return self.wanted.square().mean().item()
 
 
-class Memory:
-    """The latest questions."""
-
-    def __init__(self, seed: int):
-        self.parts: list[Questions] = []
-        self.generator = torch.Generator().manual_seed(seed)
-
-    @property
-    def count(self) -> int:
-        return sum(len(part.x) for part in self.parts)
-
-    def add(self, questions: Questions) -> None:
-        self.parts.append(questions)
-        while self.count - len(self.parts[0].x) >= REMEMBERED:
-            del self.parts[0]
-
-    def draw(self, count: int) -> Questions:
-        rows = torch.randint(self.count, (count,), generator=self.generator)
-        taken, before = [], 0
-        for part in self.parts:
-            mine = rows[(rows >= before) & (rows < before + len(part.x))] - before
-            if len(mine):
-                taken.append(part.take(mine.to(part.x.device)))
-            before += len(part.x)
-        return Questions.join(taken)
-
-
-class Walk:
-    """`count` pictures on their way, each with a class, a guidance scale, a number of steps and a place of its own."""
+class Walker:
+    """Takes the sampler's way with the predictor alone, by pseudo-corrector steps: the grid is what differs."""
 
     def __init__(
-        self,
-        teacher: SiT,
-        count: int,
-        max_delta: float,
-        max_guidance: float,
-        device: torch.device,
-        seed: int,
-        bf16: bool,
+        self, teacher: SiT, max_delta: float, max_guidance: float, device: torch.device, seed: int, bf16: bool
     ):
         self.teacher, self.device, self.bf16 = teacher, device, bf16
-        self.max_delta, self.max_guidance = max(max_delta, 1 / MOST_STEPS), max_guidance
+        self.fewest, self.max_guidance = max(1, round(1 / max_delta)), max_guidance
         self.generator = torch.Generator().manual_seed(seed)
-        config = teacher.config
-        self.shape = (count, config.latent_channels, config.input_size, config.input_size)
-        self.x = self.v = torch.zeros(self.shape, device=device)
-        self.labels = self.steps = self.refined = self.at = torch.zeros(count, dtype=torch.int64, device=device)
-        self.scale = torch.ones(count, device=device)
-        self.restart(torch.ones(count, dtype=torch.bool, device=device))
-        # Not all of them at their start.
-        self.at = (self.uniform() * self.steps).long()
-        self.v = self.exact(torch.ones_like(self.at, dtype=torch.bool), self.x, self.at / self.steps)
 
-    def uniform(self) -> Tensor:
-        return torch.rand(self.shape[0], generator=self.generator).to(self.device)
-
-    def restart(self, which: Tensor) -> None:
-        """Puts the pictures of a mask back to noise."""
-        noise = torch.randn(self.shape, generator=self.generator).to(self.device)
-        self.x = torch.where(wide(which), noise, self.x)
-        self.labels = torch.where(which, (self.uniform() * self.teacher.config.num_classes).long(), self.labels)
-        self.scale = torch.where(which, 1 + (self.max_guidance - 1) * self.uniform(), self.scale)
-        # Uniform in their length: long ones are hard.
-        steps = (1 / (1 / MOST_STEPS + (self.max_delta - 1 / MOST_STEPS) * self.uniform())).round().long()
-        self.steps = torch.where(which, steps, self.steps)
-        self.refined = torch.where(which, steps - (REFINED * self.uniform() * steps).long(), self.refined)
-        self.at = torch.where(which, 0, self.at)
+    def grid(self) -> tuple[list[float], int]:
+        """Times, and how many steps are long: as long as those of a schedule, over a fifth to half of the time."""
+        steps = self.fewest + int(torch.randint(self.fewest + 3, (), generator=self.generator))
+        long = max(1, round(steps * (0.2 + 0.3 * torch.rand((), generator=self.generator).item())))
+        start = long / steps
+        short = [start + (1 - start) * (i + 1) / SHORT_STEPS for i in range(SHORT_STEPS)]
+        return [i / steps for i in range(long + 1)] + short, long
 
     @torch.no_grad()
-    def exact(self, which: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The guided velocity of the pictures of a mask; zero for the others."""
-        velocity = torch.zeros_like(x)
-        if which.any():
-            x, t, labels, scale = (part[which] for part in (x, t, self.labels, self.scale))
-            null = torch.full_like(labels, self.teacher.config.num_classes)
-            both = ask(self.teacher, self.bf16, torch.cat([x, x]), torch.cat([t, t]), torch.cat([labels, null]))
-            conditional, unconditional = both.chunk(2)
-            velocity[which] = unconditional + wide(scale) * (conditional - unconditional)
-        return velocity
+    def walk(self) -> Paths:
+        config = self.teacher.config
+        shape = (TOGETHER, config.latent_channels, config.input_size, config.input_size)
+        x = torch.randn(shape, generator=self.generator).to(self.device)
+        labels = torch.randint(config.num_classes, (TOGETHER,), generator=self.generator).to(self.device)
+        scale = 1 + (self.max_guidance - 1) * torch.rand(TOGETHER, 1, 1, 1, generator=self.generator).to(self.device)
+        both = torch.cat([labels, torch.full_like(labels, config.num_classes)])
 
-    @torch.no_grad()
-    def step(self, refiner: SiT) -> Questions:
-        """Every picture's next step. Gives what the refiner was asked in it."""
-        t, delta = self.at / self.steps, 1 / self.steps
-        first, refining = self.at == 0, self.at >= self.refined
+        def velocity(x: Tensor, t: float) -> Tensor:
+            with autocast(self.device, self.bf16):
+                answers = self.teacher(torch.cat([x, x]), torch.full((2 * TOGETHER,), t, device=self.device), both)
+            conditional, unconditional = answers.float().chunk(2)
+            return unconditional + scale * (conditional - unconditional)
 
-        def offset(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-            offset = torch.zeros_like(x)
-            if refining.any():
-                offset[refining] = ask(refiner, self.bf16, *(part[refining] for part in (x, v, t, self.labels)))
-            return offset
-
-        exact = self.exact(first | refining, self.x, t)
-        v = torch.where(wide(first), exact, self.v)  # a walk begins with a Heun step
-        d = v + offset(self.x, v, t)
-        ahead, t_ahead = self.x + wide(delta) * d, t + delta
-        exact_ahead = self.exact(torch.ones_like(first), ahead, t_ahead)
-        after = torch.where(wide(refining), d + offset(ahead, v, t_ahead), exact_ahead)
-
-        asked = [
-            Questions(self.x, v, t, self.labels, exact - v).take(refining),
-            Questions(ahead, v, t_ahead, self.labels, exact_ahead - v).take(refining),
-        ]
-        self.x = self.x + wide(delta) / 2 * (d + after)
-        self.v = torch.where(wide(refining), d, after)
-        self.at = self.at + 1
-        self.restart(self.at == self.steps)
-        return Questions.join(asked)
+        times, long = self.grid()
+        v = velocity(x, 0.0)
+        states, velocities = [x], [v]
+        for t, t_next in pairwise(times):
+            after = velocity(x + (t_next - t) * v, t_next)
+            x = x + (t_next - t) / 2 * (v + after)
+            v = after
+            states.append(x)
+            velocities.append(v)
+        known = torch.tensor(times[long:], device=self.device).expand(TOGETHER, -1)
+        return Paths(torch.stack(states[long:], 1), torch.stack(velocities[long:], 1), known, labels)
 
 
-def ask(network: SiT, bf16: bool, *inputs: Tensor) -> Tensor:
-    with autocast(inputs[0].device, bf16):
-        return network(*inputs).float()
+class Memory:
+    """The latest paths, and questions about them."""
 
+    def __init__(self, max_delta: float, seed: int):
+        self.oldest = 2 * max_delta
+        self.parts: list[Paths] = []
+        self.generator = torch.Generator().manual_seed(seed)
 
-def wide(values: Tensor) -> Tensor:
-    """[N] -> [N,1,1,1]."""
-    return values[:, None, None, None]
+    def add(self, paths: Paths) -> None:
+        # Half the memory is well worth a rounding of a thousandth.
+        self.parts.append(paths._replace(x=paths.x.half(), v=paths.v.half()))
+        del self.parts[: -REMEMBERED // TOGETHER]
+
+    def ask(self, count: int) -> Questions:
+        """`v` is that of a random moment; the state, one up to twice `max_delta` later: an R step's second call is there."""
+
+        def uniform(below: int) -> list[int]:
+            return torch.randint(below, (count,), generator=self.generator).tolist()
+
+        ages = torch.rand(count, generator=self.generator).tolist()
+        rows = []
+        for group, picture, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
+            path = self.parts[group]
+            step = (path.t[picture, 1] - path.t[picture, 0]).item()
+            now = min(before + round(age * self.oldest / step), SHORT_STEPS)
+            v = path.v[picture, before]
+            rows.append((path.x[picture, now], v, path.t[picture, now], path.labels[picture], path.v[picture, now] - v))
+        x, v, t, labels, wanted = map(torch.stack, zip(*rows))
+        return Questions(x.float(), v.float(), t, labels, wanted.float())
 
 
 def train(
@@ -186,27 +145,31 @@ def train(
     device: torch.device,
     bf16: bool,
     seed: int,
+    start: SiT | None = None,
 ) -> SiT:
+    """With `start`, from another refiner's weights on."""
     torch.manual_seed(seed)
-    model = start_from(teacher, SiT(config).initialise()).to(device)
+    model = SiT(config)
+    if start:
+        model.load_state_dict(start.state_dict())
+    else:
+        start_from(teacher, model.initialise())
+    model.to(device)
     ema = Ema(model, 0.999)
     optimisers = matrix_optimisers(model, rate)
     parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
-    walk, memory = Walk(teacher, batch, max_delta, max_guidance, device, seed, bf16), Memory(seed)
-    while memory.count < REMEMBERED // 4:
-        memory.add(walk.step(ema.module))
+    walker, memory = Walker(teacher, max_delta, max_guidance, device, seed, bf16), Memory(max_delta, seed)
 
     budget.start()
     losses: list[float] = []
     reuse: list[float] = []
-    learnt = 0
+    learnt = walked = 0
     while budget.progress < 1:
-        if learnt >= 0:
-            asked = walk.step(ema.module)
-            memory.add(asked)
-            learnt -= REPEATS * len(asked.x)
-        questions = memory.draw(batch)
+        while learnt >= REPEATS * walked or walked < REMEMBERED // 16:
+            memory.add(walker.walk())
+            walked += TOGETHER
+        questions = memory.ask(batch)
         learnt += batch
         loss = questions.loss(model, bf16)
         descend(loss, model, optimisers, budget)
@@ -214,11 +177,11 @@ def train(
         losses.append(loss.item())
         reuse.append(questions.loss_of_reuse())
         budget.advance()
-        if budget.step % 200 == 0 or budget.progress >= 1:
+        if budget.step % 100 == 0 or budget.progress >= 1:
             log.row(budget, loss=fmean(losses), reuse=fmean(reuse))
             losses.clear()
             reuse.clear()
-        if budget.step % 2000 == 0:
+        if budget.step % 500 == 0:
             save_checkpoint(checkpoint, budget, **parts)
     save_checkpoint(checkpoint, budget, **parts)
     return ema.module
@@ -228,9 +191,11 @@ def train(
 def evaluate(
     model: SiT, teacher: SiT, *, max_delta: float, max_guidance: float, device: torch.device
 ) -> dict[str, float]:
-    """The loss, beside that of reusing the cached velocity, over whole walks; both fixed by a seed."""
-    walk = Walk(teacher, 16, max_delta, max_guidance, device, seed=1, bf16=False)
-    questions = Questions.join([walk.step(model) for _ in range(2 * MOST_STEPS)][MOST_STEPS:])
+    """The loss, beside that of reusing the cached velocity, on paths that no training took."""
+    walker, memory = Walker(teacher, max_delta, max_guidance, device, seed=-1, bf16=False), Memory(max_delta, seed=-1)
+    for _ in range(4):
+        memory.add(walker.walk())
+    questions = memory.ask(512)
     return {"loss": questions.loss(model, bf16=False).item(), "reuse": questions.loss_of_reuse()}
 
 

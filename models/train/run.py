@@ -31,7 +31,7 @@ from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet
 from train.stage import Budget
-from train.taken import read_manifest, take, take_autoencoder
+from train.taken import Unfit, read_manifest, take, take_autoencoder
 from train.work import Work
 
 
@@ -211,8 +211,16 @@ class Run:
                 checkpoint,
                 max_delta=self.chosen.max_delta,
                 max_guidance=self.chosen.max_guidance,
+                start=self.refiner_to_start_from(),
                 **common,
             )
+
+    def refiner_to_start_from(self) -> SiT | None:
+        """The --start bundle's, if it is of the wanted sizes."""
+        try:
+            return take(self.chosen.start, "refiner", SiT(self.refiner_config)) if self.chosen.start else None
+        except Unfit:
+            return None
 
     def networks(self) -> dict[str, nn.Module]:
         """Copies of what the bundle holds."""

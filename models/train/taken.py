@@ -23,6 +23,10 @@ def read_manifest(bundle: Path) -> dict:
         raise SystemExit(f"--start {bundle}: not a bundle's folder: {error}") from error
 
 
+class Unfit(SystemExit):
+    """The bundle's network is not one of the wanted sizes."""
+
+
 def take(bundle: Path, role: str, network: nn.Module) -> nn.Module:
     """Fills `network` with the weights of a bundle's graph, whose initializers are named after its parameters."""
     entry = read_manifest(bundle)["networks"].get(role)
@@ -54,5 +58,5 @@ def find(known: dict[str, onnx.TensorProto], name: str, shape: torch.Size, bundl
             values = torch.from_numpy(np.array(values.T if turned else values, np.float32))
             if values.shape == shape:
                 return values
-            raise SystemExit(f"--start {bundle}: {name} is {list(values.shape)}, wanted is {list(shape)}: other sizes")
-    raise SystemExit(f"--start {bundle}: has no {name}: not made by this trainer")
+            raise Unfit(f"--start {bundle}: {name} is {list(values.shape)}, wanted is {list(shape)}: other sizes")
+    raise Unfit(f"--start {bundle}: has no {name}: other sizes, or not made by this trainer")
