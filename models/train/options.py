@@ -15,7 +15,7 @@ SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 128, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
-PRESETS = ("fast=H1P4R8", "balanced=H2P7R6", "best=H2P21R3")
+PRESETS = ("fast=H1P3R3", "balanced=H1P6R5", "best=H2P12R4")
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
 SMOKE_STEPS, SMOKE_BATCH = 10, 4
 
@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--name", default="textures", help="of the bundle")
     add("--description", metavar="TEXT")
     add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
-    add("--schedule", default="H2P12R4", help="the bundle's default")
+    add("--schedule", default="H1P6R5", help="the bundle's default")
     add("--guidance", type=float, default=2.5, help="the bundle's default")
     add(
         "--presets",

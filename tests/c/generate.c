@@ -25,7 +25,7 @@ static void about(const ft_model *model) {
         info.networks == (FT_NETWORK_REFINER | FT_NETWORK_DECODER));
   CHECK(info.threads == 2 && info.null_class == info.class_count && strlen(info.hash) == 64 && info.guidance > 1);
   if (!strcmp(info.name, "textures")) {
-    CHECK(info.width == 128 && info.height == 128 && info.class_count == 11 && !strcmp(info.schedule, "H2P12R4"));
+    CHECK(info.width == 128 && info.height == 128 && info.class_count == 11 && !strcmp(info.schedule, "H1P6R5"));
     CHECK(info.latent_channels == 8 && info.latent_height == 16 && info.latent_width == 16);
     CHECK(!strcmp(info.license, "CC-BY-SA-3.0") && strstr(info.description, "textures"));
     OK(ft_model_find_class(model, "GRASS", &number));
