@@ -85,7 +85,7 @@ impl Colours {
     fn fit(model: &Model) -> Result<Self> {
         let manifest = model.manifest();
         if !manifest.has(Role::Decoder) {
-            return Err(invalid_argument("preview: the bundle has no decoder"));
+            return Err(invalid_argument("preview: the bundle has no decoder and no image.preview"));
         }
         let extent = manifest.extent(1);
         let ([channels, height, width], [_, rows, columns]) = manifest.shapes(Role::Decoder, extent.cells)?;

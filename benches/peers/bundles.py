@@ -51,9 +51,15 @@ class Bundle:
         latent = self.manifest["latent"]
         return latent["channels"], latent["height"], latent["width"]
 
+    @property
+    def refiner_guided(self) -> bool:
+        """Whether the refiner's answers are guided ones, and are asked for once."""
+        return self.manifest.get("guidance", {}).get("refiner_guided", False)
+
     def network(self, role: str) -> Network:
         entry = self.manifest["networks"][role]
-        state, vector = (GUIDED_BATCH, *self.latent), (GUIDED_BATCH,)
+        batch = 1 if role == "refiner" and self.refiner_guided else GUIDED_BATCH
+        state, vector = (batch, *self.latent), (batch,)
         shapes = {"x": state, "v": state, "t": vector, "y": vector, "latent": (1, *self.latent)}
         inputs = {name: entry["inputs"][name] for name in INPUTS if name in entry["inputs"]}
         return Network(

@@ -1,7 +1,8 @@
 """FlowTurbo's sampler in numpy over any engine's networks: the equations of the Rust sampler, nothing else.
 
 `x` is one image's state. Velocities have two halves, class and null: guidance writes its channels to both and leaves
-the others to each half. A network sees the same `x` in both halves; the refiner sees each half's own cached velocity.
+the others to each half. A network sees the same `x` in both halves; the refiner sees each half's own cached velocity,
+or is asked once for both where its answers are guided ones.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Sampler:
     def __init__(self, bundle: Bundle, networks: Networks, guidance: float, label: int = 0):
         manifest = bundle.manifest
         self.networks, self.scale = networks, np.float32(guidance)
+        self.refiner_guided = bundle.refiner_guided
         self.guided = manifest.get("guidance", {}).get("channels", bundle.latent[0])
         self.labels = np.array([label, manifest["classes"]["null"]], np.int64)
         self.latent_scale, self.latent_shift = (np.float32(manifest["latent"][key]) for key in ("scale", "shift"))
@@ -51,6 +53,9 @@ class Sampler:
         return self.guide(self.networks["predictor"](**self.shared(x, t)))
 
     def refine(self, x: Array, v: Array, t: np.float32) -> Array:
+        if self.refiner_guided:
+            offset = self.networks["refiner"](x=x, v=v[:1], t=np.full(1, t, np.float32), y=self.labels[:1])
+            return np.concatenate([offset, offset])
         return self.guide(self.networks["refiner"](v=v, **self.shared(x, t)))
 
     def latents(self, noise: Array, schedule: str) -> Array:

@@ -48,17 +48,21 @@ def write_whole(bundle: Path, small: Path, out: Path) -> Path:
     del graph.output[:]
     graph.output.append(offset)
     inputs = entry["inputs"] | {"v": cached.name}
-    return replace_refiner(bundle, out, model.SerializeToString(), inputs, offset.name)
+    return replace_refiner(bundle, out, model.SerializeToString(), inputs, offset.name, guided=False)
 
 
-def replace_refiner(bundle: Path, out: Path, network: bytes, inputs: dict[str, str], output: str) -> Path:
-    """A copy of the folder `bundle` in `out`, with another refiner."""
+def replace_refiner(
+    bundle: Path, out: Path, network: bytes, inputs: dict[str, str], output: str, guided: bool = True
+) -> Path:
+    """A copy of the folder `bundle` in `out`, with another refiner, of `guided` answers if the bundle's are."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(bundle, out, ignore=lambda _, names: [n for n in names if Path(n).suffix not in (".json", ".onnx")])
     (out / "refiner.onnx").write_bytes(network)
     manifest = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
     entry = {"file": "refiner.onnx", "sha256": hashlib.sha256(network).hexdigest(), "inputs": inputs, "output": output}
     manifest["networks"]["refiner"] = entry
+    if not guided:
+        manifest["guidance"].pop("refiner_guided", None)
     (out / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return out
 

@@ -107,10 +107,15 @@ class Judge:
         Filed under the networks that had a part in them: another decoder only decodes them anew, and another refiner
         changes only the rows that have steps of its own.
         """
+        return self.store.arrays(self.latents_key(row), lambda: self.latents_anew(row))
+
+    def latents_key(self, row: Row) -> dict:
         refines = isinstance(row.method, str) and calls(row.method)[1] > 0
         made_by = self.models[row.refiner].sampler_hash(refines)
-        key = {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "count": self.count, "seed": self.seed}
-        return self.store.arrays(key, lambda: self.latents_anew(row))
+        return {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "count": self.count, "seed": self.seed}
+
+    def has_latents(self, row: Row) -> bool:
+        return self.store.holds_arrays(self.latents_key(row))
 
     def latents_anew(self, row: Row) -> Arrays:
         latents, predictor = [], []

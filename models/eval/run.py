@@ -129,7 +129,8 @@ def estimate(judge: Judge, rows: list[Row]) -> None:
         judge.extractor(made.images)
         whole = (perf_counter() - began) / CHUNK
     call = sum(seconds for _, seconds in made.steps) / 8 / CHUNK
-    predictor = sum(calls(row.method)[0] if isinstance(row.method, str) else row.method.steps for row in missing)
+    sampled = [row.method for row in missing if not judge.has_latents(row)]
+    predictor = sum(calls(method)[0] if isinstance(method, str) else method.steps for method in sampled)
     seconds = judge.count * (predictor * call + len(missing) * (whole - 8 * call)) + judge.reference_count * 400 * call
     print(f"{len(missing)} rows of {judge.count} pictures to sample: about {seconds / 60:.0f} minutes", flush=True)
 

@@ -153,10 +153,11 @@ class Model:
     """A bundle, opened, and one session of it."""
 
     def __init__(self, library: ctypes.CDLL, bundle: Path, threads: int = 0):
-        self.library, self.bundle, self.model, self.session = library, bundle, c_void_p(), c_void_p()
+        self.library, self.model, self.session = library, c_void_p(), c_void_p()
         options = self.initialise(Options(), library.ft_model_options_init)
         options.threads = threads
         self.check(library.ft_model_open(str(bundle).encode(), byref(options), byref(self.model)))
+        self.manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
         self.check(library.ft_session_new(self.model, byref(self.session)))
         self.info = Info(struct_size=sizeof(Info))
         self.check(library.ft_model_get_info(self.model, byref(self.info)))
@@ -174,10 +175,9 @@ class Model:
 
     def sampler_hash(self, refines: bool) -> str:
         """Of what a latent depends on: all but names, decoder and encoder, and the refiner only where it has steps."""
-        manifest = json.loads((self.bundle / "bundle.json").read_text(encoding="utf-8"))
         networks = {"predictor", "refiner"} if refines else {"predictor"}
-        parts = {name: manifest["networks"][name]["sha256"] for name in networks}
-        parts |= {name: manifest.get(name) for name in ("latent", "classes", "time", "guidance")}
+        parts = {name: self.manifest["networks"][name] for name in networks}
+        parts |= {name: self.manifest.get(name) for name in ("latent", "classes", "time", "guidance")}
         if not refines:
             parts["guidance"] = (parts["guidance"] or {}).get("channels")
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

@@ -61,13 +61,14 @@ class Shifted:
 
 def measure(judge: Judge, schedule: str, each: int) -> Seams:
     """`schedule` for classes, `each` pictures of them, and sizes; Euler for the ways, not all of which the runtime has."""
-    key = {"bundle": judge.models[""].hash, "seams": schedule, "each": each} | judge.identity
-    arrays = judge.store.arrays(key | {"shown": True}, lambda: pictures(judge, schedule, each))
+    key = {"bundle": judge.models[""].hash} | judge.identity
+    shown = {"seams": schedule, "each": each, "large": LARGE, "large count": LARGE_COUNT}
+    arrays = judge.store.arrays(key | shown, lambda: pictures(judge, schedule, each))
     names = judge.real.classes
     cell = judge.models[""].cell
     classes = {name: ratios(arrays["images"][number :: len(names)], cell) for number, name in enumerate(names)}
     sizes = {f"{large.shape[2]} x {large.shape[1]}": ratios(large, cell) for large in (arrays[f"x{n}"] for n in LARGE)}
-    ways = judge.store.result(key | {"ways": STEPS}, lambda: compare(judge))
+    ways = judge.store.result(key | {"ways": STEPS, "each": EACH_WAY}, lambda: compare(judge))
     return Seams(classes, sizes, ways, arrays["images"][: len(names)])
 
 

@@ -1,6 +1,6 @@
 """The output folder: features of every row that was sampled, and results as JSON lines. Interrupted runs lose one row.
 
-Both are filed under everything that they depend on: the bundle's hash, the row, the count of pictures, the seed, and the
+Both are filed under everything that they depend on: the networks, the row, the count of pictures, the seed, and the
 network that compares. A changed bundle or seed is another entry, never a stale one.
 """
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(REPOSITORY / "models"))
 
 from export.verify import open_session
 
+TEXTURES = REPOSITORY / "models" / "textures"
 TINY = REPOSITORY / "tests" / "data" / "tiny-sit"
 
 torch.set_num_threads(min(2, torch.get_num_threads()))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import TEXTURES
 from eval.features import Extractor
 from PIL import Image
-
-TEXTURES = REPOSITORY / "models" / "textures"
 
 
 @pytest.fixture(scope="session")

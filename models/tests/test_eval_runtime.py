@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import TEXTURES
 from eval import alternatives, rows, run
 from eval.caching import EasyCache, Euler, Field, Heun, TaylorSeer
 from eval.features import Extractor
@@ -19,7 +19,6 @@ from eval.runtime import LIBRARY, Model, RuntimeFailure, load_library
 from PIL import Image
 
 pytest_plugins = ("eval_pictures",)
-TEXTURES = REPOSITORY / "models" / "textures"
 SHARED_LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", LIBRARY))
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Bundle
+from conftest import TEXTURES, TINY, Bundle
 from export.checkpoint import load_sit
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig, RunningNorm
 from nets.sit import SiT, SiTConfig
 from PIL import Image
 from train import run
 from train.align import BLOCK, features
-from train.autoencoder import contrast
+from train.autoencoder import chequers, contrast
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
 from train.evaluate import seam
 from train.latents import Latents, encode
@@ -26,6 +27,7 @@ from train.preview import fit_preview
 from train.refiner import REMEMBERED, SHORT_STEPS, TOGETHER, Memory, Paths, Walker
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
+from train.taken import Unfit, take
 
 CASES = json.loads((TINY / "golden.json").read_text())["cases"]
 
@@ -124,9 +126,16 @@ def test_training_can_start_from_a_bundle(smoke: Path, tmp_path: Path, capsys: p
     hashes = [json.loads((b / "bundle.json").read_text())["networks"] for b in (bundle, folder / "bundle")]
     same = {role: hashes[0][role]["sha256"] == hashes[1][role]["sha256"] for role in hashes[0]}
     assert same == {"predictor": True, "encoder": True, "refiner": False, "decoder": False}
+    broken = shutil.copytree(bundle, tmp_path / "broken")
+    (broken / "predictor.onnx").write_bytes(b"no graph")
+    foreign = shutil.copytree(bundle, tmp_path / "foreign")
+    text = (foreign / "bundle.json").read_text()
+    (foreign / "bundle.json").write_text(text.replace('"noise_to_data"', '"data_to_noise"'))
     for arguments, message in (
         (("--start", str(bundle), "--stage", "predictor"), "--start takes what it would train"),
-        (("--start", str(smoke)), "not a bundle's folder"),
+        (("--start", str(smoke)), "not the folder of a bundle"),
+        (("--start", str(foreign)), "not a bundle of this trainer's"),
+        (("--start", str(broken)), "predictor.onnx cannot be read"),
         (
             ("--start", str(bundle), "--latent-channels", "4", "--out", str(tmp_path / "other")),
             "wanted is .*: other sizes",
@@ -136,6 +145,19 @@ def test_training_can_start_from_a_bundle(smoke: Path, tmp_path: Path, capsys: p
         with pytest.raises(SystemExit) as ended:
             again(folder, *data, *arguments)
         assert re.search(message, f"{ended.value} {capsys.readouterr().err}")
+
+
+def test_a_bundles_network_is_taken_whole_or_not_at_all() -> None:
+    config = SiTConfig(16, 2, 8, 256, 6, 4, 11, 1024, 8)
+    take(TEXTURES, "predictor", SiT(config))
+    for changes, message in (
+        ({"num_heads": 8}, "another number of heads"),
+        ({"depth": 7}, "has no blocks.6"),
+        ({"depth": 5}, "has blocks.5.* too"),
+        ({"refiner": True}, "wanted is"),
+    ):
+        with pytest.raises(Unfit, match=message):
+            take(TEXTURES, "predictor", SiT(replace(config, **changes)))
 
 
 def test_a_finished_stage_is_skipped(smoke: Path, capsys: pytest.CaptureFixture) -> None:
@@ -420,6 +442,14 @@ def test_contrast_tells_places_in_a_cell_apart() -> None:
     flat = contrast(cells.float().expand(2, 3, 24, 24))
     assert torch.equal(flat[:, 0], torch.zeros(2, FACTOR))  # down
     assert torch.equal(flat[:, 1], torch.tensor([1.0] + 7 * [0.0]).expand(2, FACTOR))  # across
+
+
+def test_chequers_are_told_from_stripes_and_flats() -> None:
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(24), indexing="ij")
+    board, stripes = 1.0 - 2 * ((rows + columns) % 2), 1.0 - 2 * (rows % 2)
+    images = torch.stack([0.5 * board, stripes, torch.ones_like(board)]).expand(2, 3, 16, 24)
+    wanted = torch.tensor([0.5, 0.0, 0.0])[:, None, None].expand(2, 3, 2, 3)
+    assert torch.equal(chequers(images), wanted)
 
 
 def test_previews_have_the_colours_that_cells_have() -> None:

@@ -47,7 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--refiner-name", default="refiner", metavar="NAME", help="WORK/NAME.pt: a folder may hold several refiners")
     add("--minutes", type=float, default=120, help="for all the stages that train")
     for stage, share in SHARES.items():
-        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} parts of --minutes")
+        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} parts of what trains")
         add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
         add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
         add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")
@@ -144,8 +144,8 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--refiner-name {chosen.refiner_name}: another stage is called so"
     if chosen.start and chosen.stage in TAKEN:
         return f"--stage {chosen.stage}: --start takes what it would train out of a bundle"
-    if not 0 < chosen.max_delta <= 1:
-        return f"--max-delta {chosen.max_delta}: a step between 0 and 1 is needed"
+    if not 0.02 <= chosen.max_delta <= 1:
+        return f"--max-delta {chosen.max_delta}: a step between 0.02 and 1 is needed"
     if not 0 < chosen.held_out < 1:
         return f"--held-out {chosen.held_out}: a share between 0 and 1 is needed"
     try:

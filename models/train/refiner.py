@@ -3,7 +3,8 @@
 As in the paper it learns `F(x', t') - v`, how far the predictor's answer is from a velocity `v` of before. The paper takes
 `x'` an Euler step away from the straight path to a training image. Here both are of the paths that the sampler takes:
 pictures go from noise to data under guidance, in long steps up to some time and in short ones from there on, and any two
-moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps.
+moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps. Velocities
+are those that pseudo-corrector steps keep, F at the Euler step's end, which is a little beside the state.
 
 Velocities are guided ones, which the predictor makes of two answers. The refiner is told a guided velocity and answers
 the offset to a guided one (`guidance.refiner_guided` in docs/bundle.md): one evaluation for an image, not two.
@@ -12,6 +13,7 @@ the offset to a guided one (`guidance.refiner_guided` in docs/bundle.md): one ev
 from __future__ import annotations
 
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -62,7 +64,7 @@ class Walker:
         self, teacher: SiT, max_delta: float, max_guidance: float, device: torch.device, seed: int, bf16: bool
     ):
         self.teacher, self.device, self.bf16 = teacher, device, bf16
-        self.fewest, self.max_guidance = max(1, round(1 / max_delta)), max_guidance
+        self.fewest, self.max_guidance = max(2, ceil(1 / max_delta)), max_guidance
         self.generator = torch.Generator().manual_seed(seed)
 
     def grid(self) -> tuple[list[float], int]:

@@ -43,10 +43,10 @@ class Run:
         if chosen.smoke and chosen.data is None:
             chosen.data = chosen.out / "smoke-images"
             write_smoke_images(chosen.data, chosen.size)
-        if chosen.start:
-            begun = read_manifest(chosen.start)
-            self.work.keep("start", begun["networks"]["predictor"]["sha256"], "the --start bundle of predictor")
-            self.work.keep("classes", begun["classes"].get("labels"), "classes")
+        begun = read_manifest(chosen.start) if chosen.start else None
+        self.work.keep("start", begun and begun["networks"]["predictor"]["sha256"], "a --start of predictor")
+        if begun:
+            self.work.keep("classes", begun["classes"]["labels"], "classes")
 
     @cached_property
     def images(self) -> tuple[Images, Images]:
@@ -219,7 +219,8 @@ class Run:
         """The --start bundle's, if it is of the wanted sizes."""
         try:
             return take(self.chosen.start, "refiner", SiT(self.refiner_config)) if self.chosen.start else None
-        except Unfit:
+        except Unfit as why:
+            print(f"the refiner is trained from scratch: {why}", flush=True)
             return None
 
     def networks(self) -> dict[str, nn.Module]:

@@ -23,6 +23,8 @@ class Work:
         self.folder: Path = chosen.out
         self.file = self.folder / "run.json"
         self.facts = json.loads(self.file.read_text()) if self.file.exists() else {}
+        if self.facts:
+            self.facts.setdefault("start", None)
         for name in GEOMETRY:
             self.keep(name, getattr(chosen, name), f"--{name.replace('_', '-')}")
 

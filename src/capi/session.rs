@@ -69,7 +69,7 @@ impl Watch {
         self.rgb.clear();
         if self.preview {
             self.rgb.resize(images * height * width * 3, 0);
-            // That there is a decoder was checked; one that fails makes no preview.
+            // That there are colours or a decoder was checked; one that fails makes no preview.
             if progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)).is_err() {
                 self.rgb.clear();
             }
@@ -106,8 +106,12 @@ impl Desk {
         // SAFETY: the caller's promise.
         let raw = unsafe { request::read(request)? };
         let (output, preview) = (raw.output()?, raw.preview()?);
-        if preview && !self.session.model().manifest().has(Role::Decoder) {
-            return Err(Failure::argument("request.preview: the bundle has no decoder"));
+        let manifest = self.session.model().manifest();
+        if preview
+            && !manifest.has(Role::Decoder)
+            && manifest.image.as_ref().is_none_or(|image| image.preview.is_none())
+        {
+            return Err(Failure::argument("request.preview: the bundle has no decoder and no image.preview"));
         }
         // SAFETY: as above.
         unsafe { raw.fill(self.session.model(), &mut self.request, &mut self.written)? };
