@@ -140,7 +140,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     out.mkdir()
     shutil.copy(extractor.path, out)
     document.write_text("# Quality\n\n<!-- begin schedules -->\n<!-- end schedules -->\n")
-    monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(12, 2), EasyCache(12, 0.1)))
+    monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(20, 3), EasyCache(20, 0.1)))
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
     monkeypatch.setattr("eval.seams.LARGE", (2,))
     monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
@@ -159,7 +159,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     run.main([*arguments, f"--document={document}"])
     assert "7 rows of 22 pictures to sample" in capsys.readouterr().out
     tables = document.read_text()
-    assert "| H1P5R3 | 7 | 6 |" in tables and "| TaylorSeer, 12 steps, every 2, order 1 | 7 | 0 |" in tables
+    assert "| H1P5R3 | 7 | 6 |" in tables and "| TaylorSeer, 20 steps, every 3, order 1 | 8 | 0 |" in tables
     written = (out / "tables.md").read_text()
     assert all(
         f"## {name}" in written for name in ("floors", "sanity", "target", "guidance", "ablations", "memory", "seams")
