@@ -8,7 +8,7 @@ import numpy as np
 from train.data import Images
 
 from eval.classifier import balanced, cross_validate
-from eval.judge import CHUNK, Judge
+from eval.judge import Judge
 from eval.real import draw, variants
 from eval.reference import Reference, encode
 from eval.sanity import FAULTS, spoil
@@ -46,8 +46,7 @@ def drawn_again(judge: Judge) -> np.ndarray:
 
 def through_autoencoder(judge: Judge, images: np.ndarray) -> np.ndarray:
     latents = encode(judge.bundle, images)
-    parts = (latents[start : start + CHUNK] for start in range(0, len(latents), CHUNK))
-    return np.concatenate([judge.models[""].decode(part) for part in parts])
+    return np.concatenate([judge.models[""].decode(latents[some]) for some in judge.chunks(len(latents))])
 
 
 def sanity(judge: Judge) -> dict[str, dict]:

@@ -9,7 +9,7 @@ from train.data import Images
 
 from eval import neighbours
 from eval.floors import drawn, through_autoencoder
-from eval.judge import CHUNK, Judge
+from eval.judge import Judge
 from eval.real import to_rows
 from eval.rows import Row
 
@@ -61,10 +61,8 @@ def search(judge: Judge, row: Row) -> dict[str, np.ndarray]:
 
 
 def samples(judge: Judge, row: Row, count: int) -> np.ndarray:
-    parts = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    model = judge.models[row.refiner]
-    made = [model.generate(row.method, row.guidance, judge.classes[p], judge.noise[p]) for p in parts]
-    return np.concatenate([m.images for m in made])
+    latents = judge.latents(row)["latents"]
+    return np.concatenate([judge.models[row.refiner].decode(latents[some]) for some in judge.chunks(count)])
 
 
 def some(judge: Judge, images: Images, count: int) -> np.ndarray:

@@ -91,8 +91,8 @@ def pictures(judge: Judge, schedule: str, each: int) -> dict[str, np.ndarray]:
 
 
 def tiled(judge: Judge, schedule: str, tile: str, classes: Array, noise: Array) -> np.ndarray:
-    parts = [slice(start, start + CHUNK) for start in range(0, len(classes), CHUNK)]
-    made = [judge.models[""].generate(schedule, GUIDANCE, classes[p], noise[p], tile=tile) for p in parts]
+    model, parts = judge.models[""], judge.chunks(len(classes))
+    made = [model.generate(schedule, GUIDANCE, classes[some], noise[some], tile=tile) for some in parts]
     return np.concatenate([m.images for m in made])
 
 
@@ -100,8 +100,7 @@ def averaged(judge: Judge, shifts: tuple[tuple[int, int], ...], count: int) -> n
     """Euler steps with the mean velocity of several shifts, evaluated by ONNX Runtime."""
     everyone = np.arange(CHUNK)
     parts = []
-    for start in range(0, count, CHUNK):
-        part = slice(start, min(start + CHUNK, count))
+    for part in judge.chunks(count):
         x = judge.noise[part]
         field = Shifted(Field(judge.bundle, judge.classes[part], GUIDANCE, judge.threads), shifts)
         for i in range(STEPS):

@@ -51,6 +51,12 @@ def tiny_arguments(out: Path, dtype: str = "f32") -> list[object]:
     return [*networks, "--dtype", dtype, *manifest, "--out", out]
 
 
+@pytest.fixture(autouse=True)
+def denormals() -> None:
+    """The trainer has them flushed, for the whole process: tests in any order begin as processes do."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def golden() -> dict[str, np.ndarray]:
     with np.load(TINY / "golden.npz") as file:

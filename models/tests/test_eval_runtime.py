@@ -94,6 +94,18 @@ def test_a_whole_network_in_the_refiners_place_is_a_step_of_its_own(model: Model
     np.testing.assert_allclose(got, x + (d + d_prime) / 4, atol=1e-4)
 
 
+def test_latents_are_filed_under_what_they_depend_on(model: Model, tmp_path: Path) -> None:
+    folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
+    with Model(model.library, folder, threads=1) as other:
+        assert other.sampler_hash(refines=False) == model.sampler_hash(refines=False)
+        assert other.sampler_hash(refines=True) != model.sampler_hash(refines=True)
+    with Model(model.library, TEXTURES, threads=1) as other:
+        other.manifest["networks"]["decoder"]["sha256"] = other.manifest["name"] = "another"
+        assert other.sampler_hash(refines=True) == model.sampler_hash(refines=True)
+        other.manifest["networks"]["predictor"]["sha256"] = "another"
+        assert other.sampler_hash(refines=False) != model.sampler_hash(refines=False)
+
+
 def test_another_predictor_is_no_alternative(tmp_path: Path) -> None:
     folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
     manifest = json.loads((folder / "bundle.json").read_text())

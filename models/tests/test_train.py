@@ -403,7 +403,7 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
     noise = torch.randn((TOGETHER, *paths.x.shape[2:]), generator=drawn)
     labels = torch.randint(predictor.config.num_classes, (TOGETHER,), generator=drawn)
     scales = 1 + 3 * torch.rand(TOGETHER, generator=drawn)
-    assert torch.equal(paths.labels, labels) and paths.t[5].tolist() == [i / 16 for i in range(2, 17)]
+    assert torch.equal(paths.labels, labels) and paths.t == [i / 16 for i in range(2, 17)]
     for picture in (0, 7):
         sampler, one = Sampler(predictor, None, scales[picture].item()), slice(picture, picture + 1)
         states = torch.cat(list(sampler.trajectory("P16", noise[one], labels[one])))
@@ -421,7 +421,7 @@ def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refin
         # In states the number of the path, in velocities the moment.
         x = (torch.arange(first, first + TOGETHER) / 8)[:, None, None, None, None].expand(-1, len(moments), 1, 1, 1)
         v = moments[None, :, None, None, None].expand(x.shape)
-        return Paths(x, v, (0.3 + 0.05 * moments).expand(TOGETHER, -1), torch.arange(first, first + TOGETHER))
+        return Paths(x, v, (0.3 + 0.05 * moments).tolist(), torch.arange(first, first + TOGETHER))
 
     count = REMEMBERED + 5 * TOGETHER
     for first in range(0, count, TOGETHER):

@@ -47,7 +47,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--refiner-name", default="refiner", metavar="NAME", help="WORK/NAME.pt: a folder may hold several refiners")
     add("--minutes", type=float, default=120, help="for all the stages that train")
     for stage, share in SHARES.items():
-        add(f"--{stage}-minutes", type=float, metavar="M", help=f"without it {100 * share:.0f} parts of what trains")
+        add(
+            f"--{stage}-minutes",
+            type=float,
+            metavar="M",
+            help=f"without it a share of --minutes: {100 * share:.0f} parts",
+        )
         add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
         add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
         add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")

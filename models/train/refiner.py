@@ -26,15 +26,15 @@ from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, ma
 SHORT_STEPS = 14  # to the end of a path
 TOGETHER = 16  # paths taken at once
 REMEMBERED = 2048  # paths
-REPEATS = 96  # questions for each path: it costs as much as so many
+REPEATS = 96  # questions for each path, which costs as much as some 300 of them
 
 
 class Paths(NamedTuple):
-    """The end of the ways of N pictures: states and velocities [N,M,C,h,w] at times [N,M], and classes [N]."""
+    """The end of the ways of N pictures: states and velocities [N,M,C,h,w] at M times, and classes [N]."""
 
     x: Tensor
     v: Tensor
-    t: Tensor
+    t: list[float]
     labels: Tensor
 
 
@@ -99,8 +99,7 @@ class Walker:
             v = after
             states.append(x)
             velocities.append(v)
-        known = torch.tensor(times[long:], device=self.device).expand(TOGETHER, -1)
-        return Paths(torch.stack(states[long:], 1), torch.stack(velocities[long:], 1), known, labels)
+        return Paths(torch.stack(states[long:], 1), torch.stack(velocities[long:], 1), times[long:], labels)
 
 
 class Memory:
@@ -123,15 +122,15 @@ class Memory:
             return torch.randint(below, (count,), generator=self.generator).tolist()
 
         ages = torch.rand(count, generator=self.generator).tolist()
-        rows = []
+        rows, times = [], []
         for group, picture, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
             path = self.parts[group]
-            step = (path.t[picture, 1] - path.t[picture, 0]).item()
-            now = min(before + round(age * self.oldest / step), SHORT_STEPS)
-            v = path.v[picture, before]
-            rows.append((path.x[picture, now], v, path.t[picture, now], path.labels[picture], path.v[picture, now] - v))
-        x, v, t, labels, wanted = map(torch.stack, zip(*rows))
-        return Questions(x.float(), v.float(), t, labels, wanted.float())
+            now = min(before + round(age * self.oldest / (path.t[1] - path.t[0])), SHORT_STEPS)
+            rows.append((path.x[picture, now], path.v[picture, before], path.v[picture, now], path.labels[picture]))
+            times.append(path.t[now])
+        x, v, after, labels = map(torch.stack, zip(*rows))
+        x, v = x.float(), v.float()
+        return Questions(x, v, torch.tensor(times, device=x.device), labels, after.float() - v)
 
 
 def train(
