@@ -40,12 +40,16 @@ fn nothing_is_found(sanitizer: &str, options: &str) {
         let program = made().join(format!("{stem}-{sanitizer}"));
         let clang = if standard.starts_with("c++") { "clang++" } else { "clang" };
         let mut usual = compiler(standard);
-        let mut clang = Command::new(clang);
-        clang.args(usual.arg(format!("-fsanitize={sanitizer}")).get_args());
-        clang.args(["-O1", "-g", "-pthread", "-Wl,-z,noexecstack", "-fno-sanitize-link-runtime", "-o"]);
-        clang.arg(&program).arg(root().join(source)).arg(&archive);
-        clang.arg("-Wl,--whole-archive").arg(&runtime).arg("-Wl,--no-whole-archive");
-        passes(clang.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
+        let object = made().join(format!("{stem}-{sanitizer}.o"));
+        let mut compile = Command::new(clang);
+        compile.args(usual.arg(format!("-fsanitize={sanitizer}")).get_args());
+        compile.args(["-O1", "-g", "-pthread", "-c", "-o"]).arg(&object);
+        passes(compile.arg(root().join(source)));
+        // Without the sanitizer's own flag: clang would want a runtime of its own, which may not be installed.
+        let mut link = Command::new(clang);
+        link.args(["-Wl,-z,noexecstack", "-o"]).arg(&program).arg(&object).arg(&archive);
+        link.arg("-Wl,--whole-archive").arg(&runtime).arg("-Wl,--no-whole-archive");
+        passes(link.args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"]));
         program
     };
     for (program, arguments) in every_program(build) {
