@@ -1,8 +1,7 @@
 """Bundles that differ from the one that is judged in their refiner alone, so that the runtime itself tells what it is worth.
 
 `reuse`: an offset of zero, so that a refiner step is an Euler step along the cached velocity. It costs no network.
-`whole`: a small predictor's velocity less the cached one, so that a refiner step is one of a small model on its own.
-Refiners of another depth, width or range of steps are trained by models/train/run.py --refiner-name.
+Refiners of another depth, width or range of steps, and a small network that stands in for one, are trained by refiners.py.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import json
 import shutil
 from pathlib import Path
 
-import onnx
 from onnx import TensorProto, helper
 
-REUSE, WHOLE = "reuse", "whole"
+REUSE = "reuse"
 
 
 def write_reuse(bundle: Path, out: Path) -> Path:
@@ -35,34 +33,14 @@ def write_reuse(bundle: Path, out: Path) -> Path:
     return replace_refiner(bundle, out, model.SerializeToString(), {name: name for name in inputs}, "offset")
 
 
-def write_whole(bundle: Path, small: Path, out: Path) -> Path:
-    """`bundle` with the predictor of the bundle `small`, of the same latents and classes, in its refiner's place."""
-    entry = json.loads((small / "bundle.json").read_text(encoding="utf-8"))["networks"]["predictor"]
-    model = onnx.load(small / entry["file"])
-    graph, x = model.graph, entry["inputs"]["x"]
-    (state,) = (value for value in graph.input if value.name == x)
-    cached, offset = (onnx.ValueInfoProto.FromString(state.SerializeToString()) for _ in range(2))
-    cached.name, offset.name = "cached_velocity", "offset_to_it"
-    graph.input.append(cached)
-    graph.node.append(helper.make_node("Sub", [entry["output"], cached.name], [offset.name]))
-    del graph.output[:]
-    graph.output.append(offset)
-    inputs = entry["inputs"] | {"v": cached.name}
-    return replace_refiner(bundle, out, model.SerializeToString(), inputs, offset.name, guided=False)
-
-
-def replace_refiner(
-    bundle: Path, out: Path, network: bytes, inputs: dict[str, str], output: str, guided: bool = True
-) -> Path:
-    """A copy of the folder `bundle` in `out`, with another refiner, of `guided` answers if the bundle's are."""
+def replace_refiner(bundle: Path, out: Path, network: bytes, inputs: dict[str, str], output: str) -> Path:
+    """A copy of the folder `bundle` in `out`, with another refiner, of guided answers if the bundle's are."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(bundle, out, ignore=lambda _, names: [n for n in names if Path(n).suffix not in (".json", ".onnx")])
     (out / "refiner.onnx").write_bytes(network)
     manifest = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
     entry = {"file": "refiner.onnx", "sha256": hashlib.sha256(network).hexdigest(), "inputs": inputs, "output": output}
     manifest["networks"]["refiner"] = entry
-    if not guided:
-        manifest["guidance"].pop("refiner_guided", None)
     (out / "bundle.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return out
 

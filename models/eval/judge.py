@@ -101,33 +101,36 @@ class Judge:
     def has(self, row: Row) -> bool:
         return self.store.holds_arrays(self.row_key(row))
 
-    def latents(self, row: Row) -> Arrays:
-        """`latents` of a row, and how often the `predictor` was evaluated for each.
+    def latents(self, row: Row, count: int | None = None) -> Arrays:
+        """`latents` of a row's pictures (or the first `count`), and how often the `predictor` was evaluated for each.
 
         Filed under the networks that had a part in them: another decoder only decodes them anew, and another refiner
-        changes only the rows that have steps of its own.
+        changes only the rows that have steps of its own. Filed chunk by chunk: more pictures are added to those there are.
         """
-        return self.store.arrays(self.latents_key(row), lambda: self.latents_anew(row))
+        parts = [
+            self.store.arrays(self.latents_key(row, some), lambda some=some: self.latents_anew(row, some))
+            for some in self.chunks(count or self.count)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def latents_key(self, row: Row) -> dict:
+    def latents_key(self, row: Row, some: slice) -> dict:
         refines = isinstance(row.method, str) and calls(row.method)[1] > 0
         made_by = self.models[row.refiner].sampler_hash(refines)
-        return {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "count": self.count, "seed": self.seed}
+        pictures = [some.start, some.stop]
+        return {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "pictures": pictures, "seed": self.seed}
 
-    def has_latents(self, row: Row) -> bool:
-        return self.store.holds_arrays(self.latents_key(row))
+    def missing_latents(self, row: Row) -> int:
+        """How many pictures of a row are not sampled yet."""
+        missing = (c for c in self.chunks(self.count) if not self.store.holds_arrays(self.latents_key(row, c)))
+        return sum(some.stop - some.start for some in missing)
 
-    def latents_anew(self, row: Row) -> Arrays:
-        latents, predictor = [], []
-        for some in self.chunks(self.count):
-            if isinstance(row.method, str):
-                latents.append(self.generate(row.method, row.guidance, some, row.refiner))
-                predictor.append(np.full(len(latents[-1]), calls(row.method)[0]))
-            else:
-                velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
-                latents.append(row.method.sample(velocity, self.noise[some]))
-                predictor.append(velocity.calls)
-        return {"latents": np.concatenate(latents), "predictor": np.concatenate(predictor)}
+    def latents_anew(self, row: Row, some: slice) -> Arrays:
+        if isinstance(row.method, str):
+            latents = self.generate(row.method, row.guidance, some, row.refiner)
+            return {"latents": latents, "predictor": np.full(len(latents), calls(row.method)[0])}
+        velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
+        latents = row.method.sample(velocity, self.noise[some])
+        return {"latents": latents, "predictor": velocity.calls}
 
     def generate(self, schedule: str, guidance: float, some: slice, refiner: str = "") -> np.ndarray:
         model = self.models[refiner]
@@ -137,7 +140,7 @@ class Judge:
         return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
 
     def sample(self, row: Row) -> Arrays:
-        """Features `content` and `texture`, the class each picture is `taken` for, some `latents`, evaluations made."""
+        """Features `content` and `texture`, the class each picture is `taken` for, evaluations of the `predictor`."""
         return self.store.arrays(self.row_key(row), lambda: self.sample_anew(row))
 
     def sample_anew(self, row: Row) -> Arrays:
@@ -149,7 +152,6 @@ class Judge:
             "content": features.content,
             "texture": features.texture,
             "taken": self.classifier(features.head),
-            "latents": made["latents"][: self.reference_count],
             "predictor": made["predictor"],
         }
 
@@ -166,20 +168,7 @@ class Judge:
         refiner = 0 if not isinstance(row.method, str) else calls(row.method)[1]
         result |= {"predictor": float(sample["predictor"].mean()), "refiner": refiner}
         if row.guidance == GUIDANCE:
-            off = np.square(sample["latents"] - self.reference_latents).mean(axis=(1, 2, 3)) ** 0.5
+            exact = self.latents(Row(REFERENCE), min(self.reference_count, self.count))["latents"]
+            off = np.square(self.latents(row)["latents"][: len(exact)] - exact).mean(axis=(1, 2, 3)) ** 0.5
             result |= {"rms": float(off.mean()), "rms_margin": float(1.96 * off.std(ddof=1) / len(off) ** 0.5)}
         return result
-
-    @cached_property
-    def reference_latents(self) -> np.ndarray:
-        """Where the exact flow ends, nearly, for the first pictures."""
-        count = min(self.reference_count, self.count)
-        sampler = self.models[""].sampler_hash(refines=False)
-        key = {"sampler": sampler, "reference": REFERENCE, "count": count, "seed": self.seed}
-
-        def make() -> Arrays:
-            return {
-                "latents": np.concatenate([self.generate(REFERENCE, GUIDANCE, some) for some in self.chunks(count)])
-            }
-
-        return self.store.arrays(key, make)["latents"]

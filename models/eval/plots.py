@@ -14,17 +14,21 @@ from matplotlib import pyplot as plt
 from eval.front import pareto
 from eval.memory import Memory
 from eval.results import Results
-from eval.rows import AT_SCALES, CACHING, EULER, EULER_END, FLOWTURBO, HEUN, PSEUDO, SCALES, Row
+from eval.rows import AT_SCALES, EULER, FLOWTURBO, HEUN, SCALES, Row
 
 SETS = (
     ("Euler", EULER, "tab:blue", "o"),
     ("Heun", HEUN, "tab:green", "s"),
-    ("step caching (lower bound of time)", CACHING, "tab:gray", "x"),
-    ("an Euler step at the end", EULER_END, "tab:purple", "v"),
-    ("pseudo-corrector alone", PSEUDO, "tab:orange", "^"),
     ("FlowTurbo", FLOWTURBO, "tab:red", "D"),
 )
 SIDES = (("content", "Fréchet distance, content"), ("rms", "distance from the exact flow, rms of latents"))
+
+
+def save_all(results: Results, others: Results, memory: Memory, tiled: np.ndarray, folder: Path) -> None:
+    save_front(results, folder / "quality-front.png")
+    save_guidance(others, folder / "quality-guidance.png")
+    save_closest(memory, folder / "quality-nearest.png")
+    save_tilings(tiled, folder / "quality-tilings.jpg")
 
 
 def save_front(results: Results, path: Path) -> None:

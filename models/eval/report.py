@@ -9,24 +9,26 @@ from pathlib import Path
 import numpy as np
 
 from eval.memory import Memory
-from eval.results import Results
-from eval.rows import ABLATIONS, AT_SCALES, BASE, SCALES, TABLES, Row
+from eval.results import Measure, Results
+from eval.rows import AT_SCALES, BASE, OTHERS, SCALES, SCHEDULES, Method, Row
 from eval.seams import Seams
 
 SCORES = ("FD", "KID ‰", "texture FD")
 HEADINGS = ("F calls", "R calls", "ms", *SCORES, f"FD − {BASE}’s", "agreement", "off the exact flow")
 
 
-def tables(results: Results, memory: Memory, seams: Seams) -> dict[str, str]:
-    """Name of the marker -> Markdown."""
+def tables(results: Results, others: Results, measure: Measure, memory: Memory, seams: Seams) -> dict[str, str]:
+    """Name of the marker -> Markdown. `others` are of fewer pictures, and tables of them hold no rows of `results`."""
     return {
-        "run": run(results),
-        "floors": floors(results),
-        "sanity": sanity(results),
-        "schedules": schedules(results),
+        "run": run(results, others),
+        "classifier": ", ".join(f"{name.replace('_', ' ')} {share:.3f}" for name, share in measure.accuracy.items()),
+        "floors": floors(measure.floors),
+        "sanity": sanity(measure.sanity),
+        "schedules": schedules(results, SCHEDULES),
         "target": target(results),
-        "guidance": guidance(results),
-        "ablations": ablations(results),
+        "guidance": guidance(others),
+        "others": schedules(others, OTHERS),
+        "refiners": refiners(others),
         "memory": memorised(memory),
         "seams": seam_ratios(seams),
     }
@@ -60,14 +62,14 @@ def number(value: float, margin: float | None = None, scale: float = 1.0) -> str
     return f"{value:.{places}f} ± {margin:.{places}f}"
 
 
-def run(results: Results) -> str:
+def run(results: Results, others: Results) -> str:
     times = results.times
     costs = ", ".join(
         f"{name} {1000 * seconds:.2f} ms"
         for name, seconds in zip(("predictor", "refiner", "decoder"), vars(times.costs).values())
     )
     return (
-        f"{results.count} pictures a row. Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
+        f"{results.count} pictures a row ({others.count} for guidance, ablations and caching). Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
         f"of {times.rounds} rounds in which all schedules took turns. One guided evaluation: {costs}."
     )
 
@@ -90,24 +92,24 @@ def line(results: Results, row: Row) -> list[str]:
     return [*evaluations, f"{1000 * results.seconds(row):.1f}", *distances(score), apart, agreement, rms]
 
 
-def floors(results: Results) -> str:
-    rows = ([name, *distances(score)] for name, score in results.floors.items())
+def floors(scores: dict[str, dict]) -> str:
+    rows = ([name, *distances(score)] for name, score in scores.items())
     return table(("real pictures", *SCORES), rows)
 
 
-def sanity(results: Results) -> str:
+def sanity(scores: dict[str, dict]) -> str:
     """In multiples of what a fresh draw of unspoilt pictures scores."""
-    base = results.sanity["none 0"]
+    base = scores["none 0"]
     rows = []
-    for name, score in results.sanity.items():
+    for name, score in scores.items():
         ratios = (f"{score[view] / base[view]:.2f}" for view in ("content", "texture"))
         rows.append([name, *ratios, f"{1000 * score['kernel']:.2f}"])
     return table(("fault", "FD, times none's", "texture FD, times none's", "KID ‰"), rows)
 
 
-def schedules(results: Results) -> str:
+def schedules(results: Results, named: dict[str, tuple[Method, ...]]) -> str:
     parts = []
-    for name, methods in TABLES.items():
+    for name, methods in named.items():
         rows = [[str(row.method), *line(results, row)] for row in results.find(methods)]
         if rows:
             parts.append(table((name, *HEADINGS), rows))
@@ -144,16 +146,12 @@ def guidance(results: Results) -> str:
     return table(("guidance", "schedule", *HEADINGS[2:-1]), rows)
 
 
-def ablations(results: Results) -> str:
-    parts = []
-    for name, methods in ABLATIONS.items():
-        rows = [[str(row.method), *line(results, row)] for row in results.find(methods)]
-        parts.append(table((name, *HEADINGS), rows))
+def refiners(results: Results) -> str:
+    """The bundle's own, and the alternatives."""
     others = sorted((row for row in results.scores if row.refiner), key=lambda row: (str(row.method), row.refiner))
     own = [Row(method) for method in dict.fromkeys(row.method for row in others)]
     rows = [[f"{row.method}, {row.refiner or 'the bundle’s'}", *line(results, row)] for row in [*own, *others]]
-    parts.append(table(("refiner", *HEADINGS), rows))
-    return "\n\n".join(parts)
+    return table(("refiner", *HEADINGS), rows)
 
 
 def memorised(memory: Memory) -> str:
@@ -170,11 +168,15 @@ def memorised(memory: Memory) -> str:
 def seam_ratios(seams: Seams) -> str:
     parts = []
     against = {"x": "across", "y": "down", "x edges": "across, of cells' edges", "y edges": "down, of cells' edges"}
+
+    def cells(ratio: dict[str, float]) -> list[str]:
+        return [number(ratio[key], ratio[f"{key} margin"]) for key in against]
+
     for name, cases in (("class", seams.classes), ("size", seams.sizes)):
-        rows = [[case, *(f"{ratio[key]:.3f}" for key in against)] for case, ratio in cases.items()]
-        parts.append(table((name, *against.values()), rows))
+        parts.append(table((name, *against.values()), [[case, *cells(ratio)] for case, ratio in cases.items()]))
+    distances = ("content", "texture")
     rows = [
-        [name, *(f"{way[key]:.3g}" if key in way else "" for key in (*against, "content", "texture"))]
+        [name, *cells(way), *(number(way[key]) if key in way else "" for key in distances)]
         for name, way in seams.ways.items()
     ]
     parts.append(table(("way", *against.values(), "FD", "texture FD"), rows))

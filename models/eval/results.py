@@ -1,4 +1,4 @@
-"""What the tables and plots are made of: every finished row with its scores and its time."""
+"""What the tables and plots are made of: finished rows with their scores and times, and what the measures are worth."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from eval.timing import Times
 
 
 @dataclass(frozen=True)
-class Results:
-    scores: dict[Row, dict]
-    times: Times
+class Measure:
+    """What real pictures score, and spoilt ones, by name; and how often the classifier is right, by what of."""
+
     floors: dict[str, dict]
     sanity: dict[str, dict]
     accuracy: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of the same `count` of pictures."""
+
+    scores: dict[Row, dict]
+    times: Times
     count: int
 
     def seconds(self, row: Row, decoding: bool = True) -> float:

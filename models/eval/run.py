@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval import plots, report, seams
-from eval.alternatives import REUSE, WHOLE, check_same_predictor, write_reuse, write_whole
+from eval.alternatives import REUSE, check_same_predictor, write_reuse
 from eval.features import Extractor
 from eval.floors import accuracy, floors, sanity
 from eval.judge import CHUNK, Judge
-from eval.memory import Memory, remember
+from eval.memory import remember
 from eval.real import Real
-from eval.results import Results, timed
-from eval.rows import GUIDANCE, REFERENCE, Row, calls, plan
+from eval.results import Measure, Results, timed
+from eval.rows import GUIDANCE, REFERENCE, Row, calls, plan, plan_others
 from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
 from eval.store import Store
 from eval.timing import Job, Times, measure
@@ -39,9 +41,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, required=True, metavar="WORK", help="results; run again to go on")
     add("--library", type=Path, default=LIBRARY, metavar="FILE", help="the shared library")
     add("--alternatives", type=Path, metavar="FOLDER", help="bundles with other refiners, one a sub-folder")
-    add("--whole", type=Path, metavar="FOLDER", help="a bundle whose predictor, a small one, stands in for the refiner")
-    add("--each", type=int, default=182, metavar="N", help="pictures of each class in a row")
-    add("--reference-count", type=int, default=110, metavar="N", help=f"pictures to compare with {REFERENCE}")
+    add("--each", type=int, default=182, metavar="N", help="pictures of each class, for the schedules")
+    add("--each-other", type=int, default=48, metavar="N", help="the same for guidance scales, ablations and caching")
+    add("--reference-count", type=int, default=44, metavar="N", help=f"pictures to compare with {REFERENCE}")
     add("--real-each", type=int, default=400, metavar="N", help="real pictures of each class to compare with")
     add("--variants", type=int, default=8, metavar="N", help="of each training image, for the classifier and nearness")
     add("--repeats", type=int, default=100, metavar="N", help="bootstrap resamples")
@@ -50,34 +52,30 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--threads", type=int, default=0, metavar="N", help="0: one for each processor")
     add("--seed", type=int, default=0)
     add("--minutes", type=float, default=float("inf"), metavar="M", help="begin no row after so long")
-    add("--quick", action="store_true", help="only the schedules, of 40 pictures a class")
     add("--document", type=Path, metavar="FILE", help="Markdown to put the tables into; plots go to images/ beside it")
-    chosen = parser.parse_args(arguments)
-    if chosen.quick:
-        chosen.each = min(chosen.each, 40)
-    return chosen
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     chosen, start = parse(arguments), perf_counter()
     with ExitStack() as stack:
         judge = make_judge(chosen, stack)
-        rows = plan([name for name in judge.models if name], chosen.quick)
-        estimate(judge, rows)
-        for row in rows:
-            if judge.has(row) or perf_counter() - start < 60 * chosen.minutes:
-                score = judge.score(row)
-                print(f"{row.label}: {score['content']:.2f} ± {score['content_margin']:.2f}", flush=True)
-        scores = {row: judge.score(row) for row in rows if judge.has(row)}
-        times = time_rows(judge, list(scores), chosen.rounds)
-        results = Results(scores, times, floors(judge), sanity(judge), accuracy(judge), judge.count)
-        write(
-            results,
-            remember(judge, SHOWN),
-            seams.measure(judge, SHOWN.method, chosen.seam_each),
-            chosen.out,
-            chosen.document,
-        )
+        fewer = replace(judge, each=chosen.each_other)
+        plans = ((judge, plan()), (fewer, plan_others([name for name in judge.models if name])))
+        estimate(plans)
+        for judging, rows in plans:
+            for row in rows:
+                if judging.has(row) or perf_counter() - start < 60 * chosen.minutes:
+                    score = judging.score(row)
+                    print(f"{row.label}: {score['content']:.2f} ± {score['content_margin']:.2f}", flush=True)
+        scores = [{row: judging.score(row) for row in rows if judging.has(row)} for judging, rows in plans]
+        times = time_rows(judge, [row for some in scores for row in some], chosen.rounds)
+        results, others = (Results(some, times, judging.count) for some, (judging, _) in zip(scores, plans))
+        measure = Measure(floors(judge), sanity(judge), accuracy(judge))
+        memory, tiled = remember(judge, SHOWN), seams.measure(judge, SHOWN.method, chosen.seam_each)
+        write(report.tables(results, others, measure, memory, tiled), chosen.out, chosen.document)
+        images = chosen.document.parent / "images" if chosen.document else chosen.out
+        plots.save_all(results, others, memory, tiled.shown, images)
     print(f"{(perf_counter() - start) / 60:.1f} minutes; {chosen.out / 'tables.md'}")
 
 
@@ -108,8 +106,6 @@ def make_judge(chosen: argparse.Namespace, stack: ExitStack) -> Judge:
 def find_alternatives(chosen: argparse.Namespace, store: Store) -> dict[str, Path]:
     """Name -> folder: the one that reuses the cached velocity, and those given."""
     folders = {REUSE: write_reuse(chosen.bundle, store.folder / "alternatives" / REUSE)}
-    if chosen.whole:
-        folders[WHOLE] = write_whole(chosen.bundle, chosen.whole, store.folder / "alternatives" / WHOLE)
     if chosen.alternatives:
         folders |= {p.parent.name: p.parent for p in sorted(chosen.alternatives.glob("*/bundle.json"))}
     for folder in folders.values():
@@ -117,11 +113,12 @@ def find_alternatives(chosen: argparse.Namespace, store: Store) -> dict[str, Pat
     return folders
 
 
-def estimate(judge: Judge, rows: list[Row]) -> None:
+def estimate(plans: Iterable[tuple[Judge, list[Row]]]) -> None:
     """Prints how long the rows will take that are not there yet, by one chunk of pictures."""
-    missing = [row for row in rows if not judge.has(row)]
+    missing = [(judge, row) for judge, rows in plans for row in rows if not judge.has(row)]
     if not missing:
         return
+    judge = missing[0][0]
     some = slice(0, CHUNK)
     for _ in range(2):  # the first plans
         began = perf_counter()
@@ -129,10 +126,15 @@ def estimate(judge: Judge, rows: list[Row]) -> None:
         judge.extractor(made.images)
         whole = (perf_counter() - began) / CHUNK
     call = sum(seconds for _, seconds in made.steps) / 8 / CHUNK
-    sampled = [row.method for row in missing if not judge.has_latents(row)]
-    predictor = sum(calls(method)[0] if isinstance(method, str) else method.steps for method in sampled)
-    seconds = judge.count * (predictor * call + len(missing) * (whole - 8 * call)) + judge.reference_count * 400 * call
-    print(f"{len(missing)} rows of {judge.count} pictures to sample: about {seconds / 60:.0f} minutes", flush=True)
+    predictor = sum(judge.missing_latents(row) * evaluations(row) for judge, row in missing)
+    pictures = sum(judge.count for judge, _ in missing)
+    seconds = (predictor + 400 * judge.reference_count) * call + pictures * (whole - 8 * call)
+    print(f"{len(missing)} rows of {pictures} pictures: about {seconds / 60:.0f} minutes", flush=True)
+
+
+def evaluations(row: Row) -> int:
+    """Of the predictor, for a picture; at most."""
+    return calls(row.method)[0] if isinstance(row.method, str) else row.method.steps
 
 
 def time_rows(judge: Judge, rows: list[Row], rounds: int) -> Times:
@@ -141,17 +143,11 @@ def time_rows(judge: Judge, rows: list[Row], rounds: int) -> Times:
     return Times.from_json(judge.store.result(key, lambda: measure(jobs, rounds).as_json()))
 
 
-def write(results: Results, memory: Memory, tiled: seams.Seams, out: Path, document: Path | None) -> None:
-    made = report.tables(results, memory, tiled)
+def write(made: dict[str, str], out: Path, document: Path | None) -> None:
     text = "\n\n".join(f"## {name}\n\n{text}" for name, text in made.items())
     (out / "tables.md").write_text(text + "\n", encoding="utf-8")
     if document:
         report.write(document, made)
-    images = document.parent / "images" if document else out
-    plots.save_front(results, images / "quality-front.png")
-    plots.save_guidance(results, images / "quality-guidance.png")
-    plots.save_closest(memory, images / "quality-nearest.png")
-    plots.save_tilings(tiled.shown, images / "quality-tilings.jpg")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = {"darwin": "libflowturbo.dylib", "win32": "flowturbo.dll"}
+BUILD = "cargo rustc --release --lib --features capi --crate-type cdylib"
 LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo.so")
 RGB8, LATENTS_ONLY = 1, 1
 TILES = {"": 0, "x": 1, "y": 2, "both": 3}
@@ -141,7 +142,7 @@ class Generation:
 
 def load_library(path: Path = LIBRARY) -> ctypes.CDLL:
     if not path.is_file():
-        raise SystemExit(f"{path}: no library there; build it with `cargo build --release`, or name one by --library")
+        raise SystemExit(f"{path}: no library there; build it with `{BUILD}`, or name one by --library")
     library = ctypes.CDLL(str(path))
     library.ft_last_error_message.restype = library.ft_version_string.restype = c_char_p
     for name in ("ft_model_free", "ft_session_free"):

@@ -194,8 +194,8 @@ def test_easycache_decides_for_each_picture_alone() -> None:
 
 
 def test_the_plan_holds_the_rows_that_were_promised() -> None:
-    planned = rows.plan(["reuse"], quick=False)
-    assert len({row.label for row in planned}) == len(planned)
+    for planned in (rows.plan(), rows.plan_others(["reuse"])):
+        assert len({row.label for row in planned}) == len(planned)
     assert len(rows.FLOWTURBO) >= 12 and {"H1P5R3", "H2P4R2", "H8P9R5"} <= set(rows.FLOWTURBO)
     assert {"E4", "E50"} <= set(rows.EULER) and {"H2", "H25"} <= set(rows.HEUN)
     assert min(rows.SCALES) == 1 and max(rows.SCALES) == 6
@@ -244,7 +244,14 @@ def waves(phase: float) -> np.ndarray:
 
 def test_a_seam_is_told_by_its_axis_and_a_picture_that_tiles_has_none() -> None:
     images = np.stack([waves(phase) for phase in np.linspace(0, 6, 40)])
-    assert all(abs(ratio - 1) < 0.15 for ratio in seams.ratios(images, 8).values())
+    seamless = seams.ratios(images, 8)
+    assert all(
+        abs(seamless[key] - 1) < 0.15 and seamless[f"{key} margin"] > 0 for key in ("x", "y", "x edges", "y edges")
+    )
+    # Twice the pictures, 1 / sqrt(2) of the margin; and none where all pictures are alike.
+    more = seams.ratios(np.concatenate([images, images]), 8)
+    assert more["x margin"] / seamless["x margin"] == pytest.approx(0.5**0.5, rel=0.2)
+    assert seams.ratios(images[:1].repeat(9, 0), 8)["y margin"] == pytest.approx(0, abs=1e-6)
     cut = seams.ratios(images[:, :, :-5], 8)  # no longer whole waves across
     assert cut["x"] > 3 and abs(cut["y"] - 1) < 0.15
     lined = images + 30 * (np.arange(64) // 8 % 2).astype(np.uint8)[:, None, None]  # the decoder's cells, row by row

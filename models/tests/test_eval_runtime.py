@@ -15,7 +15,8 @@ from eval import alternatives, rows, run
 from eval.caching import EasyCache, Euler, Field, Heun, TaylorSeer
 from eval.features import Extractor
 from eval.reference import encode
-from eval.runtime import LIBRARY, Model, RuntimeFailure, load_library
+from eval.rows import Row
+from eval.runtime import BUILD, LIBRARY, Model, RuntimeFailure, load_library
 from PIL import Image
 
 pytest_plugins = ("eval_pictures",)
@@ -25,7 +26,7 @@ SHARED_LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", LIBRARY))
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
     if not SHARED_LIBRARY.is_file():
-        pytest.skip(f"{SHARED_LIBRARY} is not built: cargo build --release, or set FLOWTURBO_LIBRARY")
+        pytest.skip(f"{SHARED_LIBRARY} is not built: {BUILD}, or set FLOWTURBO_LIBRARY")
     with Model(load_library(SHARED_LIBRARY), TEXTURES, threads=1) as model:
         yield model
 
@@ -80,20 +81,6 @@ def test_reuse_goes_on_along_the_cached_velocity(model: Model, tmp_path: Path) -
     np.testing.assert_allclose(got, x + last[0] / 4, atol=1e-4)
 
 
-def test_a_whole_network_in_the_refiners_place_is_a_step_of_its_own(model: Model, tmp_path: Path) -> None:
-    # The predictor itself stands in, so that a refiner step after an Euler step is a Heun step plus (d - v) / 2.
-    folder = alternatives.write_whole(TEXTURES, TEXTURES, tmp_path / "whole")
-    classes, start = np.array([1, 2]), noise(model, 2)
-    field, both = Field(TEXTURES, classes, 2.5, threads=1), np.arange(2)
-    v = field(start, 0.0, both)
-    x = start + v / 2
-    d = field(x, 0.5, both)
-    d_prime = field(x + d / 2, 1.0, both) - v + d
-    with Model(model.library, folder, threads=1) as other:
-        got = other.generate("E1R1", 2.5, classes, start, pictures=False).latents
-    np.testing.assert_allclose(got, x + (d + d_prime) / 4, atol=1e-4)
-
-
 def test_latents_are_filed_under_what_they_depend_on(model: Model, tmp_path: Path) -> None:
     folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
     with Model(model.library, folder, threads=1) as other:
@@ -131,7 +118,7 @@ def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
         model.generate("E1", 2.5, np.array([0, 1]), noise(model, 1))
     with pytest.raises(RuntimeFailure):
         Model(model.library, tmp_path / "nothing")
-    with pytest.raises(SystemExit, match="cargo build --release"):
+    with pytest.raises(SystemExit, match="cargo rustc --release"):
         load_library(tmp_path / "no.so")
 
 
@@ -152,12 +139,15 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     out.mkdir()
     shutil.copy(extractor.path, out)
     document.write_text("# Quality\n\n<!-- begin schedules -->\n<!-- end schedules -->\n")
-    monkeypatch.setattr(rows, "FIRST", ("E4", "E5", "H2", "H1P1R1", "H1P5R3", TaylorSeer(20, 3), EasyCache(20, 0.1)))
+    schedules, others = ("E4", "E6", "H2", "H1P2R2", "H1P5R3"), ("H1P5R3", TaylorSeer(20, 3), EasyCache(20, 0.1))
+    monkeypatch.setattr("eval.run.plan", lambda: [*map(Row, schedules)])
+    monkeypatch.setattr("eval.run.plan_others", lambda names: [*map(Row, others)] + [Row("H1P5R3", refiner=names[0])])
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
     monkeypatch.setattr("eval.seams.LARGE", (2,))
     monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
     sizes = {
         "each": 2,
+        "each-other": 1,
         "reference-count": 2,
         "real-each": 3,
         "variants": 1,
@@ -167,15 +157,14 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
         "seam-each": 2,
     }
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}
-    arguments = ["--quick", *(f"--{name}={value}" for name, value in (sizes | places).items())]
+    arguments = [f"--{name}={value}" for name, value in (sizes | places).items()]
     run.main([*arguments, f"--document={document}"])
-    assert "7 rows of 22 pictures to sample" in capsys.readouterr().out
-    tables = document.read_text()
-    assert "| H1P5R3 | 7 | 6 |" in tables and "| TaylorSeer, 20 steps, every 3, order 1 | 8 | 0 |" in tables
+    assert "9 rows of 154 pictures" in capsys.readouterr().out
+    assert "| H1P5R3 | 7 | 6 |" in document.read_text()
     written = (out / "tables.md").read_text()
-    assert all(
-        f"## {name}" in written for name in ("floors", "sanity", "target", "guidance", "ablations", "memory", "seams")
-    )
+    assert "| TaylorSeer, 20 steps, every 3, order 1 | 8 | 0 |" in written and "| H1P5R3, reuse | 7 | 6 |" in written
+    names = ("classifier", "floors", "sanity", "target", "guidance", "others", "refiners", "memory", "seams")
+    assert all(f"## {name}" in written for name in names)
     for name in ("front.png", "guidance.png", "nearest.png", "tilings.jpg"):
         Image.open(tmp_path / "images" / f"quality-{name}").verify()
     run.main(arguments)

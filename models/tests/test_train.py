@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import TEXTURES, TINY, Bundle
+from eval import refiners
+from eval.alternatives import check_same_predictor
 from export.checkpoint import load_sit
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig, RunningNorm
 from nets.sit import SiT, SiTConfig
@@ -145,6 +147,26 @@ def test_training_can_start_from_a_bundle(smoke: Path, tmp_path: Path, capsys: p
         with pytest.raises(SystemExit) as ended:
             again(folder, *data, *arguments)
         assert re.search(message, f"{ended.value} {capsys.readouterr().err}")
+
+
+def test_refiners_of_the_ablation_differ_in_nothing_else(smoke: Path, tmp_path: Path) -> None:
+    bundle = smoke / "bundle"
+    data = ("--smoke", "--data", str(smoke / "smoke-images"), "--out", str(tmp_path))
+    with pytest.raises(SystemExit, match="--start"):
+        refiners.main([*data])
+    refiners.main([*data, "--start", str(bundle)])
+    folders = {path.parent.name: path.parent for path in (tmp_path / "refiners").glob("*/bundle.json")}
+    assert folders.keys() == refiners.KINDS.keys()
+    x, t, y = torch.randn(2, 8, 4, 4, generator=generator()).numpy(), np.full(2, 0.5, np.float32), np.array([0, 2])
+    velocities = x[::-1].copy(), np.zeros_like(x)
+    parameters = {}
+    for name, folder in folders.items():
+        check_same_predictor(bundle, folder)
+        whole = [v + Bundle(folder).run("refiner", x=x, v=v, t=t, y=y) for v in velocities]
+        parameters[name] = (folder / "refiner.onnx").stat().st_size
+        # Only a network that stands on its own answers the same velocity whatever that of before was.
+        assert np.allclose(*whole, rtol=0, atol=1e-5) == (name == "a small whole network")
+    assert parameters["half as wide"] < parameters["default"] < parameters["twice as deep"]
 
 
 def test_a_bundles_network_is_taken_whole_or_not_at_all() -> None:
@@ -390,7 +412,9 @@ def test_every_sampler_step_gives_the_golden_numbers(case: dict, golden: dict) -
 
 def test_the_refiner_learns_where_the_sampler_goes() -> None:
     predictor = load_sit(TINY / "predictor.pt", heads=4)
-    walker = Walker(predictor, max_delta=0.2, max_guidance=4.0, device=torch.device("cpu"), seed=3, bf16=False)
+    walker = Walker(
+        predictor, max_delta=0.2, guidance=2.5, max_guidance=4.0, device=torch.device("cpu"), seed=3, bf16=False
+    )
     for _ in range(50):
         times, long = walker.grid()
         assert times[0] == 0 and times[-1] == pytest.approx(1) and len(times) == long + 1 + SHORT_STEPS
@@ -403,6 +427,7 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
     noise = torch.randn((TOGETHER, *paths.x.shape[2:]), generator=drawn)
     labels = torch.randint(predictor.config.num_classes, (TOGETHER,), generator=drawn)
     scales = 1 + 3 * torch.rand(TOGETHER, generator=drawn)
+    scales[::2] = 2.5
     assert torch.equal(paths.labels, labels) and paths.t == [i / 16 for i in range(2, 17)]
     for picture in (0, 7):
         sampler, one = Sampler(predictor, None, scales[picture].item()), slice(picture, picture + 1)
@@ -415,7 +440,7 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
 
 def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refiner_steps_use() -> None:
     moments = torch.arange(SHORT_STEPS + 1.0)
-    memory = Memory(max_delta=0.15, seed=0)
+    memory = Memory(seed=0)
 
     def numbered(first: int) -> Paths:
         # In states the number of the path, in velocities the moment.
@@ -426,7 +451,7 @@ def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refin
     count = REMEMBERED + 5 * TOGETHER
     for first in range(0, count, TOGETHER):
         memory.add(numbered(first))
-    asked = memory.ask(4000)
+    asked = memory.ask(4000, max_delta=0.15)
     assert asked.labels.min() >= count - REMEMBERED and len(asked.labels.unique()) > 0.8 * REMEMBERED
     np.testing.assert_allclose(8 * asked.x.flatten(), asked.labels, rtol=1e-3)
     now = (asked.t - 0.3) / 0.05

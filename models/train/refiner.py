@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import torch
 from nets.sit import SiT, SiTConfig
-from torch import Tensor
+from torch import Tensor, nn
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
 SHORT_STEPS = 14  # to the end of a path
 TOGETHER = 16  # paths taken at once
 REMEMBERED = 2048  # paths
-REPEATS = 96  # questions for each path, which costs as much as some 300 of them
+REPEATS = 384  # questions for each path, which costs as much as some 300 of them
 
 
 class Paths(NamedTuple):
@@ -47,7 +47,7 @@ class Questions(NamedTuple):
     labels: Tensor
     wanted: Tensor
 
-    def loss(self, refiner: SiT, bf16: bool) -> Tensor:
+    def loss(self, refiner: nn.Module, bf16: bool) -> Tensor:
         with autocast(self.x.device, bf16):
             answer = refiner(self.x, self.v, self.t, self.labels).float()
         return (answer - self.wanted).square().mean()
@@ -58,13 +58,23 @@ class Questions(NamedTuple):
 
 
 class Walker:
-    """Takes the sampler's way with the predictor alone, by pseudo-corrector steps: the grid is what differs."""
+    """Takes the sampler's way with the predictor alone, by pseudo-corrector steps: the grid is what differs.
+
+    Half of the pictures are guided by `guidance`, the others by any scale from 1 to `max_guidance`.
+    """
 
     def __init__(
-        self, teacher: SiT, max_delta: float, max_guidance: float, device: torch.device, seed: int, bf16: bool
+        self,
+        teacher: SiT,
+        max_delta: float,
+        guidance: float,
+        max_guidance: float,
+        device: torch.device,
+        seed: int,
+        bf16: bool,
     ):
         self.teacher, self.device, self.bf16 = teacher, device, bf16
-        self.fewest, self.max_guidance = max(2, ceil(1 / max_delta)), max_guidance
+        self.fewest, self.guidance, self.max_guidance = max(2, ceil(1 / max_delta)), guidance, max_guidance
         self.generator = torch.Generator().manual_seed(seed)
 
     def grid(self) -> tuple[list[float], int]:
@@ -82,6 +92,7 @@ class Walker:
         x = torch.randn(shape, generator=self.generator).to(self.device)
         labels = torch.randint(config.num_classes, (TOGETHER,), generator=self.generator).to(self.device)
         scale = 1 + (self.max_guidance - 1) * torch.rand(TOGETHER, 1, 1, 1, generator=self.generator).to(self.device)
+        scale[::2] = self.guidance
         both = torch.cat([labels, torch.full_like(labels, config.num_classes)])
 
         def velocity(x: Tensor, t: float) -> Tensor:
@@ -105,8 +116,8 @@ class Walker:
 class Memory:
     """The latest paths, and questions about them."""
 
-    def __init__(self, max_delta: float, seed: int):
-        self.oldest = 2 * max_delta
+    def __init__(self, seed: int):
+        self.walked = 0
         self.parts: list[Paths] = []
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -115,8 +126,15 @@ class Memory:
         self.parts.append(paths._replace(x=paths.x.half(), v=paths.v.half()))
         del self.parts[: -REMEMBERED // TOGETHER]
 
-    def ask(self, count: int) -> Questions:
+    def keep_up(self, walker: Walker, asked: int) -> None:
+        """Has new paths walked until there are enough for the questions that have been asked."""
+        while asked >= REPEATS * self.walked or self.walked < REMEMBERED // 16:
+            self.add(walker.walk())
+            self.walked += TOGETHER
+
+    def ask(self, count: int, max_delta: float) -> Questions:
         """`v` is that of a random moment; the state, one up to twice `max_delta` later: an R step's second call is there."""
+        oldest = 2 * max_delta
 
         def uniform(below: int) -> list[int]:
             return torch.randint(below, (count,), generator=self.generator).tolist()
@@ -125,12 +143,28 @@ class Memory:
         rows, times = [], []
         for group, picture, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
             path = self.parts[group]
-            now = min(before + round(age * self.oldest / (path.t[1] - path.t[0])), SHORT_STEPS)
+            now = min(before + round(age * oldest / (path.t[1] - path.t[0])), SHORT_STEPS)
             rows.append((path.x[picture, now], path.v[picture, before], path.v[picture, now], path.labels[picture]))
             times.append(path.t[now])
         x, v, after, labels = map(torch.stack, zip(*rows))
         x, v = x.float(), v.float()
         return Questions(x, v, torch.tensor(times, device=x.device), labels, after.float() - v)
+
+
+class Pupil:
+    """A refiner, the mean of its weights, and what moves them. `parts` are what a checkpoint has to keep."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        self.model, self.ema = model, Ema(model, 0.999)
+        self.optimisers = matrix_optimisers(model, rate)
+        self.parts = {"model": model, "ema": self.ema.module}
+        self.parts |= {f"optimiser{i}": optimiser for i, optimiser in enumerate(self.optimisers)}
+
+    def learn(self, questions: Questions, budget: Budget, bf16: bool) -> float:
+        loss = questions.loss(self.model, bf16)
+        descend(loss, self.model, self.optimisers, budget)
+        self.ema.update(self.model, budget.step)
+        return loss.item()
 
 
 def train(
@@ -142,6 +176,7 @@ def train(
     batch: int,
     rate: float,
     max_delta: float,
+    guidance: float,
     max_guidance: float,
     device: torch.device,
     bf16: bool,
@@ -155,27 +190,19 @@ def train(
         model.load_state_dict(start.state_dict())
     else:
         start_from(teacher, model.initialise())
-    model.to(device)
-    ema = Ema(model, 0.999)
-    optimisers = matrix_optimisers(model, rate)
-    parts = dict(model=model, ema=ema.module, **{f"optimiser{i}": o for i, o in enumerate(optimisers)})
-    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
-    walker, memory = Walker(teacher, max_delta, max_guidance, device, seed, bf16), Memory(max_delta, seed)
+    pupil = Pupil(model.to(device), rate)
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **pupil.parts) is not None)
+    walker, memory = Walker(teacher, max_delta, guidance, max_guidance, device, seed, bf16), Memory(seed)
 
     budget.start()
     losses: list[float] = []
     reuse: list[float] = []
-    learnt = walked = 0
+    learnt = 0
     while budget.progress < 1:
-        while learnt >= REPEATS * walked or walked < REMEMBERED // 16:
-            memory.add(walker.walk())
-            walked += TOGETHER
-        questions = memory.ask(batch)
+        memory.keep_up(walker, learnt)
+        questions = memory.ask(batch, max_delta)
         learnt += batch
-        loss = questions.loss(model, bf16)
-        descend(loss, model, optimisers, budget)
-        ema.update(model, budget.step)
-        losses.append(loss.item())
+        losses.append(pupil.learn(questions, budget, bf16))
         reuse.append(questions.loss_of_reuse())
         budget.advance()
         if budget.step % 100 == 0 or budget.progress >= 1:
@@ -183,20 +210,21 @@ def train(
             losses.clear()
             reuse.clear()
         if budget.step % 500 == 0:
-            save_checkpoint(checkpoint, budget, **parts)
-    save_checkpoint(checkpoint, budget, **parts)
-    return ema.module
+            save_checkpoint(checkpoint, budget, **pupil.parts)
+    save_checkpoint(checkpoint, budget, **pupil.parts)
+    return pupil.ema.module
 
 
 @torch.no_grad()
 def evaluate(
-    model: SiT, teacher: SiT, *, max_delta: float, max_guidance: float, device: torch.device
+    model: SiT, teacher: SiT, *, max_delta: float, guidance: float, max_guidance: float, device: torch.device
 ) -> dict[str, float]:
     """The loss, beside that of reusing the cached velocity, on paths that no training took."""
-    walker, memory = Walker(teacher, max_delta, max_guidance, device, seed=-1, bf16=False), Memory(max_delta, seed=-1)
+    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed=-1, bf16=False)
+    memory = Memory(seed=-1)
     for _ in range(4):
         memory.add(walker.walk())
-    questions = memory.ask(512)
+    questions = memory.ask(512, max_delta)
     return {"loss": questions.loss(model, bf16=False).item(), "reuse": questions.loss_of_reuse()}
 
 

@@ -210,6 +210,7 @@ class Run:
                 budget,
                 checkpoint,
                 max_delta=self.chosen.max_delta,
+                guidance=self.chosen.guidance,
                 max_guidance=self.chosen.max_guidance,
                 start=self.refiner_to_start_from(),
                 **common,
@@ -272,6 +273,7 @@ class Run:
                 self.refiner,
                 self.predictor,
                 max_delta=chosen.max_delta,
+                guidance=chosen.guidance,
                 max_guidance=chosen.max_guidance,
                 device=device,
             ),
@@ -288,12 +290,17 @@ class Run:
         print(f"wrote {write_report(out, chosen.name, dict(zip(names, counts)), numbers)}")
 
 
-def main(arguments: list[str] | None = None) -> None:
+def begin(arguments: list[str] | None) -> Run:
     chosen = options.parse(arguments)
     torch.set_flush_denormal(True)  # a CPU takes a hundred times longer over numbers that near zero
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    run = Run(chosen)
+    return Run(chosen)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    run = begin(arguments)
+    chosen = run.chosen
     skipped = options.TAKEN if chosen.start else ()
     for stage in options.STAGES if chosen.stage == "all" else (chosen.stage,):
         if stage not in skipped:
