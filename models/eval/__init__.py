@@ -3,7 +3,7 @@
 `rows`          the plan: what is sampled
 `runtime`       the shipped library through its C API, which samples it
 `caching`       the step caching of peers, which it has no steps for
-`alternatives`  bundles with other refiners
+`alternatives`  bundles with other refiners; `refiners` trains some
 `real`          the real pictures, and how training splits them
 `features`      what pictures are compared by
 `distances`     Fréchet and kernel distances, bootstrap

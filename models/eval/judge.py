@@ -126,15 +126,12 @@ class Judge:
 
     def latents_anew(self, row: Row, some: slice) -> Arrays:
         if isinstance(row.method, str):
-            latents = self.generate(row.method, row.guidance, some, row.refiner)
+            request = (row.method, row.guidance, self.classes[some], self.noise[some])
+            latents = self.models[row.refiner].generate(*request, pictures=False).latents
             return {"latents": latents, "predictor": np.full(len(latents), calls(row.method)[0])}
         velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
         latents = row.method.sample(velocity, self.noise[some])
         return {"latents": latents, "predictor": velocity.calls}
-
-    def generate(self, schedule: str, guidance: float, some: slice, refiner: str = "") -> np.ndarray:
-        model = self.models[refiner]
-        return model.generate(schedule, guidance, self.classes[some], self.noise[some], pictures=False).latents
 
     def chunks(self, count: int) -> list[slice]:
         return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
@@ -169,6 +166,6 @@ class Judge:
         result |= {"predictor": float(sample["predictor"].mean()), "refiner": refiner}
         if row.guidance == GUIDANCE:
             exact = self.latents(Row(REFERENCE), min(self.reference_count, self.count))["latents"]
-            off = np.square(self.latents(row)["latents"][: len(exact)] - exact).mean(axis=(1, 2, 3)) ** 0.5
+            off = np.square(self.latents(row, len(exact))["latents"] - exact).mean(axis=(1, 2, 3)) ** 0.5
             result |= {"rms": float(off.mean()), "rms_margin": float(1.96 * off.std(ddof=1) / len(off) ** 0.5)}
         return result

@@ -61,7 +61,7 @@ def search(judge: Judge, row: Row) -> dict[str, np.ndarray]:
 
 
 def samples(judge: Judge, row: Row, count: int) -> np.ndarray:
-    latents = judge.latents(row)["latents"]
+    latents = judge.latents(row, count)["latents"]
     return np.concatenate([judge.models[row.refiner].decode(latents[some]) for some in judge.chunks(count)])
 
 

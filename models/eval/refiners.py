@@ -1,7 +1,8 @@
-"""The refiners of the ablation, trained together: python models/eval/refiners.py --start models/textures --data FOLDER --out WORK
+"""The refiners of the ablation: python models/eval/refiners.py --start models/textures --data FOLDER --out WORK
 
-They see the same paths, for as many steps, from scratch, and are put into WORK/refiners, a bundle each, for `run.py
---alternatives`. Options are those of models/train/run.py; `--refiner-minutes` is for all of them.
+They are trained side by side, from scratch, with equally many questions about the same paths, and are put into
+WORK/refiners, a bundle each, for `run.py --alternatives`. Options are those of models/train/run.py; the budget,
+`--refiner-minutes` or `--refiner-steps`, is that of all together.
 """
 
 from __future__ import annotations
@@ -13,51 +14,40 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-from export.bundle import signature
-from export.graph import write_graph
+from export.bundle import write_network
+from export.graph import EXTERNAL_THRESHOLD
 from nets.sit import SiT, SiTConfig
-from torch import Tensor, nn
+from torch import Tensor, manual_seed, nn
 from train.refiner import Memory, Pupil, Walker
 from train.run import Run, begin
 from train.stage import Budget, Log, load_checkpoint, save_checkpoint
+from train.taken import read_manifest
 
 from eval.alternatives import replace_refiner
 
 
-class Whole(nn.Module):
-    """A small velocity predictor in a refiner's place: what it answers for is the whole velocity, not a change of it."""
-
-    def __init__(self, network: SiT):
-        super().__init__()
-        self.network = network
+class Whole(SiT):
+    """A small velocity predictor in a refiner's place: it answers for the whole velocity, whatever the cached one was."""
 
     def forward(self, x: Tensor, v: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        return self.network(x, t, y) - v
+        return super().forward(x, t, y) - v
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a refiner differs from the default one."""
+    """How a refiner differs from the default one: factors of its sizes and of --max-delta."""
 
     depth: int = 1
     width: float = 1.0
-    max_delta: float = 1.0  # in multiples
+    max_delta: float = 1.0
     whole: bool = False
 
-    def network(self, usual: SiTConfig) -> nn.Module:
+    def network(self, usual: SiTConfig) -> SiT:
         hidden = int(usual.hidden_size * self.width)
-        heads = max(1, int(usual.num_heads * self.width))
-        config = replace(
-            usual,
-            hidden_size=hidden,
-            num_heads=heads,
-            mlp_hidden=4 * hidden,
-            depth=self.depth * usual.depth,
-            refiner=not self.whole,
-        )
-        network = SiT(config).initialise()
-        return Whole(network) if self.whole else network
+        heads, depth = max(1, int(usual.num_heads * self.width)), usual.depth * self.depth
+        sizes = {"hidden_size": hidden, "num_heads": heads, "mlp_hidden": 4 * hidden, "depth": depth}
+        config = replace(usual, refiner=not self.whole, **sizes)
+        return (Whole if self.whole else SiT)(config).initialise()
 
 
 KINDS = {
@@ -70,17 +60,19 @@ KINDS = {
 }
 
 
-def train(run: Run, folder: Path) -> dict[str, nn.Module]:
-    chosen = run.chosen
-    budget, checkpoint = Budget(chosen.refiner_steps, chosen.refiner_minutes), folder / "refiners.pt"
-    torch.manual_seed(chosen.seed)
-    pupils = {name: Pupil(kind.network(run.refiner_config), chosen.refiner_rate) for name, kind in KINDS.items()}
+def train(run: Run) -> dict[str, nn.Module]:
+    """The mean weights of each kind. Goes on from its checkpoint."""
+    chosen, checkpoint = run.chosen, run.work.checkpoint("refiner")
+    budget = Budget(chosen.refiner_steps, chosen.refiner_minutes)
+    manual_seed(chosen.seed)
+    networks = {name: kind.network(run.refiner_config).to(run.device) for name, kind in KINDS.items()}
+    pupils = {name: Pupil(network, chosen.refiner_rate) for name, network in networks.items()}
     parts = {f"{name}.{key}": part for name, pupil in pupils.items() for key, part in pupil.parts.items()}
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
-    seed = chosen.seed + budget.step
-    scales = (chosen.guidance, chosen.max_guidance)
+    seed, scales = chosen.seed + budget.step, (chosen.guidance, chosen.max_guidance)
     walker = Walker(run.predictor, chosen.max_delta, *scales, run.device, seed, chosen.bf16)
     memory = Memory(seed)
+
     budget.start()
     losses = {name: [] for name in KINDS}
     learnt = 0
@@ -99,22 +91,25 @@ def train(run: Run, folder: Path) -> dict[str, nn.Module]:
 
 
 def write(run: Run, networks: dict[str, nn.Module], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for name, network in networks.items():
-        shape = signature("refiner", run.manifest, network)
-        path = folder / "refiner.onnx"
-        write_graph(network, shape, path, "f16")
-        inputs = {name: name for name in shape.inputs}
-        print(replace_refiner(run.chosen.start, folder / name, path.read_bytes(), inputs, shape.output))
+        entry, _ = write_network("refiner", run.manifest, network.cpu(), folder, "f16", EXTERNAL_THRESHOLD)
+        path = folder / entry["file"]
+        print(replace_refiner(run.chosen.start, folder / name, path.read_bytes(), entry["inputs"], entry["output"]))
         path.unlink()
 
 
 def main(arguments: list[str] | None = None) -> None:
     run = begin(arguments)
-    if run.chosen.start is None:
+    start = run.chosen.start
+    if start is None:
         raise SystemExit("--start: which bundle are the refiners for?")
-    folder = run.chosen.out / "refiners"
-    folder.mkdir(parents=True, exist_ok=True)
-    write(run, train(run, folder), folder)
+    if not read_manifest(start).get("guidance", {}).get("refiner_guided"):
+        raise SystemExit(f"--start {start}: its refiner steps want unguided answers, these give guided ones")
+    run.chosen.refiner_name = "refiners"
+    run.work.keep("refiners.kinds", list(KINDS), "the kinds")
+    run.work.begin("refiner")
+    write(run, train(run), run.chosen.out / "refiners")
 
 
 if __name__ == "__main__":

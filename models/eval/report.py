@@ -69,7 +69,8 @@ def run(results: Results, others: Results) -> str:
         for name, seconds in zip(("predictor", "refiner", "decoder"), vars(times.costs).values())
     )
     return (
-        f"{results.count} pictures a row ({others.count} for guidance, ablations and caching). Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
+        f"{results.count} pictures a row ({others.count} for guidance, ablations and caching). "
+        f"Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
         f"of {times.rounds} rounds in which all schedules took turns. One guided evaluation: {costs}."
     )
 

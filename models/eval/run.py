@@ -71,9 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
         scores = [{row: judging.score(row) for row in rows if judging.has(row)} for judging, rows in plans]
         times = time_rows(judge, [row for some in scores for row in some], chosen.rounds)
         results, others = (Results(some, times, judging.count) for some, (judging, _) in zip(scores, plans))
-        measure = Measure(floors(judge), sanity(judge), accuracy(judge))
+        worth = Measure(floors(judge), sanity(judge), accuracy(judge))
         memory, tiled = remember(judge, SHOWN), seams.measure(judge, SHOWN.method, chosen.seam_each)
-        write(report.tables(results, others, measure, memory, tiled), chosen.out, chosen.document)
+        write(report.tables(results, others, worth, memory, tiled), chosen.out, chosen.document)
         images = chosen.document.parent / "images" if chosen.document else chosen.out
         plots.save_all(results, others, memory, tiled.shown, images)
     print(f"{(perf_counter() - start) / 60:.1f} minutes; {chosen.out / 'tables.md'}")
@@ -124,8 +124,8 @@ def estimate(plans: Iterable[tuple[Judge, list[Row]]]) -> None:
         began = perf_counter()
         made = judge.models[""].generate("E8", GUIDANCE, judge.classes[some], judge.noise[some])
         judge.extractor(made.images)
-        whole = (perf_counter() - began) / CHUNK
-    call = sum(seconds for _, seconds in made.steps) / 8 / CHUNK
+        whole = (perf_counter() - began) / len(made.images)
+    call = sum(seconds for _, seconds in made.steps) / 8 / len(made.images)
     predictor = sum(judge.missing_latents(row) * evaluations(row) for judge, row in missing)
     pictures = sum(judge.count for judge, _ in missing)
     seconds = (predictor + 400 * judge.reference_count) * call + pictures * (whole - 8 * call)
@@ -139,7 +139,8 @@ def evaluations(row: Row) -> int:
 
 def time_rows(judge: Judge, rows: list[Row], rounds: int) -> Times:
     jobs = {name: Job(judge.models[row.refiner], row.method, row.guidance) for name, row in timed(rows).items()}
-    key = {"times": sorted(jobs), "bundle": judge.models[""].hash, "rounds": rounds, "threads": judge.threads}
+    bundles = {row.refiner: judge.models[row.refiner].hash for row in rows}
+    key = {"times": sorted(jobs), "bundles": bundles, "rounds": rounds, "threads": judge.threads}
     return Times.from_json(judge.store.result(key, lambda: measure(jobs, rounds).as_json()))
 
 

@@ -79,7 +79,7 @@ def measure(judge: Judge, schedule: str, each: int) -> Seams:
     cell = judge.models[""].cell
     classes = {name: ratios(arrays["images"][number :: len(names)], cell) for number, name in enumerate(names)}
     sizes = {f"{large.shape[2]} x {large.shape[1]}": ratios(large, cell) for large in (arrays[f"x{n}"] for n in LARGE)}
-    ways = judge.store.result(key | {"ways": STEPS, "each": EACH_WAY}, lambda: compare(judge))
+    ways = judge.store.result(key | {"ways": STEPS, "each": EACH_WAY, "repeats": REPEATS}, lambda: compare(judge))
     return Seams(classes, sizes, ways, arrays["images"][: len(names)])
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from eval import front, neighbours, real, report, rows, seams
 from eval.caching import EasyCache, Euler, Heun, TaylorSeer
 from eval.classifier import balanced, cross_validate, fit
 from eval.distances import Frechet, Gaussian, Kernel, margin, resamples
 from eval.features import Extractor
 from eval.reference import Reference
+from eval.runtime import BUILD
 from eval.sanity import FAULTS, spoil
 from eval.store import Store
 from train import options
@@ -194,8 +196,11 @@ def test_easycache_decides_for_each_picture_alone() -> None:
 
 
 def test_the_plan_holds_the_rows_that_were_promised() -> None:
-    for planned in (rows.plan(), rows.plan_others(["reuse"])):
+    others = rows.plan_others(["reuse"])
+    for planned in (rows.plan(), others):
         assert len({row.label for row in planned}) == len(planned)
+    assert {rows.Row(rows.BASE), rows.Row("H1P5R3", refiner="reuse"), rows.Row("H1P6R5", 6.0)} <= set(others)
+    assert {rows.Row(method) for table in rows.OTHERS.values() for method in table} <= set(others)
     assert len(rows.FLOWTURBO) >= 12 and {"H1P5R3", "H2P4R2", "H8P9R5"} <= set(rows.FLOWTURBO)
     assert {"E4", "E50"} <= set(rows.EULER) and {"H2", "H25"} <= set(rows.HEUN)
     assert min(rows.SCALES) == 1 and max(rows.SCALES) == 6
@@ -225,6 +230,11 @@ def test_the_store_makes_everything_once(tmp_path: Path) -> None:
     made.append(1)
     assert [list(a) for a in arrays] == [[0, 1], [0, 1]]
     assert list(Store(tmp_path).arrays({"row": "E4"}, lambda: {"a": np.arange(9)})["a"]) == [0, 1]
+
+
+@pytest.mark.parametrize("place", ["models/eval/README.md", "docs/quality.md", ".ci/run"])
+def test_the_library_is_built_alike_everywhere(place: str) -> None:
+    assert BUILD in (REPOSITORY / place).read_text(encoding="utf-8")
 
 
 def test_tables_go_between_their_markers() -> None:

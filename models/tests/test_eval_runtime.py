@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from conftest import TEXTURES
 from eval import alternatives, rows, run
 from eval.caching import EasyCache, Euler, Field, Heun, TaylorSeer
 from eval.features import Extractor
+from eval.judge import Judge
 from eval.reference import encode
 from eval.rows import Row
-from eval.runtime import BUILD, LIBRARY, Model, RuntimeFailure, load_library
+from eval.runtime import BUILD, LIBRARY, Generation, Model, RuntimeFailure, load_library
+from eval.store import Store
 from PIL import Image
 
 pytest_plugins = ("eval_pictures",)
@@ -141,7 +145,8 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     document.write_text("# Quality\n\n<!-- begin schedules -->\n<!-- end schedules -->\n")
     schedules, others = ("E4", "E6", "H2", "H1P2R2", "H1P5R3"), ("H1P5R3", TaylorSeer(20, 3), EasyCache(20, 0.1))
     monkeypatch.setattr("eval.run.plan", lambda: [*map(Row, schedules)])
-    monkeypatch.setattr("eval.run.plan_others", lambda names: [*map(Row, others)] + [Row("H1P5R3", refiner=names[0])])
+    more = [Row("H8", 1.0), *map(Row, others)]
+    monkeypatch.setattr("eval.run.plan_others", lambda names: [*more, Row("H1P5R3", refiner=names[0])])
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
     monkeypatch.setattr("eval.seams.LARGE", (2,))
     monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
@@ -159,7 +164,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}
     arguments = [f"--{name}={value}" for name, value in (sizes | places).items()]
     run.main([*arguments, f"--document={document}"])
-    assert "9 rows of 154 pictures" in capsys.readouterr().out
+    assert "10 rows of 165 pictures" in capsys.readouterr().out
     assert "| H1P5R3 | 7 | 6 |" in document.read_text()
     written = (out / "tables.md").read_text()
     assert "| TaylorSeer, 20 steps, every 3, order 1 | 8 | 0 |" in written and "| H1P5R3, reuse | 7 | 6 |" in written
@@ -167,6 +172,36 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     assert all(f"## {name}" in written for name in names)
     for name in ("front.png", "guidance.png", "nearest.png", "tilings.jpg"):
         Image.open(tmp_path / "images" / f"quality-{name}").verify()
+    assert "| 1 | H8 |" in written and "cross validated 0." in written
     run.main(arguments)
     assert "rows of" not in capsys.readouterr().out
     assert (out / "tables.md").read_text() == written
+
+
+def test_more_pictures_are_added_to_those_there_are(
+    model: Model, extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.judge.CHUNK", 2)
+    real = SimpleNamespace(classes=model.labels[:2], identity="none")
+    sizes = {"seed": 0, "reference_count": 1, "real_each": 1, "variants": 1, "repeats": 1, "threads": 1}
+    few = Judge(Store(tmp_path), extractor, real, TEXTURES, {"": model}, each=2, **sizes)
+    many, row = replace(few, each=3), Row("E1")
+    assert few.missing_latents(row) == 4 and many.missing_latents(row) == 6
+    first = few.latents(row)
+    assert few.missing_latents(row) == 0 and many.missing_latents(row) == 2
+    monkeypatch.setattr(model, "generate", only := Recorder(model.generate))
+    both = many.latents(row)
+    assert only.counts == [2] and list(both["predictor"]) == 6 * [1]
+    np.testing.assert_array_equal(both["latents"][:4], first["latents"])
+    np.testing.assert_array_equal(many.latents(row, 2)["latents"], first["latents"][:2])
+
+
+class Recorder:
+    """Counts the pictures of every request that it passes on."""
+
+    def __init__(self, generate: Callable[..., Generation]):
+        self.generate, self.counts = generate, []
+
+    def __call__(self, schedule: str, guidance: float, classes: np.ndarray, *rest: object, **options: object):
+        self.counts.append(len(classes))
+        return self.generate(schedule, guidance, classes, *rest, **options)

@@ -155,6 +155,11 @@ def test_refiners_of_the_ablation_differ_in_nothing_else(smoke: Path, tmp_path: 
     with pytest.raises(SystemExit, match="--start"):
         refiners.main([*data])
     refiners.main([*data, "--start", str(bundle)])
+    before = (tmp_path / "refiners.pt").read_bytes()
+    refiners.main([*data, "--start", str(bundle)])
+    assert (tmp_path / "refiners.pt").read_bytes() == before
+    with pytest.raises(SystemExit, match="begun with --guidance 2.5"):
+        refiners.main([*data, "--start", str(bundle), "--guidance", "3"])
     folders = {path.parent.name: path.parent for path in (tmp_path / "refiners").glob("*/bundle.json")}
     assert folders.keys() == refiners.KINDS.keys()
     x, t, y = torch.randn(2, 8, 4, 4, generator=generator()).numpy(), np.full(2, 0.5, np.float32), np.array([0, 2])
@@ -167,6 +172,17 @@ def test_refiners_of_the_ablation_differ_in_nothing_else(smoke: Path, tmp_path: 
         # Only a network that stands on its own answers the same velocity whatever that of before was.
         assert np.allclose(*whole, rtol=0, atol=1e-5) == (name == "a small whole network")
     assert parameters["half as wide"] < parameters["default"] < parameters["twice as deep"]
+
+
+def test_kinds_of_refiners_differ_as_they_say() -> None:
+    usual = SiTConfig(16, 2, 8, 128, 1, 2, 11, 512, 8, refiner=True)
+    networks = {name: kind.network(usual) for name, kind in refiners.KINDS.items()}
+    assert networks["default"].config == networks["half the longest step"].config == usual
+    assert (networks["twice as deep"].config.depth, networks["half as wide"].config.hidden_size) == (2, 64)
+    for network in networks.values():
+        # A block's matrices are moved alike in all kinds.
+        muon, _ = matrix_optimisers(network, 1e-3)
+        assert len(muon.param_groups[0]["params"]) == 5 * network.config.depth
 
 
 def test_a_bundles_network_is_taken_whole_or_not_at_all() -> None:

@@ -77,7 +77,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--description", metavar="TEXT")
     add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
     add("--schedule", default="H1P6R5", help="the bundle's default")
-    add("--guidance", type=float, default=2.5, help="the bundle's default")
+    add(
+        "--guidance",
+        type=float,
+        default=2.5,
+        help="the bundle's default, and what half of the refiner's paths are guided by",
+    )
     add(
         "--presets",
         type=parse_preset,

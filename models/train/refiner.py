@@ -122,6 +122,7 @@ class Memory:
         self.generator = torch.Generator().manual_seed(seed)
 
     def add(self, paths: Paths) -> None:
+        self.walked += TOGETHER
         # Half the memory is well worth a rounding of a thousandth.
         self.parts.append(paths._replace(x=paths.x.half(), v=paths.v.half()))
         del self.parts[: -REMEMBERED // TOGETHER]
@@ -130,7 +131,6 @@ class Memory:
         """Has new paths walked until there are enough for the questions that have been asked."""
         while asked >= REPEATS * self.walked or self.walked < REMEMBERED // 16:
             self.add(walker.walk())
-            self.walked += TOGETHER
 
     def ask(self, count: int, max_delta: float) -> Questions:
         """`v` is that of a random moment; the state, one up to twice `max_delta` later: an R step's second call is there."""
@@ -143,7 +143,7 @@ class Memory:
         rows, times = [], []
         for group, picture, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
             path = self.parts[group]
-            now = min(before + round(age * oldest / (path.t[1] - path.t[0])), SHORT_STEPS)
+            now = before + round(age * min(oldest, path.t[-1] - path.t[before]) / (path.t[1] - path.t[0]))
             rows.append((path.x[picture, now], path.v[picture, before], path.v[picture, now], path.labels[picture]))
             times.append(path.t[now])
         x, v, after, labels = map(torch.stack, zip(*rows))

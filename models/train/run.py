@@ -291,6 +291,7 @@ class Run:
 
 
 def begin(arguments: list[str] | None) -> Run:
+    """A run with these options; threads and flushed denormals are those of the whole process."""
     chosen = options.parse(arguments)
     torch.set_flush_denormal(True)  # a CPU takes a hundred times longer over numbers that near zero
     if chosen.threads:

@@ -11,7 +11,7 @@ from torch import nn
 from train.stage import Budget
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
-REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "max_guidance")
+REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "guidance", "max_guidance")
 SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
 
