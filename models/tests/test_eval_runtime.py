@@ -148,6 +148,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     more = [Row("H8", 1.0), *map(Row, others)]
     monkeypatch.setattr("eval.run.plan_others", lambda names: [*more, Row("H1P5R3", refiner=names[0])])
     monkeypatch.setattr("eval.judge.REFERENCE", "H4")
+    monkeypatch.setattr("eval.seams.STEPS", 2)
     monkeypatch.setattr("eval.seams.LARGE", (2,))
     monkeypatch.setattr("eval.seams.LARGE_COUNT", 1)
     sizes = {
