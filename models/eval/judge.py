@@ -109,7 +109,7 @@ class Judge:
         """
         parts = [
             self.store.arrays(self.latents_key(row, some), lambda some=some: self.latents_anew(row, some))
-            for some in self.chunks(count or self.count)
+            for some in self.chunks(self.count if count is None else count)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -175,9 +175,8 @@ def seam_ratios(seams: Seams) -> str:
 
     for name, cases in (("class", seams.classes), ("size", seams.sizes)):
         parts.append(table((name, *against.values()), [[case, *cells(ratio)] for case, ratio in cases.items()]))
-    distances = ("content", "texture")
     rows = [
-        [name, *cells(way), *(number(way[key]) if key in way else "" for key in distances)]
+        [name, *cells(way), *(number(way[key]) if key in way else "" for key in ("content", "texture"))]
         for name, way in seams.ways.items()
     ]
     parts.append(table(("way", *against.values(), "FD", "texture FD"), rows))

@@ -26,7 +26,7 @@ from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, ma
 SHORT_STEPS = 14  # to the end of a path
 TOGETHER = 16  # paths taken at once
 REMEMBERED = 2048  # paths
-REPEATS = 384  # questions for each path, which costs as much as some 300 of them
+REPEATS = 96  # questions for each path, which costs as much as some 300 of them
 
 
 class Paths(NamedTuple):
