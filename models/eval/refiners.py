@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -18,9 +17,9 @@ from export.bundle import write_network
 from export.graph import EXTERNAL_THRESHOLD
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, manual_seed, nn
-from train.refiner import Memory, Pupil, Walker
+from train.refiner import Pupil, Walker, teach
 from train.run import Run, begin
-from train.stage import Budget, Log, load_checkpoint, save_checkpoint
+from train.stage import Budget
 from train.taken import read_manifest
 
 from eval.alternatives import replace_refiner
@@ -60,33 +59,26 @@ KINDS = {
 }
 
 
-def train(run: Run) -> dict[str, nn.Module]:
-    """The mean weights of each kind. Goes on from its checkpoint."""
-    chosen, checkpoint = run.chosen, run.work.checkpoint("refiner")
-    budget = Budget(chosen.refiner_steps, chosen.refiner_minutes)
+def pupils_of(run: Run) -> dict[str, Pupil]:
+    """One for each kind, untaught."""
+    chosen = run.chosen
     manual_seed(chosen.seed)
     networks = {name: kind.network(run.refiner_config).to(run.device) for name, kind in KINDS.items()}
-    pupils = {name: Pupil(network, chosen.refiner_rate) for name, network in networks.items()}
-    parts = {f"{name}.{key}": part for name, pupil in pupils.items() for key, part in pupil.parts.items()}
-    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
-    seed, scales = chosen.seed + budget.step, (chosen.guidance, chosen.max_guidance)
-    walker = Walker(run.predictor, chosen.max_delta, *scales, run.device, seed, chosen.bf16)
-    memory = Memory(seed)
+    return {
+        name: Pupil(networks[name], chosen.refiner_rate, kind.max_delta * chosen.max_delta)
+        for name, kind in KINDS.items()
+    }
 
-    budget.start()
-    losses = {name: [] for name in KINDS}
-    learnt = 0
-    while budget.progress < 1:
-        memory.keep_up(walker, learnt)
-        learnt += chosen.refiner_batch
-        for name, kind in KINDS.items():
-            questions = memory.ask(chosen.refiner_batch, kind.max_delta * chosen.max_delta)
-            losses[name].append(pupils[name].learn(questions, budget, chosen.bf16))
-        budget.advance()
-        if budget.step % 100 == 0 or budget.progress >= 1:
-            log.row(budget, **{name: fmean(some) for name, some in losses.items()})
-            losses = {name: [] for name in KINDS}
-            save_checkpoint(checkpoint, budget, **parts)
+
+def train(run: Run) -> dict[str, nn.Module]:
+    """The mean weights of each kind. Goes on from its checkpoint."""
+    chosen, pupils = run.chosen, pupils_of(run)
+    walker = Walker(
+        run.predictor, chosen.max_delta, chosen.guidance, chosen.max_guidance, run.device, chosen.seed, chosen.bf16
+    )
+    budget = Budget(chosen.refiner_steps, chosen.refiner_minutes)
+    parts = {f"{name}.{key}": part for name, pupil in pupils.items() for key, part in pupil.parts.items()}
+    teach(pupils, walker, budget, run.work.checkpoint("refiner"), parts, chosen.refiner_batch)
     return {name: pupil.ema.module for name, pupil in pupils.items()}
 
 

@@ -26,7 +26,6 @@ from train.evaluate import seam
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
 from train.preview import fit_preview
-from train.refiner import REMEMBERED, SHORT_STEPS, TOGETHER, Memory, Paths, Walker
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
 from train.taken import Unfit, take
@@ -172,17 +171,6 @@ def test_refiners_of_the_ablation_differ_in_nothing_else(smoke: Path, tmp_path: 
         # Only a network that stands on its own answers the same velocity whatever that of before was.
         assert np.allclose(*whole, rtol=0, atol=1e-5) == (name == "a small whole network")
     assert parameters["half as wide"] < parameters["default"] < parameters["twice as deep"]
-
-
-def test_kinds_of_refiners_differ_as_they_say() -> None:
-    usual = SiTConfig(16, 2, 8, 128, 1, 2, 11, 512, 8, refiner=True)
-    networks = {name: kind.network(usual) for name, kind in refiners.KINDS.items()}
-    assert networks["default"].config == networks["half the longest step"].config == usual
-    assert (networks["twice as deep"].config.depth, networks["half as wide"].config.hidden_size) == (2, 64)
-    for network in networks.values():
-        # A block's matrices are moved alike in all kinds.
-        muon, _ = matrix_optimisers(network, 1e-3)
-        assert len(muon.param_groups[0]["params"]) == 5 * network.config.depth
 
 
 def test_a_bundles_network_is_taken_whole_or_not_at_all() -> None:
@@ -424,58 +412,6 @@ def test_every_sampler_step_gives_the_golden_numbers(case: dict, golden: dict) -
     schedule = "H" * case["heun"] + "P" * case["pseudo"] + "R" * case["refine"]
     states = torch.stack(list(sampler.trajectory(schedule, noise, labels)))
     np.testing.assert_allclose(states.numpy(), golden[f"case{case['case']}_traj"], rtol=0, atol=2e-4)
-
-
-def test_the_refiner_learns_where_the_sampler_goes() -> None:
-    predictor = load_sit(TINY / "predictor.pt", heads=4)
-    walker = Walker(
-        predictor, max_delta=0.2, guidance=2.5, max_guidance=4.0, device=torch.device("cpu"), seed=3, bf16=False
-    )
-    for _ in range(50):
-        times, long = walker.grid()
-        assert times[0] == 0 and times[-1] == pytest.approx(1) and len(times) == long + 1 + SHORT_STEPS
-        assert max(np.diff(times[: long + 1])) <= 0.2 + 1e-9 and np.all(np.diff(times) > 0)
-    # On an even grid it takes the sampler's own states.
-    walker.grid = lambda: ([i / 16 for i in range(17)], 2)
-    walker.generator.manual_seed(4)
-    paths = walker.walk()
-    drawn = generator().manual_seed(4)
-    noise = torch.randn((TOGETHER, *paths.x.shape[2:]), generator=drawn)
-    labels = torch.randint(predictor.config.num_classes, (TOGETHER,), generator=drawn)
-    scales = 1 + 3 * torch.rand(TOGETHER, generator=drawn)
-    scales[::2] = 2.5
-    assert torch.equal(paths.labels, labels) and paths.t == [i / 16 for i in range(2, 17)]
-    for picture in (0, 7):
-        sampler, one = Sampler(predictor, None, scales[picture].item()), slice(picture, picture + 1)
-        states = torch.cat(list(sampler.trajectory("P16", noise[one], labels[one])))
-        torch.testing.assert_close(paths.x[picture], states[1:], rtol=0, atol=1e-4)
-        both = torch.tensor([labels[picture], predictor.config.num_classes])
-        velocity = sampler.guide(predictor(paths.x[picture, -1:].repeat(2, 1, 1, 1), torch.ones(2), both))[0]
-        assert (paths.v[picture, -1] - velocity).abs().mean() < 0.1 * velocity.abs().mean()
-
-
-def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refiner_steps_use() -> None:
-    moments = torch.arange(SHORT_STEPS + 1.0)
-    memory = Memory(seed=0)
-
-    def numbered(first: int) -> Paths:
-        # In states the number of the path, in velocities the moment.
-        x = (torch.arange(first, first + TOGETHER) / 8)[:, None, None, None, None].expand(-1, len(moments), 1, 1, 1)
-        v = moments[None, :, None, None, None].expand(x.shape)
-        return Paths(x, v, (0.3 + 0.05 * moments).tolist(), torch.arange(first, first + TOGETHER))
-
-    count = REMEMBERED + 5 * TOGETHER
-    for first in range(0, count, TOGETHER):
-        memory.add(numbered(first))
-    asked = memory.ask(4000, max_delta=0.15)
-    assert asked.labels.min() >= count - REMEMBERED and len(asked.labels.unique()) > 0.8 * REMEMBERED
-    np.testing.assert_allclose(8 * asked.x.flatten(), asked.labels, rtol=1e-3)
-    now = (asked.t - 0.3) / 0.05
-    torch.testing.assert_close((asked.v + asked.wanted).flatten(), now, rtol=0, atol=1e-3)
-    ages = (now - asked.v.flatten()).round()
-    assert ages.min() == 0 and ages.max() == 6
-    assert asked.loss_of_reuse() == asked.wanted.square().mean()
-    assert asked.loss(lambda x, v, t, y: asked.wanted, bf16=False) == 0
 
 
 def test_contrast_tells_places_in_a_cell_apart() -> None:

@@ -152,11 +152,12 @@ class Memory:
 
 
 class Pupil:
-    """A refiner, the mean of its weights, and what moves them. `parts` are what a checkpoint has to keep."""
+    """A refiner that is asked about steps up to `max_delta` long, the mean of its weights, and what moves them."""
 
-    def __init__(self, model: nn.Module, rate: float):
-        self.model, self.ema = model, Ema(model, 0.999)
+    def __init__(self, model: nn.Module, rate: float, max_delta: float):
+        self.model, self.ema, self.max_delta = model, Ema(model, 0.999), max_delta
         self.optimisers = matrix_optimisers(model, rate)
+        # What a checkpoint has to keep.
         self.parts = {"model": model, "ema": self.ema.module}
         self.parts |= {f"optimiser{i}": optimiser for i, optimiser in enumerate(self.optimisers)}
 
@@ -165,6 +166,42 @@ class Pupil:
         descend(loss, self.model, self.optimisers, budget)
         self.ema.update(self.model, budget.step)
         return loss.item()
+
+
+def teach(
+    pupils: dict[str, Pupil],
+    walker: Walker,
+    budget: Budget,
+    checkpoint: Path,
+    parts: dict[str, object],
+    batch: int,
+) -> None:
+    """Asks all pupils as many questions about the same paths; `parts`, theirs, are kept in the checkpoint.
+
+    Logs their losses by their names, beside that of reusing the cached velocity in the first one's questions.
+    """
+    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
+    seed = walker.generator.initial_seed() + budget.step  # resumed, it takes other paths
+    walker.generator.manual_seed(seed)
+    memory = Memory(seed)
+
+    budget.start()
+    learnt = 0
+    losses: dict[str, list[float]] = {name: [] for name in (*pupils, "reuse")}
+    while budget.progress < 1:
+        memory.keep_up(walker, learnt)
+        learnt += batch
+        for number, (name, pupil) in enumerate(pupils.items()):
+            questions = memory.ask(batch, pupil.max_delta)
+            losses[name].append(pupil.learn(questions, budget, walker.bf16))
+            if number == 0:
+                losses["reuse"].append(questions.loss_of_reuse())
+        budget.advance()
+        if budget.step % 100 == 0 or budget.progress >= 1:
+            log.row(budget, **{name: fmean(some) for name, some in losses.items()})
+            for some in losses.values():
+                some.clear()
+            save_checkpoint(checkpoint, budget, **parts)
 
 
 def train(
@@ -190,28 +227,9 @@ def train(
         model.load_state_dict(start.state_dict())
     else:
         start_from(teacher, model.initialise())
-    pupil = Pupil(model.to(device), rate)
-    log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **pupil.parts) is not None)
-    walker, memory = Walker(teacher, max_delta, guidance, max_guidance, device, seed, bf16), Memory(seed)
-
-    budget.start()
-    losses: list[float] = []
-    reuse: list[float] = []
-    learnt = 0
-    while budget.progress < 1:
-        memory.keep_up(walker, learnt)
-        questions = memory.ask(batch, max_delta)
-        learnt += batch
-        losses.append(pupil.learn(questions, budget, bf16))
-        reuse.append(questions.loss_of_reuse())
-        budget.advance()
-        if budget.step % 100 == 0 or budget.progress >= 1:
-            log.row(budget, loss=fmean(losses), reuse=fmean(reuse))
-            losses.clear()
-            reuse.clear()
-        if budget.step % 500 == 0:
-            save_checkpoint(checkpoint, budget, **pupil.parts)
-    save_checkpoint(checkpoint, budget, **pupil.parts)
+    pupil = Pupil(model.to(device), rate, max_delta)
+    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed, bf16)
+    teach({"loss": pupil}, walker, budget, checkpoint, pupil.parts, batch)
     return pupil.ema.module
 
 
