@@ -76,7 +76,7 @@ def write_bundle(
 def build(
     out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str, external_threshold: int, scratch: Path
 ) -> Report:
-    """Makes the bundle in the scratch folder, then moves it to `out`; what was there goes with the scratch folder."""
+    """Makes the bundle in the scratch folder, then moves it to `out`; an older bundle goes with the scratch folder."""
     report, entries = Report(out), {}
     folder = scratch / "bundle"
     folder.mkdir()
@@ -85,9 +85,22 @@ def build(
         report.networks.append(line)
     data = manifest.as_json() | {"networks": entries}
     (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if out.is_dir():
+        keep_others(out, folder)
     built = pack(folder) if out.suffix == ".zip" else folder
     install(built, out, scratch / "replaced")
     return report
+
+
+def keep_others(old: Path, new: Path) -> None:
+    """What else the older bundle's folder holds, such as a README or a licence, belongs in the newer one."""
+    for path in old.iterdir():
+        if path.name == "bundle.json" or path.name.endswith((".onnx", ".onnx.data")):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, new / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, new / path.name, follow_symlinks=False)
 
 
 def install(built: Path, out: Path, replaced: Path) -> None:

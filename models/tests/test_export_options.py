@@ -215,7 +215,13 @@ def test_the_texture_autoencoder_exports_without_padding_or_batch_norm(tmp_path:
 def test_an_older_bundle_is_replaced_and_other_folders_are_not(tmp_path: Path) -> None:
     network = {"predictor": cut(small_network())}
     write_bundle(tmp_path / "out", small_manifest(presets={"fast": ("H1P1", 1.5)}), network)
+    (tmp_path / "out" / "README.md").write_text("a card")
+    (tmp_path / "out" / "sheets").mkdir()
+    (tmp_path / "out" / "sheets" / "one.png").write_bytes(b"a sheet")
+    (tmp_path / "out" / "refiner.onnx").write_bytes(b"of the older bundle alone")
     write_bundle(tmp_path / "out", small_manifest(name="newer"), network)
+    files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert files == ["README.md", "bundle.json", "predictor.onnx", "sheets/one.png"]
     assert json.loads((tmp_path / "out" / "bundle.json").read_text())["name"] == "newer"
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("mine")
