@@ -27,7 +27,7 @@
 //! | [`Bundle`] | a model package: a folder, a zip file, bytes, a reader or a [`Source`] | `Send + Sync` |
 //! | [`Model`] | a bundle planned for this machine | clones share everything |
 //! | [`Session`] | scratch memory for one generation at a time | one thread at a time |
-//! | [`Request`] | classes, seed or noise, preset, schedule, guidance, cancel token | by value |
+//! | [`Request`] | classes, seed or noise, preset, schedule, guidance, edits, cancel token | by value |
 //! | [`Schedule`] | the steps, written `H1P5R3` | by value |
 //! | [`CancelToken`] | stops a generation from any thread | clones share the flag |
 //!
@@ -38,6 +38,12 @@
 //! predictor calls, the closer to the exact flow; the bundle's own schedule is a good start. Schedules that
 //! `flowturbo tune` found for a device are in the bundle's [presets](Bundle::presets), asked for by
 //! [`Request::with_preset`].
+//!
+//! # Tiles, edits, larger pictures
+//!
+//! A request may ask for a picture that [tiles](Request::with_tile) or is [larger](Request::with_size) than trained, begin
+//! with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel, be a
+//! [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
 //!
 //! # Threads and repeatability
 //!

@@ -23,6 +23,21 @@ def pareto(points: list[Point]) -> list[Point]:
     return front
 
 
+def hull(points: list[Point]) -> list[Point]:
+    """The front without its dents: those below the line between any two others, time on a log scale."""
+    kept: list[Point] = []
+    for point in pareto(points):
+        while len(kept) > 1 and not below(kept[-1], kept[-2], point):
+            kept.pop()
+        kept.append(point)
+    return kept
+
+
+def below(point: Point, before: Point, after: Point) -> bool:
+    gone, whole = (np.log(p.seconds / before.seconds) for p in (point, after))
+    return (point.distance - before.distance) * whole < (after.distance - before.distance) * gone
+
+
 @dataclass(frozen=True)
 class Saving:
     """`share` of the baseline's time that is saved at equal distance. `at_least`: the baseline never came so near, and
@@ -33,8 +48,8 @@ class Saving:
 
 
 def saving(point: Point, baseline: list[Point]) -> Saving:
-    """Of `point` against the front of `baseline`, whose time between two points is interpolated on a log scale."""
-    front = pareto(baseline)
+    """Of `point` against the hull of `baseline`, whose time between two points is interpolated on a log scale."""
+    front = hull(baseline)
     distances = [p.distance for p in front]
     if point.distance < distances[-1]:
         return Saving(1 - point.seconds / front[-1].seconds, at_least=True)

@@ -10,6 +10,7 @@ from PIL import Image
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from eval.front import pareto
 from eval.memory import Memory
@@ -21,6 +22,7 @@ SETS = (
     ("Heun", HEUN, "tab:green", "s"),
     ("FlowTurbo", FLOWTURBO, "tab:red", "D"),
 )
+BESIDE = (((3, 3), "left"), ((-3, -8), "right"))  # where labels are, in turns
 SIDES = (("content", "Fréchet distance, content"), ("rms", "distance from the exact flow, rms of latents"))
 
 
@@ -42,10 +44,13 @@ def save_front(results: Results, path: Path) -> None:
             front = pareto(points)
             panel.plot([1000 * p.seconds for p in front], [p.distance for p in front], color=colour, linewidth=0.8)
             if name == "FlowTurbo":
-                for row, point in zip(rows, points):
-                    at = (1000 * point.seconds, point.distance)
-                    panel.annotate(row.method, at, xytext=(3, 3), textcoords="offset points", fontsize=6)
+                for number, (row, point) in enumerate(zip(rows, points)):
+                    at, (offset, side) = (1000 * point.seconds, point.distance), BESIDE[number % 2]
+                    panel.annotate(row.method, at, offset, textcoords="offset points", fontsize=6, ha=side)
         panel.set(xscale="log", xlabel="milliseconds a picture", ylabel=title)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 6)))
+        panel.xaxis.set_major_formatter("{x:.0f}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3, which="both")
     panels[1].set_yscale("log")
     panels[0].legend(fontsize=8)

@@ -217,6 +217,16 @@ def test_the_front_holds_what_nothing_beats_and_savings_are_read_off_it() -> Non
     assert front.saving(front.Point("", 0.5, 9.0), points).share == pytest.approx(0.5)
 
 
+def test_another_point_of_the_baseline_never_makes_a_saving_larger() -> None:
+    points = [front.Point("", s, d) for s, d in [(1, 8), (2, 4), (4, 2), (16, 1)]]
+    dent = front.Point("", 3.9, 3.0)  # nothing beats it, but it is above the line from its neighbour to the next
+    assert dent in front.pareto([*points, dent]) and front.hull([*points, dent]) == points
+    generator = np.random.default_rng(0)
+    for seconds, distance, more, much in generator.uniform(0.5, 20, (200, 4)):
+        point, baseline = front.Point("", seconds, distance), [*points, front.Point("", more, much)]
+        assert front.saving(point, baseline).share <= front.saving(point, points).share + 1e-12
+
+
 def test_the_store_makes_everything_once(tmp_path: Path) -> None:
     made = []
 

@@ -90,6 +90,10 @@ def test_pupils_are_asked_equally_often_about_steps_as_long_as_theirs(
     assert asked == [(16, 0.1), (16, 0.2)] * 2
     logged = read_log(tmp_path / "refiner.csv")
     assert list(logged) == ["step", "seconds", "a", "b", "reuse"] and 0 < logged["b"][0] < 10
+    walked = walker.generator.initial_seed()
+    teach(pupils, walker, Budget(3, 10.0), tmp_path / "refiner.pt", {"a": pupils["a"].model}, 16)
+    assert asked[4:] == [(16, 0.1), (16, 0.2)]
+    assert walked == 3 and walker.generator.initial_seed() == 3 + 2  # what is gone on with takes other paths
 
 
 def test_kinds_of_refiners_differ_as_they_say() -> None:

@@ -75,7 +75,7 @@ class Walker:
     ):
         self.teacher, self.device, self.bf16 = teacher, device, bf16
         self.fewest, self.guidance, self.max_guidance = max(2, ceil(1 / max_delta)), guidance, max_guidance
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
 
     def grid(self) -> tuple[list[float], int]:
         """Times, and how many steps are long: as long as those of a schedule, over a fifth to half of the time."""
@@ -181,7 +181,7 @@ def teach(
     Logs their losses by their names, beside that of reusing the cached velocity in the first one's questions.
     """
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
-    seed = walker.generator.initial_seed() + budget.step  # resumed, it takes other paths
+    seed = walker.seed + budget.step  # resumed, it takes other paths
     walker.generator.manual_seed(seed)
     memory = Memory(seed)
 

@@ -1,5 +1,5 @@
 /* Pictures and latents: what the model says of itself, formats, strides, previews, callbacks.
- * Arguments: a bundle, and perhaps a PNG file to write. */
+ * Arguments: a bundle, and one that has the colours of previews and no decoder. */
 #include "check.h"
 
 static uint8_t rgb[2 * MAX_PICTURE], again[2 * MAX_PICTURE];
@@ -168,6 +168,40 @@ static void memory(const ft_model *model, ft_request request) {
   CHECK(two.session_bytes > one.session_bytes && one.session_bytes > 100000 && two.session_bytes < 60000000);
 }
 
+/* What the manifest says: red and green are the first two channels, blue is always 0.5 of [-1, 1]. */
+static int32_t is_coloured(void *user_data, const ft_progress *progress) {
+  size_t area = LATENT_WIDTH * LATENT_HEIGHT;
+  ++*(int *)user_data;
+  CHECK(progress->preview && progress->preview_size == area * 3);
+  for (size_t i = 0; i < area; i++) {
+    for (size_t c = 0; c < 3; c++) {
+      float colour = c == 2 ? 0.5f : progress->latents[c * area + i];
+      float wanted = 127.5f * ((colour < -1 ? -1 : colour > 1 ? 1 : colour) + 1);
+      float difference = progress->preview[3 * i + c] - wanted;
+      CHECK(-0.51f < difference && difference < 0.51f);
+    }
+  }
+  return 0;
+}
+
+/* No decoder, but the colours of previews in the manifest. */
+static void colours(const char *bundle, ft_request request) {
+  char *one[] = {"", (char *)(size_t)bundle};
+  ft_model *model = open_model(given(2, one), 1);
+  ft_session *session = new_session(model);
+  int shown = 0;
+  request.image_count = 1;
+  request.schedule = "E1";
+  request.output = FT_OUTPUT_LATENTS;
+  request.progress = is_coloured;
+  request.progress_data = &shown;
+  request.preview = FT_PREVIEW_LINEAR;
+  OK(ft_session_generate(session, &request, NULL));
+  CHECK(shown == 1);
+  ft_session_free(session);
+  ft_model_free(model);
+}
+
 int main(int count, char **arguments) {
   const int64_t classes[2] = {0, 1};
   ft_model *model = open_model(given(count, arguments), 2);
@@ -185,8 +219,9 @@ int main(int count, char **arguments) {
   strides(session, &request);
   latents(session, request);
   progress(session, request);
-  if (count > 2) OK(ft_pixels_save_png(&pixels, (uint32_t)WIDTH, 2 * (uint32_t)HEIGHT, arguments[2]));
   ft_session_free(session);
   ft_model_free(model);
+  CHECK(count == 3);
+  colours(arguments[2], request);
   return 0;
 }

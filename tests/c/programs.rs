@@ -59,22 +59,42 @@ fn miniature() -> &'static Model {
     })
 }
 
-/// The miniature with a manifest that promises more classes than the networks know: it loads, and fails when it runs.
+/// A bundle with a changed manifest, in a folder of its own.
+fn altered(model: &Model, name: &str, change: impl Fn(&mut serde_json::Value)) -> PathBuf {
+    let folder = made().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(&model.folder).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let manifest = folder.join("bundle.json");
+    let mut changed = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    change(&mut changed);
+    fs::write(manifest, changed.to_string()).unwrap();
+    folder
+}
+
+/// Promises more classes than the networks know: it loads, and fails when it runs.
 fn overstated() -> &'static Path {
     static OVERSTATED: OnceLock<PathBuf> = OnceLock::new();
     OVERSTATED.get_or_init(|| {
-        let (from, folder) = (&miniature().folder, made().join("overstated"));
-        fs::create_dir_all(&folder).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-        }
-        let manifest = fs::read_to_string(from.join("bundle.json")).unwrap();
-        let classes = r#""count": 2, "null": 2, "labels": ["left", "right"]"#;
-        assert!(manifest.contains(classes));
-        let overstated = manifest.replace(classes, r#""count": 9, "null": 9"#);
-        fs::write(folder.join("bundle.json"), overstated).unwrap();
-        folder
+        altered(miniature(), "overstated", |manifest| {
+            manifest["classes"] = serde_json::json!({ "count": 9, "null": 9 });
+        })
+    })
+}
+
+/// Has no decoder, but the colours of previews: those that generate.c expects.
+fn coloured() -> &'static Path {
+    static COLOURED: OnceLock<PathBuf> = OnceLock::new();
+    COLOURED.get_or_init(|| {
+        altered(bundled(), "coloured", |manifest| {
+            manifest["networks"].as_object_mut().unwrap().remove("decoder").unwrap();
+            let constant = manifest["latent"]["channels"].as_u64().unwrap() as usize;
+            let mut preview = vec![vec![0.0; constant + 1]; 3];
+            (preview[0][0], preview[1][1], preview[2][constant]) = (1.0, 1.0, 0.5);
+            manifest["image"]["preview"] = preview.into();
+        })
     })
 }
 
@@ -97,6 +117,7 @@ fn zipped(folder: PathBuf, name: &str) -> Model {
 fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
     let small = std::ptr::eq(model, miniature());
     let more = match source {
+        "generate" => vec![coloured().to_str().unwrap()],
         "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
         "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.

@@ -18,6 +18,13 @@ fn waves() -> Array4<f32> {
 }
 
 #[test]
+fn it_is_small_enough_to_ship() {
+    let files = std::fs::read_dir(textures()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    let bytes: u64 = files.sum();
+    assert!((1_000_000..25_000_000).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
 fn what_is_encoded_and_decoded_looks_like_what_it_was() {
     let model = Model::open(textures()).unwrap();
     let mut session = model.session();
