@@ -22,7 +22,7 @@ SETS = (
     ("Heun", HEUN, "tab:green", "s"),
     ("FlowTurbo", FLOWTURBO, "tab:red", "D"),
 )
-BESIDE = (((3, 3), "left"), ((-3, -8), "right"))  # where labels are, in turns
+BESIDE = (((3, 3), "left"), ((-3, -8), "right"))  # where labels are: above what is beaten, below what is not
 SIDES = (("content", "Fréchet distance, content"), ("rms", "distance from the exact flow, rms of latents"))
 
 
@@ -44,8 +44,8 @@ def save_front(results: Results, path: Path) -> None:
             front = pareto(points)
             panel.plot([1000 * p.seconds for p in front], [p.distance for p in front], color=colour, linewidth=0.8)
             if name == "FlowTurbo":
-                for number, (row, point) in enumerate(zip(rows, points)):
-                    at, (offset, side) = (1000 * point.seconds, point.distance), BESIDE[number % 2]
+                for row, point in zip(rows, points):
+                    at, (offset, side) = (1000 * point.seconds, point.distance), BESIDE[point in front]
                     panel.annotate(row.method, at, offset, textcoords="offset points", fontsize=6, ha=side)
         panel.set(xscale="log", xlabel="milliseconds a picture", ylabel=title)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 6)))
