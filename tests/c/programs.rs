@@ -117,7 +117,7 @@ fn zipped(folder: PathBuf, name: &str) -> Model {
 fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
     let small = std::ptr::eq(model, miniature());
     let more = match source {
-        "generate" => vec![coloured().to_str().unwrap()],
+        "generate" if !small => vec![coloured().to_str().unwrap()],
         "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
         "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.
