@@ -6,6 +6,7 @@ would not do: equal ones are stored once, and a linear layer's matrix is stored 
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -38,11 +39,7 @@ def load(file: Path, role: str) -> nn.Module:
 def save(network: Network) -> None:
     state, heads = read_graph(network.path)
     if network.role == "decoder":
-        widths = [state[name].shape[0] for name in ("layers.0.weight", "layers.3.conv.weight", "layers.6.conv.weight")]
-        config = AutoencoderConfig(
-            latent_channels=state["layers.0.weight"].shape[1],
-            decoder_widths=(*widths, state["layers.13.weight"].shape[1]),
-        )
+        config = read_decoder_config(state)
     else:
         from export.checkpoint import read_config
 
@@ -51,6 +48,20 @@ def save(network: Network) -> None:
     unfinished = network.torch_file.with_suffix(".part")
     torch.save({"config": asdict(config), "state": state}, unfinished)
     unfinished.replace(network.torch_file)
+
+
+def read_decoder_config(state: State) -> AutoencoderConfig:
+    """Its layers: a convolution and an activation, blocks, twice an upsampling with blocks behind it, and four to pixels."""
+    numbers = [int(name.split(".")[1]) for name in state]
+    upsampling = sorted({int(name.split(".")[1]) for name in state if re.fullmatch(r"layers\.\d+\.conv\.weight", name)})
+    ends, last = [*upsampling, max(numbers) - 3], max(numbers)
+    starts = [2, *(number + 1 for number in upsampling)]
+    widths = [state[f"layers.{n}.weight" if n == 0 else f"layers.{n}.conv.weight"].shape[0] for n in (0, *upsampling)]
+    return AutoencoderConfig(
+        latent_channels=state["layers.0.weight"].shape[1],
+        decoder_widths=(*widths, state[f"layers.{last}.weight"].shape[1]),
+        decoder_blocks=tuple(end - start for start, end in zip(starts, ends)),
+    )
 
 
 def read_graph(path: Path) -> tuple[State, int | None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import machine
 import numpy as np
-from bundles import Bundle
+from bundles import Bundle, Network
 from engines import ENGINES
 from sampler import Sampler
 
@@ -39,11 +39,14 @@ class Worker:
         seconds = time.perf_counter() - started
         self.sampler = Sampler(model, self.networks, self.guidance)
         random = np.random.default_rng(0)
-        shapes = {name: shape for network in model.networks.values() for name, shape in network.shapes.items()}
-        arrays = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-        arrays |= {"t": np.full_like(arrays["t"], 0.5), "y": self.sampler.labels}
-        self.feeds = {role: {name: arrays[name] for name in network.inputs} for role, network in model.networks.items()}
-        self.noise = arrays["x"][:1]
+
+        def feed(network: Network) -> dict[str, np.ndarray]:
+            fixed = {"t": np.full(network.batch, 0.5, np.float32), "y": self.sampler.labels[: network.batch]}
+            drawn = {name: random.standard_normal(shape).astype(np.float32) for name, shape in network.shapes.items()}
+            return drawn | {name: fixed[name] for name in network.inputs if name in fixed}
+
+        self.feeds = {role: feed(network) for role, network in model.networks.items()}
+        self.noise = self.feeds["predictor"]["x"][:1]
         return {"seconds": seconds}
 
     def job(self, row: str) -> Callable[[], object]:
