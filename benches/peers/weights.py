@@ -6,7 +6,6 @@ would not do: equal ones are stored once, and a linear layer's matrix is stored 
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -52,14 +51,13 @@ def save(network: Network) -> None:
 
 def read_decoder_config(state: State) -> AutoencoderConfig:
     """Its layers: a convolution and an activation, blocks, twice an upsampling with blocks behind it, and four to pixels."""
-    numbers = [int(name.split(".")[1]) for name in state]
-    upsampling = sorted({int(name.split(".")[1]) for name in state if re.fullmatch(r"layers\.\d+\.conv\.weight", name)})
-    ends, last = [*upsampling, max(numbers) - 3], max(numbers)
-    starts = [2, *(number + 1 for number in upsampling)]
-    widths = [state[f"layers.{n}.weight" if n == 0 else f"layers.{n}.conv.weight"].shape[0] for n in (0, *upsampling)]
+    last = max(int(name.split(".")[1]) for name in state)
+    upsampling = [n for n in range(last) if f"layers.{n}.conv.weight" in state]
+    first, widths = state["layers.0.weight"], [len(state[f"layers.{n}.conv.weight"]) for n in upsampling]
+    starts, ends = [2, *(n + 1 for n in upsampling)], [*upsampling, last - 3]
     return AutoencoderConfig(
-        latent_channels=state["layers.0.weight"].shape[1],
-        decoder_widths=(*widths, state[f"layers.{last}.weight"].shape[1]),
+        latent_channels=first.shape[1],
+        decoder_widths=(len(first), *widths, state[f"layers.{last}.weight"].shape[1]),
         decoder_blocks=tuple(end - start for start, end in zip(starts, ends)),
     )
 

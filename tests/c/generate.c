@@ -184,10 +184,9 @@ static int32_t is_coloured(void *user_data, const ft_progress *progress) {
   return 0;
 }
 
-/* No decoder, but the colours of previews in the manifest. */
-static void colours(const char *bundle, ft_request request) {
-  char *one[] = {"", (char *)(size_t)bundle};
-  ft_model *model = open_model(given(2, one), 1);
+/* No decoder, but the colours of previews in the manifest. From here on, sizes are this bundle's. */
+static void colours(char **arguments, ft_request request) {
+  ft_model *model = open_model(given(2, arguments), 1);
   ft_session *session = new_session(model);
   int shown = 0;
   request.image_count = 1;
@@ -221,6 +220,6 @@ int main(int count, char **arguments) {
   progress(session, request);
   ft_session_free(session);
   ft_model_free(model);
-  if (count > 2) colours(arguments[2], request);
+  if (count > 2) colours(arguments + 1, request);
   return 0;
 }
