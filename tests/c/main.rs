@@ -4,6 +4,8 @@
 //! `.ci/c`, which installs them.
 
 mod abi;
+#[path = "../common/bundle.rs"]
+mod bundle;
 mod compiler;
 mod examples;
 mod header;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use zip::write::SimpleFileOptions;
 
+use crate::bundle::{self, edit_manifest, sha256};
 use crate::compiler::{Link, Program, passes};
 use crate::libraries::Library;
 use crate::{made, root};
@@ -33,7 +34,7 @@ fn miniature() -> &'static Model {
         fs::create_dir_all(&folder).unwrap();
         let network = |role: &str, graph: &str, inputs: &str, output: &str| {
             let bytes = fs::read(root().join(format!("tests/data/graphs/{graph}.onnx"))).unwrap();
-            let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = sha256(&bytes);
             fs::write(folder.join(format!("{role}.onnx")), bytes).unwrap();
             let inputs: Vec<String> = inputs.split(' ').map(|name| format!(r#""{name}": "{name}""#)).collect();
             format!(
@@ -60,17 +61,10 @@ fn miniature() -> &'static Model {
 }
 
 /// A bundle with a changed manifest, in a folder of its own.
-fn altered(model: &Model, name: &str, change: impl Fn(&mut serde_json::Value)) -> PathBuf {
+fn altered(model: &Model, name: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
     let folder = made().join(name);
-    fs::create_dir_all(&folder).unwrap();
-    for entry in fs::read_dir(&model.folder).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-    }
-    let manifest = folder.join("bundle.json");
-    let mut changed = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
-    change(&mut changed);
-    fs::write(manifest, changed.to_string()).unwrap();
+    bundle::copy(&model.folder, &folder);
+    edit_manifest(&folder, change);
     folder
 }
 

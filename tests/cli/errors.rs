@@ -7,6 +7,7 @@ use ndarray::Array4;
 use ndarray_npy::write_npy;
 use tempfile::tempdir;
 
+use crate::bundle::edit_manifest;
 use crate::program::{argument, copy, fail, flowturbo, names, tiny};
 
 /// `latents` on the tiny bundle with `more` arguments, which must fail and leave no file behind.
@@ -113,11 +114,10 @@ fn bundles_that_cannot_be_used_are_named() {
 fn refiner_steps_without_a_refiner_are_refused() {
     let folder = tempdir().unwrap();
     let copy = copy(folder.path());
-    let path = copy.join("bundle.json");
-    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    manifest["networks"].as_object_mut().unwrap().remove("refiner");
-    manifest["sampling"]["schedule"] = "H1P5".into();
-    fs::write(path, manifest.to_string()).unwrap();
+    edit_manifest(&copy, |manifest| {
+        manifest["networks"].as_object_mut().unwrap().remove("refiner");
+        manifest["sampling"]["schedule"] = "H1P5".into();
+    });
     let (bundle, output) = (argument(copy), argument(folder.path().join("latent.npy")));
     let arguments =
         ["latents", &bundle, "--seed", "1", "--class", "3", "--schedule", "H1P5R3", "-o", &output];

@@ -1,5 +1,7 @@
 //! The `flowturbo` program as a user runs it: arguments in; files, text and exit codes out.
 
+#[path = "../common/bundle.rs"]
+mod bundle;
 #[path = "../common/mod.rs"]
 mod common;
 

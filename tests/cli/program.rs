@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tract_onnx::pb::{ModelProto, NodeProto};
 
+use crate::bundle::{self, edit_manifest, sha256};
 use crate::common::data;
 
 /// The program with `arguments`, in this test's own environment.
@@ -63,10 +63,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 /// A copy of the tiny bundle that a test may change.
 pub fn copy(folder: &Path) -> PathBuf {
     let copy = folder.join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    for name in names(&data("bundle")) {
-        std::fs::copy(data("bundle").join(&name), copy.join(&name)).unwrap();
-    }
+    bundle::copy(&data("bundle"), &copy);
     copy
 }
 
@@ -80,12 +77,8 @@ pub fn copy_ending_in(folder: &Path, operators: &[NodeProto]) -> String {
     outputs.filter(|name| *name == "velocity").for_each(|name| *name = "inner".into());
     graph.node.extend_from_slice(operators);
     let bytes = proto.encode_to_vec();
-    let manifest = copy.join("bundle.json");
-    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
-    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    value["networks"]["predictor"]["sha256"] = hash.into();
+    edit_manifest(&copy, |m| m["networks"]["predictor"]["sha256"] = sha256(&bytes).into());
     std::fs::write(path, bytes).unwrap();
-    std::fs::write(manifest, value.to_string()).unwrap();
     argument(copy)
 }
 

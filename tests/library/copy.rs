@@ -5,9 +5,9 @@ use std::path::Path;
 use flowturbo::{Bundle, Model, ModelOptions, Result};
 use prost::Message;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tract_onnx::pb::ModelProto;
 
+use crate::bundle::{self, sha256};
 use crate::common::data;
 
 /// A copy of a bundle, the tiny one if not said otherwise, that a test may change.
@@ -20,10 +20,7 @@ impl Copy {
 
     pub fn of(bundle: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(bundle).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
+        bundle::copy(bundle, folder.path());
         Self(folder)
     }
 
@@ -32,10 +29,7 @@ impl Copy {
     }
 
     pub fn edit_manifest(&self, edit: impl FnOnce(&mut Value)) {
-        let path = self.path().join("bundle.json");
-        let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        edit(&mut manifest);
-        std::fs::write(path, manifest.to_string()).unwrap();
+        bundle::edit_manifest(self.path(), edit);
     }
 
     /// Changes the predictor's bytes and makes the manifest's hash agree.
@@ -66,8 +60,4 @@ impl Copy {
     pub fn load(&self) -> Result<Model> {
         Model::load(Bundle::open(self.path())?, &ModelOptions::default().with_threads(1))
     }
-}
-
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

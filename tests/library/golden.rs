@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use crate::bundle::sha256;
 use crate::common::{Case, cases, data, golden, golden4, largest_error};
-use crate::copy::{Copy, sha256};
+use crate::copy::Copy;
 use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session, Tile};
 use ndarray::Axis;
 use tract_onnx::pb::tensor_proto::DataType;

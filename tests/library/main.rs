@@ -1,6 +1,8 @@
 //! The library from outside: golden numbers, and bad input.
 
 mod bad_input;
+#[path = "../common/bundle.rs"]
+mod bundle;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditioning;
