@@ -1,7 +1,7 @@
 //! C and C++ programs: built with every warning an error, and run.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use crate::libraries::Library;
@@ -53,9 +53,9 @@ impl<'a> Program<'a> {
     /// Compiles and links; gives the program.
     pub fn build(&self) -> PathBuf {
         let built = self.library.built();
-        let stem = Path::new(self.source).file_stem().unwrap().to_str().unwrap();
+        let name = self.source.replace('/', "-");
         let flags: String = self.flags.iter().map(|flag| flag.replace(['/', '='], "-")).collect();
-        let program = made().join(format!("{stem}-{:?}-{:?}{flags}", self.library, self.link));
+        let program = made().join(format!("{name}-{:?}-{:?}{flags}", self.library, self.link));
         let mut compiler = compiler(self.standard);
         compiler.args(["-O1", "-g", "-pthread"]).args(self.flags);
         compiler.arg("-o").arg(&program).arg(root().join(self.source));
