@@ -63,21 +63,19 @@ fn main() {
         requests.iter().for_each(|request| draw(&mut session, request, &mut rgb, &mut latents));
         // Measuring itself has a first time too.
         page_faults();
-        let new_pages = [1..=11, 12..=22, 23..=33].map(|seeds| {
-            let (before, region) = (page_faults(), Region::new(ALLOCATOR));
-            for seed in seeds {
-                for request in &mut requests {
-                    request.seed = seed;
-                    draw(&mut session, request, &mut rgb, &mut latents);
-                }
+        let (pages, region) = (page_faults(), Region::new(ALLOCATOR));
+        for seed in 1..=33 {
+            for request in &mut requests {
+                request.seed = seed;
+                draw(&mut session, request, &mut rgb, &mut latents);
             }
-            let change = region.change();
-            assert_eq!((change.allocations, change.reallocations), (0, 0), "{threads} threads");
-            page_faults().zip(before).map_or(0, |(after, before)| after - before)
-        });
-        println!("{threads} threads: {new_pages:?} page faults");
-        // The system may take pages away, move them and bring them back, but not each time.
-        assert!(*new_pages.iter().min().unwrap() <= 4, "{threads} threads: {new_pages:?} pages are new");
+        }
+        let change = region.change();
+        let more = page_faults().zip(pages).map_or(0, |(after, before)| after - before);
+        println!("{threads} threads: {} allocations, {more} page faults", change.allocations);
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{threads} threads");
+        // The system may take a page of the program's own text away and bring it back.
+        assert!(more <= 8, "{threads} threads: {more} pages are new");
         // The caller's thread is one of them, the others sleep when there is nothing to do.
         assert!(threads_of_models().is_none_or(|count| count == threads - 1), "{threads} threads");
         std::thread::sleep(Duration::from_millis(20));
@@ -86,7 +84,6 @@ fn main() {
         let idle = computed().zip(before).map_or(0, |(after, before)| after - before);
         assert!(idle <= 5, "{threads} threads: computed for {idle}0 ms while idle");
         // The counters do count.
-        let region = Region::new(ALLOCATOR);
         drop(session.generate(&requests[0]).unwrap());
         assert!(region.change().allocations > 0);
     }

@@ -1,4 +1,4 @@
-"""The benchmark on the bundled model: peers that read the same graphs make the same picture, and every row has a time."""
+"""The benchmark on the bundled model: peers agree, network by network and on a picture, and every row has a time."""
 
 from __future__ import annotations
 
@@ -8,23 +8,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bundles import COMPARED, Bundle
+from engines import OnnxRuntime, Torch
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+TEXTURES = REPOSITORY / "models" / "textures"
 PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"), "release", "flowturbo")
 # OpenVINO is not among what models/requirements.txt asks for, and compiling by PyTorch takes a compiler and long.
 PEERS = ("flowturbo", "tract", "onnxruntime", "torch")
+CALLS = tuple(f"| {role} call |" for role in COMPARED)
+
+
+def test_the_modules_answer_as_the_graphs_they_are_made_of(tmp_path: Path) -> None:
+    bundle, random = Bundle(TEXTURES, tmp_path), np.random.default_rng(0)
+    bundle.make_torch_files()
+    for network in bundle.networks.values():
+        feed = {name: random.standard_normal(shape).astype(np.float32) for name, shape in network.shapes.items()}
+        feed |= {name: np.arange(network.batch) for name in ("y",) if name in feed}
+        graph, module = (engine(1).open(network)(**feed) for engine in (OnnxRuntime, Torch))
+        assert np.abs(module - graph).max() < 1e-4 * np.abs(graph).max()
 
 
 @pytest.mark.skipif(not PROGRAM.is_file(), reason=f"{PROGRAM} is not built: cargo build --release")
 def test_the_bundled_model_runs_on_every_peer(tmp_path: Path) -> None:
-    command = [sys.executable, HERE / "run.py", REPOSITORY / "models" / "textures", "--program", PROGRAM]
+    command = [sys.executable, HERE / "run.py", TEXTURES, "--program", PROGRAM]
     command += ["--peers", ",".join(PEERS), "--threads", "1", "--rounds", "1", "--seconds", "0.1", "--starts", "0"]
     tables = subprocess.run(
         [*command, "--cache", tmp_path / "cache", "--json", tmp_path / "numbers.json"],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     ).stdout
     (found,) = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))["bundles"]
@@ -32,6 +47,7 @@ def test_the_bundled_model_runs_on_every_peer(tmp_path: Path) -> None:
     assert max(found["agreement"].values()) < 1e-4
     (entry,) = found["threads"]["1"]
     for peer in PEERS:
-        assert {"predictor", "refiner", "decoder", "H1P5R3"} <= set(entry["seconds"][peer])
+        assert {*COMPARED, "H1P5R3"} <= set(entry["seconds"][peer])
         assert min(entry["seconds"][peer].values()) > 0
-        assert peer in tables
+    rows = [line for line in tables.splitlines() if line.startswith((*CALLS, "| image, H1P5R3 |"))]
+    assert len(rows) == 4 and all(cell.strip() for row in rows for cell in row.strip("|").split("|"))

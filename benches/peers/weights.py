@@ -92,8 +92,6 @@ def read_graph(path: Path) -> tuple[State, int | None]:
             state["pos_embed"] = read(known[0]).float()
         elif node.op_type == "Add" and known and weight in state:
             state[bias] = read(known[0]).float().flatten()
-        elif node.op_type == "Mul" and known and len(weights[known[0]].dims) == 3:  # a group norm's, [C, 1, 1]
-            state[weight] = read(known[0]).float().flatten()
     return state, heads
 
 

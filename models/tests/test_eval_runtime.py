@@ -159,7 +159,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
         "variants": 1,
         "rounds": 2,
         "repeats": 3,
-        "threads": 1,
+        "threads": 2,
         "seam-each": 2,
     }
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}

@@ -189,6 +189,15 @@ impl Drop for Pool {
 mod tests {
     use super::*;
 
+    /// However late a busy machine lets another thread run; a minute is never.
+    fn wait_until(happened: impl Fn() -> bool) {
+        let began = std::time::Instant::now();
+        while !happened() {
+            assert!(began.elapsed().as_secs() < 60, "waited in vain");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn no_lane_runs_twice_for_a_job_and_after_it_none_is_inside() {
         let pool = Pool::new(3).unwrap();
@@ -199,9 +208,8 @@ mod tests {
                 inside.fetch_add(1, Ordering::Relaxed);
                 came.fetch_or(lane > 0, Ordering::Relaxed);
                 assert!(counts[lane].fetch_add(1, Ordering::Relaxed) < job);
-                // Now and then for as long as it takes another one to come, however late it is let run.
-                while job % 100 == 1 && !came.load(Ordering::Relaxed) {
-                    std::thread::yield_now();
+                if job % 100 == 1 {
+                    wait_until(|| came.load(Ordering::Relaxed));
                 }
                 (0..10).for_each(|_| std::hint::spin_loop());
                 inside.fetch_sub(1, Ordering::Relaxed);
@@ -210,9 +218,7 @@ mod tests {
             assert_eq!(counts[0].load(Ordering::Relaxed), job);
             if job == 1000 {
                 // Now they sleep, and have to be woken.
-                while *lock(&pool.shared.asleep) < 2 {
-                    std::thread::yield_now();
-                }
+                wait_until(|| *lock(&pool.shared.asleep) == 2);
             }
         }
     }

@@ -90,7 +90,7 @@ fn a_budget_of_any_size_makes_the_same_picture() {
     // The smallest budget is one operation at a time, some dozens for each call of a network.
     for (budget, calls) in [
         (Some(Duration::from_nanos(1)), 200..100_000),
-        (Some(Duration::from_millis(2)), 2..500),
+        (Some(Duration::from_millis(2)), 4..500),
         (Some(Duration::MAX), 1..2),
         // Five steps, two pictures.
         (None, 7..8),
