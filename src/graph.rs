@@ -12,6 +12,7 @@
 
 mod contract;
 mod cost;
+mod folded;
 mod import;
 mod initializers;
 mod materialise;
@@ -45,6 +46,8 @@ pub(crate) struct Graph {
     pub(crate) weights: Arc<Weights>,
     /// All weights in the file as written: element type and number of elements.
     pub(crate) counts: Vec<(String, u64)>,
+    /// Nodes whose results tract has computed beforehand, in its own way on each processor.
+    pub(crate) inexact: Vec<String>,
 }
 
 impl Graph {

@@ -44,11 +44,15 @@ pub struct ModelOptions {
     pub backend: BackendKind,
     /// As if [`Model::release_conditioning`] were called before anything is loaded.
     pub release_conditioning: bool,
+    /// The same request gives the same bits, whatever the processor, the system and the number of threads:
+    /// vectors are 8 floats wide everywhere (on processors with AVX-512, whose vectors are wider, that takes longer),
+    /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
+    pub deterministic: bool,
 }
 
 impl std::fmt::Debug for ModelOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, parallel, batch, backend, release_conditioning } = self;
+        let Self { threads, parallel, batch, backend, release_conditioning, deterministic } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
         f.debug_struct("ModelOptions")
             .field("threads", threads)
@@ -56,6 +60,7 @@ impl std::fmt::Debug for ModelOptions {
             .field("batch", batch)
             .field("backend", backend)
             .field("release_conditioning", release_conditioning)
+            .field("deterministic", deterministic)
             .finish()
     }
 }
@@ -86,6 +91,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_release_conditioning(mut self, release: bool) -> Self {
         self.release_conditioning = release;
+        self
+    }
+
+    /// These options with the same bits everywhere, or not.
+    #[must_use]
+    pub fn with_deterministic(mut self, deterministic: bool) -> Self {
+        self.deterministic = deterministic;
         self
     }
 
@@ -380,7 +392,10 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
     let lent = options.parallel.as_ref().map(Arc::clone);
     let reference = Reference::new(if lent.is_some() { 1 } else { threads });
     if options.backend == BackendKind::Reference {
-        return Ok(Box::new(reference));
+        return match options.deterministic {
+            true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
+            false => Ok(Box::new(reference)),
+        };
     }
     let parallel = match lent {
         Some(parallel) => parallel,
@@ -388,7 +403,8 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
             invalid_argument(format!("cannot start a pool of {threads} threads: {error}"))
         })?),
     };
-    Ok(Box::new(Fused::new(parallel, reference)))
+    let fused = Fused::new(parallel, reference);
+    Ok(Box::new(if options.deterministic { fused.deterministic() } else { fused }))
 }
 
 impl std::fmt::Debug for Model {

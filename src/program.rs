@@ -37,6 +37,8 @@ use runner::{Memory, Runner};
 /// Compiles networks to fused steps for this processor.
 pub(crate) struct Fused {
     isa: Isa,
+    /// Holds programs to the same bits everywhere.
+    deterministic: bool,
     parallel: Arc<dyn Parallel>,
     reference: Reference,
     packs: Packs,
@@ -51,11 +53,33 @@ impl Fused {
     pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
         Self {
             isa: Isa::available()[0],
+            deterministic: false,
             parallel,
             reference,
             packs: Packs::default(),
             conditions: Mutex::default(),
             release: AtomicBool::new(false),
+        }
+    }
+
+    /// The same bits on every processor, or none: what tract would compute is refused.
+    pub(crate) fn deterministic(mut self) -> Self {
+        (self.isa, self.deterministic) = (Isa::portable()[0], true);
+        self
+    }
+
+    /// Names what a program would leave to tract's arithmetic, which is another one on each processor.
+    fn check_deterministic(&self, graph: &Graph, program: &FusedProgram) -> Result<()> {
+        let left = program.fallbacks().into_iter().map(|fallback| match fallback {
+            Fallback::Operation { operation, node } => format!("node '{node}' ({operation})"),
+            Fallback::Network { reason } => reason,
+        });
+        match graph.inexact.iter().cloned().chain(left).next() {
+            Some(first) if self.deterministic => Err(unsupported(format!(
+                "{first} is computed by tract, whose last bits differ between processors; a deterministic model \
+                 cannot have it"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -134,8 +158,11 @@ impl Backend for Fused {
             Err(unsupported(format!("cannot be lowered, for a panic: {}", panic_text(panic.as_ref()))))
         };
         match lowered.unwrap_or_else(panicked) {
-            Ok(program) => Ok(Arc::new(program)),
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
+            Ok(program) => {
+                self.check_deterministic(&graph, &program).at(|| graph.file.clone())?;
+                Ok(Arc::new(program))
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported && !self.deterministic => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
                 let program = self.reference.compile(graph, again)?;
                 Ok(Arc::new(LeftToTract { program, reason: error.to_string() }))

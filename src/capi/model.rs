@@ -67,8 +67,10 @@ pub struct ft_model_options {
     /// Gives up the weights that only times and classes need, a third of a SiT; new ones read them again.
     /// 0 or 1.
     pub release_conditioning: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The same request gives the same bits on every processor and with any number of threads; a bundle that tract
+    /// would have to compute in part is refused (`FT_ERROR_UNSUPPORTED`). Takes longer where vectors are wider than
+    /// 8 floats (AVX-512). 0 or 1.
+    pub deterministic: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -88,7 +90,7 @@ unsafe impl Versioned for ft_model_options {
             option_count: 0,
             limits: std::ptr::null(),
             release_conditioning: 0,
-            reserved: 0,
+            deterministic: 0,
         }
     }
 }
@@ -292,12 +294,15 @@ unsafe fn open(
     }
     // SAFETY: as above.
     let limits = unsafe { limits::read(options.limits)? };
-    settings.release_conditioning = match (options.release_conditioning, options.reserved) {
-        (0, 0) => false,
-        (1, 0) => true,
-        (_, 0) => return Err(Failure::argument("options.release_conditioning is neither 0 nor 1")),
-        _ => return Err(Failure::argument("options.reserved is not 0; call ft_model_options_init first")),
+    let switch = |name, value| match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Failure::argument(format!(
+            "options.{name} is neither 0 nor 1; call ft_model_options_init first"
+        ))),
     };
+    settings.release_conditioning = switch("release_conditioning", options.release_conditioning)?;
+    settings.deterministic = switch("deterministic", options.deterministic)?;
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;
     settings.parallel = options.parallel_for.map(|run| {

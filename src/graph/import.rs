@@ -17,7 +17,7 @@ use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, initializers, operators};
+use super::{Graph, folded, initializers, operators};
 use crate::Result;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
@@ -49,6 +49,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     onnx.provider = Arc::new(NoFiles);
     operators::register(&mut onnx);
     let nodes = Nodes::name(graph, &onnx);
+    let inexact = folded::inexact(graph);
     let weights = initializers::settle(graph, cuts, external)?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);
@@ -56,7 +57,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     let model = model.into_typed().map_err(|error| nodes.explain(&error))?;
     nodes.check_shapes(&model)?;
     check_constants(&model)?;
-    Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
+    Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts, inexact })
 }
 
 /// Elements of all initializers, by stored type.

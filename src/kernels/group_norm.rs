@@ -101,7 +101,10 @@ impl GroupNorm {
             (0..chunks).map(|k| of_group.clone().map(|c| value(k, 2 * k * channels + c)).sum::<f64>()).sum()
         };
         let mean = sum_over(&|chunk, at| pixels(chunk) * read(at)) / count;
-        let squares = sum_over(&|chunk, at| read(at + channels) + pixels(chunk) * (read(at) - mean).powi(2));
+        let squares = sum_over(&|chunk, at| {
+            let off = read(at) - mean;
+            read(at + channels) + pixels(chunk) * (off * off)
+        });
         let factor = 1.0 / (squares / count + self.eps as f64).sqrt();
         for c in of_group.clone() {
             // SAFETY: `run` checked the constants.

@@ -104,6 +104,15 @@ impl Isa {
         sets
     }
 
+    /// Those of 8 floats, best first: they add up in the same order and give the same bits, here and on other
+    /// processors.
+    pub(crate) fn portable() -> Vec<Self> {
+        let mut sets = Self::available();
+        #[cfg(target_arch = "x86_64")]
+        sets.retain(|set| *set != Self::Avx512);
+        sets
+    }
+
     /// Runs `kernel` compiled for this instruction set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: a set other than Scalar is only ever named by `available`, which asks the processor.

@@ -75,29 +75,30 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
     }
 }
 
+/// In the same way on every platform, so that all recognise the same.
 fn evaluate(op: Unary, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
     match op {
         Unary::Add(c) => x + f64::from(c),
         Unary::Mul(c) => x * f64::from(c),
         Unary::Clamp(low, high) => x.max(f64::from(low)).min(f64::from(high)),
         Unary::Neg => -x,
-        Unary::Pow(c) => x.powf(f64::from(c)),
+        Unary::Pow(c) => libm::pow(x, f64::from(c)),
         Unary::Abs => x.abs(),
         Unary::Square => x * x,
         Unary::Sqrt => x.sqrt(),
         Unary::Rsqrt => x.sqrt().recip(),
         Unary::Recip => x.recip(),
-        Unary::Exp => x.exp(),
-        Unary::Ln => x.ln(),
-        Unary::Sin => x.sin(),
-        Unary::Cos => x.cos(),
-        Unary::Tanh => x.tanh(),
+        Unary::Exp => libm::exp(x),
+        Unary::Ln => libm::log(x),
+        Unary::Sin => libm::sin(x),
+        Unary::Cos => libm::cos(x),
+        Unary::Tanh => libm::tanh(x),
         Unary::Sigmoid => sigmoid(x),
         Unary::Silu => x * sigmoid(x),
         Unary::GeluTanh => {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
+            0.5 * x * (1.0 + libm::tanh(inner))
         }
         Unary::Erf => libm::erf(x),
         Unary::GeluErf => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),

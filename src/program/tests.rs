@@ -1,6 +1,7 @@
 //! Networks on the fused engine and on plain tract.
 
 mod bundles;
+mod deterministic;
 mod exporters;
 mod fallbacks;
 mod near_misses;

@@ -119,8 +119,8 @@ static void opening(void) {
   options.release_conditioning = 2;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "neither 0 nor 1");
   options.release_conditioning = 0;
-  options.reserved = 1;
-  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.reserved");
+  options.deterministic = 2;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.deterministic");
   CHECK(model == before);
 }
 

@@ -7,6 +7,7 @@ mod bundle;
 mod common;
 mod conditioning;
 mod copy;
+mod deterministic;
 mod editing;
 mod golden;
 mod guidance;

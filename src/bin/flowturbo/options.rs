@@ -76,6 +76,9 @@ pub struct Computing {
     /// Read the weights of time and class when they are needed and keep none: less memory, slower first pictures
     #[arg(long)]
     pub release_conditioning: bool,
+    /// The same bits on every processor and with any number of threads; slower on processors with AVX-512
+    #[arg(long)]
+    pub deterministic: bool,
 }
 
 /// [`BackendKind`], as the command line spells it.
@@ -109,7 +112,8 @@ impl Computing {
         let options = ModelOptions::default()
             .with_threads(self.threads)
             .with_backend(self.backend.into())
-            .with_release_conditioning(self.release_conditioning);
+            .with_release_conditioning(self.release_conditioning)
+            .with_deterministic(self.deterministic);
         Ok(Model::load(bundle, &options.with_batch(request.classes.len()))?)
     }
 }

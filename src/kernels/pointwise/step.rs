@@ -109,10 +109,11 @@ pub(super) unsafe fn unary<S: Simd>(op: Unary, a: *const f32, to: *mut f32, leng
             Unary::Clamp(low, high) => {
                 vectors!(x => S::min(S::splat(high), S::max(S::splat(low), x)))
             }
-            Unary::Ln => scalars!(x => x.ln()),
-            Unary::Cos => scalars!(x => x.cos()),
-            Unary::Sin => scalars!(x => x.sin()),
-            Unary::Pow(c) => scalars!(x => x.powf(c)),
+            // The platform's own differ in the last bit.
+            Unary::Ln => scalars!(x => libm::logf(x)),
+            Unary::Cos => scalars!(x => libm::cosf(x)),
+            Unary::Sin => scalars!(x => libm::sinf(x)),
+            Unary::Pow(c) => scalars!(x => libm::powf(x, c)),
         }
     }
 }

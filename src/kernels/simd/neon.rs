@@ -1,4 +1,6 @@
-//! NEON: 4 floats, 32 registers; every 64-bit Arm processor has it.
+//! NEON, two vectors as one of 8 floats: 16 pairs of registers. Every 64-bit Arm processor has it.
+//!
+//! As wide as AVX2, so that both add up in the same order and give the same bits.
 
 use std::arch::aarch64::*;
 
@@ -7,40 +9,73 @@ use super::Simd;
 #[derive(Clone, Copy)]
 pub(super) struct Neon;
 
+type V = float32x4x2_t;
+
+#[inline(always)]
+fn halves(a: V, b: V, f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> V {
+    float32x4x2_t(f(a.0, b.0), f(a.1, b.1))
+}
+
+/// The transpose of four rows of 4 floats.
+#[inline(always)]
+unsafe fn square(a: [float32x4_t; 4]) -> [float32x4_t; 4] {
+    // SAFETY: NEON is part of the architecture.
+    unsafe {
+        let (ab, cd) = (vtrnq_f32(a[0], a[1]), vtrnq_f32(a[2], a[3]));
+        [
+            vcombine_f32(vget_low_f32(ab.0), vget_low_f32(cd.0)),
+            vcombine_f32(vget_low_f32(ab.1), vget_low_f32(cd.1)),
+            vcombine_f32(vget_high_f32(ab.0), vget_high_f32(cd.0)),
+            vcombine_f32(vget_high_f32(ab.1), vget_high_f32(cd.1)),
+        ]
+    }
+}
+
 // SAFETY of the bodies: NEON is part of the architecture; pointers are valid by the trait's promise.
 #[rustfmt::skip]
 impl Simd for Neon {
-    type V = float32x4_t;
-    const LANES: usize = 4;
-    const REGISTERS: usize = 32;
+    type V = V;
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
     const EXPONENTS: (f32, f32) = (-127.0, 128.0);
 
-    #[inline(always)] unsafe fn splat(x: f32) -> float32x4_t { unsafe { vdupq_n_f32(x) } }
-    #[inline(always)] unsafe fn load(from: *const f32) -> float32x4_t { unsafe { vld1q_f32(from) } }
-    #[inline(always)] unsafe fn store(to: *mut f32, v: float32x4_t) { unsafe { vst1q_f32(to, v) } }
-    #[inline(always)] unsafe fn load_first(from: *const f32, n: usize) -> float32x4_t {
-        let mut lanes = [0.0; 4];
-        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n); vld1q_f32(lanes.as_ptr()) }
+    #[inline(always)] unsafe fn splat(x: f32) -> V { unsafe { float32x4x2_t(vdupq_n_f32(x), vdupq_n_f32(x)) } }
+    #[inline(always)] unsafe fn load(from: *const f32) -> V {
+        unsafe { float32x4x2_t(vld1q_f32(from), vld1q_f32(from.add(4))) }
     }
-    #[inline(always)] unsafe fn store_first(to: *mut f32, v: float32x4_t, n: usize) {
-        let mut lanes = [0.0; 4];
-        unsafe { vst1q_f32(lanes.as_mut_ptr(), v); std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n) }
+    #[inline(always)] unsafe fn store(to: *mut f32, v: V) {
+        unsafe { vst1q_f32(to, v.0); vst1q_f32(to.add(4), v.1) }
     }
-    #[inline(always)] unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vaddq_f32(a, b) } }
-    #[inline(always)] unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vsubq_f32(a, b) } }
-    #[inline(always)] unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vmulq_f32(a, b) } }
-    #[inline(always)] unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vdivq_f32(a, b) } }
-    #[inline(always)] unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vminq_f32(a, b) } }
-    #[inline(always)] unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t { unsafe { vmaxq_f32(a, b) } }
-    #[inline(always)] unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        unsafe { vfmaq_f32(c, a, b) }
+    #[inline(always)] unsafe fn load_first(from: *const f32, n: usize) -> V {
+        let mut lanes = [0.0; 8];
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n); Self::load(lanes.as_ptr()) }
     }
-    #[inline(always)] unsafe fn round(a: float32x4_t) -> float32x4_t { unsafe { vrndnq_f32(a) } }
-    #[inline(always)] unsafe fn sqrt(a: float32x4_t) -> float32x4_t { unsafe { vsqrtq_f32(a) } }
-    #[inline(always)] unsafe fn pow2(n: float32x4_t) -> float32x4_t {
-        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)))) }
+    #[inline(always)] unsafe fn store_first(to: *mut f32, v: V, n: usize) {
+        let mut lanes = [0.0; 8];
+        unsafe { Self::store(lanes.as_mut_ptr(), v); std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n) }
     }
-    #[inline(always)] unsafe fn scale(v: float32x4_t, n: float32x4_t) -> float32x4_t {
+    #[inline(always)] unsafe fn add(a: V, b: V) -> V { halves(a, b, |a, b| unsafe { vaddq_f32(a, b) }) }
+    #[inline(always)] unsafe fn sub(a: V, b: V) -> V { halves(a, b, |a, b| unsafe { vsubq_f32(a, b) }) }
+    #[inline(always)] unsafe fn mul(a: V, b: V) -> V { halves(a, b, |a, b| unsafe { vmulq_f32(a, b) }) }
+    #[inline(always)] unsafe fn div(a: V, b: V) -> V { halves(a, b, |a, b| unsafe { vdivq_f32(a, b) }) }
+    // Not the instructions for these, which order zeros and NaN in another way than AVX2 does.
+    #[inline(always)] unsafe fn min(a: V, b: V) -> V {
+        halves(a, b, |a, b| unsafe { vbslq_f32(vcltq_f32(a, b), a, b) })
+    }
+    #[inline(always)] unsafe fn max(a: V, b: V) -> V {
+        halves(a, b, |a, b| unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) })
+    }
+    #[inline(always)] unsafe fn fma(a: V, b: V, c: V) -> V {
+        unsafe { float32x4x2_t(vfmaq_f32(c.0, a.0, b.0), vfmaq_f32(c.1, a.1, b.1)) }
+    }
+    #[inline(always)] unsafe fn round(a: V) -> V { unsafe { float32x4x2_t(vrndnq_f32(a.0), vrndnq_f32(a.1)) } }
+    #[inline(always)] unsafe fn sqrt(a: V) -> V { unsafe { float32x4x2_t(vsqrtq_f32(a.0), vsqrtq_f32(a.1)) } }
+    #[inline(always)] unsafe fn pow2(n: V) -> V {
+        halves(n, n, |n, _| unsafe {
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127))))
+        })
+    }
+    #[inline(always)] unsafe fn scale(v: V, n: V) -> V {
         // Exponents -127 and 128 come out as the bits of 0 and of infinity.
         unsafe { Self::mul(v, Self::pow2(n)) }
     }
@@ -48,24 +83,27 @@ impl Simd for Neon {
         from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize, rows: usize, cols: usize,
     ) {
         unsafe {
-            let mut a = [Self::splat(0.0); 4];
+            let mut a = [Self::splat(0.0); 8];
             for (i, a) in a.iter_mut().enumerate().take(rows) {
                 *a = Self::load_first(from.add(i * from_stride), cols);
             }
-            let (ab, cd) = (vtrnq_f32(a[0], a[1]), vtrnq_f32(a[2], a[3]));
-            let b = [
-                vcombine_f32(vget_low_f32(ab.0), vget_low_f32(cd.0)),
-                vcombine_f32(vget_low_f32(ab.1), vget_low_f32(cd.1)),
-                vcombine_f32(vget_high_f32(ab.0), vget_high_f32(cd.0)),
-                vcombine_f32(vget_high_f32(ab.1), vget_high_f32(cd.1)),
-            ];
-            for (i, b) in b.into_iter().enumerate().take(cols) {
-                Self::store_first(to.add(i * to_stride), b, rows);
+            // Quarters, each turned; those off the diagonal change places.
+            let [left, right] = [square([a[0].0, a[1].0, a[2].0, a[3].0]), square([a[0].1, a[1].1, a[2].1, a[3].1])];
+            let [below, last] = [square([a[4].0, a[5].0, a[6].0, a[7].0]), square([a[4].1, a[5].1, a[6].1, a[7].1])];
+            for i in 0..cols {
+                let (first, second) = if i < 4 { (left[i], below[i]) } else { (right[i - 4], last[i - 4]) };
+                Self::store_first(to.add(i * to_stride), float32x4x2_t(first, second), rows);
             }
         }
     }
-    #[inline(always)] unsafe fn sum(v: float32x4_t) -> f32 { unsafe { vaddvq_f32(v) } }
-    #[inline(always)] unsafe fn maximum(v: float32x4_t) -> f32 { unsafe { vmaxvq_f32(v) } }
+    #[inline(always)] unsafe fn sum(v: V) -> f32 {
+        unsafe {
+            let v = vaddq_f32(v.0, v.1);
+            let v = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+            vget_lane_f32::<0>(v) + vget_lane_f32::<1>(v)
+        }
+    }
+    #[inline(always)] unsafe fn maximum(v: V) -> f32 { unsafe { vmaxvq_f32(vmaxq_f32(v.0, v.1)) } }
     #[inline(always)] unsafe fn prefetch(at: *const f32) {
         // The intrinsic is not stable yet.
         unsafe { std::arch::asm!("prfm pldl2keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags)) }

@@ -1,47 +1,64 @@
-//! One float at a time: the reference that the vector sets are tested against.
+//! Plain Rust, 8 floats at a time as AVX2 and NEON have them: the reference that they are held to, bit for bit.
 
 use super::Simd;
 
 #[derive(Clone, Copy)]
 pub(super) struct Scalar;
 
+type V = [f32; 8];
+
+#[inline(always)]
+fn each(a: V, f: impl Fn(f32) -> f32) -> V {
+    a.map(f)
+}
+
+#[inline(always)]
+fn pairs(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
 // SAFETY of the bodies: pointers are valid by the trait's promise.
 #[rustfmt::skip]
 impl Simd for Scalar {
-    type V = f32;
-    const LANES: usize = 1;
+    type V = V;
+    const LANES: usize = 8;
     const REGISTERS: usize = 16;
     const EXPONENTS: (f32, f32) = (-127.0, 128.0);
 
-    #[inline(always)] unsafe fn splat(x: f32) -> f32 { x }
-    #[inline(always)] unsafe fn load(from: *const f32) -> f32 { unsafe { from.read_unaligned() } }
-    #[inline(always)] unsafe fn store(to: *mut f32, v: f32) { unsafe { to.write_unaligned(v) } }
-    #[inline(always)] unsafe fn load_first(from: *const f32, n: usize) -> f32 {
-        if n == 0 { 0.0 } else { unsafe { from.read_unaligned() } }
+    #[inline(always)] unsafe fn splat(x: f32) -> V { [x; 8] }
+    #[inline(always)] unsafe fn load(from: *const f32) -> V { unsafe { from.cast::<V>().read_unaligned() } }
+    #[inline(always)] unsafe fn store(to: *mut f32, v: V) { unsafe { to.cast::<V>().write_unaligned(v) } }
+    #[inline(always)] unsafe fn load_first(from: *const f32, n: usize) -> V {
+        let mut v = [0.0; 8];
+        unsafe { std::ptr::copy_nonoverlapping(from, v.as_mut_ptr(), n) };
+        v
     }
-    #[inline(always)] unsafe fn store_first(to: *mut f32, v: f32, n: usize) {
-        if n > 0 { unsafe { to.write_unaligned(v) } }
+    #[inline(always)] unsafe fn store_first(to: *mut f32, v: V, n: usize) {
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), to, n) }
     }
-    #[inline(always)] unsafe fn add(a: f32, b: f32) -> f32 { a + b }
-    #[inline(always)] unsafe fn sub(a: f32, b: f32) -> f32 { a - b }
-    #[inline(always)] unsafe fn mul(a: f32, b: f32) -> f32 { a * b }
-    #[inline(always)] unsafe fn div(a: f32, b: f32) -> f32 { a / b }
-    #[inline(always)] unsafe fn min(a: f32, b: f32) -> f32 { if a < b { a } else { b } }
-    #[inline(always)] unsafe fn max(a: f32, b: f32) -> f32 { if a > b { a } else { b } }
-    #[inline(always)] unsafe fn fma(a: f32, b: f32, c: f32) -> f32 { a.mul_add(b, c) }
-    #[inline(always)] unsafe fn round(a: f32) -> f32 { a.round_ties_even() }
-    #[inline(always)] unsafe fn sqrt(a: f32) -> f32 { a.sqrt() }
-    #[inline(always)] unsafe fn pow2(n: f32) -> f32 { f32::from_bits(((n as i32 + 127) as u32) << 23) }
+    #[inline(always)] unsafe fn add(a: V, b: V) -> V { pairs(a, b, |a, b| a + b) }
+    #[inline(always)] unsafe fn sub(a: V, b: V) -> V { pairs(a, b, |a, b| a - b) }
+    #[inline(always)] unsafe fn mul(a: V, b: V) -> V { pairs(a, b, |a, b| a * b) }
+    #[inline(always)] unsafe fn div(a: V, b: V) -> V { pairs(a, b, |a, b| a / b) }
+    #[inline(always)] unsafe fn min(a: V, b: V) -> V { pairs(a, b, |a, b| if a < b { a } else { b }) }
+    #[inline(always)] unsafe fn max(a: V, b: V) -> V { pairs(a, b, |a, b| if a > b { a } else { b }) }
+    #[inline(always)] unsafe fn fma(a: V, b: V, c: V) -> V { std::array::from_fn(|i| a[i].mul_add(b[i], c[i])) }
+    #[inline(always)] unsafe fn round(a: V) -> V { each(a, f32::round_ties_even) }
+    #[inline(always)] unsafe fn sqrt(a: V) -> V { each(a, f32::sqrt) }
+    #[inline(always)] unsafe fn pow2(n: V) -> V { each(n, |n| f32::from_bits(((n as i32 + 127) as u32) << 23)) }
     // Exponents -127 and 128 come out as the bits of 0 and of infinity.
-    #[inline(always)] unsafe fn scale(v: f32, n: f32) -> f32 { unsafe { v * Self::pow2(n) } }
+    #[inline(always)] unsafe fn scale(v: V, n: V) -> V { unsafe { Self::mul(v, Self::pow2(n)) } }
     #[inline(always)] unsafe fn transpose(
-        from: *const f32, _: usize, to: *mut f32, _: usize, rows: usize, cols: usize,
+        from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize, rows: usize, cols: usize,
     ) {
-        if rows > 0 && cols > 0 {
-            unsafe { to.write_unaligned(from.read_unaligned()) }
+        for (row, col) in (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+            unsafe { *to.add(col * to_stride + row) = *from.add(row * from_stride + col) };
         }
     }
-    #[inline(always)] unsafe fn sum(v: f32) -> f32 { v }
-    #[inline(always)] unsafe fn maximum(v: f32) -> f32 { v }
+    #[inline(always)] unsafe fn sum(v: V) -> f32 {
+        let [a, b, c, d]: [f32; 4] = std::array::from_fn(|i| v[i] + v[i + 4]);
+        (a + c) + (b + d)
+    }
+    #[inline(always)] unsafe fn maximum(v: V) -> f32 { v.into_iter().fold(v[0], |a, b| if b > a { b } else { a }) }
     #[inline(always)] unsafe fn prefetch(_: *const f32) {}
 }
