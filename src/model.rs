@@ -151,7 +151,9 @@ impl Model {
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, above the limit of {most} (max_batch)"
+            )));
         }
         let backend = backend(options)?;
         if options.release_conditioning {

@@ -265,7 +265,8 @@ impl ft_request {
     ) -> Result<(), Failure> {
         let (images, most) = (self.image_count, model.bundle().limits().max_batch);
         if images > most {
-            let message = format!("request.image_count: {images} images, max_batch allows {most}");
+            let message =
+                format!("request.image_count: {images} images, above the limit of {most} (max_batch)");
             return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
         }
         // SAFETY: the caller's promise.
