@@ -30,8 +30,10 @@ pub enum ErrorKind {
     NonFinite,
     /// The generation was stopped by its cancel token or by a callback.
     Cancelled,
-    /// A network failed while it ran.
+    /// A network failed while it ran, or a mistake inside the library stopped its planning.
     Runtime,
+    /// The system refused memory; the message says how much was asked for.
+    OutOfMemory,
 }
 
 /// What failed, where, and what to do next.
@@ -111,6 +113,7 @@ constructors! {
     non_finite => NonFinite;
     cancelled => Cancelled;
     runtime => Runtime;
+    out_of_memory => OutOfMemory;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use crate::allowance::Allowance;
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded};
@@ -16,7 +17,7 @@ use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::{parts, refiner_parts};
-use crate::{Error, ErrorKind, Fallback, Output, Request, Result, Session};
+use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,11 +49,13 @@ pub struct ModelOptions {
     /// vectors are 8 floats wide everywhere (on processors with AVX-512, whose vectors are wider, that takes longer),
     /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
     pub deterministic: bool,
+    /// Stops the loading from another thread; of no use later, see [`Request::cancel`].
+    pub cancel: CancelToken,
 }
 
 impl std::fmt::Debug for ModelOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, parallel, batch, backend, release_conditioning, deterministic } = self;
+        let Self { threads, parallel, batch, backend, release_conditioning, deterministic, cancel } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
         f.debug_struct("ModelOptions")
             .field("threads", threads)
@@ -61,6 +64,7 @@ impl std::fmt::Debug for ModelOptions {
             .field("backend", backend)
             .field("release_conditioning", release_conditioning)
             .field("deterministic", deterministic)
+            .field("cancel", cancel)
             .finish()
     }
 }
@@ -98,6 +102,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_deterministic(mut self, deterministic: bool) -> Self {
         self.deterministic = deterministic;
+        self
+    }
+
+    /// These options with a token that stops the loading.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
         self
     }
 
@@ -159,11 +170,16 @@ impl Model {
     /// damaged graph, shapes that contradict the manifest, a default schedule that cannot run.
     /// [`NonFinite`](crate::ErrorKind::NonFinite): NaN among the weights.
     /// [`Unsupported`](crate::ErrorKind::Unsupported): an operator that tract lacks.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): a network above the bundle's limits.
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory): the system refuses memory.
+    /// [`Cancelled`](crate::ErrorKind::Cancelled): by [`ModelOptions::cancel`].
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, above the limit of {most} (max_batch)"
+            )));
         }
         let backend = backend(options)?;
         if options.release_conditioning {
@@ -184,7 +200,7 @@ impl Model {
             (Role::Decoder, 1),
         ];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
-            model.program(role, manifest.extent(batch))?;
+            model.program(role, manifest.extent(batch), &options.cancel)?;
         }
         Ok(model)
     }
@@ -243,7 +259,9 @@ impl Model {
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
         let extent = self.manifest().extent(batch);
-        self.checked(role, || Graph::import(&self.0.bundle, role, extent)?.cost())
+        let allowance = self.allowance(&CancelToken::new());
+        let import = || Graph::import_within(&self.0.bundle, role, extent, &allowance);
+        self.checked(role, &allowance, || import()?.cost())
     }
 
     /// Plans the networks that `request` needs, and tells what memory it will take before any is taken for it.
@@ -279,7 +297,7 @@ impl Model {
         }
         let mut memory = Memory { model: 0, session: size_of::<f32>() * floats, passing: 0 };
         for (role, extent) in roles {
-            let of = self.program(role, extent)?.memory();
+            let of = self.program(role, extent, &request.cancel)?.memory();
             memory.model += of.weights;
             memory.session += of.instance;
             memory.passing = memory.passing.max(of.passing);
@@ -304,7 +322,7 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn plan(&self, role: Role, batch: usize) -> Result<String> {
-        Ok(self.program(role, self.manifest().extent(batch))?.describe())
+        Ok(self.program(role, self.manifest().extent(batch), &CancelToken::new())?.describe())
     }
 
     /// What in a network the fused engine has no kernel for, so that plain tract runs it: right, but slower.
@@ -313,20 +331,32 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn fallbacks(&self, role: Role, batch: usize) -> Result<Vec<Fallback>> {
-        Ok(self.program(role, self.manifest().extent(batch))?.fallbacks())
+        Ok(self.program(role, self.manifest().extent(batch), &CancelToken::new())?.fallbacks())
     }
 
-    /// The program for `role` at `extent`, compiled on first use.
-    pub(crate) fn program(&self, role: Role, extent: Extent) -> Result<Arc<dyn Program>> {
+    /// What one network may take to plan, from now on.
+    fn allowance(&self, cancel: &CancelToken) -> Allowance {
+        Allowance::new(self.0.bundle.limits(), cancel)
+    }
+
+    /// The program for `role` at `extent`, compiled on first use unless `cancel` ends it.
+    pub(crate) fn program(
+        &self,
+        role: Role,
+        extent: Extent,
+        cancel: &CancelToken,
+    ) -> Result<Arc<dyn Program>> {
         if let Some(program) = self.programs().get(role, extent) {
             return Ok(Arc::clone(program));
         }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
-        let import = |batch| Graph::import(&self.0.bundle, role, Extent { batch, ..extent });
+        let allowance = self.allowance(cancel);
+        let import =
+            |batch| Graph::import_within(&self.0.bundle, role, Extent { batch, ..extent }, &allowance);
         let compile = || self.0.backend.compile(import(extent.batch)?, &import);
-        let program =
-            self.checked(role, || compile().map_err(|error| self.at_its_own_size(role, extent, error)))?;
+        let compile = || compile().map_err(|error| self.at_its_own_size(role, extent, error));
+        let program = self.checked(role, &allowance, compile)?;
         let Extent { batch, cells: [height, width] } = extent;
         log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
         self.programs().put(role, extent, Arc::clone(&program));
@@ -348,11 +378,11 @@ impl Model {
 
     /// Does `work` on a network's files; when it is the first, their hashes are checked, meanwhile if there
     /// are threads for both. A wrong hash is what is told, whatever a damaged file led to.
-    fn checked<T>(&self, role: Role, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn checked<T>(&self, role: Role, allowance: &Allowance, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if lock(&self.0.checked).contains(&role) {
             return work();
         }
-        let check = || self.0.bundle.check(role);
+        let check = || self.0.bundle.check_while(role, || allowance.check());
         let done = if self.threads() == 1 {
             check()?;
             work()?

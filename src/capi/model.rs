@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Failure, guard, guard_silently, without_nul};
+use super::cancel_token::{self, ft_cancel_token};
 use super::limits::{self, ft_limits};
 use super::pointers::{array, place, text};
 use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
@@ -71,6 +72,8 @@ pub struct ft_model_options {
     /// would have to compute in part is refused (`FT_ERROR_UNSUPPORTED`). Takes longer where vectors are wider than
     /// 8 floats (AVX-512). 0 or 1.
     pub deterministic: u32,
+    /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
+    pub cancel: *const ft_cancel_token,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -91,6 +94,7 @@ unsafe impl Versioned for ft_model_options {
             limits: std::ptr::null(),
             release_conditioning: 0,
             deterministic: 0,
+            cancel: std::ptr::null(),
         }
     }
 }
@@ -198,7 +202,7 @@ pub unsafe extern "C" fn ft_model_options_init(
 /// `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
 /// `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
 /// field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
-/// `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+/// `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_CANCELLED` (by `options.cancel`), `FT_ERROR_RUNTIME`, `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_open(
     path: *const c_char,
@@ -303,6 +307,7 @@ unsafe fn open(
     };
     settings.release_conditioning = switch("release_conditioning", options.release_conditioning)?;
     settings.deterministic = switch("deterministic", options.deterministic)?;
+    settings.cancel = cancel_token::token(options.cancel)?;
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;
     settings.parallel = options.parallel_for.map(|run| {

@@ -4,8 +4,8 @@ use ndarray::Array4;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::Result;
 use crate::error::limit_exceeded;
+use crate::{Result, memory};
 
 /// Standard normal noise `[batch, channels, height, width]` for `seed`.
 ///
@@ -24,10 +24,7 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
     let (Some(image), Some(total)) = (image, total) else {
         return Err(limit_exceeded(format!("noise of shape {shape:?} does not fit in memory")));
     };
-    let mut values = Vec::new();
-    let room = values.try_reserve_exact(total);
-    room.map_err(|error| limit_exceeded(format!("noise of shape {shape:?}: {error}")))?;
-    values.resize(total, 0.0);
+    let mut values = memory::filled(total, 0.0)?;
     fill_noise(seed, image, &mut values);
     Array4::from_shape_vec(shape, values).map_err(|error| limit_exceeded(error.to_string()))
 }

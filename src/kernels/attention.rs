@@ -52,23 +52,32 @@ impl Attention {
         (2 * self.dim + KEYS + 4) * QUERIES
     }
 
+    fn dims(&self, place: &Heads, tokens: usize) -> [(usize, usize); 3] {
+        [(self.images, place.image_stride), (tokens, place.token_stride), (self.heads, place.head_stride)]
+    }
+
+    fn span(&self, place: &Heads, tokens: usize) -> Range<usize> {
+        place.offset..end(place.offset, &self.dims(place, tokens), self.dim)
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (queries, keys) = (self.queries, self.keys);
+        let places = [(&self.q, queries), (&self.k, keys), (&self.v, keys), (&self.out, queries)];
+        places.into_iter().for_each(|(place, tokens)| see(self.span(place, tokens)));
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;
         }
         assert!(self.keys > 0, "attention to no keys has no value");
         assert!(self.scale > 0.0, "the scale of scores is not above 0");
-        let dims = |place: &Heads, tokens| {
-            [(self.images, place.image_stride), (tokens, place.token_stride), (self.heads, place.head_stride)]
-        };
-        let span = |place: &Heads, tokens| -> Range<usize> {
-            place.offset..end(place.offset, &dims(place, tokens), self.dim)
-        };
-        let out = span(&self.out, self.queries);
+        let out = self.span(&self.out, self.queries);
         assert!(out.end <= mem.len(), "attention's result lies outside");
-        assert!(all_apart(&dims(&self.out, self.queries), self.dim), "attention's results overlap");
+        assert!(all_apart(&self.dims(&self.out, self.queries), self.dim), "attention's results overlap");
         for (place, tokens) in [(&self.q, self.queries), (&self.k, self.keys), (&self.v, self.keys)] {
-            let span = span(place, tokens);
+            let span = self.span(place, tokens);
             assert!(span.end <= mem.len(), "attention's inputs lie outside");
             assert!(apart(&span, &out), "attention's result overlaps its inputs");
         }

@@ -1,5 +1,7 @@
 //! Strided copies: permutations, patches to tokens and back, pieces of a concatenation, broadcasts.
 
+use std::ops::Range;
+
 use super::view::{Space, View};
 use super::{Kernel, Shared, Simd, Workers};
 
@@ -43,6 +45,14 @@ impl Copy {
         Self { space, from, to, turned }
     }
 
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        [&self.from, &self.to]
+            .into_iter()
+            .filter(|_| !self.space.is_empty())
+            .for_each(|v| see(self.space.span(v)));
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         if self.space.run() * self.space.runs() == 0 {
             return;
@@ -74,7 +84,7 @@ impl Copy {
     }
 
     /// Copies `part` of each of `count` runs.
-    fn runs(&self, memory: Shared, first: usize, count: usize, part: std::ops::Range<usize>) {
+    fn runs(&self, memory: Shared, first: usize, count: usize, part: Range<usize>) {
         let (from_stride, to_stride) = (self.space.stride(&self.from), self.space.stride(&self.to));
         let length = part.len();
         self.space.walk([&self.from, &self.to], first, count, |[from, to]| {

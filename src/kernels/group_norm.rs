@@ -3,6 +3,8 @@
 //! Applying them is left to the [`Stage`](super::Stage) that prepares the next convolution's input, so
 //! the image is read once here and not written.
 
+use std::ops::Range;
+
 use super::place::{apart, end};
 use super::{Kernel, Rows, Shared, Simd, Workers};
 
@@ -42,6 +44,22 @@ impl GroupNorm {
         if self.x.cols == 0 { 0 } else { 2 * self.images * self.chunks() * self.x.cols }
     }
 
+    /// What is read, the partial sums, the result, and the constants.
+    fn spans(&self) -> ([Range<usize>; 3], [Option<Range<usize>>; 2]) {
+        let (x, channels) = (self.x, self.x.cols);
+        let read = x.offset..end(x.offset, &[(self.images, self.image_stride), (x.rows, x.stride)], channels);
+        let partials = self.partial..end(self.partial, &[], self.partials());
+        let out = self.out..end(self.out, &[(self.images, 2 * channels)], 2 * channels);
+        let constant = |start: Option<usize>| start.map(|start| start..end(start, &[], channels));
+        ([read, partials, out], [constant(self.gamma), constant(self.beta)])
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (spans, constants) = self.spans();
+        spans.into_iter().chain(constants.into_iter().flatten()).for_each(see);
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         let (x, channels) = (self.x, self.x.cols);
         if self.images == 0 || x.rows == 0 || channels == 0 {
@@ -49,9 +67,7 @@ impl GroupNorm {
         }
         assert!(self.groups > 0 && channels % self.groups == 0, "groups do not divide the channels");
         assert!(x.rows_apart(), "a group norm's pixels overlap");
-        let read = x.offset..end(x.offset, &[(self.images, self.image_stride), (x.rows, x.stride)], channels);
-        let partials = self.partial..end(self.partial, &[], self.partials());
-        let out = self.out..end(self.out, &[(self.images, 2 * channels)], 2 * channels);
+        let ([read, partials, out], constants) = self.spans();
         for span in [&read, &partials, &out] {
             assert!(span.end <= mem.len(), "a group norm's places lie outside");
         }
@@ -59,8 +75,7 @@ impl GroupNorm {
             apart(&read, &partials) && apart(&read, &out) && apart(&partials, &out),
             "a group norm's places overlap"
         );
-        for start in [self.gamma, self.beta].into_iter().flatten() {
-            let span = start..end(start, &[], channels);
+        for span in constants.into_iter().flatten() {
             assert!(span.end <= mem.len(), "a group norm's constants lie outside");
             assert!(apart(&span, &partials) && apart(&span, &out), "a group norm's constants overlap");
         }

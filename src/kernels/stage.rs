@@ -1,5 +1,7 @@
 //! What a convolution reads: an image normalised, activated, enlarged and padded in one pass.
 
+use std::ops::Range;
+
 use super::math::silu;
 use super::place::{apart, end};
 use super::{Kernel, Shared, Simd, Workers};
@@ -55,6 +57,27 @@ impl Stage {
         (self.height * self.enlarge + top + bottom, self.width * self.enlarge + left + right)
     }
 
+    /// The images, the result, and the constants.
+    fn spans(&self) -> (Range<usize>, Range<usize>, Option<Range<usize>>) {
+        let pixels = [
+            (self.images, self.image_stride),
+            (self.height, self.width.checked_mul(self.pixel_stride).expect("a stage's image lies outside")),
+            (self.width, self.pixel_stride),
+        ];
+        let read = self.x..end(self.x, &pixels, self.channels);
+        let (height, width) = self.size();
+        let row = width.checked_mul(self.channels).expect("a stage's result lies outside");
+        let out = self.out..end(self.out, &[(self.images * height, row)], row);
+        let constants = |start| start..end(start, &[(self.images, 2 * self.channels)], 2 * self.channels);
+        (read, out, self.affine.map(constants))
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (read, out, constants) = self.spans();
+        [read, out].into_iter().chain(constants).for_each(see);
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         let channels = self.channels;
         let Padding { top, bottom, left, right } = self.padding;
@@ -64,21 +87,12 @@ impl Stage {
         if self.images * self.height * self.width * channels * self.enlarge == 0 {
             return;
         }
-        let pixels = [
-            (self.images, self.image_stride),
-            (self.height, self.width.checked_mul(self.pixel_stride).expect("a stage's image lies outside")),
-            (self.width, self.pixel_stride),
-        ];
-        let read = self.x..end(self.x, &pixels, channels);
-        assert!(read.end <= mem.len(), "a stage's images lie outside");
-        let (height, width) = self.size();
-        let rows = self.images * height;
-        let row = width.checked_mul(channels).expect("a stage's result lies outside");
-        let out = self.out..end(self.out, &[(rows, row)], row);
-        assert!(out.end <= mem.len(), "a stage's images lie outside");
+        let (read, out, constants) = self.spans();
+        assert!(read.end <= mem.len() && out.end <= mem.len(), "a stage's images lie outside");
         assert!(apart(&read, &out), "a stage's images overlap");
-        if let Some(start) = self.affine {
-            let span = start..end(start, &[(self.images, 2 * channels)], 2 * channels);
+        let (height, width) = self.size();
+        let (rows, row) = (self.images * height, width * channels);
+        if let Some(span) = constants {
             assert!(span.end <= mem.len() && apart(&span, &out), "a stage's constants lie outside");
         }
 

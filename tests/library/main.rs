@@ -11,6 +11,7 @@ mod deterministic;
 mod editing;
 mod golden;
 mod guidance;
+mod planning;
 mod presets;
 mod stepping;
 mod textures;

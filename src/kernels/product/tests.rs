@@ -94,7 +94,7 @@ impl Case {
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let packed = Packed::new(workers, self.segments.len(), self.k, &source);
+        let packed = Packed::new(workers, self.segments.len(), self.k, &source).unwrap();
         Product::new(
             Arc::new(packed),
             self.a_stride,
@@ -170,7 +170,7 @@ fn no_number_of_lanes_needs_more_scratch() {
         let (workers, groups) =
             (&mut Workers::new(Isa::available()[0], &Inline, &mut []), case.groups.clone());
         let mut product = case.product(workers);
-        product.tiles = vec![Group { rows: 1, ..groups[0] }; rows];
+        product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.shape.rows, 1, 1);
         let tile = product.shape.rows * product.shape.vectors * product.shape.lanes;
         for lanes in 1..=16 {
             let cut = product.cut(lanes);

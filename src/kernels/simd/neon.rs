@@ -65,6 +65,12 @@ impl Simd for Neon {
     #[inline(always)] unsafe fn max(a: V, b: V) -> V {
         halves(a, b, |a, b| unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) })
     }
+    #[inline(always)] unsafe fn smaller(a: V, b: V) -> V {
+        unsafe { halves(a, Self::min(a, b), |a, least| vbslq_f32(vceqq_f32(a, a), least, a)) }
+    }
+    #[inline(always)] unsafe fn larger(a: V, b: V) -> V {
+        unsafe { halves(a, Self::max(a, b), |a, most| vbslq_f32(vceqq_f32(a, a), most, a)) }
+    }
     #[inline(always)] unsafe fn fma(a: V, b: V, c: V) -> V {
         unsafe { float32x4x2_t(vfmaq_f32(c.0, a.0, b.0), vfmaq_f32(c.1, a.1, b.1)) }
     }

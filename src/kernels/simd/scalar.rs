@@ -42,6 +42,12 @@ impl Simd for Scalar {
     #[inline(always)] unsafe fn div(a: V, b: V) -> V { pairs(a, b, |a, b| a / b) }
     #[inline(always)] unsafe fn min(a: V, b: V) -> V { pairs(a, b, |a, b| if a < b { a } else { b }) }
     #[inline(always)] unsafe fn max(a: V, b: V) -> V { pairs(a, b, |a, b| if a > b { a } else { b }) }
+    #[inline(always)] unsafe fn smaller(a: V, b: V) -> V {
+        pairs(a, b, |a, b| if a < b || a.is_nan() { a } else { b })
+    }
+    #[inline(always)] unsafe fn larger(a: V, b: V) -> V {
+        pairs(a, b, |a, b| if a > b || a.is_nan() { a } else { b })
+    }
     #[inline(always)] unsafe fn fma(a: V, b: V, c: V) -> V { std::array::from_fn(|i| a[i].mul_add(b[i], c[i])) }
     #[inline(always)] unsafe fn round(a: V) -> V { each(a, f32::round_ties_even) }
     #[inline(always)] unsafe fn sqrt(a: V) -> V { each(a, f32::sqrt) }

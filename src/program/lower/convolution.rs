@@ -95,9 +95,12 @@ impl Lowering<'_> {
         };
         let Margins { before, after, circular } =
             margins.unwrap_or(Margins { before: [0; 2], after: [0; 2], circular: false });
-        let rows = height * enlarge + before[0] + after[0];
-        let cols = width * enlarge + before[1] + after[1];
-        let buffer = self.buffer(images * rows * cols * channels);
+        // A size beyond all addresses is refused with the buffer.
+        let padded = |size: usize, side: usize| {
+            (size * enlarge).saturating_add(before[side]).saturating_add(after[side])
+        };
+        let (rows, cols) = (padded(height, 0), padded(width, 1));
+        let buffer = self.buffer_of(&[images, rows, cols, channels])?;
         let mut reads = vec![&x];
         reads.extend(&affine);
         let (from, offset) = (x.buffer, x.offset);
