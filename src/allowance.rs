@@ -36,9 +36,8 @@ impl Allowance {
 
     /// # Errors
     /// `LimitExceeded`: more nodes than the limits allow.
-    #[allow(dead_code, reason = "asked where a graph is read")]
-    pub(crate) fn nodes(&self, nodes: usize) -> Result<()> {
-        held(nodes as u64, self.limits.max_nodes.into(), "nodes", "max_nodes")
+    pub(crate) fn nodes(&self, nodes: u32) -> Result<()> {
+        held(nodes.into(), self.limits.max_nodes.into(), "nodes", "max_nodes")
     }
 
     /// # Errors

@@ -18,7 +18,6 @@ mod functions;
 mod import;
 mod normal;
 mod pads;
-mod resize;
 mod shapes;
 mod split;
 

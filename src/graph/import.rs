@@ -17,7 +17,7 @@ use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, folded, initializers, operators};
+use super::{Graph, folded, initializers, standard};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
@@ -60,11 +60,13 @@ fn read(
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
     drop(bytes);
+    annotate_nothing(&mut proto);
+    standard::check(&mut proto, allowance)?;
     let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     let counts = count(graph);
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
-    operators::register(&mut onnx);
+    standard::register(&mut onnx);
     let nodes = Nodes::name(graph, &onnx);
     let inexact = folded::inexact(graph);
     let weights = initializers::settle(graph, cuts, external)?;
@@ -80,6 +82,26 @@ fn read(
     check_constants(&model)?;
     let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
     Ok(Graph { file, contract, model, weights, allowance, counts, inexact })
+}
+
+/// Drops what only tells of the graph: tract would take notes on shapes, in symbols of their own, for facts.
+fn annotate_nothing(model: &mut pb::ModelProto) {
+    model.metadata_props.clear();
+    model.doc_string.clear();
+    if let Some(graph) = &mut model.graph {
+        drop_notes(graph);
+    }
+}
+
+fn drop_notes(graph: &mut pb::GraphProto) {
+    graph.value_info.clear();
+    graph.quantization_annotation.clear();
+    graph.output.iter_mut().for_each(|output| output.r#type = None);
+    for node in &mut graph.node {
+        node.doc_string.clear();
+        let attributes = node.attribute.iter_mut();
+        attributes.flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(drop_notes);
+    }
 }
 
 /// Elements of all initializers, by stored type.

@@ -1,64 +1,74 @@
-//! ONNX operators that this build of tract lacks, spelled out in operations that it has.
+//! ONNX operators that this build of tract lacks or reads wrongly, spelled out in operations that it has.
 //!
-//! tract knows `Attention` (opset 23) in its `transformers` feature only, which brings an engine for language
-//! models along.
+//! docs/tract.md says what tract makes of each. A [`Reading`] is wired when all that its node takes is known; the
+//! laws of [`standard`](super::standard) have checked it by then.
+
+mod attention;
+pub(super) mod conv_transpose;
+mod elementwise;
+pub(super) mod pad;
+mod pieces;
+mod resample;
+pub(super) mod resize;
+pub(super) mod slice;
+
+pub(crate) use resample::Resample;
+
+use std::sync::Arc;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::internal::AxisOp;
-use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::math::{add, mul};
-use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind};
 use tract_onnx::tract_hir::internal::*;
 
+use super::standard::{Node, Operand, Seen};
+use crate::Error;
 use crate::error::{invalid_bundle, unsupported};
 
 /// Teaches `onnx` what it lacks.
 pub(super) fn register(onnx: &mut Onnx) {
-    onnx.op_register.insert("Attention", attention);
+    onnx.op_register.insert("Attention", attention::attention);
+    onnx.op_register.insert("Celu", |c, n| reading(c, n, elementwise::celu));
+    onnx.op_register.insert("ConvTranspose", |c, n| reading(c, n, conv_transpose::wire));
+    onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
+    onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
+    onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
+    onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
+    for name in
+        ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
+    {
+        onnx.op_register.insert(name, |_, _| Err(noise().into()));
+    }
 }
 
-/// `softmax(scale Q Kᵀ + mask) V`.
+type Built = (Box<dyn InferenceOp>, Vec<String>);
+
+/// Why a node that makes noise is refused: a seed is one picture, whatever machine it is made on.
+pub(super) fn noise() -> Error {
+    unsupported(
+        "makes noise of its own, but a seed must give one picture; export the model without it, or in \
+         evaluation mode",
+    )
+}
+
+/// Wires a node whose operands are all known.
+type Wire = fn(&Seen, &mut Wiring) -> TractResult<OutletId>;
+
+fn reading(context: &ParsingContext, node: &NodeProto, wire: Wire) -> TractResult<Built> {
+    let node = Arc::new(Node::new(node, context.onnx_operator_set_version));
+    Ok((expand(Reading { node, wire }), Vec::new()))
+}
+
+/// A node that has one output, of the type of its first input.
 #[derive(Clone, Debug)]
-struct Attention {
-    /// Heads of queries that come as `[N, tokens, heads * width]`; none for `[N, heads, tokens, width]`.
-    heads: Option<usize>,
-    /// One over the root of the width if not said.
-    scale: Option<f32>,
-    masked: bool,
+struct Reading {
+    node: Arc<Node>,
+    wire: Wire,
 }
 
-fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let refused = |what: &str| -> TractError { unsupported(format!("{what} is not supported")).into() };
-    if node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) != 0 {
-        return Err(refused("is_causal"));
-    }
-    if node.get_attr_opt::<f32>("softcap")?.unwrap_or(0.0) != 0.0 {
-        return Err(refused("softcap"));
-    }
-    let given = |names: &[String], from: usize| names.iter().skip(from).any(|name| !name.is_empty());
-    if given(&node.input, 4) || given(&node.output, 1) {
-        return Err(refused("a cache of keys and values"));
-    }
-    let heads = |name: &str| -> TractResult<Option<usize>> {
-        let count = node.get_attr_opt::<i64>(name)?;
-        count
-            .map(|n| usize::try_from(n).ok().filter(|&n| n > 0).with_context(|| format!("{name} is {n}")))
-            .transpose()
-    };
-    let (of_queries, of_keys) = (heads("q_num_heads")?, heads("kv_num_heads")?);
-    if of_queries != of_keys {
-        return Err(refused("sharing keys between heads"));
-    }
-    let masked = node.input.get(3).is_some_and(|name| !name.is_empty());
-    let attention = Attention { heads: of_queries, scale: node.get_attr_opt("scale")?, masked };
-    Ok((expand(attention), Vec::new()))
-}
-
-impl Expansion for Attention {
+impl Expansion for Reading {
     fn name(&self) -> StaticName {
-        "Attention".into()
+        self.node.operator.clone().into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -67,90 +77,69 @@ impl Expansion for Attention {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 3 + usize::from(self.masked))?;
         check_output_arity(outputs, 1)?;
-        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
-        solver.equals(&inputs[0].rank, &outputs[0].rank)?;
-        // All but the width are the queries'; the width is the values', whose heads are as many.
-        solver.given(&inputs[0].rank, move |solver, rank| {
-            let last = (rank.max(1) - 1) as usize;
-            for axis in 0..last {
-                solver.equals(&inputs[0].shape[axis], &outputs[0].shape[axis])?;
-            }
-            solver.equals(&inputs[2].shape[last], &outputs[0].shape[last])
-        })
+        ensure!(!inputs.is_empty(), "takes nothing");
+        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let rank = model.outlet_fact(inputs[0])?.rank();
-        let mut heads = tvec!();
-        for (&x, name) in inputs.iter().zip(["q", "k", "v"]) {
-            heads.push(self.split(&format!("{prefix}.{name}"), model, x)?);
-        }
-        let shapes: Vec<Vec<TDim>> = heads
-            .iter()
-            .map(|&x| Ok(model.outlet_fact(x)?.shape.to_tvec().to_vec()))
-            .collect::<TractResult<_>>()?;
-        let [q, k, v] = shapes.as_slice() else { bail!("needs queries, keys and values") };
-        if q[..2] != k[..2] || k[..3] != v[..3] || q[3] != k[3] {
-            let shown = |dims: &[TDim]| dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let (q, k, v) = (shown(q), shown(k), shown(v));
-            let message = format!("queries [{q}], keys [{k}] and values [{v}] do not fit together");
-            return Err(invalid_bundle(message).into());
-        }
-        let scale = self.scale.map_or_else(|| Ok(1.0 / (q[3].to_i64()? as f32).sqrt()), TractResult::Ok)?;
-        let product = |axes: &str| TractResult::Ok(EinSum::new(axes.parse()?, DatumType::F32));
-        let scores = model.wire_node(format!("{prefix}.qk"), product("bhqd,bhkd->bhqk")?, &heads[..2])?[0];
-        let scale = model.add_const(format!("{prefix}.scale"), tensor0(scale).broadcast_into_rank(4)?)?;
-        let mut scores = model.wire_node(format!("{prefix}.scaled"), mul(), &[scores, scale])?[0];
-        if let Some(&mask) = inputs.get(3) {
-            let mask = self.spread(&format!("{prefix}.mask"), model, mask)?;
-            scores = model.wire_node(format!("{prefix}.masked"), add(), &[scores, mask])?[0];
-        }
-        let softmax = Softmax::new(tvec!(3), None, SoftmaxKind::Softmax);
-        let weights = model.wire_node(format!("{prefix}.softmax"), softmax, &[scores])?[0];
-        let name = if rank == 4 { prefix.to_owned() } else { format!("{prefix}.attended") };
-        let attended = model.wire_node(name, product("bhqk,bhkd->bhqd")?, &[weights, heads[2]])?;
-        if rank == 4 {
-            return Ok(attended);
-        }
-        let tokens = model.wire_node(format!("{prefix}.tokens"), AxisOp::Move(1, 2), &attended)?;
-        let joined =
-            AxisOp::Reshape(2, tvec!(q[1].clone(), v[3].clone()), tvec!(q[1].clone() * v[3].clone()));
-        model.wire_node(prefix, joined, &tokens)
+        let seen = |outlet: &OutletId| -> TractResult<Operand> {
+            let fact = model.outlet_fact(*outlet)?;
+            let shape = fact.shape.as_concrete().context("takes a tensor of open sizes")?.to_vec();
+            Ok(Operand { shape, value: fact.konst.clone() })
+        };
+        let operands = inputs.iter().map(seen).collect::<TractResult<Vec<_>>>()?;
+        let seen = self.node.see(&operands, |operand| Some(operand.clone())).context("lacks an input")?;
+        let mut wiring = Wiring { prefix, model, inputs, steps: 0 };
+        let outlet = (self.wire)(&seen, &mut wiring)?;
+        wiring.finish(outlet)
     }
 }
 
-impl Attention {
-    /// `[N, heads, tokens, width]` of `x`.
-    fn split(&self, prefix: &str, model: &mut TypedModel, x: OutletId) -> TractResult<OutletId> {
-        let fact = model.outlet_fact(x)?.clone();
-        ensure!(fact.datum_type == DatumType::F32, "takes {:?}, must be F32", fact.datum_type);
-        match (fact.rank(), self.heads) {
-            (4, _) => Ok(x),
-            (3, Some(heads)) => {
-                let all = fact.shape[2].to_usize()?;
-                ensure!(all % heads == 0, "{all} channels do not part into {heads} heads");
-                let parts = tvec!(heads.to_dim(), (all / heads).to_dim());
-                let reshape = AxisOp::Reshape(2, tvec!(all.to_dim()), parts);
-                let split = model.wire_node(format!("{prefix}.heads"), reshape, &[x])?;
-                Ok(model.wire_node(format!("{prefix}.first"), AxisOp::Move(2, 1), &split)?[0])
-            }
-            (3, None) => bail!("lacks the attribute q_num_heads"),
-            (rank, _) => bail!("takes tensors of 3 or 4 axes, not {rank}"),
-        }
+/// A model in which a node is being spelled out.
+struct Wiring<'a> {
+    prefix: &'a str,
+    model: &'a mut TypedModel,
+    /// Those of the node that are there.
+    inputs: &'a [OutletId],
+    steps: usize,
+}
+
+impl Wiring<'_> {
+    fn name(&mut self) -> String {
+        self.steps += 1;
+        format!("{}.{}", self.prefix, self.steps)
     }
 
-    /// An additive mask with as many axes as the scores have.
-    fn spread(&self, prefix: &str, model: &mut TypedModel, mask: OutletId) -> TractResult<OutletId> {
-        let fact = model.outlet_fact(mask)?.clone();
-        if fact.datum_type != DatumType::F32 {
-            return Err(unsupported(format!("a mask of {:?} is not supported", fact.datum_type)).into());
+    fn op(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
+        let name = self.name();
+        Ok(self.model.wire_node(name, op, inputs)?[0])
+    }
+
+    fn constant(&mut self, tensor: impl IntoArcTensor) -> TractResult<OutletId> {
+        let name = self.name();
+        self.model.add_const(name, tensor)
+    }
+
+    fn kind(&self, outlet: OutletId) -> TractResult<DatumType> {
+        Ok(self.model.outlet_fact(outlet)?.datum_type)
+    }
+
+    fn shape(&self, outlet: OutletId) -> TractResult<Vec<usize>> {
+        let shape = self.model.outlet_fact(outlet)?.shape.as_concrete().map(<[usize]>::to_vec);
+        shape.ok_or_else(|| invalid_bundle("takes a tensor of open sizes").into())
+    }
+
+    /// The last step goes by the node's own name.
+    fn finish(self, outlet: OutletId) -> TractResult<TVec<OutletId>> {
+        if self.inputs.contains(&outlet) || self.steps == 0 {
+            return self.model.wire_node(
+                self.prefix,
+                tract_onnx::tract_core::ops::identity::Identity,
+                &[outlet],
+            );
         }
-        let mut mask = mask;
-        for axis in fact.rank()..4 {
-            mask = model.wire_node(format!("{prefix}.{axis}"), AxisOp::Add(0), &[mask])?[0];
-        }
-        Ok(mask)
+        self.model.rename_node(outlet.node, self.prefix)?;
+        Ok(tvec!(outlet))
     }
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{AxisOp, DimLike, bail};
-use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, TypedConcat,
-};
+use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
@@ -21,6 +19,8 @@ use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Windo
 use crate::Result;
 use crate::allowance::Allowance;
 use crate::error::{Context, Error, invalid_bundle, unsupported};
+use crate::graph::Resample;
+use crate::kernels::Stage;
 use crate::panics::{in_flowturbo, in_tract};
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
@@ -141,9 +141,6 @@ impl Net {
             let start = slice.start.to_usize()?;
             return Ok(Some(self.slice(operands[0], slice.axis, start, dims[slice.axis])));
         }
-        if let Some(slice) = op.downcast_ref::<StridedSlice>() {
-            return self.strided_slice(slice, operands, &dims);
-        }
         if let Some(concat) = op.downcast_ref::<TypedConcat>() {
             return Ok(Some(self.concat(concat.axis, operands.to_vec())));
         }
@@ -182,31 +179,11 @@ impl Net {
         if let Some(pad) = op.downcast_ref::<Pad>() {
             return Ok(self.zero_pad(pad, operands[0]));
         }
-        if op.name() == "Resize" {
-            return self.resize(op, operands, &dims);
+        if let Some(factor) = op.downcast_ref::<Resample>().and_then(Resample::upsampling) {
+            let fits = dims.len() == 4 && (2..=Stage::ENLARGE).contains(&factor);
+            return Ok(fits.then(|| self.float(Op::Upsample(factor), operands.to_vec(), dims)));
         }
         Ok(None)
-    }
-
-    fn strided_slice(&mut self, slice: &StridedSlice, operands: &[Id], dims: &[usize]) -> Read {
-        let x = operands[0];
-        let integers = |place: usize| operands.get(place).and_then(|&id| self.integers(id));
-        let rank = dims.len() as i64;
-        let axes = slice.optional_axes_input.and_then(integers).unwrap_or_else(|| (0..rank).collect());
-        let steps = slice.optional_steps_input.and_then(integers).unwrap_or_else(|| vec![1; axes.len()]);
-        let (Some(begin), Some(_)) = (integers(1), integers(2)) else { return Ok(None) };
-        let masks = slice.begin_mask | slice.end_mask | slice.shrink_axis_mask;
-        if masks != 0 || steps.iter().any(|&step| step != 1) || self.dims(x).len() != dims.len() {
-            return Ok(None);
-        }
-        let mut result = x;
-        for (axis, begin) in axes.into_iter().zip(begin) {
-            let axis = axis.rem_euclid(rank) as usize;
-            let size = self.dims(x)[axis] as i64;
-            let start = if begin < 0 { begin + size } else { begin }.clamp(0, size) as usize;
-            result = self.slice(result, axis, start, dims[axis]);
-        }
-        Ok(Some(result))
     }
 
     fn cast(&mut self, x: Id, to: DatumType) -> Option<Id> {
@@ -347,7 +324,7 @@ impl Net {
 
 /// Operations that change no number, which other element types than `f32` may pass through.
 fn moves(op: &dyn TypedOp) -> bool {
-    op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>() || op.is::<StridedSlice>()
+    op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>()
 }
 
 /// Our own errors pass through tract unchanged; what it says itself is that only it can have the graph.
