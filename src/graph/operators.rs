@@ -3,6 +3,8 @@
 //! tract knows `Attention` (opset 23) in its `transformers` feature only, which brings an engine for language
 //! models along.
 
+mod recurrent;
+
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -17,6 +19,9 @@ use crate::error::{invalid_bundle, unsupported};
 /// Teaches `onnx` what it lacks.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Attention", attention);
+    for name in ["GRU", "LSTM", "RNN"] {
+        onnx.op_register.insert(name, recurrent::recurrent);
+    }
 }
 
 /// `softmax(scale Q Kᵀ + mask) V`.
