@@ -198,7 +198,10 @@ class Graph:
                 place += size
         while names and not names[-1]:
             names.pop()
-        node = helper.make_node(case.operator, names, self.results, name="n", domain=case.domain, **case.attributes)
+        node = helper.make_node(case.operator, names, self.results, name="n", domain=case.domain)
+        for name, value in case.attributes.items():
+            made = value if isinstance(value, onnx.AttributeProto) else helper.make_attribute(name, value)
+            node.attribute.append(made)
         writer.nodes.append(node)
 
     def model(self, outputs: Sequence[onnx.ValueInfoProto]) -> ModelProto:
@@ -210,7 +213,7 @@ class Graph:
         graph: GraphProto = helper.make_graph(self.writer.nodes, "g", inputs, outputs, self.writer.constants)
         imports = [helper.make_opsetid("", self.case.opset)]
         if self.case.domain:
-            imports.append(helper.make_opsetid(self.case.domain, 1))
+            imports.append(helper.make_opsetid(self.case.domain, 3 if "ml" in self.case.domain else 1))
         return helper.make_model(graph, opset_imports=imports, ir_version=8 if self.case.opset < 19 else 10)
 
     def run(self, model: ModelProto) -> list[np.ndarray]:
