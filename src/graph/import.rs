@@ -17,7 +17,7 @@ use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, folded, initializers, standard};
+use super::{Graph, folded, initializers, probe, standard};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
@@ -25,6 +25,7 @@ use crate::{CancelToken, Result};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
+    #[cfg(test)]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
         Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &CancelToken::new()))
     }
@@ -79,6 +80,7 @@ fn read(
     allowance.check()?;
     let model = model.into_typed().map_err(|error| nodes.explain(&error))?;
     nodes.check_shapes(&model)?;
+    probe::check(&model, &nodes)?;
     check_constants(&model)?;
     let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
     Ok(Graph { file, contract, model, weights, allowance, counts, inexact })

@@ -1,4 +1,4 @@
-//! ONNX operators that this build of tract lacks or reads wrongly, spelled out in operations that it has.
+//! ONNX operators that this build of tract lacks or reads wrongly, spelled out in operations that it has or in ours.
 //!
 //! docs/tract.md says what tract makes of each. A [`Reading`] is wired when all that its node takes is known; the
 //! laws of [`standard`](super::standard) have checked it by then.
@@ -8,13 +8,17 @@ pub(super) mod conv_transpose;
 mod elementwise;
 pub(super) mod pad;
 mod pieces;
+mod pools;
+mod products;
+mod recurrent;
+mod reductions;
 mod resample;
 pub(super) mod resize;
 pub(super) mod slice;
 
 pub(crate) use resample::Resample;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
@@ -34,6 +38,16 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
     onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
     onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
+    for name in ["GRU", "LSTM", "RNN"] {
+        onnx.op_register.insert(name, recurrent::recurrent);
+    }
+    for name in reductions::NAMES {
+        onnx.op_register.insert(name, reductions::reduction);
+    }
+    onnx.op_register.insert("AveragePool", pools::window);
+    onnx.op_register.insert("Einsum", products::einsum);
+    onnx.op_register.insert("GlobalLpPool", pools::global_lp_pool);
+    onnx.op_register.insert("MaxPool", pools::window);
     for name in
         ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
     {
@@ -142,4 +156,23 @@ impl Wiring<'_> {
         self.model.rename_node(outlet.node, self.prefix)?;
         Ok(tvec!(outlet))
     }
+}
+
+/// tract's own reading of a node.
+fn tracts(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
+    static TRACT: OnceLock<Onnx> = OnceLock::new();
+    match TRACT.get_or_init(tract_onnx::onnx).op_register.0.get(&node.op_type) {
+        Some(read) => read(context, node),
+        None => Err(refused("tract knows no such operator")),
+    }
+}
+
+/// Breaks the standard.
+fn broken(what: impl Into<String>) -> TractError {
+    invalid_bundle(what).into()
+}
+
+/// Sound, and beyond this build.
+fn refused(what: impl Into<String>) -> TractError {
+    unsupported(what).into()
 }

@@ -22,9 +22,9 @@ pub(super) use facts::{Placed, register};
 pub(super) use seen::{Node, Operand, Seen, axes};
 use table::{Count, Table, kind_name};
 
-use crate::error::{Context, invalid_bundle, limit_exceeded, unsupported};
 use crate::Result;
 use crate::allowance::Allowance;
+use crate::error::{Context, invalid_bundle, limit_exceeded, unsupported};
 
 /// The standard's own domain, in the table's words.
 const STANDARD: &str = "ai.onnx";

@@ -14,6 +14,7 @@ mod guidance;
 mod planning;
 mod presets;
 mod stepping;
+mod sweep;
 mod textures;
 mod threads;
 mod tiling;

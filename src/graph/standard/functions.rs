@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 use super::{domain, inner_graphs, place};
-use crate::error::{Context, invalid_bundle, unsupported};
 use crate::Result;
 use crate::allowance::Allowance;
+use crate::error::{Context, invalid_bundle, unsupported};
 
 /// Functions that call functions, at most.
 const DEEPEST: usize = 32;
