@@ -124,7 +124,8 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
 }
 
 /// Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
-/// look at it. Other pictures may follow. A file that is there is replaced. The memory is only read.
+/// look at it. Other pictures may follow. A file that is there is replaced, with its mode, once the new one is whole:
+/// after an error it is as it was. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
 /// `FT_ERROR_IO`. Threads: any.
