@@ -16,13 +16,13 @@ pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
 pub const FT_PIXEL_RGB8: ft_pixel_format = 1;
-/// Four bytes: red, green, blue, 255.
+/// Four bytes: red, green, blue, 255. Of a picture that is read, the fourth is not looked at.
 pub const FT_PIXEL_RGBA8: ft_pixel_format = 2;
-/// Four bytes: blue, green, red, 255.
+/// Four bytes: blue, green, red, 255; read likewise.
 pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
 /// Three IEEE half floats in 0 to 1.
 pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
-/// Three floats in 0 to 1.
+/// Three floats in 0 to 1; what is read outside of that is clamped.
 pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
 
 /// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it

@@ -113,7 +113,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
     let more = match source {
         "generate" if !small => vec![coloured().to_str().unwrap()],
         "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
-        "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
+        "files" | "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.
         "cancel" if !small => vec!["E40", "80", "50"],
         "cancel" => vec!["E1000", "64", "60000"],
@@ -158,6 +158,11 @@ fn bundles_come_from_anywhere_and_what_is_lent_is_given_back() {
 }
 
 #[test]
+fn a_program_may_change_its_folder_and_files_are_saved_whole() {
+    c("files");
+}
+
+#[test]
 fn threads_do_no_harm() {
     c("threads");
 }
@@ -197,8 +202,10 @@ fn the_cpp_wrapper_works_with_exceptions_and_without() {
 
 /// All programs of this folder, made by `build` of a source in a standard, each with what it is told.
 pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec<&'static str>)> {
-    let sources =
-        ["refuse", "generate", "edit", "step", "open", "threads", "cancel", "flat", "versions", "wrapper"];
+    let sources = [
+        "refuse", "generate", "edit", "step", "open", "files", "threads", "cancel", "flat", "versions",
+        "wrapper",
+    ];
     let program = |source: &str| {
         let program = match source {
             "wrapper" => build("tests/c/wrapper.cpp", "c++17"),

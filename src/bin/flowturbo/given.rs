@@ -3,6 +3,7 @@
 //! They come out in 8 bits and upright, whatever way up the camera stored them. A picture is laid on white where it is
 //! transparent; in a mask, what is transparent is black.
 
+use std::error::Error;
 use std::io::{self, Cursor};
 use std::path::Path;
 
@@ -280,6 +281,200 @@ fn jpeg_is_whole(file: &[u8]) -> bool {
 fn said(error: ImageError) -> String {
     match error {
         ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => CUT_SHORT.into(),
+        ImageError::Decoding(error) => {
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("is damaged: {}", why.lines().next().unwrap_or_default())
+        }
         error => format!("cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use png::chunk::{ChunkType, eXIf};
+    use png::{BitDepth, ColorType as Kind};
+
+    /// A PNG file of 3 x 2 pixels, `more` chunks around their data.
+    fn png(
+        kind: Kind,
+        depth: BitDepth,
+        data: &[u8],
+        set: impl FnOnce(&mut png::Info),
+        exif: &[u8],
+    ) -> Vec<u8> {
+        let (mut file, mut info) = (Vec::new(), png::Info::with_size(3, 2));
+        (info.color_type, info.bit_depth) = (kind, depth);
+        set(&mut info);
+        let mut writer = png::Encoder::with_info(&mut file, info).unwrap().write_header().unwrap();
+        writer.write_image_data(data).unwrap();
+        if !exif.is_empty() {
+            writer.write_chunk(eXIf, exif).unwrap();
+        }
+        writer.finish().unwrap();
+        file
+    }
+
+    fn decoded(file: &[u8]) -> Given {
+        Given::decode("test", file).unwrap()
+    }
+
+    /// The upright picture in its own size.
+    fn picture(file: &[u8]) -> RgbImage {
+        let given = decoded(file);
+        let size = given.size();
+        given.picture(size).unwrap()
+    }
+
+    fn mask(file: &[u8]) -> Vec<u8> {
+        let given = decoded(file);
+        let size = given.size();
+        given.mask(size).unwrap().into_raw()
+    }
+
+    /// An Exif block that holds nothing but the orientation.
+    fn exif(tag: u8) -> Vec<u8> {
+        let entry = [0x12, 1, 3, 0, 1, 0, 0, 0, tag, 0, 0, 0];
+        [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
+    }
+
+    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0 and
+    /// column 0 are.
+    const STORED: [&[&[u8]]; 8] = [
+        &[&[1, 2, 3], &[4, 5, 6]],
+        &[&[3, 2, 1], &[6, 5, 4]],
+        &[&[6, 5, 4], &[3, 2, 1]],
+        &[&[4, 5, 6], &[1, 2, 3]],
+        &[&[1, 4], &[2, 5], &[3, 6]],
+        &[&[3, 6], &[2, 5], &[1, 4]],
+        &[&[6, 3], &[5, 2], &[4, 1]],
+        &[&[4, 1], &[5, 2], &[6, 3]],
+    ];
+
+    #[test]
+    fn every_orientation_comes_out_upright_in_png_and_jpeg() {
+        for (tag, stored) in (1..).zip(STORED) {
+            let (width, height) = (stored[0].len() as u32, stored.len() as u32);
+            let data: Vec<u8> = stored.concat().iter().map(|level| level * 40).collect();
+            let size = |info: &mut png::Info| (info.width, info.height) = (width, height);
+            // Behind the pixels, where some programs put it; the standard allows both.
+            let file = png(Kind::Grayscale, BitDepth::Eight, &data, size, &exif(tag));
+            assert_eq!(decoded(&file).size(), [3, 2], "{tag}");
+            assert_eq!(mask(&file), [40, 80, 120, 160, 200, 240], "{tag}");
+            // Blocks of 16 x 16, so that a JPEG's losses are small.
+            let (mut jpeg, mut encoded) = (b"\xff\xd8\xff\xe1".to_vec(), Vec::new());
+            let large = GrayImage::from_fn(width * 16, height * 16, |x, y| {
+                image::Luma([stored[y as usize / 16][x as usize / 16] * 40])
+            });
+            let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut encoded, 95);
+            encoder.encode_image(&large).unwrap();
+            let block = [b"Exif\0\0", &exif(tag)[..]].concat();
+            jpeg.extend(u16::try_from(block.len() + 2).unwrap().to_be_bytes());
+            jpeg.extend(block.iter().chain(&encoded[2..]));
+            let upright = picture(&jpeg);
+            for (i, level) in (1..=6).map(|level| level * 40).enumerate() {
+                let [red, ..] = upright.get_pixel(i as u32 % 3 * 16 + 8, i as u32 / 3 * 16 + 8).0;
+                assert!(red.abs_diff(level) < 4, "{tag}: {red} at {i}");
+            }
+        }
+        let senseless = png(Kind::Grayscale, BitDepth::Eight, &[9; 6], |_| {}, &exif(99));
+        assert_eq!(mask(&senseless), [9; 6]);
+    }
+
+    #[test]
+    fn every_kind_of_png_is_read() {
+        let grey = [0, 51, 102, 153, 204, 255];
+        let wide = |levels: &[u8]| levels.iter().flat_map(|&level| [level, level]).collect::<Vec<u8>>();
+        let coloured =
+            |opaque: &[u8]| grey.iter().flat_map(|&g| [&[g, g, g][..], opaque].concat()).collect::<Vec<u8>>();
+        let with_opacity: Vec<u8> = grey.iter().flat_map(|&g| [g, 255]).collect();
+        let palette = |info: &mut png::Info| {
+            info.palette = Some(grey.iter().flat_map(|&g| [g, g, g]).collect::<Vec<u8>>().into());
+        };
+        use BitDepth::{Eight, Four, Sixteen};
+        for (name, file) in [
+            ("grey", png(Kind::Grayscale, Eight, &grey, |_| {}, &[])),
+            ("grey of 16 bits", png(Kind::Grayscale, Sixteen, &wide(&grey), |_| {}, &[])),
+            ("grey of 4 bits", png(Kind::Grayscale, Four, &[0x03, 0x60, 0x9c, 0xf0], |_| {}, &[])),
+            ("grey and opacity", png(Kind::GrayscaleAlpha, Eight, &with_opacity, |_| {}, &[])),
+            ("the same of 16 bits", png(Kind::GrayscaleAlpha, Sixteen, &wide(&with_opacity), |_| {}, &[])),
+            ("colours", png(Kind::Rgb, Eight, &coloured(&[]), |_| {}, &[])),
+            ("colours of 16 bits", png(Kind::Rgb, Sixteen, &wide(&coloured(&[])), |_| {}, &[])),
+            ("colours and opacity", png(Kind::Rgba, Eight, &coloured(&[255]), |_| {}, &[])),
+            ("the same of 16 bits", png(Kind::Rgba, Sixteen, &wide(&coloured(&[255])), |_| {}, &[])),
+            ("a palette", png(Kind::Indexed, Eight, &[0, 1, 2, 3, 4, 5], palette, &[])),
+            ("a palette of 4 bits", png(Kind::Indexed, Four, &[0x01, 0x20, 0x34, 0x50], palette, &[])),
+        ] {
+            assert!(!decoded(&file).is_transparent(), "{name}");
+            assert_eq!(mask(&file), grey, "{name}");
+            let channels: Vec<u8> = grey.iter().flat_map(|&g| [g; 3]).collect();
+            assert_eq!(picture(&file).into_raw(), channels, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_transparent_is_white_in_a_picture_and_black_in_a_mask() {
+        use BitDepth::{Eight, Sixteen};
+        let grey: Vec<u8> =
+            [255, 128, 0].iter().flat_map(|&opacity| [100, opacity]).cycle().take(12).collect();
+        let wide: Vec<u8> = grey.iter().flat_map(|&level| [level, level]).collect();
+        let coloured: Vec<u8> = grey.chunks(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect();
+        let palette = |info: &mut png::Info| {
+            info.palette = Some(vec![100; 9].into());
+            info.trns = Some(vec![255, 128, 0].into());
+        };
+        for (name, file) in [
+            ("grey and opacity", png(Kind::GrayscaleAlpha, Eight, &grey, |_| {}, &[])),
+            ("the same of 16 bits", png(Kind::GrayscaleAlpha, Sixteen, &wide, |_| {}, &[])),
+            ("colours and opacity", png(Kind::Rgba, Eight, &coloured, |_| {}, &[])),
+            ("a palette", png(Kind::Indexed, Eight, &[0, 1, 2, 0, 1, 2], palette, &[])),
+        ] {
+            assert!(decoded(&file).is_transparent(), "{name}");
+            let reds: Vec<u8> = picture(&file).pixels().map(|pixel| pixel.0[0]).collect();
+            assert_eq!(reds, [100, 177, 255, 100, 177, 255], "{name}");
+            assert_eq!(mask(&file), [100, 50, 0, 100, 50, 0], "{name}");
+        }
+        // One colour of a picture may be the transparent one.
+        let key = |info: &mut png::Info| info.trns = Some(vec![0, 7].into());
+        let file = png(Kind::Grayscale, Eight, &[7, 9, 7, 9, 7, 9], key, &[]);
+        assert_eq!(mask(&file), [0, 9, 0, 9, 0, 9]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let whole = png(Kind::Grayscale, BitDepth::Eight, &[1; 6], |_| {}, &[]);
+        let mut jpeg = Vec::new();
+        let encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+        DynamicImage::new_rgb8(64, 64).write_with_encoder(encoder).unwrap();
+        let mut huge = Vec::new();
+        let header = png::Encoder::new(&mut huge, 20_000, 16_000).write_header().unwrap();
+        drop(header);
+        let end = ChunkType(*b"IEND");
+        assert!(huge.windows(4).any(|name| name == end.0));
+        let mut damaged = whole.clone();
+        let data = whole.windows(4).position(|name| name == b"IDAT").unwrap();
+        damaged[data + 6] ^= 0xff;
+        for (file, words) in [
+            (&b"RIFF\0\0\0\0WEBPVP8 "[..], "is a WebP file; PNG and JPEG are read"),
+            (b"GIF89a", "is a GIF file"),
+            (b"\0\0\0\x18ftypheic", "is a HEIC file"),
+            (b"text", "is not a picture; PNG and JPEG are read"),
+            (&huge, "is 20000 x 16000 pixels; at most 268435456"),
+            (&damaged, "is damaged: "),
+        ] {
+            let why = Given::decode("test", file).err().unwrap();
+            assert!(why.starts_with(words), "{why}");
+        }
+        for file in [whole, jpeg] {
+            assert!(Given::decode("test", &file).is_ok());
+            for length in 8..file.len() {
+                assert_eq!(
+                    Given::decode("test", &file[..length]).err().unwrap(),
+                    CUT_SHORT,
+                    "{length} bytes"
+                );
+            }
+        }
     }
 }
