@@ -296,12 +296,12 @@ typedef struct ft_pixels {
 #define FT_PIXEL_RGB8 1
 
 /**
- * Four bytes: red, green, blue, 255.
+ * Four bytes: red, green, blue, 255. Of a picture that is read, the fourth is not looked at.
  */
 #define FT_PIXEL_RGBA8 2
 
 /**
- * Four bytes: blue, green, red, 255.
+ * Four bytes: blue, green, red, 255; read likewise.
  */
 #define FT_PIXEL_BGRA8 3
 
@@ -311,7 +311,7 @@ typedef struct ft_pixels {
 #define FT_PIXEL_RGB_F16 4
 
 /**
- * Three floats in 0 to 1.
+ * Three floats in 0 to 1; what is read outside of that is clamped.
  */
 #define FT_PIXEL_RGB_F32 5
 
@@ -329,7 +329,8 @@ ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
 
 /**
  * Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
- * look at it. Other pictures may follow. A file that is there is replaced. The memory is only read.
+ * look at it. Other pictures may follow. A file that is there is replaced, with its mode, once the new one is whole:
+ * after an error it is as it was. The memory is only read.
  *
  * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
  * `FT_ERROR_IO`. Threads: any.

@@ -6,7 +6,7 @@
 //! caller ─┘     └─────▶ listed files ──▶ parts of the graph and of its external data, and a checksum
 //! ```
 //!
-//! Opening reads `bundle.json` and asks for the size of each listed file; the files themselves are
+//! Opening reads `bundle.json` and opens each listed file to know its size; the files themselves are
 //! read, and their hashes checked, when a network is loaded. The format is described in
 //! `docs/bundle.md`.
 
@@ -16,6 +16,7 @@ mod archive;
 mod checksum;
 mod classes;
 mod external;
+mod held;
 pub mod manifest;
 mod pack;
 mod parse;
@@ -30,7 +31,6 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ pub use source::Source;
 use crate::error::{Context, Error, invalid_bundle, io};
 use crate::{Limits, Result, Schedule};
 use archive::Archive;
+use held::Held;
 use source::Folder;
 
 /// The manifest's file name.
@@ -54,6 +55,9 @@ pub(crate) const MANIFEST: &str = "bundle.json";
 /// A model package, opened and checked but not yet loaded.
 ///
 /// Holds the manifest and a way to read the files, not the files. It can be shared between threads.
+///
+/// A folder's files and a zip file stay open, so what becomes of their names, of the folder and of the program's own
+/// folder makes no difference. Where one is written to meanwhile, the next read of it fails.
 ///
 /// ```no_run
 /// let bundle = flowturbo::Bundle::open("models/textures")?;
@@ -96,11 +100,10 @@ impl Bundle {
         if there.is_dir() {
             return Self::from_source(Folder::new(path), limits);
         }
-        // Opening a pipe or a device could wait for ever.
         if !there.is_file() {
             return Err(io("is neither a folder nor a file").at(place()));
         }
-        let file = File::open(path).map_err(|e| io(e.to_string())).at(place)?;
+        let file = Held::open(path).map_err(|e| io(e.to_string())).at(place)?;
         Self::from_source(Archive::new(file, place()).at(place)?, limits)
     }
 
@@ -206,7 +209,7 @@ impl Bundle {
     /// Bytes of a network's files: its graph and what it keeps outside of it; 0 if there is no such network.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) if a file is gone since the bundle was opened.
+    /// [`Io`](crate::ErrorKind::Io) if a source no longer has a file.
     pub fn size(&self, role: Role) -> Result<u64> {
         let files = self.manifest.listed(role);
         let sizes = files.iter().map(|file| checksum::size(self.source.as_ref(), file, &self.limits));

@@ -84,6 +84,9 @@ mod cancel;
 #[doc(hidden)]
 pub mod capi;
 mod error;
+#[cfg(any(feature = "capi", feature = "cli"))]
+#[doc(hidden)]
+pub mod file;
 mod graph;
 mod image;
 mod kernels;

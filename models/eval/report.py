@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from train.whole import write_text
 
 from eval.memory import Memory
 from eval.results import Measure, Results
@@ -43,7 +44,7 @@ def insert(text: str, made: dict[str, str]) -> str:
 
 
 def write(path: Path, made: dict[str, str]) -> None:
-    path.write_text(insert(path.read_text(encoding="utf-8"), made), encoding="utf-8")
+    write_text(path, insert(path.read_text(encoding="utf-8"), made))
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+MOST_PIXELS = 16384 * 16384
+Image.MAX_IMAGE_PIXELS = None  # read_image has a limit of its own, and says which
 
 
 @dataclass
@@ -40,31 +42,51 @@ class Images:
 
 
 def load_images(folder: Path, size: int) -> Images:
-    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`.
+    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`; says what it passes over.
 
     A folder without sub-folders is one class, of its own name.
     """
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder")
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) or [folder.resolve()]
-    pixels, labels = [], []
+    pixels, labels, others = [], [], []
     for label, place in enumerate(classes):
-        paths = [path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
+        files = [path for path in sorted(place.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+        others += [path for path in files if path not in paths]
         if len(paths) < 2:
             raise SystemExit(f"{place}: a class needs two images or more ({', '.join(sorted(SUFFIXES))})")
         pixels += [read_image(path, size) for path in paths]
         labels += [label] * len(paths)
+    if others:
+        print(f"passed over {len(others)} files that are not {', '.join(sorted(SUFFIXES))}: {others[0]}", flush=True)
     return Images(torch.from_numpy(np.stack(pixels)), torch.tensor(labels), [place.name for place in classes])
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """uint8 [3,size,size]"""
+    """uint8 [3,size,size], upright as the camera was held, on white where it is transparent."""
     try:
         with Image.open(path) as image:
-            pixels = image.convert("RGB").resize((size, size), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if image.width * image.height > MOST_PIXELS:
+                raise SystemExit(
+                    f"{path}: {image.width} x {image.height} pixels; at most {MOST_PIXELS} are read, such as "
+                    "16384 x 16384: make it smaller first"
+                )
+            pixels = plain(ImageOps.exif_transpose(image)).resize((size, size), Image.Resampling.BOX)
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise SystemExit(f"{path}: not an image that can be read: {error}") from error
     return np.asarray(pixels).transpose(2, 0, 1)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """RGB in 8 bits. Pillow by itself would cut 16 bits off at 255, and show the colours that transparency hides."""
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def write_smoke_images(folder: Path, size: int, classes: int = 3, each: int = 4) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from train.sampler import Sampler, parse_schedule
 from train.sheets import save_sheet
 from train.stage import Budget
+from train.whole import write_text
 
 SCHEDULES = ("E8", "E16", "E25", "E50", "H4", "H8", "H12", "H25", "P15", "H1P5R3", "H1P9R3")
 GOOD = "H15"  # where nothing is to be proved about schedules
@@ -107,4 +108,4 @@ class Watch:
 def write_json(path: Path, numbers: dict) -> None:
     """Rounds to five digits; more would only be noise."""
     rounded = json.loads(json.dumps(numbers), parse_float=lambda text: float(f"{float(text):.5g}"))
-    path.write_text(json.dumps(rounded, indent=2) + "\n")
+    write_text(path, json.dumps(rounded, indent=2) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from PIL import Image
+from train.whole import write_text
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
@@ -53,7 +54,7 @@ def write_report(folder: Path, name: str, counts: dict[str, int], numbers: dict)
         + f"<p>{numbers['images']['held_out']} of them were held out.</p>",
     }
     path = folder / "report.html"
-    path.write_text(Template(TEMPLATE.read_text(encoding="utf-8")).substitute(sections), encoding="utf-8")
+    write_text(path, Template(TEMPLATE.read_text(encoding="utf-8")).substitute(sections))
     return path
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import csv
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from train.whole import replacing
 
 
 @dataclass
@@ -96,11 +97,10 @@ def read_log(path: Path) -> dict[str, list[float]]:
 
 
 def save_checkpoint(path: Path, budget: Budget, **parts) -> None:
-    """Writes aside and renames, so that a kill leaves the previous checkpoint whole."""
+    """A kill leaves the previous checkpoint whole."""
     state = {name: part.state_dict() if hasattr(part, "state_dict") else part for name, part in parts.items()}
-    aside = path.with_suffix(".partial")
-    torch.save({"step": budget.step, "seconds": budget.seconds, **state}, aside)
-    os.replace(aside, path)
+    with replacing(path) as aside:
+        torch.save({"step": budget.step, "seconds": budget.seconds, **state}, aside)
 
 
 def load_checkpoint(path: Path, budget: Budget, **parts) -> dict | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from train.stage import Budget
+from train.whole import write_text
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
 REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "guidance", "max_guidance")
@@ -22,7 +23,7 @@ class Work:
         self.chosen = chosen
         self.folder: Path = chosen.out
         self.file = self.folder / "run.json"
-        self.facts = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.facts = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
         if self.facts:
             self.facts.setdefault("start", None)
         for name in GEOMETRY:
@@ -82,7 +83,7 @@ class Work:
         if stage == "refiner":
             self.keep_refiner()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(self.facts, indent=2) + "\n")
+        write_text(self.file, json.dumps(self.facts, indent=2) + "\n")
 
     def load_ema(self, stage: str, network: nn.Module) -> nn.Module:
         """Fills the network with the averaged weights of a stage's checkpoint."""

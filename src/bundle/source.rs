@@ -2,9 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::held::Held;
+use crate::lock::lock;
 
 /// Where a bundle's files are kept.
 ///
@@ -31,36 +35,36 @@ pub trait Source: Send + Sync {
     fn describe(&self) -> String;
 }
 
-/// A folder of files.
+/// A folder of files. Each is opened when it is first asked for, all of a bundle's while that is opened, and stays open:
+/// the calling program may change its folder, and this one may be renamed, replaced or deleted.
 pub(super) struct Folder {
     path: PathBuf,
+    files: Mutex<BTreeMap<String, Arc<Held>>>,
 }
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), files: Mutex::default() }
     }
 
-    /// Opens a plain file; opening a pipe or a device could wait for ever.
-    fn file(&self, name: &str) -> io::Result<(File, u64)> {
-        let path = self.path.join(name);
-        let there = std::fs::metadata(&path)?;
-        if !there.is_file() {
-            return Err(io::Error::other("is not a file"));
+    fn file(&self, name: &str) -> io::Result<Arc<Held>> {
+        let mut files = lock(&self.files);
+        if let Some(file) = files.get(name) {
+            return Ok(Arc::clone(file));
         }
-        Ok((File::open(path)?, there.len()))
+        let file = Arc::new(Held::open(&self.path.join(name))?);
+        files.insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
     }
 }
 
 impl Source for Folder {
     fn size(&self, name: &str) -> io::Result<u64> {
-        self.file(name).map(|(_, size)| size)
+        self.file(name).map(|file| file.size())
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let (mut file, _) = self.file(name)?;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(buffer)
+        self.file(name)?.read_at(offset, buffer)
     }
 
     fn describe(&self) -> String {

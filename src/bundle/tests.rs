@@ -1,4 +1,5 @@
 mod archive;
+mod held;
 mod manifest;
 mod presets;
 
@@ -23,8 +24,7 @@ fn everywhere(files: &Files) -> Vec<(&'static str, Result<Bundle>)> {
         ("reader", Bundle::from_reader(Cursor::new(files.zip()), &limits)),
         ("caller's source", files.open()),
     ];
-    // Files are opened when they are needed: the folder has to outlive the bundles.
-    let _kept = folder.keep();
+    // The folder goes: a bundle's files stay open.
     opened
 }
 

@@ -16,13 +16,13 @@ pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
 pub const FT_PIXEL_RGB8: ft_pixel_format = 1;
-/// Four bytes: red, green, blue, 255.
+/// Four bytes: red, green, blue, 255. Of a picture that is read, the fourth is not looked at.
 pub const FT_PIXEL_RGBA8: ft_pixel_format = 2;
-/// Four bytes: blue, green, red, 255.
+/// Four bytes: blue, green, red, 255; read likewise.
 pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
 /// Three IEEE half floats in 0 to 1.
 pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
-/// Three floats in 0 to 1.
+/// Three floats in 0 to 1; what is read outside of that is clamped.
 pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
 
 /// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
@@ -124,7 +124,8 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
 }
 
 /// Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
-/// look at it. Other pictures may follow. A file that is there is replaced. The memory is only read.
+/// look at it. Other pictures may follow. A file that is there is replaced, with its mode, once the new one is whole:
+/// after an error it is as it was. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
 /// `FT_ERROR_IO`. Threads: any.

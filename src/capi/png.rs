@@ -1,7 +1,6 @@
 //! A picture as a PNG file, to be looked at.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::io;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Encoder};
@@ -9,6 +8,7 @@ use png::{BitDepth, ColorType, Encoder};
 use super::boundary::Failure;
 use super::status::FT_ERROR_IO;
 use crate::PixelFormat;
+use crate::file::Destination;
 
 /// A picture in the caller's memory, which is only read.
 pub(super) struct Stored<'a> {
@@ -43,17 +43,21 @@ impl Stored<'_> {
     }
 }
 
-/// Writes a picture.
+/// Writes a picture; a file that is there stays as it is until the new one is whole.
 pub(super) fn save(picture: &Stored, width: usize, height: usize, path: &Path) -> Result<(), Failure> {
     let rgb = picture.rgb8(width, height)?;
-    let write = || -> Result<(), png::EncodingError> {
-        let edge = |pixels: usize| u32::try_from(pixels).map_err(std::io::Error::other);
-        let mut encoder = Encoder::new(BufWriter::new(File::create(path)?), edge(width)?, edge(height)?);
-        encoder.set_color(ColorType::Rgb);
-        encoder.set_depth(BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&rgb)?;
-        writer.finish()
+    let write = || {
+        let edge = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
+        let (width, height) = (edge(width)?, edge(height)?);
+        Destination::new(path)?.write(|out| {
+            let mut encoder = Encoder::new(out, width, height);
+            encoder.set_color(ColorType::Rgb);
+            encoder.set_depth(BitDepth::Eight);
+            let mut writer = encoder.write_header()?;
+            writer.write_image_data(&rgb)?;
+            Ok(writer.finish()?)
+        })
     };
-    write().map_err(|error| Failure::new(FT_ERROR_IO, format!("{}: {error}", path.display())))
+    write()
+        .map_err(|error| Failure::new(FT_ERROR_IO, format!("{}: cannot be written: {error}", path.display())))
 }

@@ -149,7 +149,7 @@ impl<'a> PixelsRef<'a> {
     }
 
     /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a [`Request`](crate::Request) begins
-    /// with; a fourth channel is not looked at. Bytes come back as they were from [`to_pixels`] and [`Pixels`].
+    /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and [`Pixels`].
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold so many pixels.
@@ -234,12 +234,12 @@ impl Layout {
             PixelFormat::RgbF16 => {
                 let mut bytes = [0; 2];
                 bytes.iter_mut().zip(wide(2)).for_each(|(to, from)| *to = *from);
-                f16::from_ne_bytes(bytes).to_f32() * 2.0 - 1.0
+                signed(f16::from_ne_bytes(bytes).to_f32())
             }
             PixelFormat::RgbF32 => {
                 let mut bytes = [0; 4];
                 bytes.iter_mut().zip(wide(4)).for_each(|(to, from)| *to = *from);
-                f32::from_ne_bytes(bytes) * 2.0 - 1.0
+                signed(f32::from_ne_bytes(bytes))
             }
         }
     }
@@ -291,6 +291,11 @@ impl Canvas<'_> {
             }
         }
     }
+}
+
+/// From 0..=1 to [-1, 1], and what lies outside to its end; no number stays none, to be refused.
+fn signed(value: f32) -> f32 {
+    if value.is_finite() { value.clamp(0.0, 1.0) * 2.0 - 1.0 } else { value }
 }
 
 /// From [-1, 1] to 0..=255.
@@ -383,6 +388,10 @@ mod tests {
             assert!(error < 0.005, "{format}: {error}");
         }
         assert!(PixelsRef::rgb8(&bytes).to_array([1, 10, 11]).is_err());
+        let floats: Vec<u8> =
+            [5.0f32, -3.0, f32::INFINITY].iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let read = PixelsRef::new(PixelFormat::RgbF32, &floats).to_array([1, 1, 1]).unwrap();
+        assert_eq!(read.as_slice().unwrap(), [1.0, -1.0, f32::INFINITY]);
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Edit {
             let (row, column) = (i / (width * cell[1]), i % (width * cell[1]));
             self.kept[row / cell[0] * width + column / cell[1]] = false;
         }
+        if self.kept.iter().all(|kept| *kept) {
+            log::warn!("the mask is 0 everywhere: nothing of the images is made anew");
+        }
         Ok(())
     }
 

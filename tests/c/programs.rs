@@ -113,7 +113,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
     let more = match source {
         "generate" if !small => vec![coloured().to_str().unwrap()],
         "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
-        "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
+        "files" | "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
         // So many pictures that the largest operation is that of SiT-XL/2 for one.
         "cancel" if !small => vec!["E40", "80", "50"],
         "cancel" => vec!["E1000", "64", "60000"],
@@ -155,6 +155,11 @@ fn pictures_begin_with_pictures_and_tile() {
 #[test]
 fn bundles_come_from_anywhere_and_what_is_lent_is_given_back() {
     c("open");
+}
+
+#[test]
+fn a_program_may_change_its_folder_and_files_are_saved_whole() {
+    c("files");
 }
 
 #[test]
@@ -203,8 +208,10 @@ fn the_cpp_wrapper_works_with_exceptions_and_without() {
 
 /// All programs of this folder, made by `build` of a source in a standard, each with what it is told.
 pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec<&'static str>)> {
-    let sources =
-        ["refuse", "generate", "edit", "step", "open", "threads", "cancel", "flat", "versions", "wrapper"];
+    let sources = [
+        "refuse", "generate", "edit", "step", "open", "files", "threads", "cancel", "flat", "versions",
+        "wrapper",
+    ];
     let program = |source: &str| {
         let program = match source {
             "wrapper" => build("tests/c/wrapper.cpp", "c++17"),

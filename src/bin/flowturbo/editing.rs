@@ -1,16 +1,16 @@
 //! What pictures begin with and how they lie: arguments, and the files they name.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use flowturbo::{Bundle, Manifest, Morph, PixelsRef, Request, Tile};
-use image::imageops::{FilterType, resize};
-use image::{DynamicImage, ImageReader};
 use ndarray::{Array3, Axis, concatenate};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
+use crate::given::{Given, Size, by};
 use crate::options::plain_name;
+use crate::output::STANDARD;
 
 /// From what, and in which form.
 #[derive(Args)]
@@ -21,13 +21,15 @@ pub struct Editing {
     /// Size of the pictures, such as 512x256, not below the bundle's own [default: the bundle's]
     #[arg(long, value_name = "WxH", value_parser = size)]
     size: Option<Size>,
-    /// Begin with this picture, PNG or JPEG; it is scaled to the size of the pictures
+    /// Begin with this picture, PNG or JPEG; it is scaled to the size of the pictures, and laid on white where it is
+    /// transparent; - is standard input
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// How much of --init to do anew, above 0 and at most 1, with all steps [default: 0.6; 1 with --mask]
     #[arg(long, value_name = "X", requires = "init", allow_negative_numbers = true)]
     strength: Option<f32>,
-    /// Which part of --init to make anew, a picture: white is new, black stays, grey is mixed
+    /// Which part of --init to make anew, a picture: white is new, black and transparent stay, grey is mixed;
+    /// - is standard input
     #[arg(long, value_name = "FILE", requires = "init")]
     mask: Option<PathBuf>,
     /// Vary the seed's first picture: every picture starts from its noise, turned by this much of 0 to 1
@@ -47,8 +49,8 @@ enum Axes {
     Both,
 }
 
-/// Width and height.
-type Size = [u32; 2];
+/// A mask that is darker everywhere was hardly meant so: numbers of classes, or 0 and 1.
+const DARK: u8 = 16;
 
 fn size(text: &str) -> Result<Size, String> {
     let edges: Option<Vec<u32>> = text.split('x').map(|edge| edge.parse().ok()).collect();
@@ -59,8 +61,14 @@ fn size(text: &str) -> Result<Size, String> {
 }
 
 impl Editing {
-    /// `request` with all of that, for `count` pictures of each class.
-    pub fn apply(&self, mut request: Request, count: usize, bundle: &Bundle) -> Result<Request, Failure> {
+    /// `request` with all of that, for `count` pictures of each class; warns unless `quiet`.
+    pub fn apply(
+        &self,
+        mut request: Request,
+        count: usize,
+        bundle: &Bundle,
+        quiet: bool,
+    ) -> Result<Request, Failure> {
         let manifest = bundle.manifest();
         request = request.with_tile(match self.tile {
             None => Tile::None,
@@ -83,18 +91,8 @@ impl Editing {
             request.morphs =
                 (0..images).map(|i| Morph { class, amount: amount.unwrap_or(along(i)) }).collect();
         }
-        if let Some(path) = &self.init {
-            let size = self.pixels(manifest);
-            let rgb = scaled(&read(path)?, size);
-            let [width, height] = size.map(|edge| edge as usize);
-            let init = PixelsRef::rgb8(rgb.to_rgb8().as_raw()).to_array([1, height, width])?;
-            request = request.with_init(init, self.strength());
-            if let Some(path) = &self.mask {
-                let grey = scaled(&read(path)?, size).to_luma8().into_raw();
-                let values = grey.into_iter().map(|value| f32::from(value) / 255.0).collect();
-                let mask = Array3::from_shape_vec([1, height, width], values);
-                request = request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?);
-            }
+        if self.init.is_some() {
+            request = self.begun(request, self.pixels(manifest), quiet)?;
         }
         if one_noise {
             let latent = &manifest.latent;
@@ -111,6 +109,43 @@ impl Editing {
             request = request.with_variation(next, amount);
         }
         Ok(request)
+    }
+
+    /// `request` with --init and --mask, in the size of its pictures.
+    fn begun(&self, mut request: Request, size: Size, quiet: bool) -> Result<Request, Failure> {
+        let Some(path) = &self.init else { return Ok(request) };
+        if path.as_os_str() == STANDARD && self.mask.as_ref() == Some(path) {
+            return Err(Failure::Usage("--init - --mask -: standard input is only one of them".into()));
+        }
+        let warn = |text: String| if quiet { log::warn!("{text}") } else { warn(&text) };
+        let init = Given::read(path)?;
+        if init.is_transparent() {
+            warn(format!("{}: is transparent in places; white is put there", init.name()));
+        }
+        let own = init.size();
+        let [width, height] = size.map(|edge| edge as usize);
+        let init = PixelsRef::rgb8(init.picture(size)?.as_raw()).to_array([1, height, width])?;
+        request = request.with_init(init, self.strength());
+        let Some(path) = &self.mask else { return Ok(request) };
+        let mask = Given::read(path)?;
+        let name = mask.name().to_owned();
+        if are_shaped_otherwise(own, mask.size()) {
+            let (own, its) = (by(own), by(mask.size()));
+            warn(format!("{name}: the mask is {its}, the picture {own}; both are scaled to {}", by(size)));
+        }
+        let mask = mask.mask(size)?.into_raw();
+        match mask.iter().max() {
+            Some(0) => {
+                warn(format!("{name}: the mask is black or transparent everywhere; nothing is made anew"))
+            }
+            Some(&most) if most < DARK => {
+                warn(format!("{name}: the mask is nowhere brighter than {most}; 255 is what is made anew"));
+            }
+            _ => {}
+        }
+        let mask = mask.into_iter().map(|value| f32::from(value) / 255.0).collect();
+        let mask = Array3::from_shape_vec([1, height, width], mask);
+        Ok(request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?))
     }
 
     fn strength(&self) -> f32 {
@@ -163,18 +198,10 @@ fn quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn read(path: &Path) -> Result<DynamicImage, Failure> {
-    let failed = |error: String| Failure::Usage(format!("{}: {error}", path.display()));
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    reader.map_err(|error| failed(error.to_string()))?.decode().map_err(|error| failed(error.to_string()))
-}
-
-fn scaled(image: &DynamicImage, [width, height]: Size) -> DynamicImage {
-    if [image.width(), image.height()] == [width, height] {
-        return image.clone();
-    }
-    log::info!("a picture of {}x{} is scaled to {width}x{height}", image.width(), image.height());
-    DynamicImage::ImageRgb8(resize(&image.to_rgb8(), width, height, FilterType::Triangle))
+/// Whether the sides of two pictures are in other proportions, by more than rounding.
+fn are_shaped_otherwise(one: Size, other: Size) -> bool {
+    let [[a, b], [c, d]] = [one, other].map(|size| size.map(f64::from));
+    (a * d / (b * c)).ln().abs() > 0.02
 }
 
 #[cfg(test)]

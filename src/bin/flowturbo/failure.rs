@@ -50,6 +50,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// Prints a line to stderr of what was hardly meant so.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "warning: {}", one_line(text));
+}
+
 /// Prints to stdout, which may be a pipe that closes.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

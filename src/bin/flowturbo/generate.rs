@@ -8,9 +8,9 @@ use clap::Args;
 use flowturbo::{Generation, Manifest, Model};
 
 use crate::editing::Editing;
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
 use crate::options::{self, Computing, Sampling, class_name, plain_name};
-use crate::output::Output;
+use crate::output::{Output, STANDARD, tell};
 use crate::picture::{self, Note};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
@@ -39,7 +39,7 @@ pub struct Generate {
     #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// The PNG file to write; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
+    /// The PNG file to write, - for standard output; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -78,7 +78,8 @@ impl Generate {
         }
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
-        let request = self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle)?;
+        let request =
+            self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle, self.quiet)?;
         request.check(&bundle)?;
         let outputs = self.outputs(request.classes.len())?;
         let model = self.computing.load(bundle, &request)?;
@@ -100,7 +101,7 @@ impl Generate {
             write: generated.elapsed(),
             steps: watcher.times,
         };
-        print(&(recipe.summary(&outputs) + &phases.report(&model, &generation)))
+        tell(&outputs, &(recipe.summary(&outputs) + &phases.report(&model, &generation)))
     }
 
     /// Where the pictures go, checked before any work.
@@ -113,6 +114,9 @@ impl Generate {
         }
         if !self.separate {
             return Ok(vec![Output::new(path)?]);
+        }
+        if path.as_os_str() == STANDARD {
+            return Err(Failure::Usage("--separate writes several files; standard output takes one".into()));
         }
         (0..images).map(|i| Output::new(&numbered(path, i))).collect()
     }

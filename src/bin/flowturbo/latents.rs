@@ -6,10 +6,11 @@ use clap::Args;
 use flowturbo::Manifest;
 use ndarray::{Array4, Axis, stack};
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
+use crate::input;
 use crate::numpy;
 use crate::options::{self, BundleArgument, Computing, Sampling};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::steps::Watcher;
 use crate::units;
 
@@ -25,7 +26,7 @@ pub struct Latents {
     /// Label or number of each image's class: 3,6
     #[arg(long, value_name = "CLASS,...")]
     class: String,
-    /// Noise to start from, .npy
+    /// Noise to start from, .npy; - is standard input
     #[arg(long, value_name = "FILE", required_unless_present = "seed")]
     noise: Option<PathBuf>,
     /// Seed to make the noise from, instead of --noise
@@ -35,7 +36,7 @@ pub struct Latents {
     sampling: Sampling,
     #[command(flatten)]
     computing: Computing,
-    /// Where to write the final latents, .npy
+    /// Where to write the final latents, .npy; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Where to write the state after each step, .npy
@@ -56,11 +57,15 @@ impl Latents {
             (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
             (None, seed) => request.with_seed(seed.unwrap_or_default()),
         };
+        let same = || Failure::Usage("--output and --trajectory name the same file".into());
         if self.trajectory.as_ref() == Some(&self.output) {
-            return Err(Failure::Usage("--output and --trajectory name the same file".into()));
+            return Err(same());
         }
         let output = Output::new(&self.output)?;
         let trajectory = self.trajectory.as_deref().map(Output::new).transpose()?;
+        if output.is_standard() && trajectory.as_ref().is_some_and(Output::is_standard) {
+            return Err(same());
+        }
         let model = self.computing.load(bundle, &request)?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let mut states: Vec<Array4<f32>> = Vec::new();
@@ -80,7 +85,9 @@ impl Latents {
             return Ok(());
         }
         let steps = watcher.times.summary();
-        print(&format!("{}: {}, {steps}\n", output.path().display(), units::plural(classes.len(), "latent")))
+        let count = units::plural(classes.len(), "latent");
+        let text = format!("{}: {count}, {steps}\n", output.path().display());
+        tell(std::iter::once(&output).chain(&trajectory), &text)
     }
 }
 
@@ -92,13 +99,13 @@ fn noise(path: &Path, images: usize, manifest: &Manifest) -> Result<Array4<f32>,
     if noise.shape() != wanted {
         return Err(Failure::Usage(format!(
             "{}: has shape {:?}, must be {wanted:?} for {}",
-            path.display(),
+            input::name(path),
             noise.shape(),
             if images == 1 { "one class".to_owned() } else { format!("{images} classes") },
         )));
     }
     if !noise.iter().all(|value| value.is_finite()) {
-        return Err(Failure::Usage(format!("{}: holds a number that is not finite", path.display())));
+        return Err(Failure::Usage(format!("{}: holds a number that is not finite", input::name(path))));
     }
     Ok(noise)
 }

@@ -1,7 +1,8 @@
 //! The `flowturbo` command: one file a subcommand, and around them
 //!
 //! ```text
-//! options, editing (arguments) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times) ─▶ picture, sheet, numpy ─▶ output
+//! options, editing, given, input (arguments and their files) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times)
+//!     ─▶ picture, sheet, numpy ─▶ output
 //! ```
 //!
 //! Every failure ends here, as one line on stderr and an exit code.
@@ -13,6 +14,8 @@ mod classes;
 mod editing;
 mod failure;
 mod generate;
+mod given;
+mod input;
 mod inspect;
 mod latents;
 mod locate;

@@ -1,6 +1,5 @@
 //! NumPy files of 32-bit floats.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -8,19 +7,15 @@ use ndarray::{Array, Array4, ArrayViewD, Dimension, Ix4};
 use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyExt};
 
 use crate::failure::Failure;
+use crate::input;
 use crate::output::Output;
 
 /// Reads `[N, C, H, W]`.
 ///
 /// The file is viewed, not parsed into memory of the size that its header claims.
 pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
-    let fail = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
-    let there = fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-    // A pipe or a device could go on for ever.
-    if !there.is_file() {
-        return Err(fail("is not a file".into()));
-    }
-    let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
+    let fail = |why: String| Failure::Usage(format!("{}: {why}", input::name(path)));
+    let bytes = input::read(path)?;
     let view = ArrayViewD::<f32>::view_npy(&bytes).map_err(|error| match error {
         ViewNpyError::WrongDescriptor(kind) => fail(format!("holds {kind}, must hold float32 ('<f4')")),
         ViewNpyError::NonNativeEndian => fail("has another byte order than this machine".into()),

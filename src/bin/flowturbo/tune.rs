@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use flowturbo::{Bundle, Manifest, Preset, Schedule};
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
 use crate::options::{self, BundleArgument, Computing};
+use crate::output::{Output, tell};
 use crate::units;
 use device::Device;
 use parts::Parts;
@@ -83,7 +84,7 @@ pub struct Tune {
     /// Store the presets in the bundle, a folder; other presets stay
     #[arg(long, conflicts_with = "output")]
     write: bool,
-    /// Store the bundle with the presets as a new zip file
+    /// Store the bundle with the presets as a new zip file; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print JSON, times in seconds, and no progress
@@ -99,6 +100,7 @@ impl Tune {
             Some(output) => Some(Store::zip(output)?),
             None => self.write.then(|| Store::in_place(&path)).transpose()?,
         };
+        let out = store.as_ref().map(Store::output);
         let (manifest, reference) = (bundle.manifest(), self.reference.parse::<Schedule>()?);
         let own: Schedule = manifest.sampling.schedule.parse()?;
         let guidance = self.guidance.unwrap_or(manifest.sampling.guidance);
@@ -114,11 +116,11 @@ impl Tune {
 
         let mut session = model.session();
         let parts = Parts::measure(&mut session, &one)?;
-        self.say(|| parts.text())?;
+        self.say(out, || parts.text())?;
         let mut device = Device::new(&mut session, &all, self.samples as usize)?;
         self.budget.map_or(Ok(()), |budget| refuse_the_impossible(budget, &parts, &mut device))?;
         let pictures = device.pictures();
-        self.say(|| {
+        self.say(out, || {
             let takes = units::time(parts.sampling(&reference) * pictures as u32);
             format!("reference   {reference} of {}: {takes}\n", units::plural(pictures, "picture"))
         })?;
@@ -132,7 +134,7 @@ impl Tune {
             let budget = budget / part;
             let mut candidates = candidates::within(budget.min(furthest), &parts)?;
             candidates.retain(|schedule| schedule.steps().len() <= most_steps);
-            self.say(|| {
+            self.say(out, || {
                 let sampling: Duration = candidates.iter().map(|schedule| parts.sampling(schedule)).sum();
                 let takes =
                     sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
@@ -158,9 +160,11 @@ impl Tune {
             }
             store.save(&model.bundle().with_presets(&presets)?)?;
         }
-        let (request, took, written) = (&all, started.elapsed(), store.as_ref().map(Store::path));
+        let (request, took, written) =
+            (&all, started.elapsed(), store.as_ref().map(|store| store.output().path()));
         let report = Report { tune: self, model: &model, request, parts, own, found, took, written };
-        print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
+        let text = if self.json { format!("{:#}\n", report.json()) } else { report.text() };
+        tell(out, &text)
     }
 
     /// The names of the presets, and their parts of the budget.
@@ -178,8 +182,8 @@ impl Tune {
     }
 
     /// Tells people what goes on; programs read only the end.
-    fn say(&self, line: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { print(&line()) }
+    fn say(&self, stored: Option<&Output>, line: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { tell(stored, &line()) }
     }
 }
 

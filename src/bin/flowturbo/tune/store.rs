@@ -32,10 +32,10 @@ impl Store {
         Ok(Self::Zip(Output::new(path)?))
     }
 
-    /// What is written, as the user would call it.
-    pub fn path(&self) -> &Path {
+    /// What is written to.
+    pub fn output(&self) -> &Output {
         match self {
-            Self::Manifest(output) | Self::Zip(output) => output.path(),
+            Self::Manifest(output) | Self::Zip(output) => output,
         }
     }
 
