@@ -99,9 +99,11 @@ pub struct Classes {
     /// Number of classes, at least 1; classes are `0..count`.
     #[serde(deserialize_with = "size")]
     pub count: u32,
-    /// The `y` that means "no class" in guidance; at least `count`.
-    pub null: i64,
-    /// One unique name per class.
+    /// The `y` that means "no class" in guidance; at least `count`. None if the networks were trained on classes alone:
+    /// they cannot be guided.
+    #[serde(default, deserialize_with = "present")]
+    pub null: Option<i64>,
+    /// One name per class; several classes may have the same one.
     #[serde(default, deserialize_with = "present")]
     pub labels: Option<Vec<String>>,
 }
@@ -219,15 +221,16 @@ pub struct ListedFile {
 }
 
 macro_rules! inputs {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* })*) => { $(
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => { $(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-                #[non_exhaustive]
-        pub struct $name { $($(#[$field_doc])* pub $field: String,)* }
+        #[non_exhaustive]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
 
         impl TensorNames for $name {
             fn named(&self) -> Vec<(&'static str, &str)> {
-                vec![$((stringify!($field), &self.$field)),*]
+                let all = [$((stringify!($field), Option::<&String>::from(&self.$field))),*];
+                all.into_iter().filter_map(|(input, tensor)| Some((input, tensor?.as_str()))).collect()
             }
         }
     )* };
@@ -242,32 +245,34 @@ inputs! {
     /// Names of the predictor's inputs.
     PredictorInputs {
         /// Noisy latent, f32 `[N, C, H, W]`.
-        x,
+        x: String,
         /// Time, f32 `[N]`.
-        t,
-        /// Class, i64 `[N]`.
-        y,
+        t: String,
+        /// Class, i64 `[N]`; none of a network that takes none.
+        #[serde(default, deserialize_with = "present")]
+        y: Option<String>,
     }
     /// Names of the refiner's inputs.
     RefinerInputs {
         /// Noisy latent, f32 `[N, C, H, W]`.
-        x,
+        x: String,
         /// Cached velocity, f32 `[N, C, H, W]`.
-        v,
+        v: String,
         /// Time, f32 `[N]`.
-        t,
-        /// Class, i64 `[N]`.
-        y,
+        t: String,
+        /// Class, i64 `[N]`; none of a network that takes none.
+        #[serde(default, deserialize_with = "present")]
+        y: Option<String>,
     }
     /// Names of the decoder's inputs.
     DecoderInputs {
         /// Unscaled latent, f32 `[N, C, H, W]`.
-        latent,
+        latent: String,
     }
     /// Names of the encoder's inputs.
     EncoderInputs {
         /// RGB in [-1, 1], f32 `[N, 3, H, W]`.
-        image,
+        image: String,
     }
 }
 

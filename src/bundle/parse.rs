@@ -47,10 +47,14 @@ pub(super) fn manifest(json: &[u8]) -> Result<Manifest> {
 
 /// A string of the input as it may stand in a one-line message.
 pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", shortened(text).escape_debug())
+}
+
+/// The start of a text that may be of any length.
+pub(super) fn shortened(text: &str) -> String {
     const MOST: usize = 60;
-    let more = if text.chars().nth(MOST).is_some() { "…" } else { "" };
-    let start: String = text.chars().take(MOST).collect();
-    format!("\"{}{more}\"", start.escape_debug())
+    let more = text.chars().nth(MOST).map(|_| '…');
+    text.chars().take(MOST).chain(more).collect()
 }
 
 #[derive(Deserialize)]

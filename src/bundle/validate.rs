@@ -25,7 +25,7 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
     line("license", m.license.as_deref())?;
     latent(&m.latent, limits)?;
     image(m, limits)?;
-    classes(&m.classes, limits)?;
+    classes(m, limits)?;
     time(&m.time)?;
     if let Some(guidance) = &m.guidance {
         let most = m.latent.channels;
@@ -38,6 +38,9 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
         })?;
         require(!guidance.refiner_guided || guidance.channels == most, place, || {
             format!("is true, but only {} of {most} channels are guided", guidance.channels)
+        })?;
+        require(!guidance.refiner_guided || m.classes.null.is_some(), place, || {
+            "is true, but classes has no null to guide away from".into()
         })?;
     }
     sampling(m, limits)?;
@@ -121,24 +124,34 @@ fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-fn classes(classes: &Classes, limits: &Limits) -> Result<()> {
-    let count = classes.count;
-    size("classes.count", count, limits.max_classes, "max_classes")?;
-    require(classes.null >= i64::from(count), "classes.null", || {
-        format!("must be at least {count} (classes.count), so that it is no class; is {}", classes.null)
-    })?;
-    let Some(labels) = &classes.labels else { return Ok(()) };
-    require(labels.len() == count as usize, "classes.labels", || {
+fn classes(m: &Manifest, limits: &Limits) -> Result<()> {
+    let Classes { count, null, labels } = &m.classes;
+    size("classes.count", *count, limits.max_classes, "max_classes")?;
+    if m.networks.predictor.inputs.y.is_none() {
+        require(*count == 1, "classes.count", || {
+            format!("is {count}, but the predictor takes no class (networks.predictor.inputs has no y)")
+        })?;
+        require(null.is_none(), "classes.null", || {
+            "is there, but the predictor takes no class (networks.predictor.inputs has no y)".into()
+        })?;
+    }
+    if let Some(null) = null {
+        require(*null >= i64::from(*count), "classes.null", || {
+            format!("must be at least {count} (classes.count), so that it is no class; is {null}")
+        })?;
+    }
+    let Some(labels) = labels else { return Ok(()) };
+    require(labels.len() == *count as usize, "classes.labels", || {
         format!("must have {count} entries (classes.count), has {}", labels.len())
     })?;
-    let mut seen = HashSet::new();
-    for (i, label) in labels.iter().enumerate() {
+    for (i, label) in (0..).zip(labels) {
         let field = || format!("classes.labels[{i}]");
-        require(!label.is_empty(), &field(), || "must not be empty".into())?;
-        let repeats = || format!("repeats the label {} (case does not count)", quoted(label));
-        require(seen.insert(label.to_ascii_lowercase()), &field(), repeats)?;
-        let number = || format!("must not read as a number, is {}", quoted(label));
-        require(label.parse::<i64>().is_err(), &field(), number)?;
+        require(!label.trim().is_empty(), &field(), || "must not be empty".into())?;
+        // Who asks for 3 means class 3: a label may say so, but not of another class.
+        let another = matches!(label.trim().parse::<i64>(), Ok(number) if number != i);
+        require(!another, &field(), || {
+            format!("must not read as another class's number, is {}", quoted(label))
+        })?;
     }
     Ok(())
 }
@@ -152,16 +165,15 @@ fn time(time: &Time) -> Result<()> {
 
 fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
     let Sampling { schedule, guidance, presets } = &m.sampling;
-    let refiner = m.networks.refiner.is_some();
-    preset("sampling", schedule, Some(*guidance), refiner, limits)?;
+    preset("sampling", schedule, Some(*guidance), m, limits)?;
     for (key, Preset { schedule, guidance }) in presets {
         name("sampling.presets", key)?;
-        preset(&format!("sampling.presets.{key}"), schedule, *guidance, refiner, limits)?;
+        preset(&format!("sampling.presets.{key}"), schedule, *guidance, m, limits)?;
     }
     Ok(())
 }
 
-fn preset(field: &str, schedule: &str, guidance: Option<f32>, refiner: bool, limits: &Limits) -> Result<()> {
+fn preset(field: &str, schedule: &str, guidance: Option<f32>, m: &Manifest, limits: &Limits) -> Result<()> {
     let (place, field) = (format!("{field}.schedule"), format!("{field}.guidance"));
     // The sampler also takes lower case and spaces, for people who type.
     let plain = schedule.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
@@ -169,12 +181,15 @@ fn preset(field: &str, schedule: &str, guidance: Option<f32>, refiner: bool, lim
     let steps: Schedule =
         schedule.parse().map_err(|error: Error| invalid_bundle(error.to_string()).at(&place))?;
     steps.check(limits).map_err(|error| error.at(&place))?;
-    require(refiner || !steps.needs_refiner(), &place, || {
+    require(m.networks.refiner.is_some() || !steps.needs_refiner(), &place, || {
         format!("{} has R steps, but networks has no refiner", quoted(schedule))
     })?;
     let Some(guidance) = guidance else { return Ok(()) };
     finite(&field, guidance)?;
-    require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))
+    require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))?;
+    require(guidance == 1.0 || m.classes.null.is_some(), &field, || {
+        format!("must be 1, since classes has no null to guide away from; is {guidance}")
+    })
 }
 
 fn network<I: TensorNames>(role: Role, network: Option<&Network<I>>) -> Result<()> {

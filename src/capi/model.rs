@@ -126,7 +126,7 @@ pub struct ft_model_info {
     pub class_count: u32,
     /// Any of `FT_NETWORK_...`, besides the predictor, which is always there.
     pub networks: u32,
-    /// The class that stands for none: an unconditional picture.
+    /// The class that stands for none: an unconditional picture. -1 if the model knows none: then its guidance is 1.
     pub null_class: i64,
     /// The bundle's own scale of guidance.
     pub guidance: f32,
@@ -387,7 +387,7 @@ pub unsafe extern "C" fn ft_model_get_info(
             networks: network(Role::Refiner, FT_NETWORK_REFINER)
                 | network(Role::Decoder, FT_NETWORK_DECODER)
                 | network(Role::Encoder, FT_NETWORK_ENCODER),
-            null_class: manifest.classes.null,
+            null_class: manifest.classes.null.unwrap_or(-1),
             guidance: manifest.sampling.guidance,
             threads: opened.model.threads() as u32,
             name: opened.name.as_ptr(),
@@ -454,9 +454,10 @@ pub unsafe extern "C" fn ft_model_preset_name(
     })
 }
 
-/// The class called `name`: a label in any case, or a number as text.
+/// The class called `name`: a label or one of the synonyms between its commas, in any case and with accents composed or
+/// not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a synonym.
 ///
-/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest),
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their numbers),
 /// `FT_ERROR_INVALID_HANDLE`. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_find_class(

@@ -89,7 +89,8 @@ pub struct ft_request {
     pub struct_size: u32,
     /// Pictures to make, at least 1.
     pub image_count: u32,
-    /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class`.
+    /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
+    /// that is not -1.
     /// They are looked at, and must be there, in each call that takes the request.
     pub classes: *const i64,
     /// Seed of the noise: the same bits on every machine.
@@ -97,7 +98,8 @@ pub struct ft_request {
     /// The steps, such as "H1P5R3": E Euler, H Heun, P pseudo-corrector, R refiner, each with a count. NULL for the
     /// bundle's own.
     pub schedule: *const c_char,
-    /// Scale of classifier-free guidance, 0 or more; 1 is none and takes half the time. `FT_GUIDANCE_DEFAULT` for the
+    /// Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
+    /// null class allows. `FT_GUIDANCE_DEFAULT` for the
     /// bundle's own.
     pub guidance: f32,
     /// `FT_OUTPUT_PICTURES` unless set.

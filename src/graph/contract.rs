@@ -26,7 +26,7 @@ pub struct Port {
     pub shape: Vec<usize>,
 }
 
-/// Inputs in the model contract's order (`x`, `v`, `t`, `y`) and the output.
+/// Inputs in the model contract's order (`x`, `v`, `t`, and `y` if the network takes a class) and the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Contract {
@@ -50,22 +50,26 @@ impl Contract {
             element: ElementType::F32,
             shape: shape.to_vec(),
         };
-        let labels =
-            |name: &String| Port { name: name.clone(), element: ElementType::I64, shape: vec![batch] };
+        // The last input, of a network that takes a class.
+        let class = |name: &Option<String>| {
+            name.iter()
+                .map(|name| Port { name: name.clone(), element: ElementType::I64, shape: vec![batch] })
+                .collect::<Vec<_>>()
+        };
         let missing =
             || invalid_argument(format!("the bundle has no {role} (networks.{role} in bundle.json)"));
         let image = || image.ok_or_else(missing);
         Ok(match role {
             Role::Predictor => {
                 let (i, output) = (&networks.predictor.inputs, &networks.predictor.output);
-                let inputs = vec![f32(&i.x, &latent), f32(&i.t, &[batch]), labels(&i.y)];
-                Self { inputs, output: f32(output, &latent) }
+                let inputs = vec![f32(&i.x, &latent), f32(&i.t, &[batch])];
+                Self { inputs: [inputs, class(&i.y)].concat(), output: f32(output, &latent) }
             }
             Role::Refiner => {
                 let network = networks.refiner.as_ref().ok_or_else(missing)?;
                 let i = &network.inputs;
-                let inputs = vec![f32(&i.x, &latent), f32(&i.v, &latent), f32(&i.t, &[batch]), labels(&i.y)];
-                Self { inputs, output: f32(&network.output, &latent) }
+                let inputs = vec![f32(&i.x, &latent), f32(&i.v, &latent), f32(&i.t, &[batch])];
+                Self { inputs: [inputs, class(&i.y)].concat(), output: f32(&network.output, &latent) }
             }
             Role::Decoder => {
                 let network = networks.decoder.as_ref().ok_or_else(missing)?;

@@ -86,6 +86,12 @@ impl Request {
         if !(guidance.is_finite() && guidance >= 0.0) {
             return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
         }
+        if guidance != 1.0 && manifest.classes.null.is_none() {
+            return Err(invalid_argument(format!(
+                "guidance {guidance}: must be 1, since this model knows no \"no class\" to guide away from \
+                 (classes.null in bundle.json)"
+            )));
+        }
         let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
         let schedule = schedule.unwrap_or(bundle.schedule());
         schedule.check(limits)?;
@@ -129,11 +135,9 @@ impl Request {
             )));
         }
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
-            if !(0..i64::from(classes.count)).contains(&class) && class != classes.null {
-                let (last, null) = (classes.count - 1, classes.null);
-                return Err(invalid_argument(format!(
-                    "class {class} is out of range; this bundle has 0 to {last}, and {null} for no class"
-                )));
+            if !classes.has(class) {
+                let known = classes.numbers();
+                return Err(invalid_argument(format!("class {class} is out of range; {known}")));
             }
         }
         if !self.morphs.is_empty() && self.morphs.len() != batch {

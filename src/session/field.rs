@@ -37,6 +37,8 @@ pub(super) struct GuidedField {
     call: usize,
     /// Answers given.
     evaluation: usize,
+    /// Whether the predictor, and the refiner, take a class.
+    classes: [bool; 2],
     buffers: Buffers,
 }
 
@@ -85,7 +87,13 @@ impl GuidedField {
             guided: manifest.guided_channels() as usize,
         };
         let (windows, parts) = (settled.windows, [settled.parts, settled.refiner_parts]);
-        let (null, time) = (manifest.classes.null, manifest.time);
+        // Without a null class nothing is guided, and there is no part for it.
+        let (null, time) = (manifest.classes.null.unwrap_or_default(), manifest.time);
+        let networks = &manifest.networks;
+        let classes = [
+            networks.predictor.inputs.y.is_some(),
+            networks.refiner.as_ref().is_some_and(|refiner| refiner.inputs.y.is_some()),
+        ];
         let mut buffers = std::mem::take(&mut session.buffers);
         buffers.kinds.clear();
         buffers.kinds.extend(settled.schedule.steps());
@@ -119,6 +127,7 @@ impl GuidedField {
             until: None,
             call: 0,
             evaluation: 0,
+            classes,
             buffers,
         };
         if let Err(error) = field.prepare() {
@@ -195,21 +204,27 @@ impl GuidedField {
         self.buffers.call.times.fill(time);
         while self.call < calls {
             self.set(x, v, parts);
-            let Self { predictor, refiner, buffers, cancel, until, .. } = self;
+            let Self { predictor, refiner, classes, buffers, cancel, until, .. } = self;
             let Call { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
             let (slots, floats) = (parts * self.per_call, x.len() / self.parts[0] * parts);
             let answer = if direct { &mut *out } else { &mut answer[..floats] };
             let pace = Pace::new(cancel, *until);
             let [times, labels] = [Input::F32(&times[..slots]), Input::I64(&labels[..slots])];
             let x = Input::F32(&x[..floats]);
+            // The class comes last, so that a network without one takes all the others.
+            let spare = |network: usize| usize::from(!classes[network]);
             ready!(match v {
-                None => predictor.1.advance(&[x, times, labels], answer, pace),
+                None => {
+                    let inputs = [x, times, labels];
+                    predictor.1.advance(&inputs[..inputs.len() - spare(0)], answer, pace)
+                }
                 Some(v) => {
                     let Some(refiner) = refiner else {
                         return Poll::Ready(Err(runtime("no refiner was planned")));
                     };
                     let v = if windows_of_v.is_empty() { v } else { windows_of_v };
-                    refiner.1.advance(&[x, Input::F32(&v[..floats]), times, labels], answer, pace)
+                    let inputs = [x, Input::F32(&v[..floats]), times, labels];
+                    refiner.1.advance(&inputs[..inputs.len() - spare(1)], answer, pace)
                 }
             })?;
             self.collect(out, parts);

@@ -9,7 +9,7 @@ use crate::options::{BundleArgument, class_name};
 
 /// Lists the classes of a bundle: number and label, a line each
 ///
-/// The last line is the null class: "no class", what guidance steers away from.
+/// The last line is the null class: "no class", what guidance steers away from. Models without one cannot be guided.
 #[derive(Args)]
 pub struct Classes {
     #[command(flatten)]
@@ -25,7 +25,9 @@ impl Classes {
             let label = if classes.labels.is_some() { class_name(class, manifest) } else { "-".into() };
             let _ = writeln!(text, "{class}\t{label}");
         }
-        let _ = writeln!(text, "{}\t(null: no class)", classes.null);
+        if let Some(null) = classes.null {
+            let _ = writeln!(text, "{null}\t(null: no class)");
+        }
         print(&text)
     }
 }

@@ -18,7 +18,7 @@ fn every_field_is_read() {
     let image = m.image.as_ref().unwrap();
     assert_eq!((image.height, image.width, image.wraps), (64, 128, true));
     assert_eq!(image.preview.as_ref().unwrap()[2], [0.0, 0.0, 1.0, 0.0, 0.5]);
-    assert_eq!((m.classes.count, m.classes.null), (2, 2));
+    assert_eq!((m.classes.count, m.classes.null), (2, Some(2)));
     assert_eq!(m.classes.labels.as_deref().unwrap(), ["brick", "moss"]);
     assert_eq!(m.time, Time { direction: Direction::DataToNoise, scale: 1000.0, velocity_sign: -1 });
     assert_eq!(m.guided_channels(), 3);
@@ -114,7 +114,9 @@ fn each_broken_rule_names_its_field() {
         ("classes.null", json!(1e30), InvalidBundle, "invalid type: floating point"),
         ("classes.labels", json!(["brick"]), InvalidBundle, "must have 2 entries (classes.count), has 1"),
         ("classes.labels", json!([]), InvalidBundle, "must have 2 entries (classes.count), has 0"),
-        ("classes.labels[1]", json!(["moss", "moss"]), InvalidBundle, "repeats the label \"moss\""),
+        ("classes.null", json!(null), InvalidBundle, "invalid type: null"),
+        ("classes.labels[1]", json!(["brick", "0"]), InvalidBundle, "another class's number, is \"0\""),
+        ("classes.labels[0]", json!([" \t", "moss"]), InvalidBundle, "must not be empty"),
         ("classes.labels[0]", json!(["", "moss"]), InvalidBundle, "must not be empty"),
         ("classes.labels[0]", json!([7, "moss"]), InvalidBundle, "invalid type: integer `7`"),
         (
@@ -178,6 +180,68 @@ fn each_broken_rule_names_its_field() {
 }
 
 #[test]
+fn labels_may_repeat_and_say_their_own_number() {
+    for labels in [["crane", "crane"], ["Cardigan", "cardigan"], ["0", "1"], ["tench, Tinca tinca", "n/a"]] {
+        let bundle = Files::complete().set("classes.labels", json!(labels)).open().unwrap();
+        assert_eq!(bundle.manifest().classes.labels.as_deref().unwrap(), labels);
+    }
+}
+
+#[test]
+fn without_a_null_class_nothing_is_guided() {
+    let mut files = Files::complete();
+    files.remove("classes.null").set("sampling.guidance", json!(1));
+    let message = error(files.open()).to_string();
+    let expected =
+        "sampling.presets.fast.guidance: must be 1, since classes has no null to guide away from; is 1.5";
+    assert!(message.ends_with(expected), "{message}");
+    files.set("sampling.presets.fast.guidance", json!(1));
+    assert_eq!(files.open().unwrap().manifest().classes.null, None);
+    let message = error(files.clone().set("sampling.guidance", json!(0)).open()).to_string();
+    assert!(
+        message.ends_with("sampling.guidance: must be 1, since classes has no null to guide away from; is 0")
+    );
+    files.set("guidance", json!({ "channels": 4, "refiner_guided": true }));
+    let message = error(files.open()).to_string();
+    let expected = "guidance.refiner_guided: is true, but classes has no null to guide away from";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+#[test]
+fn a_predictor_that_takes_no_class_is_a_bundle_of_one() {
+    let mut files = Files::complete();
+    files.remove("networks.predictor.inputs.y").set("networks.predictor.inputs.t", json!("time"));
+    for (field, value, message) in [
+        ("sampling.guidance", json!(1), "classes.count: is 2, but the predictor takes no class"),
+        (
+            "classes",
+            json!({ "count": 1, "null": 1 }),
+            "classes.null: is there, but the predictor takes no class",
+        ),
+        ("classes", json!({ "count": 1 }), "sampling.presets.fast.guidance: must be 1"),
+        ("sampling.presets", json!({}), ""),
+    ] {
+        let outcome = files.set(field, value).open();
+        match outcome {
+            Ok(bundle) => {
+                assert!(message.is_empty() && bundle.manifest().networks.predictor.inputs.y.is_none())
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!message.is_empty() && text.contains(&format!("bundle.json: {message}")), "{text}");
+            }
+        }
+    }
+    assert_eq!(
+        files.open().unwrap().manifest().networks.refiner.as_ref().unwrap().inputs.y.as_deref(),
+        Some("y")
+    );
+    files.set("networks.predictor.inputs.y", json!(null));
+    let message = error(files.open()).to_string();
+    assert!(message.contains("networks.predictor.inputs.y: invalid type: null"), "{message}");
+}
+
+#[test]
 fn a_file_name_that_leads_elsewhere_is_refused() {
     let long = "x".repeat(129);
     for name in [
@@ -213,7 +277,7 @@ fn a_missing_field_names_its_parent() {
         ("name", "bundle.json: missing field `name` at line"),
         ("format", "bundle.json: missing field `format` at line"),
         ("latent.width", "bundle.json: latent: missing field `width` at line"),
-        ("classes.null", "bundle.json: classes: missing field `null` at line"),
+        ("classes.count", "bundle.json: classes: missing field `count` at line"),
         ("networks.predictor", "bundle.json: networks: missing field `predictor` at line"),
         ("networks.refiner.inputs.v", "bundle.json: networks.refiner.inputs: missing field `v` at line"),
         ("image", "bundle.json: image: is missing, but networks has a decoder or an encoder"),

@@ -66,7 +66,8 @@ impl Report<'_> {
                 shown.collect::<Vec<_>>().join(", ") + more
             }
         };
-        format!("{}: {labels}; {} is no class", classes.count, classes.null)
+        let null = classes.null.map_or("none for no class".to_owned(), |null| format!("{null} is no class"));
+        format!("{}: {labels}; {null}", classes.count)
     }
 
     fn foot(&self) -> String {
