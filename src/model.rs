@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
-use crate::error::{invalid_argument, limit_exceeded};
+use crate::error::{invalid_argument, limit_exceeded, runtime};
 use crate::graph::{Contract, Cost, Graph};
-use crate::kernels::{Parallel, Pool};
+use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
 use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
@@ -33,7 +33,8 @@ pub enum BackendKind {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// Threads of the model's own pool; 0 takes one for each processor this process may use.
+    /// Threads of the model's own pool; 0 takes one for each processor this process may use, or as many as the
+    /// system gives.
     pub threads: usize,
     /// Threads that the application lends, instead of a pool of the model's own; `threads` is not looked at
     /// then. Networks that are left to tract run on the thread that asked for them.
@@ -114,6 +115,18 @@ struct Inner {
     checked: Mutex<Vec<Role>>,
     /// Fitted when a first preview is wanted.
     colours: OnceLock<Colours>,
+    /// That has the threads, and whoever holds a lock.
+    process: Process,
+}
+
+impl Drop for Inner {
+    /// Nothing of the networks is freed in a forked child: another thread of the parent may have been changing it.
+    fn drop(&mut self) {
+        if !self.process.is_this() {
+            std::mem::forget(std::mem::take(&mut self.programs));
+            std::mem::forget(std::mem::replace(&mut self.backend, Box::new(Reference::new(1))));
+        }
+    }
 }
 
 /// Bytes that a request takes, see [`Model::prepare`].
@@ -147,7 +160,9 @@ impl Model {
     /// damaged graph, shapes that contradict the manifest, a default schedule that cannot run.
     /// [`NonFinite`](crate::ErrorKind::NonFinite): NaN among the weights.
     /// [`Unsupported`](crate::ErrorKind::Unsupported): an operator that tract lacks.
+    /// [`Runtime`](crate::ErrorKind::Runtime): the system refuses threads that were asked for by their number.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
+        let _default = DefaultFloats::enter();
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
@@ -163,6 +178,7 @@ impl Model {
             programs: Mutex::default(),
             checked: Mutex::default(),
             colours: OnceLock::new(),
+            process: Process::this(),
         }));
         let manifest = model.manifest();
         let (images, guidance) = (options.batch.max(1), manifest.sampling.guidance);
@@ -208,7 +224,9 @@ impl Model {
     /// or schedule takes as long as loading a third of the network, and the files must be as they were: their
     /// hashes are not checked again. Nothing else changes.
     pub fn release_conditioning(&self) {
-        self.0.backend.release_conditioning();
+        if self.0.process.is_this() {
+            self.0.backend.release_conditioning();
+        }
     }
 
     /// Room for one generation at a time; make one for each thread that generates.
@@ -230,6 +248,8 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
+        let _default = DefaultFloats::enter();
+        self.check_process()?;
         let extent = self.manifest().extent(batch);
         self.checked(role, || Graph::import(&self.0.bundle, role, extent)?.cost())
     }
@@ -275,8 +295,14 @@ impl Model {
         Ok(memory)
     }
 
+    /// Refuses to work in a child that was forked after loading.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.0.process.check()
+    }
+
     /// The colours of previews.
     pub(crate) fn colours(&self) -> Result<&Colours> {
+        self.check_process()?;
         if let Some(colours) = self.0.colours.get() {
             return Ok(colours);
         }
@@ -306,6 +332,8 @@ impl Model {
 
     /// The program for `role` at `extent`, compiled on first use.
     pub(crate) fn program(&self, role: Role, extent: Extent) -> Result<Arc<dyn Program>> {
+        let _default = DefaultFloats::enter();
+        self.check_process()?;
         if let Some(program) = self.programs().get(role, extent) {
             return Ok(Arc::clone(program));
         }
@@ -378,14 +406,29 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
     }
     let lent = options.parallel.as_ref().map(Arc::clone);
-    let reference = Reference::new(if lent.is_some() { 1 } else { threads });
+    let reference = match (&lent, options.threads) {
+        (Some(_), _) => Reference::new(1),
+        (None, 0) => Reference::up_to(threads),
+        (None, threads) => Reference::new(threads),
+    };
     if options.backend == BackendKind::Reference {
         return Ok(Box::new(reference));
     }
     let parallel = match lent {
         Some(parallel) => parallel,
-        None => Arc::new(Pool::new(threads).map_err(|error| {
-            invalid_argument(format!("cannot start a pool of {threads} threads: {error}"))
+        None if options.threads == 0 => {
+            let (pool, refused) = Pool::up_to(threads);
+            if let Some(refused) = refused {
+                let lanes = pool.lanes();
+                log::warn!("{lanes} threads instead of {threads}: the system refuses another one: {refused}");
+            }
+            Arc::new(pool)
+        }
+        None => Arc::new(Pool::new(threads).map_err(|refused| {
+            runtime(format!(
+                "threads: {threads} asked for, the system refuses one: {refused}; ask for fewer, or for 0, which takes \
+                 what there is"
+            ))
         })?),
     };
     Ok(Box::new(Fused::new(parallel, reference)))
