@@ -33,27 +33,35 @@ impl Drop for DefaultFloats {
     }
 }
 
-/// MXCSR, of all vector instructions. Those of the x87 are not used.
+/// MXCSR, of the vector instructions, and the control word of the x87: nothing here computes with that, but C's `fenv.h`
+/// asks it, in a callback too.
 #[cfg(all(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")), not(miri)))]
 mod register {
     use std::arch::asm;
 
-    pub(super) type State = u32;
+    pub(super) type State = (u32, u16);
 
     /// All exceptions masked, to the nearest, nothing flushed, no flag set.
-    pub(super) const DEFAULT: State = 0x1f80;
+    pub(super) const DEFAULT: State = (0x1f80, 0x37f);
 
     pub(super) fn read() -> State {
-        let mut state = 0;
-        // SAFETY: stores four bytes to a place of four bytes.
-        unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut state, options(nostack, preserves_flags)) };
-        state
+        let (mut vectors, mut x87) = (0u32, 0u16);
+        // SAFETY: stores four bytes and two, each to a place of so many.
+        unsafe {
+            asm!(
+                "stmxcsr [{}]", "fnstcw [{}]", in(reg) &raw mut vectors, in(reg) &raw mut x87,
+                options(nostack, preserves_flags)
+            );
+        }
+        (vectors, x87)
     }
 
-    pub(super) fn write(state: State) {
-        // SAFETY: loads four bytes, the default or what `read` gave, which sets no reserved bit. What was compiled
-        // for the default environment runs under it, or after the last of our own arithmetic.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack)) };
+    pub(super) fn write((vectors, x87): State) {
+        // SAFETY: loads four bytes and two, the default or what `read` gave, which sets no reserved bit. What was
+        // compiled for the default environment runs under it, or after the last of our own arithmetic.
+        unsafe {
+            asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &raw const vectors, in(reg) &raw const x87, options(nostack));
+        }
     }
 }
 
@@ -105,7 +113,7 @@ mod tests {
 
     /// Flushes small numbers to zero, rounds upwards, and has a flag set.
     #[cfg(target_arch = "x86_64")]
-    const ODD: register::State = 0x1f80 | 0x8040 | 0x4000 | 0x4;
+    const ODD: register::State = (0x1f80 | 0x8040 | 0x4000 | 0x4, 0x37f | 0x800);
     #[cfg(target_arch = "aarch64")]
     const ODD: register::State = [1 << 24 | 1 << 22, 0x2];
 

@@ -1,6 +1,7 @@
 /* A program that forks. Its children let go of what they were given without a word, are told what they may not use, and
  * may have models of their own, whatever the parent's other threads were doing. Arguments: a bundle, the threads of
  * a model, how often to fork. */
+#define _GNU_SOURCE
 #include "check.h"
 
 #include <pthread.h>
