@@ -44,6 +44,7 @@ pub use role::Role;
 pub use source::Source;
 
 use crate::error::{Context, Error, invalid_bundle, io};
+use crate::kernels::DefaultFloats;
 use crate::{Limits, Result, Schedule};
 use archive::Archive;
 use held::Held;
@@ -143,6 +144,7 @@ impl Bundle {
 
     /// The bundle that `json` describes.
     fn read(source: Arc<dyn Source>, json: Vec<u8>, limits: &Limits) -> Result<Self> {
+        let _default = DefaultFloats::enter();
         let manifest = parse::manifest(&json).at(|| MANIFEST.into())?;
         validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
         for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {

@@ -40,6 +40,7 @@ pub mod coding;
 mod boundary;
 #[cfg(test)]
 mod layout;
+mod of_process;
 mod png;
 mod pointers;
 mod registry;

@@ -7,6 +7,7 @@
 
 mod attention;
 mod copy;
+mod default_floats;
 mod floats;
 mod group_norm;
 mod math;
@@ -16,6 +17,7 @@ mod peaks;
 mod place;
 mod pointwise;
 mod pool;
+mod process;
 mod product;
 mod reduce;
 mod simd;
@@ -24,6 +26,7 @@ mod view;
 
 pub(crate) use attention::{Attention, Heads};
 pub(crate) use copy::Copy;
+pub(crate) use default_floats::DefaultFloats;
 pub(crate) use floats::{Floats, LINE};
 pub(crate) use group_norm::GroupNorm;
 pub(crate) use norm::{Measure, Modulation, Norm};
@@ -34,6 +37,7 @@ pub(crate) use parallel::{Shared, Workers};
 pub use peaks::Peaks;
 pub(crate) use pointwise::{Binary, Pointwise, Step, Unary};
 pub(crate) use pool::Pool;
+pub(crate) use process::Process;
 pub(crate) use product::{Epilogue, Group, Packed, Product, Source, Values};
 pub(crate) use reduce::{Reduce, Reduction, Softmax};
 pub(crate) use simd::{Isa, Kernel, Simd};

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
-use crate::error::{invalid_argument, limit_exceeded};
+use crate::error::{invalid_argument, limit_exceeded, runtime};
 use crate::graph::{Contract, Cost, Graph};
-use crate::kernels::{Parallel, Pool};
+use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
 use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
@@ -34,7 +34,8 @@ pub enum BackendKind {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// Threads of the model's own pool; 0 takes one for each processor this process may use.
+    /// Threads of the model's own pool; 0 takes one for each processor this process may use, or as many as the
+    /// system gives.
     pub threads: usize,
     /// Threads that the application lends, instead of a pool of the model's own; `threads` is not looked at
     /// then. Networks that are left to tract run on the thread that asked for them.
@@ -137,6 +138,18 @@ struct Inner {
     checked: Mutex<Vec<Role>>,
     /// Fitted when a first preview is wanted.
     colours: OnceLock<Colours>,
+    /// That has the threads, and whoever holds a lock.
+    process: Process,
+}
+
+impl Drop for Inner {
+    /// Nothing of the networks is freed in a forked child: another thread of the parent may have been changing it.
+    fn drop(&mut self) {
+        if !self.process.is_this() {
+            std::mem::forget(std::mem::take(&mut self.programs));
+            std::mem::forget(std::mem::replace(&mut self.backend, Box::new(Reference::new(1))));
+        }
+    }
 }
 
 /// Bytes that a request takes, see [`Model::prepare`].
@@ -173,7 +186,9 @@ impl Model {
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): a network above the bundle's limits.
     /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory): the system refuses memory.
     /// [`Cancelled`](crate::ErrorKind::Cancelled): by [`ModelOptions::cancel`].
+    /// [`Runtime`](crate::ErrorKind::Runtime): the system refuses threads that were asked for by their number.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
+        let _default = DefaultFloats::enter();
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
@@ -191,6 +206,7 @@ impl Model {
             programs: Mutex::default(),
             checked: Mutex::default(),
             colours: OnceLock::new(),
+            process: Process::this(),
         }));
         let manifest = model.manifest();
         let (images, guidance) = (options.batch.max(1), manifest.sampling.guidance);
@@ -236,7 +252,9 @@ impl Model {
     /// or schedule takes as long as loading a third of the network, and the files must be as they were: their
     /// hashes are not checked again. Nothing else changes.
     pub fn release_conditioning(&self) {
-        self.0.backend.release_conditioning();
+        if self.0.process.is_this() {
+            self.0.backend.release_conditioning();
+        }
     }
 
     /// Room for one generation at a time; make one for each thread that generates.
@@ -258,6 +276,8 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if the bundle lacks `role`.
     pub fn cost(&self, role: Role, batch: usize) -> Result<Cost> {
+        let _default = DefaultFloats::enter();
+        self.check_process()?;
         let extent = self.manifest().extent(batch);
         let allowance = self.allowance(&CancelToken::new());
         let import = || Graph::import_within(&self.0.bundle, role, extent, &allowance);
@@ -305,8 +325,14 @@ impl Model {
         Ok(memory)
     }
 
+    /// Refuses to work in a child that was forked after loading.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.0.process.check()
+    }
+
     /// The colours of previews.
     pub(crate) fn colours(&self) -> Result<&Colours> {
+        self.check_process()?;
         if let Some(colours) = self.0.colours.get() {
             return Ok(colours);
         }
@@ -346,6 +372,8 @@ impl Model {
         extent: Extent,
         cancel: &CancelToken,
     ) -> Result<Arc<dyn Program>> {
+        let _default = DefaultFloats::enter();
+        self.check_process()?;
         if let Some(program) = self.programs().get(role, extent) {
             return Ok(Arc::clone(program));
         }
@@ -420,7 +448,11 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
     }
     let lent = options.parallel.as_ref().map(Arc::clone);
-    let reference = Reference::new(if lent.is_some() { 1 } else { threads });
+    let reference = match (&lent, options.threads) {
+        (Some(_), _) => Reference::new(1),
+        (None, 0) => Reference::up_to(threads),
+        (None, threads) => Reference::new(threads),
+    };
     if options.backend == BackendKind::Reference {
         return match options.deterministic {
             true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
@@ -429,8 +461,19 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
     }
     let parallel = match lent {
         Some(parallel) => parallel,
-        None => Arc::new(Pool::new(threads).map_err(|error| {
-            invalid_argument(format!("cannot start a pool of {threads} threads: {error}"))
+        None if options.threads == 0 => {
+            let (pool, refused) = Pool::up_to(threads);
+            if let Some(refused) = refused {
+                let lanes = pool.lanes();
+                log::warn!("{lanes} threads instead of {threads}: the system refuses another one: {refused}");
+            }
+            Arc::new(pool)
+        }
+        None => Arc::new(Pool::new(threads).map_err(|refused| {
+            runtime(format!(
+                "threads: {threads} asked for, the system refuses one: {refused}; ask for fewer, or for 0, which takes \
+                 what there is"
+            ))
         })?),
     };
     let fused = Fused::new(parallel, reference);

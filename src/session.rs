@@ -16,6 +16,7 @@ use crate::backend::Instance;
 use crate::bundle::{Extent, Role};
 use crate::error::{Error, invalid_argument};
 use crate::image::{Image, Pixels, rgb8};
+use crate::kernels::DefaultFloats;
 use crate::preview::PreviewKind;
 use crate::recent::Recent;
 use crate::sampler::steps::State;
@@ -144,6 +145,7 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn generate_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
+        let _default = DefaultFloats::enter();
         self.begin(request, Output::Pictures)?;
         self.run_to_the_end(observer)?;
         let model = self.model.clone();
@@ -170,6 +172,7 @@ impl Session {
         pixels: &mut Pixels,
         observer: &mut Observer,
     ) -> Result<()> {
+        let _default = DefaultFloats::enter();
         let settled = request.settle(self.model.bundle())?;
         let [images, _, height, width] = settled.pictures(self.model.manifest())?;
         pixels.hold([images, height, width])?;
@@ -224,6 +227,8 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn begin(&mut self, request: &Request, output: Output) -> Result<()> {
+        let _default = DefaultFloats::enter();
+        self.model.check_process()?;
         self.reset();
         let run = Run::begin(self, request, output)?;
         self.run = Some(run);
@@ -240,6 +245,8 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.
     pub fn step(&mut self, budget: Option<Duration>, observer: &mut Observer) -> Result<bool> {
+        let _default = DefaultFloats::enter();
+        self.model.check_process()?;
         let mut run = self.run.take().ok_or_else(nothing_begun)?;
         let outcome = run.step(self, budget, observer);
         match outcome {
@@ -256,6 +263,7 @@ impl Session {
     /// As [`step`](Self::step); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold
     /// the pictures (the generation goes on), and if only latents were asked for.
     pub fn finish_into(&mut self, pixels: &mut Pixels, observer: &mut Observer) -> Result<()> {
+        let _default = DefaultFloats::enter();
         let run = self.run.as_ref().ok_or_else(nothing_begun)?;
         let [images, height, width] = run.pictures();
         if run.output() != Output::Pictures {
@@ -280,6 +288,8 @@ impl Session {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): nothing was begun, no decoder in the bundle, or
     /// memory that cannot hold the pictures.
     pub fn preview_into(&mut self, kind: PreviewKind, pixels: &mut Pixels) -> Result<()> {
+        let _default = DefaultFloats::enter();
+        self.model.check_process()?;
         let run = self.run.take().ok_or_else(nothing_begun)?;
         let outcome = run.preview(self, kind, pixels);
         self.run = Some(run);
@@ -311,6 +321,7 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no decoder in the bundle, or another shape.
     pub fn decode(&mut self, latents: ArrayView4<f32>) -> Result<Array4<f32>> {
+        let _default = DefaultFloats::enter();
         let to_decoder = images::to_decoder(&self.model);
         self.converted(Role::Decoder, latents, to_decoder)
     }
@@ -320,6 +331,7 @@ impl Session {
     /// # Errors
     /// As [`decode`](Self::decode), and for memory that cannot hold the pictures.
     pub fn decode_into(&mut self, latents: ArrayView4<f32>, pixels: &mut Pixels) -> Result<()> {
+        let _default = DefaultFloats::enter();
         let [_, height, width] = self.converts(Role::Decoder, latents.shape())?.1;
         let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
         let decoded = self.decode(latents)?;
@@ -334,6 +346,7 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no encoder in the bundle, or another shape.
     pub fn encode(&mut self, pictures: ArrayView4<f32>) -> Result<Array4<f32>> {
+        let _default = DefaultFloats::enter();
         let from_encoder = images::from_encoder(&self.model);
         Ok(self.converted(Role::Encoder, pictures, |value| value)?.mapv_into(from_encoder))
     }

@@ -10,8 +10,6 @@ use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
 use super::{Backend, Footprint, Input, Instance, Pace, Program};
-#[cfg(feature = "reference-threads")]
-use crate::error::invalid_argument;
 use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
 use crate::net::Net;
@@ -20,6 +18,8 @@ use crate::{Error, ErrorKind, Result};
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub(crate) struct Reference {
     threads: usize,
+    /// So many or none.
+    strict: bool,
     /// Made when a first network is compiled: most models never need it.
     executor: OnceLock<Result<Executor>>,
 }
@@ -29,11 +29,24 @@ impl Reference {
     /// with the feature `reference-threads`.
     pub(crate) fn new(threads: usize) -> Self {
         let threads = if cfg!(feature = "reference-threads") { threads } else { 1 };
-        Self { threads, executor: OnceLock::new() }
+        Self { threads, strict: true, executor: OnceLock::new() }
+    }
+
+    /// As [`new`](Self::new), but goes on with one thread if the system refuses others.
+    pub(crate) fn up_to(threads: usize) -> Self {
+        Self { strict: false, ..Self::new(threads) }
     }
 
     fn executor(&self) -> Result<Executor> {
-        self.executor.get_or_init(|| executor(self.threads)).clone()
+        self.executor
+            .get_or_init(|| match executor(self.threads) {
+                Err(refused) if !self.strict => {
+                    log::warn!("one thread instead of {}: {refused}", self.threads);
+                    Ok(Executor::SingleThread)
+                }
+                made => made,
+            })
+            .clone()
     }
 }
 
@@ -50,7 +63,7 @@ fn executor(threads: usize) -> Result<Executor> {
     let name = |i| format!("flowturbo-{i}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
     let pool =
-        pool.map_err(|e| invalid_argument(format!("cannot start a pool of {threads} threads: {e}")))?;
+        pool.map_err(|refused| runtime(format!("the system refuses one of {threads} threads: {refused}")))?;
     Ok(Executor::MultiThread(Arc::new(pool)))
 }
 

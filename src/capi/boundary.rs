@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::status::{self, FT_ERROR_INVALID_ARGUMENT, FT_ERROR_PANIC, FT_OK, ft_status};
 use crate::Error;
 use crate::error::panic_text;
+use crate::kernels::DefaultFloats;
 
 /// Why a call fails.
 #[derive(Debug)]
@@ -37,8 +38,10 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// Runs the body of an exported function. No panic leaves it, and a failure's message is kept.
+/// Runs the body of an exported function, under the default floating-point environment. No panic leaves it, and a
+/// failure's message is kept.
 pub(super) fn guard(work: impl FnOnce() -> Result<(), Failure>) -> ft_status {
+    let _default = DefaultFloats::enter();
     let panicked = |panic: Box<dyn Any + Send>| {
         let text = panic_text(panic.as_ref());
         Err(Failure::new(FT_ERROR_PANIC, format!("a mistake inside flowturbo, please report it: {text}")))
@@ -56,6 +59,7 @@ pub(super) fn guard(work: impl FnOnce() -> Result<(), Failure>) -> ft_status {
 
 /// As [`guard`], for functions without a status: the last failure's message stays as it is.
 pub(super) fn guard_silently(work: impl FnOnce() -> Result<(), Failure>) {
+    let _default = DefaultFloats::enter();
     // A failure is a stale handle; a panic was told by its own hook.
     let _ = catch_unwind(AssertUnwindSafe(work));
 }

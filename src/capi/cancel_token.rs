@@ -2,11 +2,10 @@
 //!
 //! Tokens live in a table that is never freed, each as one atomic number: how often its slot was used, and
 //! whether it is cancelled. Cancelling takes no lock, a stale handle is told apart by the count, and freeing a
-//! token that a generation still looks at is harmless.
+//! token that a generation still looks at is harmless. Nothing here is ever locked, so a forked child may go on with
+//! its parent's tokens, its own copies of them.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::boundary::{Failure, guard, guard_silently};
 use super::pointers::place;
@@ -28,8 +27,8 @@ const LIVE: usize = 2;
 const USE: usize = 4;
 
 static TABLE: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
-/// Slots that were freed, the longest ago first, and how many were ever used.
-static FREE: Mutex<(VecDeque<usize>, usize)> = Mutex::new((VecDeque::new(), 0));
+/// Where the search for a free slot begins: behind the last one found, so that one just freed waits longest.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// A token by the number of its handle: the slot and the use of it.
 #[derive(Clone, Copy)]
@@ -65,6 +64,20 @@ impl Token {
     }
 }
 
+/// A slot for a new token, and its number; none if all are in use.
+fn take_slot() -> Option<(usize, usize)> {
+    let start = NEXT.load(Ordering::Relaxed);
+    let slots = (0..SLOTS).map(|i| start.wrapping_add(i) % SLOTS);
+    let mut found = slots.filter_map(|slot| {
+        let taken = |state: usize| (state & LIVE == 0).then(|| state.wrapping_add(USE) & !CANCELLED | LIVE);
+        let before = TABLE[slot].fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).ok()?;
+        Some((slot, taken(before)?))
+    });
+    let (slot, state) = found.next()?;
+    NEXT.store(slot + 1, Ordering::Relaxed);
+    Some((slot, state))
+}
+
 /// What a request is given for a handle; NULL never cancels.
 pub(super) fn token(handle: *const ft_cancel_token) -> Result<CancelToken, Failure> {
     if handle.is_null() {
@@ -83,21 +96,10 @@ pub(super) fn token(handle: *const ft_cancel_token) -> Result<CancelToken, Failu
 pub unsafe extern "C" fn ft_cancel_token_new(out_token: *mut *mut ft_cancel_token) -> ft_status {
     guard(|| {
         place(out_token, "out_token")?;
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match free.0.pop_front() {
-            Some(slot) => slot,
-            None if free.1 < SLOTS => {
-                free.1 += 1;
-                free.1 - 1
-            }
-            None => {
-                let message = format!("{SLOTS} cancel tokens are in use; free some");
-                return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
-            }
+        let Some((slot, state)) = take_slot() else {
+            let message = format!("{SLOTS} cancel tokens are in use; free some");
+            return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
         };
-        drop(free);
-        let state = TABLE[slot].load(Ordering::Relaxed).wrapping_add(USE) & !CANCELLED | LIVE;
-        TABLE[slot].store(state, Ordering::Relaxed);
         let handle = Kind::CancelToken.handle((state / USE).wrapping_mul(SLOTS) | slot);
         // SAFETY: not NULL; the header asks the caller for a place.
         unsafe { out_token.write(handle) };
@@ -150,8 +152,6 @@ pub extern "C" fn ft_cancel_token_free(token: *mut ft_cancel_token) {
     }
     guard_silently(|| {
         let token = Token::of(token)?;
-        token.change(|state| state & !(LIVE | CANCELLED))?;
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(token.0 % SLOTS);
-        Ok(())
+        token.change(|state| state & !(LIVE | CANCELLED))
     });
 }

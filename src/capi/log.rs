@@ -7,7 +7,9 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::boundary::{Failure, guard, without_nul};
+use super::of_process::OfProcess;
 use super::status::{FT_ERROR_BUSY, ft_status};
+use crate::kernels::DefaultFloats;
 
 /// How much a message matters; a level takes in those before it.
 pub type ft_log_level = u32;
@@ -47,7 +49,12 @@ unsafe impl Send for Listener {}
 // SAFETY: as above.
 unsafe impl Sync for Listener {}
 
-static LISTENER: RwLock<Option<Listener>> = RwLock::new(None);
+/// A forked child has none until it sets one.
+static LISTENER: OfProcess<RwLock<Option<Listener>>> = OfProcess::new();
+
+fn listener() -> &'static RwLock<Option<Listener>> {
+    LISTENER.get(RwLock::default)
+}
 
 thread_local! {
     /// A callback is at work on this thread.
@@ -66,9 +73,11 @@ impl Log for Forward {
             return;
         }
         if let Some(Listener { callback, user_data }) =
-            &*LISTENER.read().unwrap_or_else(PoisonError::into_inner)
+            &*listener().read().unwrap_or_else(PoisonError::into_inner)
         {
             let (target, message) = (without_nul(record.target()), without_nul(&record.args().to_string()));
+            // Whatever the callback does to it.
+            let _default = DefaultFloats::enter();
             // SAFETY: the header asks for a callback that takes these.
             unsafe { callback(*user_data, record.level() as u32, target.as_ptr(), message.as_ptr()) };
         }
@@ -106,7 +115,7 @@ pub unsafe extern "C" fn ft_log_set(
         }
         let listener = callback.map(|callback| Listener { callback, user_data });
         log::set_max_level(if listener.is_some() { filter } else { LevelFilter::Off });
-        *LISTENER.write().unwrap_or_else(PoisonError::into_inner) = listener;
+        *self::listener().write().unwrap_or_else(PoisonError::into_inner) = listener;
         Ok(())
     })
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::boundary::guard;
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
+use crate::kernels::DefaultFloats;
 
 /// Called once, when the library no longer needs what was lent to it; from any thread.
 pub type ft_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
@@ -115,8 +116,12 @@ impl Read for Callbacks {
             return Ok(0);
         }
         let (user_data, to) = (self.release.user_data, buffer.as_mut_ptr().cast());
-        // SAFETY: the header asks for a callback that takes these; the buffer holds as many bytes.
-        let status = unsafe { (self.read)(user_data, self.position, to, size) };
+        let status = {
+            // Whatever the callback does to it.
+            let _default = DefaultFloats::enter();
+            // SAFETY: the header asks for a callback that takes these; the buffer holds as many bytes.
+            unsafe { (self.read)(user_data, self.position, to, size) }
+        };
         if status != 0 {
             let position = self.position;
             return Err(io::Error::other(format!(

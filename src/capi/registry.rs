@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::boundary::Failure;
+use super::of_process::OfProcess;
 use super::status::FT_ERROR_INVALID_HANDLE;
 
 /// The kinds: odd, so that no address of anything looks like a handle.
@@ -63,38 +64,60 @@ fn invalid(message: String) -> Failure {
 }
 
 /// All things of one kind that callers hold.
-pub(super) struct Registry<T> {
+pub(super) struct Registry<T: 'static> {
     kind: Kind,
     made: AtomicUsize,
-    live: RwLock<BTreeMap<usize, Arc<T>>>,
+    live: OfProcess<Live<T>>,
 }
 
-impl<T> Registry<T> {
+/// What was made in this process.
+struct Live<T> {
+    /// The number of the first; those below are of processes that this one was forked from.
+    first: usize,
+    things: RwLock<BTreeMap<usize, Arc<T>>>,
+}
+
+impl<T: Send + Sync> Registry<T> {
     pub(super) const fn new(kind: Kind) -> Self {
-        Self { kind, made: AtomicUsize::new(1), live: RwLock::new(BTreeMap::new()) }
+        Self { kind, made: AtomicUsize::new(1), live: OfProcess::new() }
+    }
+
+    fn live(&self) -> &'static Live<T> {
+        self.live.get(|| Live { first: self.made.load(Ordering::Relaxed), things: RwLock::default() })
     }
 
     /// Keeps `thing` until its handle is freed.
     pub(super) fn insert<H>(&self, thing: T) -> *mut H {
+        let live = self.live();
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(thing));
+        live.things.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(thing));
         self.kind.handle(number)
     }
 
     pub(super) fn get<H>(&self, handle: *const H) -> Result<Arc<T>, Failure> {
-        let number = self.kind.number(handle)?;
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.get(&number).cloned().ok_or_else(|| self.kind.stale())
+        let (number, live) = (self.kind.number(handle)?, self.live());
+        let things = live.things.read().unwrap_or_else(PoisonError::into_inner);
+        things.get(&number).cloned().ok_or_else(|| self.missing(number, live))
     }
 
-    /// Lets a thing go; NULL is fine.
+    /// Lets a thing go; NULL is fine. A parent's stays as it is: what became of it nobody knows.
     pub(super) fn remove<H>(&self, handle: *const H) -> Result<(), Failure> {
         if handle.is_null() {
             return Ok(());
         }
-        let number = self.kind.number(handle)?;
-        let removed = self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        let (number, live) = (self.kind.number(handle)?, self.live());
+        let removed = live.things.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
         // Dropped here, with the lock free again: freeing a model takes its time.
-        removed.map(drop).ok_or_else(|| self.kind.stale())
+        removed.map(drop).ok_or_else(|| self.missing(number, live))
+    }
+
+    fn missing(&self, number: usize, live: &Live<T>) -> Failure {
+        if number >= live.first {
+            return self.kind.stale();
+        }
+        let name = self.kind.name();
+        invalid(format!(
+            "the handle of {name} was made before this process was forked; make one in the child"
+        ))
     }
 }

@@ -18,16 +18,17 @@ use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, folded, initializers, probe, standard};
+use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
-use crate::{CancelToken, Result};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
     #[cfg(test)]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
-        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &CancelToken::new()))
+        let free = crate::CancelToken::new();
+        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &free))
     }
 
     /// The same, as long as `allowance` lets it.

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::error::limit_exceeded;
+use crate::kernels::DefaultFloats;
 use crate::{Result, memory};
 
 /// Standard normal noise `[batch, channels, height, width]` for `seed`.
@@ -18,6 +19,7 @@ use crate::{Result, memory};
 /// # Errors
 /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded) if there is no memory of that size.
 pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
+    let _default = DefaultFloats::enter();
     let [batch, channels, height, width] = shape;
     let image = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
     let total = image.and_then(|n| n.checked_mul(batch)).filter(|&n| n <= isize::MAX as usize / 4);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Isa, LINE};
+use super::{DefaultFloats, Isa, LINE};
 
 /// A parallel-for: threads lent to the networks, such as an application's own job system.
 ///
@@ -90,6 +90,8 @@ impl<'a> Workers<'a> {
         let start = |range: usize| pieces * range / ranges;
         let next: [Line; RANGES] = std::array::from_fn(|range| Line(AtomicUsize::new(start(range))));
         let body = |_: usize| {
+            // The thread may be lent, with whatever environment its owner wants.
+            let _default = DefaultFloats::enter();
             // Lanes number themselves: the lender's numbers need not be believed.
             let enter = |lane: usize| (lane < lanes).then_some(lane + 1);
             let Ok(lane) = entered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter) else { return };
@@ -106,6 +108,8 @@ impl<'a> Workers<'a> {
             }
         };
         if pieces > 1 && lanes > 1 {
+            // Whatever else the lender does on this thread.
+            let _default = DefaultFloats::enter();
             self.parallel.run(&body);
         }
         // Whatever a lender left undone; usually nothing. Nobody else is inside any more.

@@ -4,11 +4,12 @@
 //! next step for a moment before it sleeps. rayon was not taken: it allocates for work that comes from
 //! outside its pool, and nothing may be allocated while sampling.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::Parallel;
+use super::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
 
 /// Threads that wait for work; the caller's thread is one of the lanes.
@@ -17,6 +18,8 @@ pub(crate) struct Pool {
     /// One job at a time: sessions on several threads take turns, step by step.
     turn: Mutex<()>,
     threads: Vec<JoinHandle<()>>,
+    /// Where the threads are.
+    process: Process,
 }
 
 struct Shared {
@@ -51,7 +54,16 @@ impl Pool {
     ///
     /// # Panics
     /// If there are more lanes than the gate can count.
-    pub(crate) fn new(lanes: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(lanes: usize) -> io::Result<Self> {
+        let (pool, refused) = Self::up_to(lanes);
+        refused.map_or(Ok(pool), Err)
+    }
+
+    /// With as many of the lanes as the system gives threads for, and what it said when it refused one.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(crate) fn up_to(lanes: usize) -> (Self, Option<io::Error>) {
         assert!(lanes < OPEN);
         let shared = Arc::new(Shared {
             gate: AtomicUsize::new(0),
@@ -62,13 +74,16 @@ impl Pool {
             asleep: Mutex::new(0),
             wake: Condvar::new(),
         });
-        let mut pool = Self { shared, turn: Mutex::new(()), threads: Vec::new() };
+        let mut pool = Self { shared, turn: Mutex::new(()), threads: Vec::new(), process: Process::this() };
         for lane in 1..lanes {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("flowturbo-{lane}"));
-            pool.threads.push(thread.spawn(move || shared.work(lane))?);
+            match thread.spawn(move || shared.work(lane)) {
+                Ok(thread) => pool.threads.push(thread),
+                Err(refused) => return (pool, Some(refused)),
+            }
         }
-        Ok(pool)
+        (pool, None)
     }
 }
 
@@ -80,7 +95,8 @@ impl Parallel for Pool {
     /// Returns when the caller's own lane is through and those that have entered meanwhile: a thread that
     /// the system lets run too late is not waited for.
     fn run(&self, body: &(dyn Fn(usize) + Sync)) {
-        if self.threads.is_empty() {
+        // In a forked child there are none, and whoever had the turn keeps it for ever.
+        if self.threads.is_empty() || !self.process.is_this() {
             return body(0);
         }
         let _turn = lock(&self.turn);
@@ -128,6 +144,7 @@ impl Drop for Finish<'_> {
 
 impl Shared {
     fn work(&self, lane: usize) {
+        DefaultFloats::for_good();
         let mut seen = 0;
         while let Some(job) = self.enter(seen) {
             seen = job;
@@ -176,6 +193,11 @@ impl Shared {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // The handles of threads that were left in the parent: nothing may be asked of them.
+            std::mem::forget(std::mem::take(&mut self.threads));
+            return;
+        }
         self.shared.stop.store(true, Ordering::Release);
         drop(lock(&self.shared.asleep));
         self.shared.wake.notify_all();

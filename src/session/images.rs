@@ -71,6 +71,7 @@ impl Session {
         values: ArrayView4<f32>,
         prepare: impl Fn(f32) -> f32,
     ) -> Result<Array4<f32>> {
+        self.model.check_process()?;
         let (extent, made) = self.converts(role, values.shape())?;
         let [channels, height, width] = made;
         let all = [values.len_of(Axis(0)), channels, height, width];

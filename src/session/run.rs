@@ -11,6 +11,7 @@ use crate::backend::{Input, Pace};
 use crate::bundle::{Extent, Role};
 use crate::error::{Context, cancelled, non_finite, runtime};
 use crate::image::Pixels;
+use crate::kernels::DefaultFloats;
 use crate::preview::{Outlook, PreviewKind};
 use crate::sampler::Grid;
 use crate::{CancelToken, Progress, Request, Result, memory};
@@ -244,7 +245,14 @@ impl Run {
             latent: ArrayView4::from_shape(self.shape, session.state.x()).map_err(shape)?,
             outlook: self.outlook(session),
         };
-        if observer(&progress).is_break() {
+        let told = {
+            // Whatever the observer does to it.
+            let _default = DefaultFloats::enter();
+            observer(&progress)
+        };
+        // It may have forked.
+        session.model.check_process()?;
+        if told.is_break() {
             return Err(cancelled("stopped by the observer")).at(place);
         }
         if self.is_sampled()

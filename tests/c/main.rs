@@ -10,6 +10,7 @@ mod compiler;
 mod examples;
 mod header;
 mod libraries;
+mod process;
 mod programs;
 mod sanitized;
 

@@ -15,19 +15,19 @@ use crate::libraries::Library;
 use crate::{made, root};
 
 /// A bundle as a folder, and the same as an uncompressed zip file.
-struct Model {
-    folder: PathBuf,
-    zip: PathBuf,
+pub struct Model {
+    pub folder: PathBuf,
+    pub zip: PathBuf,
 }
 
 /// The one that is in the box.
-fn bundled() -> &'static Model {
+pub fn bundled() -> &'static Model {
     static BUNDLED: OnceLock<Model> = OnceLock::new();
     BUNDLED.get_or_init(|| zipped(root().join("models/textures"), "bundled"))
 }
 
 /// Small enough for tools that make every instruction cost fifty: random weights, pictures of 128 x 64 pixels.
-fn miniature() -> &'static Model {
+pub fn miniature() -> &'static Model {
     static MINIATURE: OnceLock<Model> = OnceLock::new();
     MINIATURE.get_or_init(|| {
         let folder = made().join("miniature");
