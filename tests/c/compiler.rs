@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::libraries::Library;
+use crate::libraries::{Library, NATIVES};
 use crate::{made, root};
 
 /// Of C programs; the last two mean nothing in C++.
@@ -65,7 +65,7 @@ impl<'a> Program<'a> {
                 compiler.arg(format!("-Wl,-rpath,{}", built.folder.display()));
             }
             Link::Static => {
-                compiler.arg(&built.archive).args(&built.natives);
+                compiler.arg(&built.archive).args(NATIVES);
             }
         }
         passes(&mut compiler);
