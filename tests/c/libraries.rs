@@ -21,9 +21,7 @@ pub enum Library {
 pub struct Built {
     pub folder: PathBuf,
     pub shared: PathBuf,
-    /// Closed, as shipped: see `bindings/closed-archive.sh`.
-    pub archive: PathBuf,
-    /// As cargo makes it.
+    /// As cargo makes it: not closed.
     pub open_archive: PathBuf,
 }
 
@@ -39,6 +37,19 @@ impl Library {
             Self::Testing => TESTING.get_or_init(|| build("testing")),
         }
     }
+}
+
+/// The archive as it is shipped: closed.
+pub fn archive() -> &'static Path {
+    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let built = Library::Shipped.built();
+        let archive = built.folder.join("libflowturbo.a");
+        passes(
+            Command::new(root().join("bindings/closed-archive.sh")).arg(&built.open_archive).arg(&archive),
+        );
+        archive
+    })
 }
 
 /// The file name of the shared library, by its ABI.
@@ -67,10 +78,8 @@ fn build(feature: &str) -> Built {
         let _ = fs::remove_file(to);
         passes(Command::new("cp").arg("--preserve=timestamps").arg(from.join(name)).arg(to));
     }
-    let archive = folder.join("libflowturbo.a");
-    passes(Command::new(root().join("bindings/closed-archive.sh")).arg(&open_archive).arg(&archive));
     let link = folder.join("libflowturbo.so");
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(soname(), link).unwrap();
-    Built { folder, shared, archive, open_archive }
+    Built { folder, shared, open_archive }
 }
