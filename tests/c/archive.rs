@@ -93,7 +93,7 @@ fn a_program_may_be_linked_statically_as_a_whole() {
 
 #[test]
 fn no_program_gets_an_executable_stack() {
-    let program = Program::c("tests/c/generate.c").linked(Link::Static).build();
+    let program = Program::c("examples/c/hello.c").linked(Link::Static).build();
     for file in [&program, &plugin("stack-plugin"), &Library::Shipped.built().shared] {
         let headers = readelf(&["-lW"], file);
         let stack = headers.lines().find(|line| line.contains("GNU_STACK")).expect("it says so");
