@@ -454,6 +454,10 @@ typedef struct ft_reader {
    * For `read` and `release`.
    */
   void *user_data;
+  /**
+   * 0. Fills the struct up on 32-bit machines.
+   */
+  size_t reserved_end;
 } ft_reader;
 
 #ifdef __cplusplus
@@ -721,6 +725,10 @@ typedef struct ft_model_info {
    * 1 if pictures can be asked to tile, else 0.
    */
   uint32_t tiles;
+  /**
+   * 0. Fills the struct up on 32-bit machines.
+   */
+  size_t reserved_end;
 } ft_model_info;
 
 #ifdef __cplusplus
@@ -1139,7 +1147,7 @@ ft_status ft_model_prepare(const ft_model *model,
 /**
  * As long as it takes to end a step of the schedule, or a picture.
  */
-#define FT_WHOLE_STEP UINT64_MAX
+#define FT_WHOLE_STEP 18446744073709551615ull
 
 /**
  * Scratch memory for one generation at a time. A failed or cancelled one leaves it ready for the next.

@@ -8,7 +8,8 @@
 //   pictures[0].save_png("grass.png");
 //
 // ERRORS are exceptions of type flowturbo::error. With FLOWTURBO_NO_EXCEPTIONS defined nothing throws: functions that
-// can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Define it alike in all files.
+// can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Files with and without it may
+// be parts of one program: their types are different ones.
 //
 // OWNERSHIP. model, session and cancel_token own their handles; they move and do not copy. What a request points at
 // (a cancel token, noise) must be there while it is used. A progress lambda is kept until the session takes another
@@ -18,6 +19,12 @@
 // THREADS are as flowturbo.h says: a model is for all, a session for one at a time.
 #ifndef FLOWTURBO_HPP
 #define FLOWTURBO_HPP
+
+#if !(defined(_MSVC_LANG) ? _MSVC_LANG >= 201703L : __cplusplus >= 201703L)
+#error "flowturbo.hpp wants C++17 or newer: -std=c++17, /std:c++17"
+#elif !defined(FLOWTURBO_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(__EXCEPTIONS) && !defined(_CPPUNWIND)
+#error "without exceptions flowturbo.hpp wants FLOWTURBO_NO_EXCEPTIONS defined: functions then return results"
+#else
 
 #include <array>
 #include <cstdint>
@@ -33,7 +40,15 @@
 
 #include "flowturbo.h"
 
+// One for each way to tell of errors, so that files of both ways can be linked together.
+#ifdef FLOWTURBO_NO_EXCEPTIONS
+#define FLOWTURBO_ERRORS results
+#else
+#define FLOWTURBO_ERRORS exceptions
+#endif
+
 namespace flowturbo {
+inline namespace FLOWTURBO_ERRORS {
 
 /// What failed: a status for programs, a line for people.
 class error : public std::runtime_error {
@@ -590,6 +605,10 @@ class session {
   std::array<std::uint32_t, 2> cell_{};
 };
 
+}  // namespace FLOWTURBO_ERRORS
 }  // namespace flowturbo
 
+#undef FLOWTURBO_ERRORS
+
+#endif  // a compiler that can read this
 #endif

@@ -19,8 +19,12 @@ function(flowturbo_targets include shared import static)
       target_link_libraries(flowturbo::static INTERFACE kernel32 ntdll userenv ws2_32 dbghelp)
     elseif(NOT APPLE)
       target_link_libraries(flowturbo::static INTERFACE gcc_s pthread m ${CMAKE_DL_LIBS})
-      # tract's assembler files do not say that they need no executable stack.
-      target_link_options(flowturbo::static INTERFACE LINKER:-z,noexecstack)
+      # For an archive that is not closed (bindings/closed-archive.sh): plugins do not show what is in it, and tract's
+      # assembler files do not say that they need no executable stack.
+      target_link_options(flowturbo::static INTERFACE LINKER:-z,noexecstack LINKER:--exclude-libs,libflowturbo.a)
+      if(ANDROID) # whose newer devices have pages of 16 KiB
+        target_link_options(flowturbo::static INTERFACE LINKER:-z,max-page-size=16384)
+      endif()
     endif()
     if(NOT default)
       set(default flowturbo::static)

@@ -242,7 +242,7 @@ def test_the_store_makes_everything_once(tmp_path: Path) -> None:
     assert list(Store(tmp_path).arrays({"row": "E4"}, lambda: {"a": np.arange(9)})["a"]) == [0, 1]
 
 
-@pytest.mark.parametrize("place", ["models/eval/README.md", "docs/quality.md", ".ci/run"])
+@pytest.mark.parametrize("place", ["models/eval/README.md", "docs/quality.md"])
 def test_the_library_is_built_alike_everywhere(place: str) -> None:
     assert BUILD in (REPOSITORY / place).read_text(encoding="utf-8")
 

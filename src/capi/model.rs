@@ -150,6 +150,8 @@ pub struct ft_model_info {
     pub preset_count: u32,
     /// 1 if pictures can be asked to tile, else 0.
     pub tiles: u32,
+    /// 0. Fills the struct up on 32-bit machines.
+    pub reserved_end: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
@@ -180,6 +182,7 @@ unsafe impl Versioned for ft_model_info {
             cell_height: 0,
             preset_count: 0,
             tiles: 0,
+            reserved_end: 0,
         }
     }
 }
@@ -265,7 +268,7 @@ pub unsafe extern "C" fn ft_model_open_reader(
         unsafe {
             let reader = versioned::read(reader, "reader")?;
             let release = Release { callback: reader.release, user_data: reader.user_data };
-            if reader.reserved != 0 {
+            if reader.reserved != 0 || reader.reserved_end != 0 {
                 return Err(Failure::argument("reader.reserved is not 0; call ft_reader_init first"));
             }
             let read = reader.read.ok_or_else(|| Failure::argument("reader.read is NULL"))?;

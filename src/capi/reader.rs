@@ -33,6 +33,8 @@ pub struct ft_reader {
     pub release: ft_release_callback,
     /// For `read` and `release`.
     pub user_data: *mut c_void,
+    /// 0. Fills the struct up on 32-bit machines.
+    pub reserved_end: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -48,6 +50,7 @@ unsafe impl Versioned for ft_reader {
             read: None,
             release: None,
             user_data: std::ptr::null_mut(),
+            reserved_end: 0,
         }
     }
 }

@@ -17,7 +17,8 @@ use super::status::{FT_ERROR_BUSY, FT_ERROR_PANIC, ft_status};
 use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
 
 /// As long as it takes to end a step of the schedule, or a picture.
-pub const FT_WHOLE_STEP: u64 = u64::MAX;
+// Digits, since generators of bindings do not know UINT64_MAX.
+pub const FT_WHOLE_STEP: u64 = 0xffff_ffff_ffff_ffff;
 
 /// Scratch memory for one generation at a time. A failed or cancelled one leaves it ready for the next.
 pub struct ft_session {

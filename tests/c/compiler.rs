@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::libraries::Library;
+use crate::libraries::{Library, NATIVES, archive};
 use crate::{made, root};
 
 /// Of C programs; the last two mean nothing in C++.
@@ -52,7 +52,6 @@ impl<'a> Program<'a> {
 
     /// Compiles and links; gives the program.
     pub fn build(&self) -> PathBuf {
-        let built = self.library.built();
         let name = self.source.replace('/', "-");
         let flags: String = self.flags.iter().map(|flag| flag.replace(['/', '='], "-")).collect();
         let program = made().join(format!("{name}-{:?}-{:?}{flags}", self.library, self.link));
@@ -61,11 +60,13 @@ impl<'a> Program<'a> {
         compiler.arg("-o").arg(&program).arg(root().join(self.source));
         match self.link {
             Link::Shared => {
+                let built = self.library.built();
                 compiler.arg("-L").arg(&built.folder).arg("-lflowturbo");
                 compiler.arg(format!("-Wl,-rpath,{}", built.folder.display()));
             }
             Link::Static => {
-                compiler.arg(&built.archive).args(&built.natives);
+                assert_eq!(self.library, Library::Shipped);
+                compiler.arg(archive()).args(NATIVES);
             }
         }
         passes(&mut compiler);

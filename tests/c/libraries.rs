@@ -1,10 +1,11 @@
-//! The libraries, built as their users build them, once for all tests.
+//! The libraries that the programs are linked with, made once for all tests. `.ci/package` builds those that are shipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
+use crate::compiler::passes;
 use crate::{made, root};
 
 /// Which library.
@@ -20,10 +21,12 @@ pub enum Library {
 pub struct Built {
     pub folder: PathBuf,
     pub shared: PathBuf,
-    pub archive: PathBuf,
-    /// What a program that links the static library must link besides, as rustc tells.
-    pub natives: Vec<String>,
+    /// As cargo makes it: not closed.
+    pub open_archive: PathBuf,
 }
+
+/// What a program that links the archive must link besides; with `-static`, `gcc_eh` in place of the first.
+pub const NATIVES: [&str; 4] = ["-lgcc_s", "-lpthread", "-lm", "-ldl"];
 
 impl Library {
     pub fn built(self) -> &'static Built {
@@ -36,12 +39,25 @@ impl Library {
     }
 }
 
+/// The archive as it is shipped: closed.
+pub fn archive() -> &'static Path {
+    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let built = Library::Shipped.built();
+        let archive = built.folder.join("libflowturbo.a");
+        passes(
+            Command::new(root().join("bindings/closed-archive.sh")).arg(&built.open_archive).arg(&archive),
+        );
+        archive
+    })
+}
+
 /// The file name of the shared library, by its ABI.
 pub fn soname() -> String {
     format!("libflowturbo.so.{}", env!("CARGO_PKG_VERSION_MAJOR"))
 }
 
-/// Builds with the dependencies that the tests were built with, which are there already.
+/// Links them of the crate as the tests were built with it, which is there already.
 fn build(feature: &str) -> Built {
     // Cargo puts both variants in one place.
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -49,27 +65,21 @@ fn build(feature: &str) -> Built {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["rustc", "--lib", "--profile", profile, "--features", feature]);
-    cargo.args(["--crate-type", "cdylib,staticlib", "--target-dir"]).arg(target);
-    cargo.args(["--", "--print", "native-static-libs", "-C"]);
-    cargo.arg(format!("link-arg=-Wl,-soname,{}", soname()));
-    let output = cargo.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    let natives = told.lines().find_map(|line| line.strip_prefix("note: native-static-libs: "));
-    let natives = natives.expect("rustc names the native libraries").split_whitespace().map(str::to_owned);
+    cargo.current_dir(root()).args(["rustc", "--example", "c_library", "--profile", profile]);
+    cargo.args(["--features", feature, "--target-dir"]).arg(target);
+    passes(cargo.args(["--", "-C"]).arg(format!("link-arg=-Wl,-soname,{}", soname())));
 
     let folder = made().join(feature);
     fs::create_dir_all(&folder).unwrap();
-    let from = target.join(if cfg!(debug_assertions) { "debug" } else { "release" });
-    let (shared, archive) = (folder.join(soname()), folder.join("libflowturbo.a"));
-    for (name, to) in [("libflowturbo.so", &shared), ("libflowturbo.a", &archive)] {
-        // Not over the old one: a program may have it open.
+    let from = target.join(if cfg!(debug_assertions) { "debug" } else { "release" }).join("examples");
+    let (shared, open_archive) = (folder.join(soname()), folder.join("open.a"));
+    for (name, to) in [("libc_library.so", &shared), ("libc_library.a", &open_archive)] {
+        // Not over the old one: a program may have it open. The time stays, for what is made of it.
         let _ = fs::remove_file(to);
-        fs::copy(from.join(name), to).unwrap();
+        passes(Command::new("cp").arg("--preserve=timestamps").arg(from.join(name)).arg(to));
     }
     let link = folder.join("libflowturbo.so");
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(soname(), link).unwrap();
-    Built { folder, shared, archive, natives: natives.collect() }
+    Built { folder, shared, open_archive }
 }

@@ -4,11 +4,13 @@
 //! `.ci/c`, which installs them.
 
 mod abi;
+mod archive;
 #[path = "../common/bundle.rs"]
 mod bundle;
 mod compiler;
 mod examples;
 mod header;
+mod layout;
 mod libraries;
 mod process;
 mod programs;

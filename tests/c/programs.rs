@@ -10,7 +10,7 @@ use serde_json::Value;
 use zip::write::SimpleFileOptions;
 
 use crate::bundle::{self, edit_manifest, sha256};
-use crate::compiler::{Link, Program, passes};
+use crate::compiler::{Link, Program, compiler, passes};
 use crate::libraries::Library;
 use crate::{made, root};
 
@@ -206,8 +206,46 @@ fn the_cpp_wrapper_works_with_exceptions_and_without() {
     Program::cpp("tests/c/wrapper.cpp").flags(&without).run(&arguments);
 }
 
-/// All programs of this folder, made by `build` of a source in a standard, each with what it is told.
-pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec<&'static str>)> {
+#[test]
+fn files_with_exceptions_and_without_make_one_program() {
+    let object = |name: &str, flags: &[&str]| {
+        let object = made().join(name);
+        let mut compiler = compiler("c++17");
+        compiler.args(flags).args(["-O0", "-c", "-o"]).arg(&object);
+        passes(compiler.arg(root().join("tests/c/modes.cpp")));
+        object
+    };
+    let with = object("modes-with.o", &[]);
+    let without = object("modes-without.o", &["-DFLOWTURBO_NO_EXCEPTIONS", "-fno-exceptions"]);
+    let built = Library::Shipped.built();
+    for (i, objects) in [[&with, &without], [&without, &with]].into_iter().enumerate() {
+        let program = made().join(format!("modes-{i}"));
+        let mut linker = compiler("c++17");
+        linker.args(objects).arg("-L").arg(&built.folder).arg("-lflowturbo").arg("-o").arg(&program);
+        passes(linker.arg(format!("-Wl,-rpath,{}", built.folder.display())));
+        passes(Command::new(program).arg(&miniature().folder));
+    }
+}
+
+#[test]
+fn the_cpp_wrapper_says_what_it_wants_of_a_compiler() {
+    let source = made().join("wants.cpp");
+    fs::write(&source, "#include \"flowturbo.hpp\"\nint main() {}\n").unwrap();
+    for (standard, flags, wants) in
+        [("c++14", &[][..], "wants C++17"), ("c++17", &["-fno-exceptions"], "wants FLOWTURBO_NO_EXCEPTIONS")]
+    {
+        let output = compiler(standard).args(flags).arg("-fsyntax-only").arg(&source).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(wants), "{said}");
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+    }
+}
+
+/// The chosen programs of this folder, made by `build` of a source in a standard, each with what it is told.
+pub fn every_program(
+    chosen: impl Fn(&str) -> bool,
+    build: impl Fn(&str, &str) -> PathBuf,
+) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
         "refuse", "generate", "edit", "step", "open", "files", "threads", "cancel", "flat", "versions",
         "wrapper",
@@ -219,16 +257,15 @@ pub fn every_program(build: impl Fn(&str, &str) -> PathBuf) -> Vec<(PathBuf, Vec
         };
         (program, arguments(source, miniature()))
     };
-    sources.map(program).into()
+    sources.into_iter().filter(|source| chosen(source)).map(program).collect()
 }
 
-#[test]
-#[ignore = "needs valgrind: .ci/c"]
-fn valgrind_finds_nothing() {
+/// Runs the chosen programs under valgrind.
+fn valgrind_finds_nothing_in(chosen: impl Fn(&str) -> bool) {
     let build = |source: &str, standard: &str| {
         Program { standard, ..Program::c(source) }.with(Library::Testing).build()
     };
-    for (program, arguments) in every_program(build) {
+    for (program, arguments) in every_program(chosen, build) {
         println!("{}", program.display());
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
@@ -239,4 +276,20 @@ fn valgrind_finds_nothing() {
         valgrind.arg(format!("--suppressions={}", root().join("tests/c/valgrind.supp").display()));
         passes(valgrind.arg(program).args(arguments).current_dir(root()));
     }
+}
+
+/// What AddressSanitizer does not see: memory that was never written, and errors inside of Rust's own library. Pictures,
+/// and a panic.
+const SLOWLY: [&str; 2] = ["generate", "versions"];
+
+#[test]
+#[ignore = "needs valgrind: .ci/c"]
+fn valgrind_finds_nothing() {
+    valgrind_finds_nothing_in(|source| SLOWLY.contains(&source));
+}
+
+#[test]
+#[ignore = "needs valgrind, and long: .ci/full"]
+fn valgrind_finds_nothing_in_the_others() {
+    valgrind_finds_nothing_in(|source| !SLOWLY.contains(&source));
 }

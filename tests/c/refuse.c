@@ -58,7 +58,7 @@ static void structs(void) {
   OK(ft_model_options_init(&options, sizeof options));
   CHECK(!options.threads && !options.batch && !options.parallel_for && !options.option_count);
   OK(ft_reader_init(&reader, sizeof reader));
-  CHECK(!reader.read && !reader.release && !reader.size && !reader.reserved);
+  CHECK(!reader.read && !reader.release && !reader.size && !reader.reserved && !reader.reserved_end);
 }
 
 static void opening(void) {
@@ -78,6 +78,9 @@ static void opening(void) {
   OK(ft_reader_init(&reader, sizeof reader));
   FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.read is NULL");
   reader.reserved = 7;
+  FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.reserved");
+  reader.reserved = 0;
+  reader.reserved_end = 7;
   FAILS(ft_model_open_reader(&reader, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader.reserved");
 
   OK(ft_model_options_init(&options, sizeof options));
