@@ -15,12 +15,13 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from export import ExportError
-from export.graph import DTYPES, EXTERNAL_THRESHOLD, Signature, write_graph
+from export.graph import DTYPES, EXTERNAL_THRESHOLD, write_graph
 from export.manifest import Classes, Latent, Manifest, Time, require
+from export.program import compare
+from export.signature import signature, takes_class
 from export.verify import verify
 
 __all__ = ["Classes", "Latent", "Manifest", "Report", "Time", "write_bundle"]
@@ -34,25 +35,13 @@ class Report:
 
     out: Path
     networks: list[tuple[str, int, int, float]] = field(default_factory=list)  # role, parameters, bytes, error
+    run: float | None = None  # how far flowturbo is off, if it was asked
 
     def __str__(self) -> str:
         lines = [f"{'network':<10} {'parameters':>12} {'MB':>9} {'max error':>10}"]
         lines += [f"{r:<10} {p:>12,} {b / 1e6:>9.2f} {e:>10.1e}" for r, p, b, e in self.networks]
-        return "\n".join([*lines, f"wrote {self.out}"])
-
-
-def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
-    """The names, shapes and dtypes of a network's inputs, by its role."""
-    any_size = getattr(module, "any_size", False)
-    latent = (manifest.latent.channels, manifest.latent.height, manifest.latent.width)
-    state, time, label = (latent, torch.float32), ((), torch.float32), ((), torch.int64)
-    if role == "predictor":
-        return Signature({"x": state, "t": time, "y": label}, "velocity")
-    if role == "refiner":
-        return Signature({"x": state, "v": state, "t": time, "y": label}, "offset")
-    if role == "decoder":
-        return Signature({"latent": state}, "image", any_size)
-    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", any_size)
+        run = "not run by flowturbo" if self.run is None else f"run by flowturbo: {self.run:.1e} off at most"
+        return "\n".join([*lines, run, f"wrote {self.out}"])
 
 
 def write_bundle(
@@ -61,20 +50,30 @@ def write_bundle(
     networks: dict[str, nn.Module],
     dtype: str = "f16",
     external_threshold: int = EXTERNAL_THRESHOLD,
+    program: Path | None = None,
 ) -> Report:
-    """Exports `networks` (role -> module on the CPU; predictor required), verifies each, and writes `out`."""
+    """Exports `networks` (role -> module on the CPU; predictor required), verifies each, and writes `out`.
+
+    `program` is flowturbo's (`find_program`), which has to run the bundle and agree; without one, the report says so.
+    """
     out = Path(out)
     check(out, manifest, networks, dtype)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            return build(out, manifest, networks, dtype, external_threshold, Path(scratch))
+            return build(out, manifest, networks, dtype, external_threshold, program, Path(scratch))
     except OSError as error:
         raise ExportError(f"cannot write {out}: {error}") from error
 
 
 def build(
-    out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str, external_threshold: int, scratch: Path
+    out: Path,
+    manifest: Manifest,
+    networks: dict[str, nn.Module],
+    dtype: str,
+    external_threshold: int,
+    program: Path | None,
+    scratch: Path,
 ) -> Report:
     """Makes the bundle in the scratch folder, then moves it to `out`; an older bundle goes with the scratch folder."""
     report, entries = Report(out), {}
@@ -85,6 +84,8 @@ def build(
         report.networks.append(line)
     data = manifest.as_json() | {"networks": entries}
     (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if program is not None:
+        report.run = compare(program, folder, manifest, networks, dtype)
     if out.is_dir():
         keep_others(out, folder)
     built = pack(folder) if out.suffix == ".zip" else folder
@@ -122,6 +123,9 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
         set(networks) <= set(ROLES), f"networks are {', '.join(ROLES)}, not {', '.join(set(networks) - set(ROLES))}"
     )
     manifest.check()
+    given = takes_class("predictor", networks["predictor"])
+    require(given or not manifest.classes.given, "the predictor's forward takes no class, so Classes(1, given=False)")
+    require(not given or manifest.classes.given, "Classes are not given, but the predictor's forward takes a class")
     if {"decoder", "encoder"} & set(networks):
         require(manifest.image is not None, "a decoder or an encoder needs the image size")
     else:

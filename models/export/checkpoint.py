@@ -16,16 +16,23 @@ from torch import Tensor
 from export import ExportError
 
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # SiT-S, B, L, XL: a state dict doesn't hold the number of heads
+IMAGENET = 1000  # classes
 State = dict[str, Tensor]
 
 
 def load_sit(
-    path: Path, refiner: bool = False, heads: int | None = None, weights: str = "ema", trust: bool = False
+    path: Path,
+    refiner: bool = False,
+    heads: int | None = None,
+    classes: int | None = None,
+    weights: str = "ema",
+    trust: bool = False,
 ) -> SiT:
     """The network in the file, learned sigma already cut from its last layer."""
-    state = load_state(path, weights, trust)
+    data = read(path, trust)
+    state = state_of(data, path, weights)
     try:
-        config = read_config(state, refiner, heads)
+        config = read_config(state, refiner, heads, trained_classes(data) if classes is None else classes)
         state, config = cut_learned_sigma(state, config)
         network = SiT(config)
         fill(network, state)
@@ -36,7 +43,10 @@ def load_sit(
 
 def load_state(path: Path, weights: str = "ema", trust: bool = False) -> State:
     """The state dict in a file: plain, or the `ema` or `model` half of a training checkpoint."""
-    data = read(path, trust)
+    return state_of(read(path, trust), path, weights)
+
+
+def state_of(data: object, path: Path, weights: str) -> State:
     if isinstance(data, dict):
         halves = [half for half in (weights, "model", "ema") if isinstance(data.get(half), dict)]
         data = data[halves[0]] if halves else data
@@ -61,7 +71,14 @@ def read(path: Path, trust: bool) -> object:
         raise ExportError(f"{path}: not a checkpoint, or a damaged one") from error
 
 
-def read_config(state: State, refiner: bool, heads: int | None) -> SiTConfig:
+def trained_classes(data: object) -> int | None:
+    """The official trainers keep their command line beside the weights."""
+    arguments = data.get("args") if isinstance(data, dict) else None
+    count = arguments.get("num_classes") if isinstance(arguments, dict) else getattr(arguments, "num_classes", None)
+    return count if isinstance(count, int) and count > 0 else None
+
+
+def read_config(state: State, refiner: bool, heads: int | None, classes: int | None = None) -> SiTConfig:
     def shape(name: str, rank: int) -> torch.Size:
         if name not in state:
             raise ExportError(f"not a SiT checkpoint: there is no {name}")
@@ -82,6 +99,7 @@ def read_config(state: State, refiner: bool, heads: int | None) -> SiTConfig:
         raise ExportError(
             f"final_layer.linear has {rows} rows; {latent} channels in {patch}x{patch} patches were expected"
         )
+    classes, null_class = count_classes(shape("y_embedder.embedding_table.weight", 2)[0], classes)
     return SiTConfig(
         input_size=grid * patch,
         patch_size=patch,
@@ -89,7 +107,8 @@ def read_config(state: State, refiner: bool, heads: int | None) -> SiTConfig:
         hidden_size=hidden,
         depth=depth,
         num_heads=count_heads(hidden, heads),
-        num_classes=shape("y_embedder.embedding_table.weight", 2)[0] - 1,
+        num_classes=classes,
+        null_class=null_class,
         mlp_hidden=shape("blocks.0.mlp.fc1.weight", 2)[0],
         out_channels=rows // patch**2,
         refiner=refiner,
@@ -103,6 +122,27 @@ def count_heads(hidden: int, heads: int | None) -> int:
     if heads < 1 or hidden % heads:
         raise ExportError(f"{heads} heads do not divide width {hidden}")
     return heads
+
+
+def count_classes(rows: int, classes: int | None) -> tuple[int, bool]:
+    """How many classes the label table is of, and whether its last row is the null class, which label dropout trains.
+
+    A table does not say. Guiding away from a real class would spoil pictures without a word, so what is likely to be
+    a table of classes alone, of one class or of ImageNet's, is not taken for one of a class less.
+    """
+    if classes is None:
+        if rows == IMAGENET:
+            raise ExportError(
+                f"the label table has {rows} rows: say --classes {rows} if each is a class, which is what training "
+                f"without label dropout leaves, or --classes {rows - 1} if the last is the null class"
+            )
+        return (1, False) if rows == 1 else (rows - 1, True)
+    if rows not in (classes, classes + 1):
+        raise ExportError(
+            f"the label table has {rows} rows, not those of {classes} classes or labels: {classes + 1}, or {classes} "
+            "without a null class"
+        )
+    return classes, rows > classes
 
 
 def cut_learned_sigma(state: State, config: SiTConfig) -> tuple[State, SiTConfig]:

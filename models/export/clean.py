@@ -1,7 +1,6 @@
 """Rewrites that leave only plain operators of fixed shape in an exported graph.
 
-The torch exporter leaves things that inference engines dislike: `Reshape` to a shape computed at run time,
-`Pad` in wrap mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed
+The torch exporter leaves things that inference engines dislike: shapes computed at run time (`fold`), `Pad` in wrap mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed
 statistics, and names and metadata that depend on the machine. Only what the signature leaves open stays symbolic.
 """
 
@@ -9,23 +8,29 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from export import ExportError
+from export.fold import Folder, Sizes
+from export.rewrite import Rewrite
 
-DYNAMIC_OPS = {"Shape", "Size", "If", "Loop", "Scan", "Range", "ConstantOfShape", "NonZero"}
+DYNAMIC_OPS = {"If", "Loop", "Scan", "NonZero", "Unique", "Range", "ConstantOfShape"}
 
 
-def clean(model: ir.Model, keep: Collection[str]) -> None:
-    """Rewrites `model` in place; the names in `keep` stay. ExportError if a shape is still computed at run time."""
+def clean(model: ir.Model, keep: Collection[str], sizes: Sequence[Sizes]) -> None:
+    """Rewrites `model` in place; the names in `keep` stay. ExportError if a shape is still computed at run time.
+
+    `sizes` are some that the symbols of the signature can have.
+    """
     graph = model.graph
+    Folder(graph, sizes).fold()
     for node in list(graph):
         if node.op_type == "Reshape":
-            fix_reshape(graph, node)
+            node.attributes.pop("allowzero", None)  # no zeros in our shapes
         elif node.op_type == "Pad" and mode(node) == "wrap":
             unroll_wrap_pad(graph, node)
         elif node.op_type == "BatchNormalization":
@@ -37,56 +42,8 @@ def clean(model: ir.Model, keep: Collection[str]) -> None:
     forget(model)
 
 
-def constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
-    value.type = ir.TensorType(value.const_value.dtype)
-    graph.initializers[name] = value
-    return value
-
-
-def fixed_shape(shape: Iterable) -> list[int] | None:
-    """The shape with -1 for the batch, or None where another dimension is unknown."""
-    dims = [d if isinstance(d, int) else -1 for d in shape]
-    return dims if dims.count(-1) <= 1 else None
-
-
-def fix_reshape(graph: ir.Graph, node: ir.Node) -> None:
-    """Reshape(x, Shape(y)) -> Reshape(x, [-1, C, H, W])."""
-    node.attributes.pop("allowzero", None)  # no zeros in our shapes
-    producer = node.inputs[1].producer()
-    if producer is None or producer.op_type != "Shape":
-        return
-    shape = producer.inputs[0].shape
-    if shape is not None and (dims := fixed_shape(shape)) is not None:
-        node.replace_input_with(1, constant(graph, f"{node.outputs[0].name}.shape", np.array(dims, np.int64)))
-
-
 def mode(node: ir.Node) -> str:
     return node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
-
-
-class Rewrite:
-    """The nodes that take the place of one node, named after its output."""
-
-    def __init__(self, graph: ir.Graph, node: ir.Node):
-        self.graph, self.node, self.new = graph, node, []
-
-    def add(self, op: str, inputs: list[ir.Value], **attributes: int) -> ir.Value:
-        node = ir.node(op, inputs, attributes=attributes, metadata_props=dict(self.node.metadata_props))
-        node.outputs[0].name = f"{self.node.outputs[0].name}.{len(self.new)}"
-        self.new.append(node)
-        return node.outputs[0]
-
-    def constant(self, array: np.ndarray) -> ir.Value:
-        name = f"{self.node.outputs[0].name}.constant{len(self.graph.initializers)}"
-        return constant(self.graph, name, array)
-
-    def finish(self, value: ir.Value) -> None:
-        old = self.node.outputs[0]
-        ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
-        value.name, value.shape, value.type = old.name, old.shape, old.type
-        self.graph.insert_before(self.node, self.new)
-        self.graph.remove(self.node, safe=True)
 
 
 def unroll_wrap_pad(graph: ir.Graph, node: ir.Node) -> None:
@@ -123,8 +80,6 @@ def check(graph: ir.Graph) -> None:
             raise ExportError(
                 f"the graph still has a {node.domain}{node.op_type} ({node.name}); fixed shapes were expected"
             )
-        if node.op_type == "Gather" and node.inputs[0].const_value is None:
-            raise ExportError(f"the graph gathers from a computed tensor ({node.name}); only label tables are expected")
 
 
 def rename(graph: ir.Graph, keep: Collection[str]) -> None:

@@ -13,7 +13,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,32 +20,16 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from nets.sit import Attention
-from torch import Tensor, nn
+from torch import nn
 
 from export import ExportError
 from export.clean import clean
+from export.signature import Signature
 
 OPSET = 18
 EXTERNAL_THRESHOLD = 1_500_000_000  # bytes of weights
 DTYPES = ("f32", "f16")
 F16_LIMIT = 65520.0  # what rounds to infinity
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its output."""
-
-    inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
-    output: str
-    any_size: bool = False
-
-    def zeros(self, batch: int) -> list[Tensor]:
-        return [torch.zeros(batch, *shape, dtype=dtype) for shape, dtype in self.inputs.values()]
-
-    def doubled(self) -> Signature:
-        """The same at twice the height and width."""
-        inputs = {name: ((c, 2 * h, 2 * w), dtype) for name, ((c, h, w), dtype) in self.inputs.items()}
-        return replace(self, inputs=inputs)
 
 
 def stored_as_f16(shape: tuple[int, ...]) -> bool:
@@ -63,7 +46,7 @@ def write_graph(
 ) -> list[Path]:
     """Writes `path`, and `path`.data for large weights; returns the files written."""
     model = trace(module, signature)
-    clean(model, keep=module.state_dict().keys())
+    clean(model, module.state_dict().keys(), signature.samples())
     if dtype == "f16":
         halve_weights(model.graph)
     model.producer_name = "flowturbo models/export"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import string
 import struct
 from dataclasses import dataclass, field
 
@@ -32,19 +31,33 @@ class Latent:
 
 @dataclass(frozen=True)
 class Classes:
-    """`null` is the label of the null class, `count` unless given."""
+    """`null` is the label of the null class, `count` unless given.
+
+    Not `guided`: the networks were trained without label dropout, so there is no null class and guidance is 1.
+    Not `given`: the predictor takes no class at all; there is one, and nothing to guide away from.
+    """
 
     count: int
     null: int | None = None
     labels: list[str] | None = None
+    guided: bool = True
+    given: bool = True
 
     @property
-    def null_label(self) -> int:
+    def null_label(self) -> int | None:
+        if not (self.guided and self.given):
+            return None
         return self.count if self.null is None else self.null
 
+    @property
+    def known(self) -> list[int]:
+        """Every label that the networks know."""
+        return [*range(self.count), *([] if self.null_label is None else [self.null_label])]
+
     def as_json(self) -> dict:
+        null = {} if self.null_label is None else {"null": self.null_label}
         labels = {} if self.labels is None else {"labels": list(self.labels)}
-        return {"count": self.count, "null": self.null_label} | labels
+        return {"count": self.count} | null | labels
 
 
 @dataclass(frozen=True)
@@ -101,10 +114,15 @@ class Manifest:
             numbers = [float32(factor) for row in self.preview for factor in row]
             require(all(map(math.isfinite, numbers)), "preview: every number must be finite as float32")
         require(classes.count >= 1, "there must be one class or more")
-        require(
-            classes.null_label >= classes.count,
-            f"null label {classes.null_label} is one of the {classes.count} classes",
-        )
+        require(classes.given or classes.count == 1, f"a predictor that takes no class has one, not {classes.count}")
+        if classes.null_label is None:
+            require(classes.null is None, "a null label needs networks that were trained with label dropout")
+            require(not self.refiner_guided, "the refiner's answers cannot be guided ones without a null class")
+        else:
+            require(
+                classes.null_label >= classes.count,
+                f"null label {classes.null_label} is one of the {classes.count} classes",
+            )
         if classes.labels is not None:
             check_labels(classes.labels, classes.count)
         require(time.direction in ("noise_to_data", "data_to_noise"), f"time direction {time.direction!r} is not known")
@@ -123,6 +141,10 @@ class Manifest:
                 math.isfinite(float32(guidance)) and guidance >= 0,
                 f"guidance must be finite as float32 and 0 or more, not {guidance}",
             )
+            require(
+                guidance == 1 or classes.null_label is not None,
+                f"guidance must be 1, not {guidance}: there is no null class to guide away from",
+            )
 
     def as_json(self) -> dict:
         optional = {"description": self.description, "license": self.license}
@@ -134,7 +156,8 @@ class Manifest:
             data["image"] = {"height": self.image[0], "width": self.image[1]} | optional
         data["classes"] = self.classes.as_json()
         data["time"] = self.time.as_json()
-        data["guidance"] = {"channels": self.guided_channels or self.latent.channels}
+        if self.classes.null_label is not None:
+            data["guidance"] = {"channels": self.guided_channels or self.latent.channels}
         if self.refiner_guided:
             data["guidance"]["refiner_guided"] = True
         data["sampling"] = {"schedule": self.schedule, "guidance": self.guidance}
@@ -167,19 +190,14 @@ def check_line(what: str, text: str | None) -> None:
     )
 
 
-LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
 def check_labels(labels: list[str], count: int) -> None:
-    """A class is asked for by its label, where ASCII case does not count, or by its number."""
+    """Published lists have duplicates, commas and pairs that differ in case; but `7` is asked for as class 7."""
     require(len(labels) == count, f"{len(labels)} labels for {count} classes")
-    seen: dict[str, str] = {}
-    for label in labels:
-        require(label, "labels must not be empty")
-        require(not re.fullmatch(r"[+-]?[0-9]+", label), f"label {label!r} reads as a number")
-        key = label.translate(LOWER)
-        require(key not in seen, f"labels must be unique, in any case: {seen.get(key)!r} and {label!r}")
-        seen[key] = label
+    for number, label in enumerate(labels):
+        require(label.strip(), f"label {number} must not be empty")
+        digits = re.fullmatch(r"([+-]?)0*([0-9]+)", label.strip())
+        own = digits is None or (digits[1] != "-" or digits[2] == "0") and digits[2] == str(number)
+        require(own, f"label {label!r} of class {number} reads as another class's number")
 
 
 def check_schedule(schedule: str) -> None:

@@ -16,11 +16,13 @@ from export import ExportError
 from export.bundle import Classes, Latent, Manifest, Time, write_bundle
 from export.checkpoint import load_sit
 from export.graph import DTYPES
+from export.program import VARIABLE, find_program
 from export.synthetic import random_networks
 from export.vae import load_kl
 
 SD_SCALE = 0.18215  # of the Stable Diffusion VAE that published SiT checkpoints were trained with
 OFFICIAL_GUIDED = 3  # of its 4 latent channels
+GUIDANCE = 4.0
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -39,8 +41,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--description", metavar="TEXT", help="one line for the manifest")
     add("--license", metavar="SPDX", help="licence of the weights")
     add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
+    add(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="how many classes; a label table of just as many rows has no null class, so no guidance "
+        "(from --labels or the training checkpoint, else one less than there are rows)",
+    )
     add("--schedule", help="default schedule; H1P5R3 with a refiner, P8 without")
-    add("--guidance", type=float, default=4.0, help="default guidance scale (4.0)")
+    add("--guidance", type=float, help="default guidance scale (4.0; 1 where there is no null class)")
     add(
         "--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all"
     )
@@ -54,32 +63,45 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--time-scale", type=float, default=1.0, metavar="X", help="what `t` is at its end (1)")
     add("--velocity-sign", type=int, choices=(1, -1), default=1, help="-1 where the network gives noise minus data")
+    add(
+        "--flowturbo",
+        type=Path,
+        metavar="PROGRAM",
+        help=f"runs the bundle before it is written (${VARIABLE}, on PATH, target/release)",
+    )
+    add("--no-run", action="store_true", help="write a bundle that flowturbo has not run")
     arguments = parser.parse_args(argv)
     if (arguments.predictor is None) == (arguments.random is None):
         parser.error("give --predictor or --random, one of them")
     if arguments.random and arguments.refiner:
         parser.error("--random makes its own refiner; leave --refiner out")
+    if arguments.no_run and arguments.flowturbo:
+        parser.error("--no-run leaves out what --flowturbo is for")
     return arguments
 
 
-def load_networks(a: argparse.Namespace) -> dict[str, nn.Module]:
+def load_networks(a: argparse.Namespace, labels: list[str] | None) -> dict[str, nn.Module]:
     if a.random:
         return random_networks(a.random)
-    networks: dict[str, nn.Module] = {"predictor": load_sit(a.predictor, False, a.heads, a.weights, a.trust)}
+    classes = len(labels) if a.classes is None and labels else a.classes
+    how = {"heads": a.heads, "classes": classes, "weights": a.weights, "trust": a.trust}
+    networks: dict[str, nn.Module] = {"predictor": load_sit(a.predictor, **how)}
     if a.refiner:
-        networks["refiner"] = load_sit(a.refiner, True, a.heads, a.weights, a.trust)
+        networks["refiner"] = load_sit(a.refiner, refiner=True, **how)
         check_pair(networks["predictor"].config, networks["refiner"].config)
     return networks
 
 
 def check_pair(predictor: SiTConfig, refiner: SiTConfig) -> None:
-    for field in ("latent_channels", "input_size", "num_classes"):
+    for field in ("latent_channels", "input_size", "num_classes", "null_class"):
         a, b = getattr(predictor, field), getattr(refiner, field)
         if a != b:
             raise ExportError(f"predictor and refiner do not belong together: {field.replace('_', ' ')} {a} and {b}")
 
 
-def describe(a: argparse.Namespace, sit: SiTConfig, has_refiner: bool, vae: KlConfig | None) -> Manifest:
+def describe(
+    a: argparse.Namespace, labels: list[str] | None, sit: SiTConfig, has_refiner: bool, vae: KlConfig | None
+) -> Manifest:
     channels, size = sit.latent_channels, sit.input_size
     scale, shift = (vae.scaling_factor, vae.shift_factor) if vae else (SD_SCALE if channels == 4 else 1.0, 0.0)
     if vae and vae.latent_channels != channels:
@@ -97,30 +119,37 @@ def describe(a: argparse.Namespace, sit: SiTConfig, has_refiner: bool, vae: KlCo
             shift if a.latent_shift is None else a.latent_shift,
         ),
         image=(size * vae.factor, size * vae.factor) if vae else None,
-        classes=Classes(sit.num_classes, labels=read_labels(a.labels) if a.labels else None),
+        classes=Classes(sit.num_classes, labels=labels, guided=sit.null_class),
         time=Time(a.time_direction, a.time_scale, a.velocity_sign),
         guided_channels=guided if a.guided_channels is None else a.guided_channels,
         schedule=a.schedule or ("H1P5R3" if has_refiner else "P8"),
-        guidance=a.guidance,
+        guidance=(GUIDANCE if sit.null_class else 1.0) if a.guidance is None else a.guidance,
     )
 
 
 def read_labels(path: Path) -> list[str]:
+    """The lines as they are; published lists have duplicates, commas and any script."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{path}: cannot read the labels: {error}") from error
+    lines = [line.removesuffix("\r") for line in lines]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
-        networks = load_networks(arguments)
+        program = None if arguments.no_run else find_program(arguments.flowturbo)
+        labels = read_labels(arguments.labels) if arguments.labels else None
+        networks = load_networks(arguments, labels)
         vae = None
         if arguments.vae:
             vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
-        manifest = describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
-        print(write_bundle(arguments.out, manifest, networks, arguments.dtype))
+        manifest = describe(arguments, labels, networks["predictor"].config, "refiner" in networks, vae)
+        print(write_bundle(arguments.out, manifest, networks, arguments.dtype, program=program))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

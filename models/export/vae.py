@@ -1,4 +1,4 @@
-"""A folder of diffusers' AutoencoderKL -> `nets.kl` encoder and decoder."""
+"""A folder of diffusers' AutoencoderKL, as published -> `nets.kl` encoder and decoder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from nets.kl import KlConfig, KlDecoder, KlEncoder
 from export import ExportError
 from export.checkpoint import State, fill, load_state
 
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+STEM = "diffusion_pytorch_model"
+KINDS = ("safetensors", "bin")
+VARIANTS = ("", ".fp16")  # full precision before half
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.15
 FIXED = {"_class_name": "AutoencoderKL", "act_fn": "silu", "in_channels": 3, "out_channels": 3}
 
 
 def load_kl(folder: Path) -> tuple[KlConfig, KlEncoder, KlDecoder]:
+    """From the folder itself, or from `vae` in it where it is that of a whole pipeline."""
+    if not (folder / "config.json").is_file() and (folder / "vae" / "config.json").is_file():
+        folder = folder / "vae"
     config = read_kl_config(folder / "config.json")
-    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise ExportError(f"{folder}: there is no {' or '.join(WEIGHTS)}")
-    state = {modern_name(name): tensor for name, tensor in load_state(path).items()}
+    path = find_weights(folder)
+    state = {modern_name(name): tensor for name, tensor in load_shards(path).items()}
     encoder, decoder = KlEncoder(config), KlDecoder(config)
     try:
         fill(encoder, mean_only(part(state, ("encoder.", "quant_conv.")), encoder.mean_layer, config))
@@ -30,6 +33,29 @@ def load_kl(folder: Path) -> tuple[KlConfig, KlEncoder, KlDecoder]:
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from error
     return config, encoder.eval(), decoder.eval()
+
+
+def find_weights(folder: Path) -> Path:
+    """One file, or the index of several."""
+    for variant in VARIANTS:
+        for kind in KINDS:
+            for name in (f"{STEM}{variant}.{kind}", f"{STEM}.{kind}.index{variant}.json"):
+                if (folder / name).is_file():
+                    return folder / name
+    raise ExportError(f"{folder}: there is no {' or '.join(f'{STEM}.{kind}' for kind in KINDS)}, nor a variant fp16")
+
+
+def load_shards(path: Path) -> State:
+    """The tensors of a file, or of all files that an index names."""
+    if path.suffix != ".json":
+        return load_state(path)
+    try:
+        files = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not all(isinstance(file, str) and Path(file).name == file for file in files):
+            raise ValueError("weight_map has to name files of the same folder")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ExportError(f"{path}: cannot be read as an index of weights: {error}") from error
+    return {name: tensor for file in files for name, tensor in load_state(path.with_name(file)).items()}
 
 
 def read_kl_config(path: Path) -> KlConfig:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from export import ExportError
-from export.graph import Signature, exporting, stored_as_f16
+from export.graph import exporting, stored_as_f16
 from export.manifest import Manifest
+from export.signature import Signature
 
 TOLERANCE = 1e-4  # largest error over largest output
 
@@ -42,11 +43,11 @@ def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Pa
 def random_inputs(signature: Signature, manifest: Manifest, batch: int) -> list[Tensor]:
     """Times of the model's scale, any class or the null class, everything else normal."""
     generator = torch.Generator().manual_seed(batch)
-    labels = [*range(manifest.classes.count), manifest.classes.null_label]
+    labels = torch.tensor(manifest.classes.known)
     arguments = []
     for name, (shape, dtype) in signature.inputs.items():
         if dtype == torch.int64:
-            arguments.append(torch.tensor(labels)[torch.randint(len(labels), (batch,), generator=generator)])
+            arguments.append(labels[torch.randint(len(labels), (batch,), generator=generator)])
         elif name == "t":
             arguments.append(manifest.time.scale * torch.rand(batch, generator=generator))
         else:

@@ -29,11 +29,12 @@ class SiTConfig:
     hidden_size: int
     depth: int
     num_heads: int
-    num_classes: int  # without the null class, whose label is `num_classes`
+    num_classes: int  # without the null class, whose label is `num_classes` if there is one
     mlp_hidden: int
     out_channels: int
     refiner: bool = False
     time_scale: float = 1.0  # DiT-style checkpoints embed 1000 * t
+    null_class: bool = True  # what label dropout trains
 
     @property
     def in_channels(self) -> int:
@@ -61,9 +62,9 @@ class TimestepEmbedder(nn.Module):
 
 
 class LabelEmbedder(nn.Module):
-    def __init__(self, classes: int, hidden: int):
+    def __init__(self, labels: int, hidden: int):
         super().__init__()
-        self.embedding_table = nn.Embedding(classes + 1, hidden)
+        self.embedding_table = nn.Embedding(labels, hidden)
 
     def forward(self, y: Tensor) -> Tensor:
         return self.embedding_table(y)
@@ -157,7 +158,7 @@ class SiT(nn.Module):
         self.config = config
         self.x_embedder = PatchEmbed(config)
         self.t_embedder = TimestepEmbedder(config.hidden_size, config.time_scale)
-        self.y_embedder = LabelEmbedder(config.num_classes, config.hidden_size)
+        self.y_embedder = LabelEmbedder(config.num_classes + config.null_class, config.hidden_size)
         self.pos_embed = nn.Parameter(position_embedding(config.hidden_size, config.grid), requires_grad=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -38,10 +39,12 @@ class Bundle:
         return self.sessions[role].run([network["output"]], feeds)[0]
 
 
-def export(*arguments: object) -> int:
+def export(*arguments: object, run: Path | None = None) -> int:
+    """The exporter's exit code. It has `run`, flowturbo's program, run the bundle if there is one."""
     from export.sit import main
 
-    return main([str(a) for a in arguments])
+    how = ["--no-run"] if run is None else ["--flowturbo", run]
+    return main([str(a) for a in (*arguments, *how)])
 
 
 def tiny_arguments(out: Path, dtype: str = "f32") -> list[object]:
@@ -49,6 +52,20 @@ def tiny_arguments(out: Path, dtype: str = "f32") -> list[object]:
     networks = ["--predictor", TINY / "predictor.pt", "--refiner", TINY / "refiner.pt", "--heads", 4]
     manifest = ["--name", "tiny-sit", "--schedule", "H1P5R3", "--guidance", "4.0", "--guided-channels", 3]
     return [*networks, "--dtype", dtype, *manifest, "--out", out]
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """flowturbo's program."""
+    from export import ExportError
+    from export.program import VARIABLE, find_program
+
+    try:
+        return find_program()
+    except ExportError as error:
+        if os.environ.get(VARIABLE):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

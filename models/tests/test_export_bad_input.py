@@ -135,11 +135,18 @@ def refuses(folder: Path, capsys: pytest.CaptureFixture, message: str, *argument
 
 def test_the_script_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
     script = REPOSITORY / "models" / "export" / "sit.py"
-    command = [sys.executable, script, "--predictor", TINY / "predictor.pt", "--out", tmp_path / "out"]
+    command = [sys.executable, script, "--predictor", TINY / "predictor.pt", "--out", tmp_path / "out", "--no-run"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+class Stub(nn.Module):
+    """Has a predictor's arguments."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 GOOD = Manifest("good", Latent(4, 16, 16), Classes(3), schedule="P8", guidance=1.0)
@@ -155,7 +162,12 @@ GOOD = Manifest("good", Latent(4, 16, 16), Classes(3), schedule="P8", guidance=1
         ({"classes": Classes(0)}, "one class"),
         ({"classes": Classes(3, null=2)}, "null label 2"),
         ({"classes": Classes(3, labels=["a", "b"])}, "2 labels for 3"),
-        ({"classes": Classes(3, labels=["a", "b", "a"])}, "unique"),
+        ({"classes": Classes(3, null=3, guided=False), "guidance": 1.0}, "null label"),
+        ({"classes": Classes(3, guided=False), "guidance": 1.5}, "guidance must be 1, not 1.5"),
+        ({"classes": Classes(3, guided=False), "presets": {"fast": ("P2", 4.0)}}, "guidance must be 1, not 4.0"),
+        ({"classes": Classes(3, guided=False), "refiner_guided": True}, "without a null class"),
+        ({"classes": Classes(2, given=False)}, "takes no class has one, not 2"),
+        ({"classes": Classes(1, given=False), "guidance": 4.0}, "guidance must be 1, not 4.0"),
         ({"time": Time(direction="sideways")}, "sideways"),
         ({"time": Time(velocity_sign=2)}, "velocity sign"),
         ({"presets": {"fast": ("", 1.0)}}, "schedule"),
@@ -189,12 +201,13 @@ GOOD = Manifest("good", Latent(4, 16, 16), Classes(3), schedule="P8", guidance=1
         ({"image": (128, 128), "preview": 2 * [[0.0] * 5]}, "preview: 3 rows of 5 numbers, not \\[5, 5\\]"),
         ({"image": (128, 128), "preview": [[0.0] * 5, [0.0] * 5, [0.0] * 4]}, "not \\[5, 5, 4\\]"),
         ({"image": (128, 128), "preview": 3 * [[0.0] * 4 + [1e39]]}, "preview: every number"),
-        ({"classes": Classes(3, labels=["a", "", "c"])}, "not be empty"),
-        ({"classes": Classes(3, labels=["Brick", "moss", "bRICK"])}, "'Brick' and 'bRICK'"),
-        ({"classes": Classes(3, labels=["a", "1", "c"])}, "label '1' reads as a number"),
+        ({"classes": Classes(3, labels=["a", "", "c"])}, "label 1 must not be empty"),
+        ({"classes": Classes(3, labels=["a", "b", " "])}, "label 2 must not be empty"),
+        ({"classes": Classes(3, labels=["a", "2", "c"])}, "label '2' of class 1 reads as another class's number"),
         ({"classes": Classes(3, labels=["a", "-07", "c"])}, "label '-07'"),
+        ({"classes": Classes(3, labels=["a", "-1", "c"])}, "label '-1'"),
         ({"classes": Classes(3, labels=["a", "+9", "c"])}, "label '\\+9'"),
-        ({"classes": Classes(3, labels=["a", "9" * 5000, "c"])}, "reads as a number"),
+        ({"classes": Classes(3, labels=["a", "9" * 5000, "c"])}, "another class's number"),
     ],
 )
 def test_a_manifest_that_breaks_a_rule_is_refused(changes: dict, message: str) -> None:
@@ -215,6 +228,11 @@ def test_a_manifest_that_breaks_a_rule_is_refused(changes: dict, message: str) -
         {"classes": Classes(3, labels=["Ä", "ä", "İ"])},
         {"classes": Classes(3, labels=["1a", "1.5", "-"])},
         {"classes": Classes(3, labels=["1_0", "٣", "1 2"])},
+        {"classes": Classes(3, labels=["-0", "+01", "2"])},
+        {"classes": Classes(3, labels=["crane", "Cardigan", "cardigan"])},
+        {"classes": Classes(3, labels=["crane", "tench, Tinca tinca", "crane"])},
+        {"classes": Classes(3, guided=False), "presets": {"fast": ("P2", 1.0)}},
+        {"classes": Classes(1, given=False, labels=["faces"])},
     ],
 )
 def test_a_manifest_at_the_edge_of_a_rule_is_good(changes: dict) -> None:
@@ -260,7 +278,7 @@ def test_networks_without_a_predictor_or_an_image_size_are_refused(tmp_path: Pat
     ):
         with pytest.raises(ExportError, match=message):
             write_bundle(tmp_path / "out", GOOD, networks)
-    predictor, coder, image = {"predictor": nn.Identity()}, {"decoder": nn.Identity()}, {"image": (128, 128)}
+    predictor, coder, image = {"predictor": Stub()}, {"decoder": nn.Identity()}, {"image": (128, 128)}
     with pytest.raises(ExportError, match="needs the image size"):
         write_bundle(tmp_path / "out", GOOD, predictor | coder)
     with pytest.raises(ExportError, match="image size needs a decoder"):
@@ -299,10 +317,10 @@ def test_an_older_bundle_survives_a_failed_move(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", replace_fails)
         with pytest.raises(ExportError if isinstance(failure, OSError) else KeyboardInterrupt):
-            write_bundle(tmp_path / out, GOOD, {"predictor": nn.Identity()})
+            write_bundle(tmp_path / out, GOOD, {"predictor": Stub()})
     assert contents(tmp_path) == before
     if (out, older) != ("out", "zip"):  # a folder cannot take the place of a file
-        write_bundle(tmp_path / out, GOOD, {"predictor": nn.Identity()})
+        write_bundle(tmp_path / out, GOOD, {"predictor": Stub()})
         after = contents(tmp_path)
         assert after != before and {name.split("/")[0] for name in after} == {out}
 

@@ -69,10 +69,56 @@ def test_attention_named_as_before_diffusers_0_15_loads_from_bin(tmp_path: Path)
         torch.testing.assert_close(load_kl(tmp_path)[2](latent), vae.decode(latent).sample, rtol=1e-5, atol=1e-5)
 
 
-def test_the_bundle_decodes_and_encodes_as_the_package_does(tmp_path: Path) -> None:
+LAYOUTS = {
+    "fp16": {"variant": "fp16"},
+    "shards": {"max_shard_size": "100KB"},
+    "fp16 shards": {"variant": "fp16", "max_shard_size": "100KB"},
+    "bin shards": {"safe_serialization": False, "max_shard_size": "100KB"},
+    "fp16 bin": {"variant": "fp16", "safe_serialization": False},
+}
+
+
+@pytest.mark.parametrize("below", ["", "vae"], ids=["the folder", "its pipeline"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_published_layout_of_the_weights_loads(layout: str, below: str, tmp_path: Path) -> None:
+    vae = make_vae(tmp_path / "plain", widths=(16, 16))
+    vae.save_pretrained(tmp_path / below, **LAYOUTS[layout])
+    files = sorted(path.name for path in (tmp_path / below).iterdir() if path.is_file())
+    assert len(files) == (2 if "shards" not in layout else 5) and "diffusion_pytorch_model.safetensors" not in files
+    latent = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(load_kl(tmp_path)[2](latent), vae.decode(latent).sample, rtol=1e-5, atol=1e-5)
+
+
+def test_full_precision_is_taken_before_a_variant(tmp_path: Path) -> None:
+    vae = make_vae(tmp_path, widths=(16, 16))
+    with torch.no_grad():
+        vae.decoder.conv_in.bias.zero_()
+    vae.save_pretrained(tmp_path, variant="fp16")
+    assert load_kl(tmp_path)[2].decoder.conv_in.bias.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("{", "index of weights"),
+        ('{"weight_map": ["a"]}', "index of weights"),
+        ('{"weight_map": {"a": "../a.safetensors"}}', "files of the same folder"),
+        ('{"weight_map": {"a": "gone.safetensors"}}', "gone.safetensors: no such file"),
+    ],
+)
+def test_a_spoiled_index_is_named(index: str, message: str, tmp_path: Path) -> None:
+    make_vae(tmp_path, widths=(16, 16))
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    (tmp_path / "diffusion_pytorch_model.safetensors.index.json").write_text(index)
+    with pytest.raises(ExportError, match=message):
+        load_kl(tmp_path)
+
+
+def test_the_bundle_decodes_and_encodes_as_the_package_does(program: Path, tmp_path: Path) -> None:
     vae = make_vae(tmp_path / "vae", widths=(16, 24), shift_factor=0.25, scaling_factor=0.5, layers_per_block=1)
     networks = ["--predictor", TINY / "predictor.pt", "--heads", 4, "--vae", tmp_path / "vae"]
-    assert export(*networks, "--dtype", "f32", "--out", tmp_path / "out") == 0
+    assert export(*networks, "--dtype", "f32", "--out", tmp_path / "out", run=program) == 0
     bundle = Bundle(tmp_path / "out")
     assert bundle.manifest["image"] == {"height": 32, "width": 32}
     assert bundle.manifest["latent"] == {"channels": 4, "height": 16, "width": 16, "scale": 0.5, "shift": 0.25}

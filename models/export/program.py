@@ -1,0 +1,163 @@
+"""Does flowturbo compute what the modules compute? Its program runs a bundle before the bundle is moved into place.
+
+Predictor and refiner are compared by the states of a sampled latent, decoder and encoder by 8-bit pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from export import ExportError
+from export.manifest import Manifest
+from export.signature import takes_class
+from export.verify import reference
+
+TOLERANCE = 1e-3  # of what the networks add to a latent, or of a picture
+VARIABLE = "FLOWTURBO_PROGRAM"
+NAME = "flowturbo.exe" if os.name == "nt" else "flowturbo"
+BUILT = Path(__file__).resolve().parents[2] / "target" / "release" / NAME
+NEARLY_DONE = 1e-6  # how much of an encoded picture is made anew: nothing that can be seen
+
+
+def normal(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def find_program(named: Path | None = None) -> Path:
+    """The program at `named`, else where the variable says, else on PATH, else built in this repository."""
+    for place, path in (("--flowturbo", named), (f"${VARIABLE}", os.environ.get(VARIABLE))):
+        if path:
+            found = shutil.which(path)
+            if found is None:
+                raise ExportError(f"{path}: no such program (from {place})")
+            return Path(found).resolve()
+    found = shutil.which(NAME) or shutil.which(BUILT)
+    if found is None:
+        raise ExportError(
+            f"the flowturbo program, which is to run the bundle, is neither on PATH nor at {BUILT}: build it by "
+            f"`cargo build --release`, name it by --flowturbo or ${VARIABLE}, or do without by --no-run"
+        )
+    return Path(found).resolve()
+
+
+def compare(program: Path, bundle: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> float:
+    """Runs the bundle's networks; the largest error over what it is an error of, within TOLERANCE."""
+    with tempfile.TemporaryDirectory(prefix="flowturbo-run-") as folder:
+        run = Comparison(program, bundle, manifest, networks, dtype, Path(folder))
+        errors = [run.latents(batch) for batch in (1, 3)]
+        if "decoder" in networks:
+            errors.append(run.decoder())
+            if "encoder" in networks:
+                errors.append(run.encoder())
+        return max(errors)
+
+
+@dataclass
+class Comparison:
+    program: Path
+    bundle: Path
+    manifest: Manifest
+    networks: dict[str, nn.Module]
+    dtype: str
+    folder: Path  # for what goes in and out
+
+    def latents(self, batch: int) -> float:
+        """A Heun step of the predictor from the same noise, then one of the refiner if there is one."""
+        latent, labels = self.manifest.latent, self.manifest.classes.known
+        chosen = [labels[0], labels[len(labels) // 2], labels[-1]][-batch:]
+        noise = normal((batch, latent.channels, latent.height, latent.width), seed=batch)
+        np.save(self.folder / "noise.npy", noise.numpy())
+        schedule = "H1R1" if "refiner" in self.networks else "H1"
+        files = ["--noise", "noise.npy", "--output", "latents.npy", "--trajectory", "states.npy"]
+        self.run("latents", self.bundle, "--class", ",".join(map(str, chosen)), "--schedule", schedule, *files)
+        worst, before = 0.0, noise
+        states = np.load(self.folder / "states.npy")
+        for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen), strict=False):
+            scale = max(float((want - before).abs().max()), 1e-2 * float(want.abs().max()))
+            worst = max(worst, self.held(role, np.abs(got - want.numpy()).max() / scale, batch))
+            before = want
+        return worst
+
+    def steps(self, x: Tensor, classes: list[int]) -> list[Tensor]:
+        """The states after each step, by the equations of docs/bundle.md and the modules themselves."""
+        time, labels, v = self.manifest.time, torch.tensor(classes), None
+        roles = [role for role in ("predictor", "refiner") if role in self.networks]
+        step, states = 1 / len(roles), []
+        for i, role in enumerate(roles):
+
+            def ask(x: Tensor, s: float, role: str = role, v: Tensor | None = v) -> Tensor:
+                t = time.scale * (s if time.direction == "noise_to_data" else 1 - s)
+                arguments = [x] + ([] if v is None else [v]) + [torch.full((len(x),), t)]
+                arguments += [labels] if takes_class(role, self.networks[role]) else []
+                return torch.from_numpy(reference(self.networks[role], arguments, self.dtype))
+
+            ends = (i * step, (i + 1) * step)
+            d = ask(x, ends[0]) + (0 if v is None else v)
+            after = ask(x + time.velocity_sign * step * d, ends[1]) + (0 if v is None else d)
+            x = x + time.velocity_sign * step / 2 * (d + after)
+            v = after
+            states.append(x)
+        return states
+
+    def decoder(self) -> float:
+        """The picture of a seed, against the decoder on the latent of that seed."""
+        how = ["--class", "0", "--seed", "1", "--schedule", "E1"]
+        self.run("latents", self.bundle, *how, "--output", "latents.npy")
+        self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
+        return self.picture("decoder", self.decoded(torch.from_numpy(np.load(self.folder / "latents.npy"))))
+
+    def encoder(self) -> float:
+        """A picture of which nothing is made anew, against the decoder on what the encoder makes of it."""
+        latent, (height, width) = self.manifest.latent, self.manifest.image
+        pixels = (normal((height, width, 3), seed=1) * 40 + 128).clamp(0, 255).to(torch.uint8)
+        Image.fromarray(pixels.numpy()).save(self.folder / "init.png")
+        how = ["--class", "0", "--schedule", "E1", "--init", "init.png", "--strength", f"{NEARLY_DONE:.7f}"]
+        self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
+        image = (pixels.permute(2, 0, 1)[None] / 127.5 - 1).contiguous()
+        mean = torch.from_numpy(reference(self.networks["encoder"], [image], self.dtype))
+        return self.picture("encoder", self.decoded((mean - latent.shift) * latent.scale))
+
+    def decoded(self, sampled: Tensor) -> np.ndarray:
+        latent = self.manifest.latent
+        return reference(self.networks["decoder"], [sampled / latent.scale + latent.shift], self.dtype)[0]
+
+    def picture(self, role: str, want: np.ndarray) -> float:
+        """How far the PNG is off, beyond what rounding to whole levels explains."""
+        with Image.open(self.folder / "picture.png") as picture:
+            got = np.asarray(picture.convert("RGB"), np.float32)
+        levels = ((want.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255)
+        if got.shape != levels.shape:
+            raise ExportError(f"{role}: flowturbo makes pictures of {got.shape}, PyTorch of {levels.shape}")
+        off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5
+        return self.held(role, off / max(1.0, float(np.abs(want).max())), 1)
+
+    def held(self, role: str, error: float, batch: int) -> float:
+        if not error <= TOLERANCE:
+            images = "one image" if batch == 1 else f"{batch} images"
+            raise ExportError(
+                f"{role}.onnx: flowturbo is {error:.2g} away from PyTorch for {images}, more than {TOLERANCE:g}"
+            )
+        return float(error)
+
+    def run(self, command: str, *arguments: object) -> None:
+        line = [self.program, command, *arguments, "--guidance", "1", "--threads", torch.get_num_threads(), "--quiet"]
+        try:
+            done = subprocess.run([str(a) for a in line], check=False, capture_output=True, cwd=self.folder)
+        except OSError as error:
+            raise ExportError(f"{self.program}: cannot be run: {error.strerror}") from error
+        if done.returncode < 0:
+            raise ExportError(f"flowturbo ended by {signal.Signals(-done.returncode).name} while it ran the bundle")
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+            raise ExportError(f"flowturbo refuses the bundle: {said[-1].removeprefix('error: ')}")

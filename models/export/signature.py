@@ -1,0 +1,61 @@
+"""What each role's network takes and gives: the contract of docs/bundle.md, as the exporter needs it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from export.manifest import Manifest
+
+SIZES = ((1, 1, 1), (2, 2, 1), (3, 1, 3))  # images, and how much higher and wider
+CLASS = {"predictor": 2, "refiner": 3}  # the place of `y` among the arguments of a forward
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its output."""
+
+    inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
+    output: str
+    any_size: bool = False
+
+    def zeros(self, batch: int) -> list[Tensor]:
+        return [torch.zeros(batch, *shape, dtype=dtype) for shape, dtype in self.inputs.values()]
+
+    def samples(self) -> list[dict[str, int]]:
+        """Some sizes of what is open: `N` images of `H` rows and `W` columns."""
+        if not self.any_size:
+            return [{"N": n} for n in (1, 2, 3)]
+        ((_, height, width), _), *_ = self.inputs.values()
+        return [{"N": n, "H": height * rows, "W": width * columns} for n, rows, columns in SIZES]
+
+    def doubled(self) -> Signature:
+        """The same at twice the height and width."""
+        inputs = {name: ((c, 2 * h, 2 * w), dtype) for name, ((c, h, w), dtype) in self.inputs.items()}
+        return replace(self, inputs=inputs)
+
+
+def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
+    """The names, shapes and dtypes of a network's inputs, by its role."""
+    any_size = getattr(module, "any_size", False)
+    latent = (manifest.latent.channels, manifest.latent.height, manifest.latent.width)
+    state, time = (latent, torch.float32), ((), torch.float32)
+    label = {"y": ((), torch.int64)} if takes_class(role, module) else {}
+    if role == "predictor":
+        return Signature({"x": state, "t": time} | label, "velocity")
+    if role == "refiner":
+        return Signature({"x": state, "v": state, "t": time} | label, "offset")
+    if role == "decoder":
+        return Signature({"latent": state}, "image", any_size)
+    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", any_size)
+
+
+def takes_class(role: str, module: nn.Module) -> bool:
+    """Does its forward have a place for `y`?"""
+    if role not in CLASS:
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds or len(kinds) > CLASS[role]
