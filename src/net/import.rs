@@ -20,7 +20,8 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
 use crate::Result;
 use crate::allowance::Allowance;
-use crate::error::{Context, Error, invalid_bundle, unsupported};
+use crate::error::{Context, Error, invalid_bundle, limit_exceeded, unsupported};
+use crate::kernels::RANK;
 use crate::panics::{in_flowturbo, in_tract};
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
@@ -86,6 +87,15 @@ impl Net {
             return Err(invalid_bundle(fault));
         }
         for (output, &id) in node.outputs.iter().zip(ids) {
+            let most = isize::MAX as usize / 64;
+            let len = self.dims(id).iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+            if len.is_none_or(|len| len > most) {
+                let shape = self.dims(id);
+                return Err(limit_exceeded(format!("gives a tensor of shape {shape:?}, above all memory")));
+            }
+            if self.dims(id).iter().filter(|&&n| n > 1).count() > RANK {
+                return Err(unsupported(format!("gives a tensor of more than {RANK} axes")));
+            }
             let (ours, theirs) = (self.dims(id), &output.fact.shape);
             if theirs.as_concrete().is_some_and(|theirs| theirs != ours) {
                 let message =

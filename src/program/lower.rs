@@ -393,7 +393,9 @@ impl Lowering<'_> {
             let (make, astray) = (draft.make, draft.astray);
             let action = in_flowturbo(|| {
                 let action = make(&offsets);
-                bounds::within(&action, &own.collect::<Vec<_>>(), astray).map(|()| action)
+                bounds::within(&action, &own.collect::<Vec<_>>(), astray)?;
+                action.check(arena);
+                Ok(action)
             });
             let action = action.at(|| format!("node '{}'", draft.name))?;
             steps.push(Placed {
