@@ -18,18 +18,20 @@ use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, initializers, operators};
+use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
-use crate::{CancelToken, Result};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
-        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &CancelToken::new()))
+        let never = crate::CancelToken::new();
+        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))
     }
 
-    /// The same, as long as `allowance` lets it.
+    /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes are.
     pub(crate) fn import_within(
         bundle: &Bundle,
         role: Role,

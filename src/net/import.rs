@@ -123,7 +123,14 @@ impl Net {
             let Op::Constant(constant) = self.op(id) else { return Ok(None) };
             tensors.push(Arc::clone(&constant.0).into_tvalue());
         }
-        if operands.is_empty() {
+        // A constant repeated over an image stays what it is: memory goes by layers, not by pixels.
+        let repeats = |fact: &TypedFact| {
+            let len =
+                fact.shape.as_concrete().map(|dims| dims.iter().fold(1usize, |a, &n| a.saturating_mul(n)));
+            fact.datum_type == DatumType::F32 && len.is_some_and(|len| len > MOST_REPEATED)
+        };
+        let repeated = node.op_is::<MultiBroadcastTo>() && node.outputs.iter().any(|o| repeats(&o.fact));
+        if operands.is_empty() || repeated {
             return Ok(None);
         }
         let results = in_tract(|| node.op.eval_out_of_plan(tensors))??;
@@ -354,6 +361,9 @@ impl Net {
         zero.then(|| self.pad(x, margins))
     }
 }
+
+/// Elements of a repeated constant that are written out.
+const MOST_REPEATED: usize = 1 << 14;
 
 /// Operations that change no number, which other element types than `f32` may pass through.
 fn moves(op: &dyn TypedOp) -> bool {
