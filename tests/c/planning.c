@@ -1,5 +1,6 @@
 /* Planning: the same little memory for every size, limits, a token that stops it soon; and memory that the system
  * refuses, which is a status and not the end of the process. Argument: a bundle with a decoder of any size. */
+#define _DEFAULT_SOURCE
 #include "check.h"
 
 #include <pthread.h>
