@@ -71,11 +71,9 @@ mod tests {
 
     #[test]
     fn what_is_above_a_limit_is_named_with_it() {
-        let limits = Limits::default().with_max_arena_bytes(400).with_max_weight_bytes(5).with_max_nodes(2);
+        let limits = Limits::default().with_max_arena_bytes(400).with_max_weight_bytes(5);
         let allowance = Allowance::new(&limits, &CancelToken::new());
-        assert!(
-            allowance.arena(Some(100)).is_ok() && allowance.weights(5).is_ok() && allowance.nodes(2).is_ok()
-        );
+        assert!(allowance.arena(Some(100)).is_ok() && allowance.weights(5).is_ok());
         for (error, words) in [
             (
                 allowance.arena(Some(101)),
@@ -83,7 +81,6 @@ mod tests {
             ),
             (allowance.arena(None), "(max_arena_bytes)"),
             (allowance.weights(6), "takes 6 bytes of weights, above the limit of 5 (max_weight_bytes)"),
-            (allowance.nodes(3), "takes 3 nodes, above the limit of 2 (max_nodes)"),
         ] {
             let error = error.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LimitExceeded);

@@ -25,13 +25,13 @@ use crate::error::{Context, Error, invalid_bundle, unsupported};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
-        let free = crate::CancelToken::new();
-        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &free))
+        let never = crate::CancelToken::new();
+        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))
     }
 
-    /// The same, as long as `allowance` lets it.
+    /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes are.
     pub(crate) fn import_within(
         bundle: &Bundle,
         role: Role,

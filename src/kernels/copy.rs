@@ -53,11 +53,21 @@ impl Copy {
             .for_each(|v| see(self.space.span(v)));
     }
 
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
+        if !self.space.is_empty() {
+            self.space.check(&self.to, &[self.from], len);
+        }
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
-        if self.space.run() * self.space.runs() == 0 {
+        self.check(mem.len());
+        if self.space.is_empty() {
             return;
         }
-        self.space.check(&self.to, &[self.from], mem.len());
         if self.from == self.to {
             return;
         }

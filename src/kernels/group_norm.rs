@@ -60,7 +60,11 @@ impl GroupNorm {
         spans.into_iter().chain(constants.into_iter().flatten()).for_each(see);
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, channels) = (self.x, self.x.cols);
         if self.images == 0 || x.rows == 0 || channels == 0 {
             return;
@@ -69,17 +73,24 @@ impl GroupNorm {
         assert!(x.rows_apart(), "a group norm's pixels overlap");
         let ([read, partials, out], constants) = self.spans();
         for span in [&read, &partials, &out] {
-            assert!(span.end <= mem.len(), "a group norm's places lie outside");
+            assert!(span.end <= len, "a group norm's places lie outside");
         }
         assert!(
             apart(&read, &partials) && apart(&read, &out) && apart(&partials, &out),
             "a group norm's places overlap"
         );
         for span in constants.into_iter().flatten() {
-            assert!(span.end <= mem.len(), "a group norm's constants lie outside");
+            assert!(span.end <= len, "a group norm's constants lie outside");
             assert!(apart(&span, &partials) && apart(&span, &out), "a group norm's constants overlap");
         }
+    }
 
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let (x, channels) = (self.x, self.x.cols);
+        if self.images == 0 || x.rows == 0 || channels == 0 {
+            return;
+        }
         let (memory, isa, chunks) = (Shared::new(mem), workers.isa, self.chunks());
         workers.each(self.images * chunks, 0, |piece, _| {
             let (image, start) = (piece / chunks, piece % chunks * self.chunk());
@@ -263,6 +274,35 @@ mod tests {
             });
             assert!(results.chunks(2).all(|pair| pair[0] == pair[1]), "lanes change nothing");
         }
+    }
+
+    #[test]
+    fn a_group_with_something_that_is_not_a_number_has_no_numbers() {
+        let x = Rows { offset: 0, rows: 300, cols: 6, stride: 6 };
+        let (images, image_stride, groups, partial) = (2, 1800, 3, 3600);
+        let mut norm = GroupNorm {
+            x,
+            images,
+            image_stride,
+            groups,
+            eps: 1e-6,
+            gamma: None,
+            beta: None,
+            partial,
+            out: 0,
+        };
+        norm.out = partial + norm.partials();
+        let mut before = noise(norm.out + 24, 4);
+        // In the second image, the second group.
+        before[1800 + 200 * 6 + 3] = f32::NAN;
+        all_workers(0, |workers| {
+            let mut mem = before.clone();
+            norm.run(workers, &mut mem);
+            for (i, v) in mem[norm.out..].iter().enumerate() {
+                let of_group = i / 12 == 1 && i % 6 / 2 == 1;
+                assert_eq!(v.is_nan(), of_group, "{} {i}: {v}", workers.isa);
+            }
+        });
     }
 
     #[test]

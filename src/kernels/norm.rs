@@ -63,19 +63,30 @@ impl Norm {
         self.constants().1.into_iter().flatten().for_each(see);
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, out, cols) = (self.x, self.out, self.x.cols);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a norm keeps the shape");
         if x.rows == 0 || cols == 0 {
             return;
         }
         let (reads, writes) = (x.span(), out.span());
-        assert!(reads.end <= mem.len() && writes.end <= mem.len(), "a norm's rows lie outside");
+        assert!(reads.end <= len && writes.end <= len, "a norm's rows lie outside");
         assert!(x == out || apart(&reads, &writes), "a norm's rows overlap");
         assert!(out.rows_apart(), "a norm's output rows overlap");
-        let (images, constants) = self.constants();
-        for span in constants.into_iter().flatten() {
-            assert!(span.end <= mem.len() && apart(&span, &writes), "a norm's constants lie outside");
+        for span in self.constants().1.into_iter().flatten() {
+            assert!(span.end <= len && apart(&span, &writes), "a norm's constants lie outside");
+        }
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let (x, images) = (self.x, self.constants().0);
+        if x.rows == 0 || x.cols == 0 {
+            return;
         }
 
         // Several pieces for each lane, none across an image's edge.
@@ -311,6 +322,30 @@ mod tests {
                         mem[at] = before[at];
                     }
                     assert_eq!(mem, before, "nothing else is written");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_with_something_that_is_not_a_number_has_no_numbers() {
+        for (cols, at) in [(1, 0), (7, 6), (40, 0), (77, 39)] {
+            let x = Rows { offset: 0, rows: 9, cols, stride: cols };
+            let out = Rows { offset: 9 * cols, ..x };
+            let mut before = noise(18 * cols, 4);
+            before[5 * cols + at] = f32::NAN;
+            for measure in [Measure::Deviation, Measure::RootMeanSquare] {
+                let norm = Norm { x, out, measure, eps: 1e-5, gamma: None, beta: None, modulation: None };
+                all_workers(norm.scratch(), |workers| {
+                    let mut mem = before.clone();
+                    norm.run(workers, &mut mem);
+                    for (i, row) in mem[out.offset..].chunks(cols).enumerate() {
+                        assert!(
+                            row.iter().all(|v| v.is_nan() == (i == 5)),
+                            "{} {measure:?} {cols} {i}",
+                            workers.isa
+                        );
+                    }
                 });
             }
         }

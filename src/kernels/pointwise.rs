@@ -81,12 +81,22 @@ impl Pointwise {
         views.filter(|_| !self.space.is_empty()).for_each(|view| see(self.space.span(view)));
     }
 
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
+        if !self.space.is_empty() {
+            self.space.check(&self.out, &self.inputs, len);
+        }
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
         let (run, runs) = (self.space.run(), self.space.runs());
         if run * runs == 0 {
             return;
         }
-        self.space.check(&self.out, &self.inputs, mem.len());
         // A block is a part of one run, or some whole runs.
         let (parts, group) = (run.div_ceil(BLOCK), if run >= BLOCK / 4 { 1 } else { BLOCK / run });
         let part = run.div_ceil(parts).next_multiple_of(16);

@@ -109,7 +109,7 @@ impl Product {
             end: 0,
             weights,
         };
-        product.end = product.check();
+        product.end = product.apart();
         product
     }
 
@@ -155,9 +155,17 @@ impl Product {
         self.tiles.len().min(most).max(1)
     }
 
+    /// Holds its places against a memory of `len` floats; against each other they were held when it was made.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside.
+    pub(crate) fn check(&self, len: usize) {
+        assert!(self.end <= len, "a product's places lie outside");
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         assert_eq!(workers.isa, self.weights.isa(), "weights are packed for one instruction set");
-        assert!(self.end <= mem.len(), "a product's places lie outside");
+        self.check(mem.len());
         let (mem, lanes, panels) = (Shared::new(mem), workers.lanes(), self.weights.panels());
         if let Some(halves) = &self.halves {
             return self.run_halved(halves, workers, mem);

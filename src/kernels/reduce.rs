@@ -49,16 +49,28 @@ impl Reduce {
         see(self.written());
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let x = self.x;
         if x.rows == 0 {
             return;
         }
         assert!(x.cols > 0, "a reduction of nothing has no value");
         let (read, out) = (x.span(), self.written());
-        assert!(read.end <= mem.len() && out.end <= mem.len(), "a reduction's rows lie outside");
+        assert!(read.end <= len && out.end <= len, "a reduction's rows lie outside");
         assert!(apart(&read, &out), "a reduction's rows overlap");
         assert!(x.rows == 1 || self.out_stride > 0, "a reduction's results overlap");
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let x = self.x;
+        if x.rows == 0 {
+            return;
+        }
         let (memory, isa) = (Shared::new(mem), workers.isa);
         each_rows(workers, &x, |rows| isa.run(ReduceRows { plan: self, memory, rows }));
     }
@@ -97,16 +109,28 @@ impl Softmax {
         see(self.out.span());
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, out) = (self.x, self.out);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a softmax keeps the shape");
         if x.rows == 0 || x.cols == 0 {
             return;
         }
         let (read, written) = (x.span(), out.span());
-        assert!(read.end <= mem.len() && written.end <= mem.len(), "a softmax's rows lie outside");
+        assert!(read.end <= len && written.end <= len, "a softmax's rows lie outside");
         assert!(x == out || apart(&read, &written), "a softmax's rows overlap");
         assert!(out.rows_apart(), "a softmax's output rows overlap");
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let x = self.x;
+        if x.rows == 0 || x.cols == 0 {
+            return;
+        }
         let (memory, isa) = (Shared::new(mem), workers.isa);
         each_rows(workers, &x, |rows| isa.run(SoftmaxRows { plan: self, memory, rows }));
     }

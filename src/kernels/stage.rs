@@ -78,23 +78,34 @@ impl Stage {
         [read, out].into_iter().chain(constants).for_each(see);
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let channels = self.channels;
         let Padding { top, bottom, left, right } = self.padding;
         // Sizes within the arena's, so that what follows cannot overflow.
-        assert!([top, bottom, left, right].iter().all(|n| *n <= mem.len()), "a stage's result lies outside");
+        assert!([top, bottom, left, right].iter().all(|n| *n <= len), "a stage's result lies outside");
         assert!(self.enlarge <= Self::ENLARGE && self.pixel_stride >= channels, "a stage's pixels overlap");
         if self.images * self.height * self.width * channels * self.enlarge == 0 {
             return;
         }
         let (read, out, constants) = self.spans();
-        assert!(read.end <= mem.len() && out.end <= mem.len(), "a stage's images lie outside");
+        assert!(read.end <= len && out.end <= len, "a stage's images lie outside");
         assert!(apart(&read, &out), "a stage's images overlap");
-        let (height, width) = self.size();
-        let (rows, row) = (self.images * height, width * channels);
         if let Some(span) = constants {
-            assert!(span.end <= mem.len() && apart(&span, &out), "a stage's constants lie outside");
+            assert!(span.end <= len && apart(&span, &out), "a stage's constants lie outside");
         }
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        if self.images * self.height * self.width * self.channels * self.enlarge == 0 {
+            return;
+        }
+        let (height, width) = self.size();
+        let (rows, row) = (self.images * height, width * self.channels);
 
         let (memory, isa) = (Shared::new(mem), workers.isa);
         workers.each(rows, 0, |piece, _| {
@@ -321,6 +332,40 @@ mod tests {
                     }
                 });
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_goes_to_every_copy_of_its_pixel_and_no_further() {
+        for (channels, silu, border) in
+            [(1, true, Border::Zero), (40, true, Border::Circular), (40, false, Border::Zero)]
+        {
+            let stage = Stage {
+                x: 0,
+                image_stride: 0,
+                pixel_stride: channels,
+                images: 1,
+                height: 3,
+                width: 2,
+                channels,
+                affine: None,
+                silu,
+                enlarge: 2,
+                padding: Padding { top: 1, bottom: 1, left: 1, right: 1 },
+                border,
+                out: 6 * channels,
+            };
+            let (height, width) = stage.size();
+            let mut before = noise(stage.out + height * width * channels, 6);
+            before[2 * channels] = f32::NAN;
+            all_workers(0, |workers| {
+                let mut mem = before.clone();
+                stage.run(workers, &mut mem);
+                let copies = mem[stage.out..].iter().filter(|v| v.is_nan()).count();
+                // The left pixel of the second row; a circular border repeats its left column on the right.
+                let wanted = if border == Border::Circular { 6 } else { 4 };
+                assert_eq!(copies, wanted, "{} {channels} {silu} {border:?}", workers.isa);
+            });
         }
     }
 

@@ -41,6 +41,9 @@ impl Net {
 
     /// The one value of a constant whose elements are all equal.
     fn uniform(&self, id: Id) -> Option<f32> {
+        if let Op::Broadcast = self.op(id) {
+            return self.uniform(self.inputs(id)[0]);
+        }
         let values = self.floats(id)?;
         let (&first, rest) = values.split_first()?;
         rest.iter().all(|&value| value == first).then_some(first)

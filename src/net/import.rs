@@ -18,9 +18,9 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
 use crate::Result;
 use crate::allowance::Allowance;
-use crate::error::{Context, Error, invalid_bundle, unsupported};
+use crate::error::{Context, Error, invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::Resample;
-use crate::kernels::Stage;
+use crate::kernels::{RANK, Stage};
 use crate::panics::{in_flowturbo, in_tract};
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
@@ -86,6 +86,15 @@ impl Net {
             return Err(invalid_bundle(fault));
         }
         for (output, &id) in node.outputs.iter().zip(ids) {
+            let most = isize::MAX as usize / 64;
+            let len = self.dims(id).iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+            if len.is_none_or(|len| len > most) {
+                let shape = self.dims(id);
+                return Err(limit_exceeded(format!("gives a tensor of shape {shape:?}, above all memory")));
+            }
+            if self.dims(id).iter().filter(|&&n| n > 1).count() > RANK {
+                return Err(unsupported(format!("gives a tensor of more than {RANK} axes")));
+            }
             let (ours, theirs) = (self.dims(id), &output.fact.shape);
             if theirs.as_concrete().is_some_and(|theirs| theirs != ours) {
                 let message =
@@ -113,7 +122,14 @@ impl Net {
             let Op::Constant(constant) = self.op(id) else { return Ok(None) };
             tensors.push(Arc::clone(&constant.0).into_tvalue());
         }
-        if operands.is_empty() {
+        // A constant repeated over an image stays what it is: memory goes by layers, not by pixels.
+        let repeats = |fact: &TypedFact| {
+            let len =
+                fact.shape.as_concrete().map(|dims| dims.iter().fold(1usize, |a, &n| a.saturating_mul(n)));
+            fact.datum_type == DatumType::F32 && len.is_some_and(|len| len > MOST_REPEATED)
+        };
+        let repeated = node.op_is::<MultiBroadcastTo>() && node.outputs.iter().any(|o| repeats(&o.fact));
+        if operands.is_empty() || repeated {
             return Ok(None);
         }
         let results = in_tract(|| node.op.eval_out_of_plan(tensors))??;
@@ -321,6 +337,9 @@ impl Net {
         zero.then(|| self.pad(x, margins))
     }
 }
+
+/// Elements of a repeated constant that are written out.
+const MOST_REPEATED: usize = 1 << 14;
 
 /// Operations that change no number, which other element types than `f32` may pass through.
 fn moves(op: &dyn TypedOp) -> bool {

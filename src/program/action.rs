@@ -85,6 +85,25 @@ impl Action {
         }
     }
 
+    /// Holds it against an arena of `len` floats.
+    ///
+    /// # Panics
+    /// If a kernel would refuse to run.
+    pub(super) fn check(&self, len: usize) {
+        match self {
+            Self::Product(product) => product.check(len),
+            Self::Norm(norm) => norm.check(len),
+            Self::Attention(attention) => attention.check(len),
+            Self::GroupNorm(norm) => norm.check(len),
+            Self::Stage(stage) => stage.check(len),
+            Self::Copy(copy) => copy.check(len),
+            Self::Pointwise(pointwise) => pointwise.check(len),
+            Self::Reduce(reduce) => reduce.check(len),
+            Self::Softmax(softmax) => softmax.check(len),
+            Self::Gather(_) | Self::Fallback(_) => {}
+        }
+    }
+
     /// What tract calls the operation that it runs here; none for a kernel.
     pub(super) fn foreign(&self) -> Option<&str> {
         match self {

@@ -245,6 +245,11 @@ impl Lowering<'_> {
             return Ok(place.clone());
         }
         if let Some(source) = self.source(id) {
+            if let Op::Broadcast = self.net.op(id) {
+                let place = self.place(self.net.inputs(id)[0])?.broadcast(self.net.dims(id));
+                self.places[id] = Some(place.clone());
+                return Ok(place);
+            }
             let floats = self.read(&source)?;
             let buffer = self.buffer(floats.len());
             self.buffers[buffer].constant = Some(floats);
@@ -393,7 +398,9 @@ impl Lowering<'_> {
             let (make, astray) = (draft.make, draft.astray);
             let action = in_flowturbo(|| {
                 let action = make(&offsets);
-                bounds::within(&action, &own.collect::<Vec<_>>(), astray).map(|()| action)
+                bounds::within(&action, &own.collect::<Vec<_>>(), astray)?;
+                action.check(arena);
+                Ok(action)
             });
             let action = action.at(|| format!("node '{}'", draft.name))?;
             steps.push(Placed {

@@ -135,7 +135,7 @@ impl Product {
     ///
     /// # Panics
     /// If it is not.
-    pub(super) fn check(&self) -> usize {
+    pub(super) fn apart(&self) -> usize {
         let mut written = Written::new(self.each_stretch(|_, _| {}));
         let mut end = written.hull.end;
         self.each_stretch(|stretch, own| {

@@ -197,6 +197,29 @@ fn each_epilogue_does_what_it_says() {
 }
 
 #[test]
+fn a_row_with_something_that_is_not_a_number_has_no_numbers() {
+    let residual = Epilogue::Residual { offset: 100_001, stride: 200 };
+    for steps in [vec![], vec![Epilogue::Gelu], vec![Epilogue::GeluErf], vec![Epilogue::Silu, residual]] {
+        for case in [Case::linear(20, 9, 83, &steps), Case::linear(20, BLOCK + 4, 192, &steps)] {
+            let mut mem = noise(ARENA, 3);
+            mem[10 + 7 * case.a_stride + case.k - 1] = f32::NAN;
+            all_workers(400_000, |workers| {
+                let mut got = mem.clone();
+                case.product(workers).run(workers, &mut got);
+                for row in 0..20 {
+                    let row_of = &got[200_000 + row * case.c_stride..][..case.cols];
+                    assert!(
+                        row_of.iter().all(|v| v.is_nan() == (row == 7)),
+                        "{} {steps:?} {row}",
+                        workers.isa
+                    );
+                }
+            });
+        }
+    }
+}
+
+#[test]
 fn a_residual_may_be_where_the_row_is_written() {
     let stride = 83 + 5;
     let steps = [

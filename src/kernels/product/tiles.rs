@@ -44,7 +44,7 @@ impl Tiles {
         self.cut(group, rows * number / count..rows * (number + 1) / count)
     }
 
-    /// The tiles of these numbers, in order; nothing is divided but once for each group.
+    /// The tiles of these numbers, in order, divided once for groups of one size.
     #[inline]
     pub(super) fn range(&self, tiles: Range<usize>) -> impl Iterator<Item = Group> {
         let mut group = self.first.partition_point(|&first| first <= tiles.start).saturating_sub(1);
@@ -53,7 +53,7 @@ impl Tiles {
         tiles.map(move |_| {
             if within.from == within.rows {
                 group += 1;
-                within = Within::new(self.groups.get(group), self.most);
+                within.restart(self.groups.get(group), self.most);
             }
             self.cut(group, within.next())
         })
@@ -90,6 +90,16 @@ impl Within {
         let rows = group.map_or(0, |group| group.rows);
         let count = rows.div_ceil(most).max(1);
         Self { rows, count, each: rows / count, left: rows % count, from: 0, carried: 0 }
+    }
+
+    /// Begins another group: mostly one like the last, for which nothing is divided.
+    #[inline]
+    fn restart(&mut self, group: Option<&Group>, most: usize) {
+        if group.is_some_and(|group| group.rows == self.rows) {
+            (self.from, self.carried) = (0, 0);
+        } else {
+            *self = Self::new(group, most);
+        }
     }
 
     /// Goes on to tile `number`.
