@@ -6,8 +6,11 @@
 mod attention;
 pub(super) mod conv_transpose;
 mod elementwise;
+mod integers;
 pub(super) mod pad;
 mod pieces;
+mod places;
+mod recurrent;
 mod resample;
 pub(super) mod resize;
 pub(super) mod slice;
@@ -28,12 +31,23 @@ use crate::error::{invalid_bundle, unsupported};
 /// Teaches `onnx` what it lacks.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Attention", attention::attention);
+    onnx.op_register.insert("Cast", integers::cast);
     onnx.op_register.insert("Celu", |c, n| reading(c, n, elementwise::celu));
+    onnx.op_register.insert("Concat", pieces::concat);
     onnx.op_register.insert("ConvTranspose", |c, n| reading(c, n, conv_transpose::wire));
+    onnx.op_register.insert("GatherND", |c, n| reading(c, n, places::gather));
+    onnx.op_register.insert("OneHot", places::one_hot);
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
+    onnx.op_register.insert("Range", |c, n| reading(c, n, integers::range));
+    onnx.op_register.insert("ScatterND", |c, n| reading(c, n, places::scatter));
+    onnx.op_register.insert("Shape", integers::shape);
+    onnx.op_register.insert("Size", integers::shape);
     onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
     onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
+    for name in ["GRU", "LSTM", "RNN"] {
+        onnx.op_register.insert(name, recurrent::recurrent);
+    }
     for name in
         ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
     {

@@ -16,10 +16,11 @@ mod tensors;
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
 pub(super) use facts::{Placed, register};
-pub(super) use seen::{Node, Operand, Seen, axes};
+pub(super) use laws::shapes;
+pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
 
 use crate::error::{Context, invalid_bundle, limit_exceeded, unsupported};
@@ -37,7 +38,9 @@ pub(super) fn check(model: &mut ModelProto, limits: &Limits) -> Result<()> {
     functions::write_out(model, limits)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     keep_needed(graph)?;
-    Checker { opsets, nodes: 0, most: limits.max_nodes }.graph(graph, &HashSet::new(), 0)
+    Checker { opsets, nodes: 0, most: limits.max_nodes }.graph(graph, &HashSet::new(), 0)?;
+    write_defaults(graph);
+    Ok(())
 }
 
 /// Which version of each domain's operators the file uses.
@@ -72,6 +75,28 @@ pub(super) fn place(node: &NodeProto) -> String {
     let first = || node.output.first().map_or("", String::as_str);
     let name = if node.name.is_empty() { first() } else { &node.name };
     format!("node '{name}' ({})", node.op_type)
+}
+
+/// Writes defaults down that tract takes for others.
+fn write_defaults(graph: &mut GraphProto) {
+    for node in &mut graph.node {
+        // Zeros of `f32`, where tract makes them of `f64`.
+        if node.op_type == "ConstantOfShape" && node.attribute.is_empty() {
+            let zero = TensorProto {
+                data_type: tensor_proto::DataType::Float as i32,
+                dims: vec![1],
+                float_data: vec![0.0],
+                ..TensorProto::default()
+            };
+            node.attribute.push(AttributeProto {
+                name: "value".into(),
+                r#type: AttributeType::Tensor as i32,
+                t: Some(zero),
+                ..AttributeProto::default()
+            });
+        }
+        node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(write_defaults);
+    }
 }
 
 /// Drops the nodes that no output needs: they may be of any kind.

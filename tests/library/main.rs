@@ -12,6 +12,7 @@ mod golden;
 mod guidance;
 mod presets;
 mod stepping;
+mod sweep;
 mod textures;
 mod threads;
 mod tiling;

@@ -11,7 +11,7 @@ use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::operators::{self, conv_transpose, pad, resize, slice};
 
 /// The shape of each output, where the standard's is known.
-pub(super) type Shapes = Vec<Option<Vec<usize>>>;
+pub(in super::super) type Shapes = Vec<Option<Vec<usize>>>;
 
 /// Inputs that have to be known while loading.
 const KNOWN: &[(&str, &[usize])] = &[
@@ -47,9 +47,14 @@ pub(super) fn may_speak(seen: &Seen) -> bool {
     row.is_none_or(|(_, places)| places.iter().all(known)) && (!reduces || known(&1))
 }
 
-/// The shapes of what comes out.
-pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
-    let shapes = of_operator(seen)?;
+/// The shapes of those outputs that are there.
+pub(in super::super) fn shapes(seen: &Seen) -> Result<Shapes> {
+    let there = seen.node.outputs.iter();
+    let shapes: Shapes = of_operator(seen)?
+        .into_iter()
+        .zip(there)
+        .filter_map(|(shape, &there)| there.then_some(shape))
+        .collect();
     let constant = seen.operands.iter().flatten().all(|operand| operand.value.is_some());
     for shape in shapes.iter().flatten() {
         let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));

@@ -156,6 +156,12 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
             if !fits {
                 return Err(invalid_bundle(format!("a grid {grid:?} does not fit {x:?}")));
             }
+            // tract takes the grid's edge for the picture's.
+            if matches!(node.word("mode"), Some("bicubic" | "cubic"))
+                && node.word("padding_mode") == Some("border")
+            {
+                return Err(unsupported("attribute 'padding_mode' border is not supported in mode cubic"));
+            }
             one([&x[..2], &grid[1..x.len() - 1]].concat())
         }
         "Compress" => {
@@ -210,10 +216,6 @@ fn split(seen: &Seen) -> Result<Shapes> {
             (0..parts).map(|i| all.saturating_sub(i * size).min(size)).collect()
         }
     };
-    // tract names only the outputs that are there.
-    if seen.node.outputs.contains(&false) {
-        return Ok(Shapes::new());
-    }
     let part = |size| {
         let mut shape = shape.to_vec();
         shape[along] = size;

@@ -1,0 +1,27 @@
+"""The cases, by family of operators."""
+
+from families import (
+    attention,
+    elementwise,
+    indexing,
+    normalisations,
+    pooling,
+    quantised,
+    recurrent,
+    reductions,
+    resizing,
+    shapes,
+)
+
+FAMILIES = {
+    "attention": attention.cases,
+    "elementwise": elementwise.cases,
+    "indexing": indexing.cases,
+    "normalisations": normalisations.cases,
+    "pooling": pooling.cases,
+    "quantised": quantised.cases,
+    "recurrent": recurrent.cases,
+    "reductions": reductions.cases,
+    "resizing": resizing.cases,
+    "shapes": shapes.cases,
+}
