@@ -145,16 +145,12 @@ impl Wiring<'_> {
         shape.ok_or_else(|| invalid_bundle("takes a tensor of open sizes").into())
     }
 
-    /// The last step goes by the node's own name.
+    /// The last step, if there is one, goes by the node's own name.
     fn finish(self, outlet: OutletId) -> TractResult<TVec<OutletId>> {
-        if self.inputs.contains(&outlet) || self.steps == 0 {
-            return self.model.wire_node(
-                self.prefix,
-                tract_onnx::tract_core::ops::identity::Identity,
-                &[outlet],
-            );
+        let own = self.model.node(outlet.node).name.strip_prefix(self.prefix);
+        if own.is_some_and(|rest| rest.starts_with('.')) {
+            self.model.rename_node(outlet.node, self.prefix)?;
         }
-        self.model.rename_node(outlet.node, self.prefix)?;
         Ok(tvec!(outlet))
     }
 }
