@@ -65,14 +65,29 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names from files may hold line breaks and terminal codes: they are shown, not sent.
-        let parts =
-            self.0.context.iter().flat_map(|place| [place.as_str(), ": "]).chain([self.0.message.as_str()]);
-        for c in parts.flat_map(str::chars) {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        for place in &self.0.context {
+            show(place, LONGEST_PLACE, f)?;
+            f.write_str(": ")?;
         }
-        Ok(())
+        show(&self.0.message, LONGEST_MESSAGE, f)
     }
+}
+
+/// Letters that are shown of a place, and of what failed there; files may hold names of any length.
+const LONGEST_PLACE: usize = 160;
+const LONGEST_MESSAGE: usize = 800;
+
+/// The beginning and the end of what is too long.
+fn show(text: &str, longest: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Names from files may hold line breaks and terminal codes: they are shown, not sent.
+    let mut write = |c: char| {
+        if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+    };
+    let Some((end, _)) = text.char_indices().nth(longest) else { return text.chars().try_for_each(write) };
+    let half = text.char_indices().nth(longest / 2).map_or(end, |(at, _)| at);
+    let rest = text.char_indices().rev().nth(longest / 2 - 1).map_or(half, |(at, _)| at);
+    let (first, last) = (&text[..half], &text[rest..]);
+    first.chars().chain(" … ".chars()).chain(last.chars()).try_for_each(&mut write)
 }
 
 impl std::error::Error for Error {}
@@ -123,6 +138,22 @@ mod tests {
         let error = error.at(|| "latent.channels".into()).at(|| "bundle.json".into()).unwrap_err();
         assert_eq!(error.to_string(), "bundle.json: latent.channels: must be at least 1");
         assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+    }
+
+    #[test]
+    fn it_keeps_the_beginning_and_the_end_of_names_of_any_length() {
+        for letter in ["a", "ß", "木"] {
+            let name = format!("<{}>", letter.repeat(100_000));
+            let line = invalid_bundle(format!("no input '{name}'"))
+                .at(format!("node '{name}' (Add)"))
+                .at("b")
+                .to_string();
+            assert!(line.len() < 3000, "{}", line.len());
+            assert!(line.starts_with("b: node '<") && line.ends_with(">'"), "{line}");
+            assert!(line.contains(">' (Add): no input '<"), "{line}");
+        }
+        let short = "x".repeat(LONGEST_PLACE);
+        assert_eq!(invalid_bundle("m").at(short.as_str()).to_string(), format!("{short}: m"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod operators;
 mod probe;
 mod refusal;
 mod skeleton;
+mod standard;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod weights;
 
 pub use contract::{Contract, ElementType, Port};
 pub use cost::Cost;
+pub(crate) use operators::Resample;
 pub(crate) use weights::{Precision, Weights};
 
 use std::sync::Arc;

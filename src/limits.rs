@@ -32,6 +32,8 @@ pub struct Limits {
     pub max_steps: u32,
     /// One latent or image tensor of a whole batch, in bytes. What a graph allocates inside is its own.
     pub max_tensor_bytes: u64,
+    /// Nodes of one ONNX graph, with those of its functions and of the graphs inside it.
+    pub max_nodes: u32,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             max_batch: 256,
             max_steps: 1000,
             max_tensor_bytes: 1 << 30,
+            max_nodes: 1 << 16,
         }
     }
 }
@@ -73,6 +76,7 @@ with! {
     with_max_batch => max_batch: u32;
     with_max_steps => max_steps: u32;
     with_max_tensor_bytes => max_tensor_bytes: u64;
+    with_max_nodes => max_nodes: u32;
 }
 
 impl Limits {

@@ -70,6 +70,7 @@ pub(super) unsafe fn read(limits: *const ft_limits) -> Result<Limits, super::bou
         max_manifest_bytes: raw.max_manifest_bytes,
         max_file_bytes: raw.max_file_bytes,
         max_tensor_bytes: raw.max_tensor_bytes,
+        max_nodes: Limits::default().max_nodes,
     })
 }
 

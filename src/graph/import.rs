@@ -17,10 +17,10 @@ use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, initializers, operators, probe};
-use crate::Result;
+use super::{Graph, initializers, probe, standard};
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
+use crate::{Limits, Result};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
@@ -28,7 +28,7 @@ impl Graph {
         let contract =
             Contract::new(bundle.manifest(), role, extent, bundle.limits()).at(|| format!("{role}"))?;
         let (file, external) = (bundle.graph(role)?, bundle.external_data(role)?);
-        guarded(|| read(&file, &external, contract)).at(|| file.name().to_owned())
+        guarded(|| read(&file, &external, contract, bundle.limits())).at(|| file.name().to_owned())
     }
 }
 
@@ -38,16 +38,18 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
-fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Result<Graph> {
+fn read(file: &ListedFile, external: &ExternalData, contract: Contract, limits: &Limits) -> Result<Graph> {
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
     drop(bytes);
+    annotate_nothing(&mut proto);
+    standard::check(&mut proto, limits)?;
     let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     let counts = count(graph);
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
-    operators::register(&mut onnx);
+    standard::register(&mut onnx);
     let nodes = Nodes::name(graph, &onnx);
     let weights = initializers::settle(graph, cuts, external)?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
@@ -58,6 +60,26 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     probe::check(&model, &nodes)?;
     check_constants(&model)?;
     Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
+}
+
+/// Drops what only tells of the graph: tract would take notes on shapes, in symbols of their own, for facts.
+fn annotate_nothing(model: &mut pb::ModelProto) {
+    model.metadata_props.clear();
+    model.doc_string.clear();
+    if let Some(graph) = &mut model.graph {
+        drop_notes(graph);
+    }
+}
+
+fn drop_notes(graph: &mut pb::GraphProto) {
+    graph.value_info.clear();
+    graph.quantization_annotation.clear();
+    graph.output.iter_mut().for_each(|output| output.r#type = None);
+    for node in &mut graph.node {
+        node.doc_string.clear();
+        let attributes = node.attribute.iter_mut();
+        attributes.flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(drop_notes);
+    }
 }
 
 /// Elements of all initializers, by stored type.

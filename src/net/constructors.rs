@@ -38,13 +38,6 @@ impl Net {
         Some(tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
     }
 
-    /// The constant's integers, if it is one.
-    pub(super) fn integers(&self, id: Id) -> Option<Vec<i64>> {
-        let Op::Constant(Constant(tensor)) = self.op(id) else { return None };
-        let tensor = tensor.cast_to::<i64>().ok()?;
-        Some(tensor.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
-    }
-
     /// The one value of a constant whose elements are all equal.
     fn uniform(&self, id: Id) -> Option<f32> {
         let values = self.floats(id)?;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{AxisOp, DimLike, bail};
-use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, TypedConcat,
-};
+use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
@@ -18,6 +16,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
+use crate::graph::Resample;
 use crate::kernels::Stage;
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
@@ -111,9 +110,6 @@ impl Net {
             let start = slice.start.to_usize()?;
             return Ok(Some(self.slice(operands[0], slice.axis, start, dims[slice.axis])));
         }
-        if let Some(slice) = op.downcast_ref::<StridedSlice>() {
-            return self.strided_slice(slice, operands, &dims);
-        }
         if let Some(concat) = op.downcast_ref::<TypedConcat>() {
             return Ok(Some(self.concat(concat.axis, operands.to_vec())));
         }
@@ -152,31 +148,11 @@ impl Net {
         if let Some(pad) = op.downcast_ref::<Pad>() {
             return Ok(self.zero_pad(pad, operands[0]));
         }
-        if op.name() == "Resize" {
-            return self.resize(op, operands, &dims);
+        if let Some(factor) = op.downcast_ref::<Resample>().and_then(Resample::upsampling) {
+            let fits = dims.len() == 4 && (2..=Stage::ENLARGE).contains(&factor);
+            return Ok(fits.then(|| self.float(Op::Upsample(factor), operands.to_vec(), dims)));
         }
         Ok(None)
-    }
-
-    fn strided_slice(&mut self, slice: &StridedSlice, operands: &[Id], dims: &[usize]) -> Read {
-        let x = operands[0];
-        let integers = |place: usize| operands.get(place).and_then(|&id| self.integers(id));
-        let rank = dims.len() as i64;
-        let axes = slice.optional_axes_input.and_then(integers).unwrap_or_else(|| (0..rank).collect());
-        let steps = slice.optional_steps_input.and_then(integers).unwrap_or_else(|| vec![1; axes.len()]);
-        let (Some(begin), Some(_)) = (integers(1), integers(2)) else { return Ok(None) };
-        let masks = slice.begin_mask | slice.end_mask | slice.shrink_axis_mask;
-        if masks != 0 || steps.iter().any(|&step| step != 1) || self.dims(x).len() != dims.len() {
-            return Ok(None);
-        }
-        let mut result = x;
-        for (axis, begin) in axes.into_iter().zip(begin) {
-            let axis = axis.rem_euclid(rank) as usize;
-            let size = self.dims(x)[axis] as i64;
-            let start = if begin < 0 { begin + size } else { begin }.clamp(0, size) as usize;
-            result = self.slice(result, axis, start, dims[axis]);
-        }
-        Ok(Some(result))
     }
 
     fn cast(&mut self, x: Id, to: DatumType) -> Option<Id> {
@@ -313,38 +289,11 @@ impl Net {
         let margins = Margins { before: [top, left], after: [bottom, right], circular: false };
         zero.then(|| self.pad(x, margins))
     }
-
-    /// A resize is a nearest upsampling if it treats a ramp of numbers as one.
-    fn resize(&mut self, op: &dyn TypedOp, operands: &[Id], dims: &[usize]) -> Read {
-        let x = operands[0];
-        let (&[_, _, h, w], &[_, _, height, width]) = (self.dims(x), dims) else { return Ok(None) };
-        let factor = height / h.max(1);
-        if !(2..=Stage::ENLARGE).contains(&factor)
-            || height != h * factor
-            || width != w * factor
-            || dims[..2] != self.dims(x)[..2]
-        {
-            return Ok(None);
-        }
-        let ramp: Vec<f32> = (0..self.dims(x).iter().product::<usize>()).map(|i| (i % 8191) as f32).collect();
-        let mut tensors = tvec!(Tensor::from_shape(self.dims(x), &ramp)?.into_tvalue());
-        for &id in &operands[1..] {
-            let Op::Constant(constant) = self.op(id) else { return Ok(None) };
-            tensors.push(Arc::clone(&constant.0).into_tvalue());
-        }
-        let Some(result) = op.eval_out_of_plan(tensors)? else { return Ok(None) };
-        let result = result[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        let nearest = result.iter().enumerate().all(|(i, &value)| {
-            let (plane, y, x) = (i / (height * width), i / width % height, i % width);
-            ramp[(plane * h + y / factor) * w + x / factor] == value
-        });
-        Ok(nearest.then(|| self.float(Op::Upsample(factor), vec![x], dims.to_vec())))
-    }
 }
 
 /// Operations that change no number, which other element types than `f32` may pass through.
 fn moves(op: &dyn TypedOp) -> bool {
-    op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>() || op.is::<StridedSlice>()
+    op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>()
 }
 
 fn pair(sizes: &[usize]) -> Option<[usize; 2]> {

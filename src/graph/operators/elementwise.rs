@@ -1,0 +1,31 @@
+//! Functions of one number.
+
+use tract_onnx::tract_core::ops::math::{add, exp, max, min, mul};
+use tract_onnx::tract_hir::internal::*;
+
+use super::Wiring;
+use crate::error::{invalid_bundle, unsupported};
+use crate::graph::standard::Seen;
+
+/// `max(0, x) + min(0, alpha (exp(x / alpha) - 1))`.
+pub(super) fn celu(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
+    let alpha = seen.node.float("alpha").unwrap_or(1.0);
+    if alpha == 0.0 {
+        return Err(invalid_bundle("attribute 'alpha' is 0").into());
+    }
+    let x = to.inputs[0];
+    let (kind, rank) = (to.kind(x)?, seen.rank(0)?);
+    if kind != DatumType::F32 {
+        return Err(unsupported(format!("takes numbers of type {kind:?}, must be F32")).into());
+    }
+    let number = |to: &mut Wiring, value: f32| to.constant(tensor0(value).broadcast_into_rank(rank)?);
+    let (zero, minus_one) = (number(to, 0.0)?, number(to, -1.0)?);
+    let (alpha, by_alpha) = (number(to, alpha)?, number(to, alpha.recip())?);
+    let above = to.op(max(), &[x, zero])?;
+    let scaled = to.op(mul(), &[x, by_alpha])?;
+    let grown = to.op(exp(), &[scaled])?;
+    let below = to.op(add(), &[grown, minus_one])?;
+    let below = to.op(mul(), &[below, alpha])?;
+    let below = to.op(min(), &[below, zero])?;
+    to.op(add(), &[above, below])
+}

@@ -1,0 +1,246 @@
+//! Holds each node to the standard once tract knows what it takes.
+//!
+//! tract learns shapes and values bit by bit, so every operation of its is wrapped: as soon as all that a node takes
+//! is known, [`laws`](super::laws) says what must come out, and tract's own answer has to be that.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use tract_onnx::Onnx;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_core::tract_data::TooEarly;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::*;
+
+use super::laws::{self, Shapes};
+use super::{Node, Operand, Seen};
+use crate::Error;
+use crate::error::{invalid_bundle, panic_text, unsupported};
+use crate::graph::operators;
+
+/// A reader of graphs whose operations are all wrapped.
+pub(in super::super) fn register(onnx: &mut Onnx) {
+    onnx.op_register.0 = readers().op_register.0.keys().map(|name| (name.clone(), READ)).collect();
+}
+
+type Built = (Box<dyn InferenceOp>, Vec<String>);
+type Reader = fn(&ParsingContext, &NodeProto) -> TractResult<Built>;
+
+const READ: Reader = read;
+
+/// tract's readers, and ours in the place of those that read wrongly.
+fn readers() -> &'static Onnx {
+    static READERS: OnceLock<Onnx> = OnceLock::new();
+    READERS.get_or_init(|| {
+        let mut onnx = tract_onnx::onnx();
+        operators::register(&mut onnx);
+        onnx
+    })
+}
+
+fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
+    let read = readers().op_register.0.get(&node.op_type).context("has no reader")?;
+    let seen = Node::new(node, context.onnx_operator_set_version);
+    let (inner, closures) = guarded(&seen, || read(context, node))?;
+    // tract knows its constants by their type.
+    if node.op_type == "Constant" {
+        return Ok((inner, closures));
+    }
+    Ok((Box::new(Checked { inner, node: Arc::new(seen), shapes: None }), closures))
+}
+
+/// Runs what tract has to say of a node; its errors and panics name the node.
+fn guarded<T>(node: &Node, work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    let refused = |error: TractError| -> Error {
+        // Our own errors pass through tract unchanged.
+        if let Some(own) = error.downcast_ref::<Error>() {
+            return own.clone();
+        }
+        let cause = format!("{error:#}").replace(['\n', '\r'], " ");
+        if cause.to_lowercase().contains("unimplemented") || cause.contains("not supported") {
+            unsupported(format!("tract cannot run it: {cause}"))
+        } else {
+            invalid_bundle(format!("tract refuses it: {cause}"))
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        // A node inside of this one has said it.
+        Ok(Err(error)) if error.is::<Placed>() => Err(error),
+        Ok(done) => Ok(done.map_err(|error| Placed(refused(error).at(node.place.clone())))?),
+        Err(panic) => {
+            let panicked = invalid_bundle(format!("tract panicked on it: {}", panic_text(panic.as_ref())));
+            Err(Placed(panicked.at(node.place.clone())).into())
+        }
+    }
+}
+
+/// One of our errors that already says which node it is about.
+#[derive(Debug)]
+pub(in super::super) struct Placed(pub(in super::super) Error);
+
+impl std::fmt::Display for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Placed {}
+
+/// One of tract's operations, held to the standard.
+#[derive(Clone, Debug)]
+struct Checked {
+    inner: Box<dyn InferenceOp>,
+    node: Arc<Node>,
+    /// What comes out by the standard, once all that goes in is known.
+    shapes: Option<Shapes>,
+}
+
+impl PartialEq for Checked {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl Eq for Checked {}
+
+impl Checked {
+    fn laws(&self, seen: &Seen) -> TractResult<Shapes> {
+        guarded(&self.node, || Ok(laws::shapes(seen)?))
+    }
+}
+
+fn inferred(fact: &&InferenceFact) -> Option<Operand> {
+    let shape = fact.shape.concretize()?.iter().map(|d| d.to_usize().ok()).collect::<Option<_>>()?;
+    Some(Operand { shape, value: fact.value.concretize() })
+}
+
+fn typed(fact: &TypedFact) -> Option<Operand> {
+    Some(Operand { shape: fact.shape.as_concrete()?.to_vec(), value: fact.konst.clone() })
+}
+
+impl Op for Checked {
+    fn name(&self) -> StaticName {
+        self.inner.as_op().name()
+    }
+
+    not_a_typed_op!();
+}
+
+impl EvalOp for Checked {
+    fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        guarded(&self.node, || self.inner.eval(context, inputs))
+    }
+
+    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        // Too early is no error, and has to stay what it is.
+        match catch_unwind(AssertUnwindSafe(|| self.inner.eval_out_of_plan(inputs))) {
+            Ok(Err(error)) if error.root_cause().is::<TooEarly>() => Err(error),
+            Ok(done) => guarded(&self.node, || done),
+            Err(panic) => guarded(&self.node, || std::panic::resume_unwind(panic)),
+        }
+    }
+
+    fn state(&self, context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        self.inner.state(context)
+    }
+}
+
+impl InferenceOp for Checked {
+    fn infer_facts(
+        &mut self,
+        inputs: TVec<&InferenceFact>,
+        outputs: TVec<&InferenceFact>,
+        observed: TVec<&InferenceFact>,
+    ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
+        if self.shapes.is_none()
+            && let Some(seen) = self.node.see(&inputs, inferred)
+            && laws::may_speak(&seen)
+        {
+            self.shapes = Some(self.laws(&seen)?);
+        }
+        let node = Arc::clone(&self.node);
+        let (inputs, mut outputs, observed) =
+            guarded(&node, || self.inner.infer_facts(inputs, outputs, observed))?;
+        for (fact, shape) in outputs.iter_mut().zip(self.shapes.iter().flatten()) {
+            let Some(shape) = shape else { continue };
+            let wanted =
+                ShapeFactoid::closed(shape.iter().map(|n| GenericFactoid::Only(n.to_dim())).collect());
+            fact.shape = guarded(&self.node, || match fact.shape.unify(&wanted) {
+                Ok(shape) => Ok(shape),
+                Err(_) => Err(differs(&fact.shape, shape).into()),
+            })?;
+        }
+        Ok((inputs, outputs, observed))
+    }
+
+    fn observe_outlets(&self, model: &InferenceModel, node: &InferenceNode) -> TractResult<Vec<OutletId>> {
+        self.inner.observe_outlets(model, node)
+    }
+
+    fn incorporate(
+        &self,
+        model: &InferenceModel,
+        node: &InferenceNode,
+    ) -> TractResult<Option<InferenceModelPatch>> {
+        self.inner.incorporate(model, node)
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.inner.nboutputs()
+    }
+
+    fn to_typed(
+        &self,
+        source: &InferenceModel,
+        node: &InferenceNode,
+        target: &mut TypedModel,
+        mapping: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<TVec<OutletId>> {
+        let facts = node.inputs.iter().map(|outlet| target.outlet_fact(mapping[outlet]));
+        let facts = facts.collect::<TractResult<Vec<_>>>()?;
+        if let Some(kind) =
+            facts.iter().map(|fact| fact.datum_type).find(|kind| unread(&self.node.operator, *kind))
+        {
+            return guarded(
+                &self.node,
+                || Err(unsupported(format!("takes numbers of type {kind:?}")).into()),
+            );
+        }
+        let shapes = match self.node.see(&facts, |fact| typed(fact)) {
+            Some(seen) => self.laws(&seen)?,
+            None => Shapes::new(),
+        };
+        guarded(&self.node, || {
+            let made = self.inner.to_typed(source, node, target, mapping)?;
+            for (&outlet, shape) in made.iter().zip(shapes) {
+                let fact = target.outlet_fact(outlet)?;
+                if let Some(shape) = shape
+                    && fact.shape.as_concrete() != Some(&shape)
+                {
+                    return Err(differs(&fact.shape, &shape).into());
+                }
+            }
+            Ok(made)
+        })
+    }
+
+    as_op!();
+}
+
+/// Types of numbers that tract plans for an operator, and then cannot compute, or not well.
+fn unread(operator: &str, kind: DatumType) -> bool {
+    use DatumType::{Bool, F16, F64, I16, U16};
+    match kind {
+        Bool => matches!(operator, "Equal" | "Pad" | "ReduceMax" | "ReduceMin"),
+        F16 => matches!(operator, "Conv" | "Tan"),
+        F64 => matches!(operator, "Round" | "Sigmoid" | "Swish" | "LayerNormalization"),
+        I16 | U16 => operator == "DequantizeLinear",
+        _ => false,
+    }
+}
+
+fn differs(tracts: &dyn std::fmt::Debug, standards: &[usize]) -> Error {
+    unsupported(format!("tract makes {tracts:?} of it, the standard {standards:?}"))
+}
