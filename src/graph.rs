@@ -16,6 +16,7 @@ mod import;
 mod initializers;
 mod materialise;
 mod operators;
+mod probe;
 mod refusal;
 mod skeleton;
 mod standard;

@@ -17,7 +17,7 @@ use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
-use super::{Graph, initializers, standard};
+use super::{Graph, initializers, probe, standard};
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
 use crate::{Limits, Result};
@@ -57,6 +57,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract, limits: 
     name_ports(&mut model, &contract, &weights)?;
     let model = model.into_typed().map_err(|error| nodes.explain(&error))?;
     nodes.check_shapes(&model)?;
+    probe::check(&model, &nodes)?;
     check_constants(&model)?;
     Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
 }

@@ -10,14 +10,17 @@ mod integers;
 pub(super) mod pad;
 mod pieces;
 mod places;
+mod pools;
+mod products;
 mod recurrent;
+mod reductions;
 mod resample;
 pub(super) mod resize;
 pub(super) mod slice;
 
 pub(crate) use resample::Resample;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
@@ -31,11 +34,15 @@ use crate::error::{invalid_bundle, unsupported};
 /// Teaches `onnx` what it lacks.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Attention", attention::attention);
+    onnx.op_register.insert("AveragePool", pools::window);
     onnx.op_register.insert("Cast", integers::cast);
     onnx.op_register.insert("Celu", |c, n| reading(c, n, elementwise::celu));
     onnx.op_register.insert("Concat", pieces::concat);
     onnx.op_register.insert("ConvTranspose", |c, n| reading(c, n, conv_transpose::wire));
+    onnx.op_register.insert("Einsum", products::einsum);
     onnx.op_register.insert("GatherND", |c, n| reading(c, n, places::gather));
+    onnx.op_register.insert("GlobalLpPool", pools::global_lp_pool);
+    onnx.op_register.insert("MaxPool", pools::window);
     onnx.op_register.insert("OneHot", places::one_hot);
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
@@ -49,6 +56,9 @@ pub(super) fn register(onnx: &mut Onnx) {
     for name in ["GRU", "LSTM", "RNN"] {
         onnx.op_register.insert(name, recurrent::recurrent);
     }
+    for name in reductions::NAMES {
+        onnx.op_register.insert(name, reductions::reduction);
+    }
     for name in
         ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
     {
@@ -57,6 +67,25 @@ pub(super) fn register(onnx: &mut Onnx) {
 }
 
 type Built = (Box<dyn InferenceOp>, Vec<String>);
+
+/// tract's own reading of a node.
+fn tracts(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
+    static TRACT: OnceLock<Onnx> = OnceLock::new();
+    match TRACT.get_or_init(tract_onnx::onnx).op_register.0.get(&node.op_type) {
+        Some(read) => read(context, node),
+        None => Err(refused("tract knows no such operator")),
+    }
+}
+
+/// Breaks the standard.
+fn broken(what: impl Into<String>) -> TractError {
+    invalid_bundle(what).into()
+}
+
+/// Sound, and beyond this build.
+fn refused(what: impl Into<String>) -> TractError {
+    unsupported(what).into()
+}
 
 /// Why a node that makes noise is refused: a seed is one picture, whatever machine it is made on.
 pub(super) fn noise() -> Error {

@@ -69,7 +69,7 @@ impl Nodes {
     }
 
     /// Where tract's node is in the file; tract adds to the names of nodes that it takes apart.
-    fn place(&self, tracts: &str) -> String {
+    pub(super) fn place(&self, tracts: &str) -> String {
         let own = |name: &str| {
             tracts.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };

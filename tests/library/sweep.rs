@@ -225,6 +225,7 @@ families! {
     elementwise_operators_answer_as_in_onnx_runtime_or_are_refused: "elementwise";
     gathers_and_scatters_answer_as_in_onnx_runtime_or_are_refused: "indexing";
     normalisations_answer_as_in_onnx_runtime_or_are_refused: "normalisations";
+    graphs_inside_signals_and_other_domains_answer_as_in_onnx_runtime_or_are_refused: "others";
     pools_and_convolutions_answer_as_in_onnx_runtime_or_are_refused: "pooling";
     quantised_operators_answer_as_in_onnx_runtime_or_are_refused: "quantised";
     recurrent_operators_answer_as_in_onnx_runtime_or_are_refused: "recurrent";

@@ -4,50 +4,75 @@
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::internal::AxisOp;
+use tract_onnx::tract_core::ops::array::MultiBroadcastTo;
+use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::math::{add, mul};
-use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::logic::Iff;
+use tract_onnx::tract_core::ops::math::{add, mul, tanh};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 use tract_onnx::tract_hir::internal::*;
 
-use crate::error::{invalid_bundle, unsupported};
+use super::{Built, Wiring, broken, refused};
 
-/// `softmax(scale Q Kᵀ + mask) V`.
+/// What is added to the score of a key that a query must not see: two of them are a number still.
+const UNSEEN: f32 = f32::MIN / 2.0;
+
+/// `softmax(softcap(scale Q Kᵀ) + mask) V`.
 #[derive(Clone, Debug)]
 struct Attention {
-    /// Heads of queries that come as `[N, tokens, heads * width]`; none for `[N, heads, tokens, width]`.
-    heads: Option<usize>,
+    /// Heads of queries, and of keys and values, that come as `[N, tokens, heads * width]`.
+    heads: Option<[usize; 2]>,
     /// One over the root of the width if not said.
     scale: Option<f32>,
+    softcap: Option<f32>,
+    /// How many keys before and behind its own place a query sees.
+    window: [Option<i64>; 2],
     masked: bool,
 }
 
-pub(super) fn attention(
-    _: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let refused = |what: &str| -> TractError { unsupported(format!("{what} is not supported")).into() };
-    if node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) != 0 {
-        return Err(refused("is_causal"));
-    }
-    if node.get_attr_opt::<f32>("softcap")?.unwrap_or(0.0) != 0.0 {
-        return Err(refused("softcap"));
-    }
+pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
     let given = |names: &[String], from: usize| names.iter().skip(from).any(|name| !name.is_empty());
-    if given(&node.input, 4) || given(&node.output, 1) {
-        return Err(refused("a cache of keys and values"));
+    if given(&node.input, 4) {
+        return Err(refused(
+            "a cache of keys and values (past_key, past_value, nonpad_kv_seqlen) is not supported",
+        ));
+    }
+    if given(&node.output, 1) {
+        return Err(refused(
+            "outputs besides Y (present_key, present_value, qk_matmul_output) are not supported",
+        ));
     }
     let heads = |name: &str| -> TractResult<Option<usize>> {
-        let count = node.get_attr_opt::<i64>(name)?;
-        count
-            .map(|n| usize::try_from(n).ok().filter(|&n| n > 0).with_context(|| format!("{name} is {n}")))
-            .transpose()
+        let Some(count) = node.get_attr_opt::<i64>(name)? else { return Ok(None) };
+        let usable = usize::try_from(count).ok().filter(|&n| n > 0);
+        Ok(Some(usable.with_context(|| broken(format!("attribute '{name}' is {count}")))?))
     };
-    let (of_queries, of_keys) = (heads("q_num_heads")?, heads("kv_num_heads")?);
-    if of_queries != of_keys {
-        return Err(refused("sharing keys between heads"));
+    let heads = match (heads("q_num_heads")?, heads("kv_num_heads")?) {
+        (Some(q), Some(kv)) => Some([q, kv]),
+        (None, None) => None,
+        _ => {
+            return Err(broken("has one of the attributes 'q_num_heads' and 'kv_num_heads', must have both"));
+        }
+    };
+    let softcap = node.get_attr_opt::<f32>("softcap")?.filter(|&softcap| softcap != 0.0);
+    if softcap.is_some_and(|softcap| !(softcap > 0.0)) {
+        return Err(broken("attribute 'softcap' is below 0"));
+    }
+    let side = |name: &str| -> TractResult<Option<i64>> {
+        match node.get_attr_opt::<i64>(name)?.unwrap_or(-1) {
+            -1 => Ok(None),
+            size if size >= 0 => Ok(Some(size)),
+            size => Err(broken(format!("attribute '{name}' is {size}"))),
+        }
+    };
+    let mut window = [side("left_window_size")?, side("right_window_size")?];
+    match node.get_attr_opt::<i64>("is_causal")?.unwrap_or(0) {
+        0 => {}
+        1 => window[1] = Some(0),
+        other => return Err(broken(format!("attribute 'is_causal' is {other}, must be 0 or 1"))),
     }
     let masked = node.input.get(3).is_some_and(|name| !name.is_empty());
-    let attention = Attention { heads: of_queries, scale: node.get_attr_opt("scale")?, masked };
+    let attention = Attention { heads, scale: node.get_attr_opt("scale")?, softcap, window, masked };
     Ok((expand(attention), Vec::new()))
 }
 
@@ -66,86 +91,180 @@ impl Expansion for Attention {
         check_output_arity(outputs, 1)?;
         solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
         solver.equals(&inputs[0].rank, &outputs[0].rank)?;
-        // All but the width are the queries'; the width is the values', whose heads are as many.
+        // All but the width are the queries'; the width is the values', as often as queries have heads.
         solver.given(&inputs[0].rank, move |solver, rank| {
             let last = (rank.max(1) - 1) as usize;
             for axis in 0..last {
                 solver.equals(&inputs[0].shape[axis], &outputs[0].shape[axis])?;
             }
-            solver.equals(&inputs[2].shape[last], &outputs[0].shape[last])
+            let [q, kv] = self.heads.unwrap_or([1, 1]);
+            solver.given(&inputs[2].shape[last], move |solver, width| {
+                solver.equals(&outputs[0].shape[last], width * q / kv)
+            })
         })
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        let rank = model.outlet_fact(inputs[0])?.rank();
+        let fact = model.outlet_fact(inputs[0])?;
+        let (rank, kind) = (fact.rank(), fact.datum_type);
+        let mut wiring = Wiring { prefix, model, inputs, steps: 0 };
+        let [q, kv] = self.heads.map_or([None; 2], |heads| heads.map(Some));
         let mut heads = tvec!();
-        for (&x, name) in inputs.iter().zip(["q", "k", "v"]) {
-            heads.push(self.split(&format!("{prefix}.{name}"), model, x)?);
+        for (&x, count) in inputs.iter().zip([q, kv, kv]) {
+            heads.push(wiring.split(x, count)?);
         }
-        let shapes: Vec<Vec<TDim>> = heads
-            .iter()
-            .map(|&x| Ok(model.outlet_fact(x)?.shape.to_tvec().to_vec()))
-            .collect::<TractResult<_>>()?;
-        let [q, k, v] = shapes.as_slice() else { bail!("needs queries, keys and values") };
-        if q[..2] != k[..2] || k[..3] != v[..3] || q[3] != k[3] {
-            let shown = |dims: &[TDim]| dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let (q, k, v) = (shown(q), shown(k), shown(v));
-            let message = format!("queries [{q}], keys [{k}] and values [{v}] do not fit together");
-            return Err(invalid_bundle(message).into());
+        let [q, k, v] = [0, 1, 2].map(|i| wiring.four(heads[i]));
+        let ([n, hq, l, d], [nk, hk, s, dk], [nv, hv, sv, dv]) = (q?, k?, v?);
+        if (n, hk, s, d) != (nk, hv, sv, dk) || n != nv || hk == 0 || hq % hk != 0 {
+            let shown = |[n, h, s, d]: [usize; 4]| format!("[{n},{h},{s},{d}]");
+            let (q, k, v) = (shown([n, hq, l, d]), shown([nk, hk, s, dk]), shown([nv, hv, sv, dv]));
+            return Err(broken(format!("queries {q}, keys {k} and values {v} do not fit together")));
         }
-        let scale = self.scale.map_or_else(|| Ok(1.0 / (q[3].to_i64()? as f32).sqrt()), TractResult::Ok)?;
-        let product = |axes: &str| TractResult::Ok(EinSum::new(axes.parse()?, DatumType::F32));
-        let scores = model.wire_node(format!("{prefix}.qk"), product("bhqd,bhkd->bhqk")?, &heads[..2])?[0];
-        let scale = model.add_const(format!("{prefix}.scale"), tensor0(scale).broadcast_into_rank(4)?)?;
-        let mut scores = model.wire_node(format!("{prefix}.scaled"), mul(), &[scores, scale])?[0];
+        for x in &mut heads[1..] {
+            *x = wiring.shared(*x, hq / hk)?;
+        }
+        let mut scores = wiring.op(product("bhqd,bhkd->bhqk")?, &heads[..2])?;
+        scores = wiring.times(scores, self.scale.unwrap_or(1.0 / (d as f32).sqrt()))?;
+        if let Some(softcap) = self.softcap {
+            scores = wiring.times(scores, 1.0 / softcap)?;
+            scores = wiring.op(tanh(), &[scores])?;
+            scores = wiring.times(scores, softcap)?;
+        }
+        // Which keys a query sees, as far as that is known while loading.
+        let seen = self.seen(l, s);
+        let mut blind = None;
         if let Some(&mask) = inputs.get(3) {
-            let mask = self.spread(&format!("{prefix}.mask"), model, mask)?;
-            scores = model.wire_node(format!("{prefix}.masked"), add(), &[scores, mask])?[0];
+            let mask = wiring.spread(mask, [n, hq, l, s])?;
+            let (mask, some) = wiring.added(mask)?;
+            scores = wiring.op(add(), &[scores, mask])?;
+            blind = some;
         }
-        let softmax = Softmax::new(tvec!(3), None, SoftmaxKind::Softmax);
-        let weights = model.wire_node(format!("{prefix}.softmax"), softmax, &[scores])?[0];
-        let name = if rank == 4 { prefix.to_owned() } else { format!("{prefix}.attended") };
-        let attended = model.wire_node(name, product("bhqk,bhkd->bhqd")?, &[weights, heads[2]])?;
-        if rank == 4 {
-            return Ok(attended);
+        if seen.iter().any(|seen| !seen) {
+            let mask: Vec<f32> = seen.iter().map(|&seen| if seen { 0.0 } else { UNSEEN }).collect();
+            let mask = wiring.constant(Tensor::from_shape(&[1, 1, l, s], &mask)?)?;
+            scores = wiring.op(add(), &[scores, mask])?;
         }
-        let tokens = model.wire_node(format!("{prefix}.tokens"), AxisOp::Move(1, 2), &attended)?;
-        let joined =
-            AxisOp::Reshape(2, tvec!(q[1].clone(), v[3].clone()), tvec!(q[1].clone() * v[3].clone()));
-        model.wire_node(prefix, joined, &tokens)
+        let weights = wiring.op(Softmax::new(tvec!(3), None, SoftmaxKind::Softmax), &[scores])?;
+        let mut answer = wiring.op(product("bhqk,bhkd->bhqd")?, &[weights, heads[2]])?;
+        // A query that sees nothing gets zeros.
+        if let Some(some) = blind {
+            answer = wiring.op(mul(), &[answer, some])?;
+        }
+        if s > 0 && seen.chunks_exact(s).any(|row| row.iter().all(|seen| !seen)) {
+            let some = seen.chunks_exact(s).map(|row| if row.contains(&true) { 1.0f32 } else { 0.0 });
+            let some = wiring.constant(Tensor::from_shape(&[1, 1, l, 1], &some.collect::<Vec<_>>())?)?;
+            answer = wiring.op(mul(), &[answer, some])?;
+        }
+        if rank == 3 {
+            answer = wiring.op(AxisOp::Move(1, 2), &[answer])?;
+            let [h, w] = [hq, dv].map(|n| n.to_dim());
+            answer = wiring.op(AxisOp::Reshape(2, tvec!(h.clone(), w.clone()), tvec!(h * w)), &[answer])?;
+        }
+        if kind != DatumType::F32 {
+            answer = wiring.op(cast(kind), &[answer])?;
+        }
+        wiring.finish(answer)
     }
 }
 
+fn product(axes: &str) -> TractResult<EinSum> {
+    Ok(EinSum::new(axes.parse()?, DatumType::F32))
+}
+
 impl Attention {
-    /// `[N, heads, tokens, width]` of `x`.
-    fn split(&self, prefix: &str, model: &mut TypedModel, x: OutletId) -> TractResult<OutletId> {
-        let fact = model.outlet_fact(x)?.clone();
-        ensure!(fact.datum_type == DatumType::F32, "takes {:?}, must be F32", fact.datum_type);
-        match (fact.rank(), self.heads) {
-            (4, _) => Ok(x),
+    /// Whether each of `l` queries sees each of `s` keys, but for the mask.
+    fn seen(&self, l: usize, s: usize) -> Vec<bool> {
+        let [left, right] = self.window;
+        let sees = |i: usize, j: usize| {
+            let ahead = j as i64 - i as i64;
+            left.is_none_or(|left| ahead >= -left) && right.is_none_or(|right| ahead <= right)
+        };
+        (0..l).flat_map(|i| (0..s).map(move |j| sees(i, j))).collect()
+    }
+}
+
+impl Wiring<'_> {
+    fn times(&mut self, x: OutletId, factor: f32) -> TractResult<OutletId> {
+        let factor = self.constant(tensor0(factor).broadcast_into_rank(4)?)?;
+        self.op(mul(), &[x, factor])
+    }
+
+    fn four(&self, x: OutletId) -> TractResult<[usize; 4]> {
+        let shape = self.shape(x)?;
+        shape.as_slice().try_into().map_err(|_| broken(format!("takes {shape:?}, must have 4 axes")))
+    }
+
+    /// `[N, heads, tokens, width]` of `x`, in single precision.
+    fn split(&mut self, x: OutletId, heads: Option<usize>) -> TractResult<OutletId> {
+        let fact = self.model.outlet_fact(x)?.clone();
+        let x = match fact.datum_type {
+            DatumType::F32 => x,
+            DatumType::F16 => self.op(cast(DatumType::F32), &[x])?,
+            other => {
+                return Err(refused(format!("inputs of {other:?} are not supported, only of F32 and F16")));
+            }
+        };
+        match (fact.rank(), heads) {
+            (4, None) => Ok(x),
             (3, Some(heads)) => {
                 let all = fact.shape[2].to_usize()?;
-                ensure!(all % heads == 0, "{all} channels do not part into {heads} heads");
+                if all % heads != 0 {
+                    return Err(broken(format!("{all} channels do not part into {heads} heads")));
+                }
                 let parts = tvec!(heads.to_dim(), (all / heads).to_dim());
-                let reshape = AxisOp::Reshape(2, tvec!(all.to_dim()), parts);
-                let split = model.wire_node(format!("{prefix}.heads"), reshape, &[x])?;
-                Ok(model.wire_node(format!("{prefix}.first"), AxisOp::Move(2, 1), &split)?[0])
+                let split = self.op(AxisOp::Reshape(2, tvec!(all.to_dim()), parts), &[x])?;
+                self.op(AxisOp::Move(2, 1), &[split])
             }
-            (3, None) => bail!("lacks the attribute q_num_heads"),
-            (rank, _) => bail!("takes tensors of 3 or 4 axes, not {rank}"),
+            (3, None) => {
+                Err(broken("lacks the attributes 'q_num_heads' and 'kv_num_heads', for inputs of 3 axes"))
+            }
+            (4, Some(_)) => Err(broken("has the attribute 'q_num_heads', for inputs of 4 axes")),
+            (rank, _) => Err(broken(format!("takes inputs of {rank} axes, must be 3 or 4"))),
         }
     }
 
-    /// An additive mask with as many axes as the scores have.
-    fn spread(&self, prefix: &str, model: &mut TypedModel, mask: OutletId) -> TractResult<OutletId> {
-        let fact = model.outlet_fact(mask)?.clone();
-        if fact.datum_type != DatumType::F32 {
-            return Err(unsupported(format!("a mask of {:?} is not supported", fact.datum_type)).into());
+    /// Each head as often as queries share it, one after the other.
+    fn shared(&mut self, x: OutletId, times: usize) -> TractResult<OutletId> {
+        if times == 1 {
+            return Ok(x);
         }
-        let mut mask = mask;
-        for axis in fact.rank()..4 {
-            mask = model.wire_node(format!("{prefix}.{axis}"), AxisOp::Add(0), &[mask])?[0];
+        let [n, heads, tokens, width] = self.four(x)?;
+        let apart = self.op(AxisOp::Add(2), &[x])?;
+        let shape = tvec!(n, heads, times, tokens, width).into_iter().map(|n| n.to_dim());
+        let repeated = self.op(MultiBroadcastTo { shape: shape.collect() }, &[apart])?;
+        let (from, to) = (tvec!(heads.to_dim(), times.to_dim()), tvec!((heads * times).to_dim()));
+        self.op(AxisOp::Reshape(1, from, to), &[repeated])
+    }
+
+    /// The mask with as many axes as the scores, which it has to fit.
+    fn spread(&mut self, mut mask: OutletId, scores: [usize; 4]) -> TractResult<OutletId> {
+        let fact = self.model.outlet_fact(mask)?.clone();
+        let shape = fact.shape.as_concrete().context("takes a tensor of open sizes")?;
+        let fits = (2..=4).contains(&shape.len())
+            && shape.last() == Some(&scores[3])
+            && shape.iter().rev().zip(scores.iter().rev()).all(|(&n, &whole)| n == whole || n == 1);
+        if !fits {
+            return Err(broken(format!("input attn_mask is {shape:?}, must fit the scores {scores:?}")));
+        }
+        for _ in shape.len()..4 {
+            mask = self.op(AxisOp::Add(0), &[mask])?;
         }
         Ok(mask)
+    }
+
+    /// What is added to the scores, and for a mask of truths, 1 for each query that sees anything and 0 for others.
+    fn added(&mut self, mask: OutletId) -> TractResult<(OutletId, Option<OutletId>)> {
+        match self.model.outlet_fact(mask)?.datum_type {
+            DatumType::F32 => Ok((mask, None)),
+            DatumType::F16 => Ok((self.op(cast(DatumType::F32), &[mask])?, None)),
+            DatumType::Bool => {
+                let ones = self.op(cast(DatumType::F32), &[mask])?;
+                let some = self.op(Reduce::new(tvec!(3), Reducer::Max), &[ones])?;
+                let [zero, unseen] = [0.0, UNSEEN].map(|x| tensor0(x).broadcast_into_rank(4));
+                let (zero, unseen) = (self.constant(zero?)?, self.constant(unseen?)?);
+                Ok((self.op(Iff, &[mask, zero, unseen])?, Some(some)))
+            }
+            other => Err(refused(format!("input attn_mask of {other:?} is not supported"))),
+        }
     }
 }

@@ -8,7 +8,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use crate::error::{invalid_bundle, unsupported};
+use super::{Built, broken, refused};
 use activation::Activation;
 
 /// The three operators.
@@ -73,10 +73,7 @@ pub(crate) struct Recurrent {
 }
 
 /// Reads one of the three.
-pub(super) fn recurrent(
-    _: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+pub(super) fn recurrent(_: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
     let kind = match node.op_type.as_str() {
         "RNN" => Kind::Rnn,
         "GRU" => Kind::Gru,
@@ -139,10 +136,6 @@ fn flag(node: &NodeProto, name: &str) -> TractResult<bool> {
         1 => Ok(true),
         other => Err(broken(format!("attribute '{name}' is {other}, must be 0 or 1"))),
     }
-}
-
-fn broken(what: impl Into<String>) -> TractError {
-    invalid_bundle(what).into()
 }
 
 /// The sizes of a network and of what it takes.
@@ -256,7 +249,7 @@ impl Expansion for Recurrent {
         if let Some(lengths) = self.inputs[LENGTHS] {
             let fact = model.outlet_fact(inputs[lengths])?;
             let Some(lengths) = &fact.konst else {
-                return Err(unsupported("input sequence_lens must be known while loading").into());
+                return Err(refused("input sequence_lens must be known while loading"));
             };
             let lengths = lengths.cast_to::<i64>()?;
             let steps = model.outlet_fact(inputs[0])?.shape[usize::from(self.batch_first)].to_i64()?;
@@ -290,9 +283,10 @@ impl TypedOp for Recurrent {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         for (i, fact) in inputs.iter().enumerate() {
             if Some(i) != self.inputs[LENGTHS] && fact.datum_type != f32::datum_type() {
-                return Err(
-                    unsupported(format!("input {i} is of {:?}, must be of F32", fact.datum_type)).into()
-                );
+                return Err(refused(format!(
+                    "input {i} of {:?} is not supported, only of F32",
+                    fact.datum_type
+                )));
             }
         }
         let shapes: Option<Vec<&[usize]>> = inputs.iter().map(|fact| fact.shape.as_concrete()).collect();

@@ -58,6 +58,10 @@ def attention() -> Iterator[Case]:
             yield attend(f"precision-{precision}-{opset}", softmax_precision=precision, opset=opset)
         yield attend(f"f16-{opset}", kind="f16", opset=opset)
         yield attend(f"f64-{opset}", kind="f64", opset=opset)
+    blind = np.array([[True, False, True, True], [False] * 4, [True] * 4])
+    yield attend("blind", rest=[blind])
+    yield attend("blind-given", rest=[given((1, 1), "bool")], q=(1, 2, 1, 4), k=(1, 2, 1, 4), v=(1, 2, 1, 2))
+    yield attend("blind-window", q=(1, 2, 6, 4), left_window_size=0, right_window_size=0, opset=25)
     yield attend("lengths", rest=[None, None, None, ints(3)], opset=24)
     for number, (left, right) in enumerate([(1, 0), (1, -1), (-1, 1), (2, 1), (0, 0)]):
         yield attend(f"window-{number}", q=(1, 2, 4, 4), left_window_size=left, right_window_size=right, opset=27)

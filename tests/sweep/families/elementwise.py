@@ -185,14 +185,15 @@ def clip() -> Iterator[Case]:
 
 
 def casts() -> Iterator[Case]:
-    for source in ["f32", "f16", "f64", "i32", "i64", "i8", "u8", "bool", "i16", "u16", "bf16"]:
+    for source in ["f32", "f16", "f64", "i32", "i64", "i8", "u8", "bool", "i16", "u16"]:
         for to in TYPES:
             change = "large" if source in ("f32", "f64", "f16", "bf16") else ""
             if source[0] in "fb" and source != "bool" and to[0] == "u":
                 change = "positive"
             if source[0] == "i" and to[0] == "u":
                 change = "natural"
-            yield Case(f"Cast-{source}-{to}", "Cast", [given((2, 9), source, change)], {"to": TYPES[to]}, opset=19)
+            if to != "bf16":  # NumPy, which the answers come in, has no such type.
+                yield Case(f"Cast-{source}-{to}", "Cast", [given((2, 9), source, change)], {"to": TYPES[to]}, opset=19)
     for opset in [9, 13, 19, 21, 23]:
         yield Case(f"Cast-opset-{opset}", "Cast", [given(X, change="large")], {"to": TensorProto.INT32}, opset=opset)
     for kind in ["f16", "i32", "bool", "f64"]:

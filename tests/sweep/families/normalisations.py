@@ -79,7 +79,8 @@ def layers() -> Iterator[Case]:
     yield Case("LayerNormalization-given", "LayerNormalization", [given((3, 4)), given((4,)), given((4,))])
     for kind, dtype in [("f16", np.float16), ("f64", np.float64)]:
         operands = [given((3, 8), kind), weights(8, seed=1).astype(dtype)]
-        for stash in [TensorProto.FLOAT, TensorProto.FLOAT16]:
+        # ONNX Runtime keeps to double precision whatever the attribute says.
+        for stash in [TensorProto.FLOAT, TensorProto.FLOAT16] if kind == "f16" else [TensorProto.FLOAT]:
             yield Case(f"LayerNormalization-{kind}-{stash}", "LayerNormalization", operands, {"stash_type": stash})
             yield Case(
                 f"RMSNormalization-{kind}-{stash}", "RMSNormalization", operands, {"stash_type": stash}, opset=23

@@ -2,7 +2,7 @@
 
 use tract_onnx::tract_hir::internal::*;
 
-use super::broken;
+use super::super::broken;
 
 /// One of the standard's activations; its numbers are kept by their bits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
