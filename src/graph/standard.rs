@@ -11,6 +11,7 @@ mod functions;
 mod laws;
 mod names;
 mod seen;
+mod sequences;
 mod table;
 mod tensors;
 
@@ -39,6 +40,7 @@ pub(super) fn check(model: &mut ModelProto, limits: &Limits) -> Result<()> {
     let opsets = Opsets::read(model)?;
     functions::write_out(model, limits)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
+    sequences::write_out(graph);
     keep_needed(graph)?;
     names::settle(graph);
     Checker { opsets, nodes: 0, most: limits.max_nodes }.graph(graph, &HashSet::new(), 0)?;

@@ -70,6 +70,8 @@ const FLAGS: &[&str] = &[
     "periodic",
     "reverse",
     "saturate",
+    "scan_input_directions",
+    "scan_output_directions",
     "select_last_index",
     "sorted",
     "storage_order",

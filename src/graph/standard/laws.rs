@@ -210,7 +210,17 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "Gemm" => one(sums::gemm(seen)?),
         "Einsum" => one(sums::einsum(seen)?),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
-        "QLinearConv" => one(sums::convolution(seen, 3, Some(8))?),
+        "QLinearConv" => {
+            let shape = sums::convolution(seen, 3, Some(8))?;
+            let scale = seen.shape(4)?.iter().product::<usize>();
+            if scale != 1 && scale != shape[1] {
+                return Err(invalid_bundle(format!(
+                    "the kernel has {scale} scales for {} channels",
+                    shape[1]
+                )));
+            }
+            one(shape)
+        }
         "ConvTranspose" => one(conv_transpose::Spec::read(seen)?.shape),
         "MaxPool" | "AveragePool" => {
             sums::window(seen)?;
