@@ -69,7 +69,7 @@ fn read(
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
     standard::register(&mut onnx);
-    let nodes = Nodes::name(graph, &onnx);
+    let nodes = Nodes::note(graph, &onnx);
     let inexact = folded::inexact(graph);
     let weights = initializers::settle(graph, cuts, external)?;
     allowance

@@ -1,4 +1,4 @@
-//! ONNX operators that this build of tract lacks or reads wrongly, spelled out in operations that it has or in ours.
+//! ONNX operators that this build of tract lacks or reads wrongly, spelled out in operations that it has.
 //!
 //! docs/tract.md says what tract makes of each. A [`Reading`] is wired when all that its node takes is known; the
 //! laws of [`standard`](super::standard) have checked it by then.
@@ -6,8 +6,10 @@
 mod attention;
 pub(super) mod conv_transpose;
 mod elementwise;
+mod integers;
 pub(super) mod pad;
 mod pieces;
+mod places;
 mod pools;
 mod products;
 mod recurrent;
@@ -32,11 +34,25 @@ use crate::error::{invalid_bundle, unsupported};
 /// Teaches `onnx` what it lacks.
 pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Attention", attention::attention);
+    onnx.op_register.insert("AveragePool", pools::window);
+    onnx.op_register.insert("Cast", integers::cast);
     onnx.op_register.insert("Celu", |c, n| reading(c, n, elementwise::celu));
+    onnx.op_register.insert("Concat", pieces::concat);
     onnx.op_register.insert("ConvTranspose", |c, n| reading(c, n, conv_transpose::wire));
+    onnx.op_register.insert("Einsum", products::einsum);
+    onnx.op_register.insert("GatherND", |c, n| reading(c, n, places::gather));
+    onnx.op_register.insert("GlobalLpPool", pools::global_lp_pool);
+    onnx.op_register.insert("MaxPool", pools::window);
+    onnx.op_register.insert("OneHot", places::one_hot);
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
+    onnx.op_register.insert("Range", |c, n| reading(c, n, integers::range));
+    onnx.op_register.insert("ScatterND", |c, n| reading(c, n, places::scatter));
+    onnx.op_register.insert("Shape", integers::shape);
+    onnx.op_register.insert("Size", integers::shape);
     onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
+    onnx.op_register.insert("Softplus", |c, n| reading(c, n, elementwise::softplus));
+    onnx.op_register.insert("Swish", |c, n| reading(c, n, elementwise::swish));
     onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
     for name in ["GRU", "LSTM", "RNN"] {
         onnx.op_register.insert(name, recurrent::recurrent);
@@ -44,10 +60,6 @@ pub(super) fn register(onnx: &mut Onnx) {
     for name in reductions::NAMES {
         onnx.op_register.insert(name, reductions::reduction);
     }
-    onnx.op_register.insert("AveragePool", pools::window);
-    onnx.op_register.insert("Einsum", products::einsum);
-    onnx.op_register.insert("GlobalLpPool", pools::global_lp_pool);
-    onnx.op_register.insert("MaxPool", pools::window);
     for name in
         ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
     {
@@ -56,6 +68,25 @@ pub(super) fn register(onnx: &mut Onnx) {
 }
 
 type Built = (Box<dyn InferenceOp>, Vec<String>);
+
+/// tract's own reading of a node.
+fn tracts(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
+    static TRACT: OnceLock<Onnx> = OnceLock::new();
+    match TRACT.get_or_init(tract_onnx::onnx).op_register.0.get(&node.op_type) {
+        Some(read) => read(context, node),
+        None => Err(refused("tract knows no such operator")),
+    }
+}
+
+/// Breaks the standard.
+fn broken(what: impl Into<String>) -> TractError {
+    invalid_bundle(what).into()
+}
+
+/// Sound, and beyond this build.
+fn refused(what: impl Into<String>) -> TractError {
+    unsupported(what).into()
+}
 
 /// Why a node that makes noise is refused: a seed is one picture, whatever machine it is made on.
 pub(super) fn noise() -> Error {
@@ -144,35 +175,12 @@ impl Wiring<'_> {
         shape.ok_or_else(|| invalid_bundle("takes a tensor of open sizes").into())
     }
 
-    /// The last step goes by the node's own name.
+    /// The last step, if there is one, goes by the node's own name.
     fn finish(self, outlet: OutletId) -> TractResult<TVec<OutletId>> {
-        if self.inputs.contains(&outlet) || self.steps == 0 {
-            return self.model.wire_node(
-                self.prefix,
-                tract_onnx::tract_core::ops::identity::Identity,
-                &[outlet],
-            );
+        let own = self.model.node(outlet.node).name.strip_prefix(self.prefix);
+        if own.is_some_and(|rest| rest.starts_with('.')) {
+            self.model.rename_node(outlet.node, self.prefix)?;
         }
-        self.model.rename_node(outlet.node, self.prefix)?;
         Ok(tvec!(outlet))
     }
-}
-
-/// tract's own reading of a node.
-fn tracts(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
-    static TRACT: OnceLock<Onnx> = OnceLock::new();
-    match TRACT.get_or_init(tract_onnx::onnx).op_register.0.get(&node.op_type) {
-        Some(read) => read(context, node),
-        None => Err(refused("tract knows no such operator")),
-    }
-}
-
-/// Breaks the standard.
-fn broken(what: impl Into<String>) -> TractError {
-    invalid_bundle(what).into()
-}
-
-/// Sound, and beyond this build.
-fn refused(what: impl Into<String>) -> TractError {
-    unsupported(what).into()
 }

@@ -9,18 +9,22 @@ mod attributes;
 mod facts;
 mod functions;
 mod laws;
+mod names;
 mod seen;
+mod sequences;
 mod table;
 mod tensors;
 
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
 pub(super) use facts::{Placed, register};
-pub(super) use seen::{Node, Operand, Seen, axes};
+pub(super) use laws::shapes;
+pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
+pub(super) use tensors::check as check_tensor;
 
 use crate::Result;
 use crate::allowance::Allowance;
@@ -37,8 +41,12 @@ pub(super) fn check(model: &mut ModelProto, allowance: &Allowance) -> Result<()>
     let opsets = Opsets::read(model)?;
     functions::write_out(model, allowance)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
+    sequences::write_out(graph);
     keep_needed(graph)?;
-    Checker { opsets, nodes: 0, allowance }.graph(graph, &HashSet::new(), 0)
+    names::settle(graph);
+    Checker { opsets, nodes: 0, allowance }.graph(graph, &HashSet::new(), 0)?;
+    write_defaults(graph);
+    Ok(())
 }
 
 /// Which version of each domain's operators the file uses.
@@ -73,6 +81,28 @@ pub(super) fn place(node: &NodeProto) -> String {
     let first = || node.output.first().map_or("", String::as_str);
     let name = if node.name.is_empty() { first() } else { &node.name };
     format!("node '{name}' ({})", node.op_type)
+}
+
+/// Writes defaults down that tract takes for others.
+fn write_defaults(graph: &mut GraphProto) {
+    for node in &mut graph.node {
+        // Zeros of `f32`, where tract makes them of `f64`.
+        if node.op_type == "ConstantOfShape" && node.attribute.is_empty() {
+            let zero = TensorProto {
+                data_type: tensor_proto::DataType::Float as i32,
+                dims: vec![1],
+                float_data: vec![0.0],
+                ..TensorProto::default()
+            };
+            node.attribute.push(AttributeProto {
+                name: "value".into(),
+                r#type: AttributeType::Tensor as i32,
+                t: Some(zero),
+                ..AttributeProto::default()
+            });
+        }
+        node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(write_defaults);
+    }
 }
 
 /// Drops the nodes that no output needs: they may be of any kind.
@@ -152,6 +182,10 @@ impl Checker<'_> {
                 }
                 known.insert(name);
             }
+        }
+        // The outermost graph's are held to their files when these are read.
+        for tensor in graph.initializer.iter().filter(|_| depth > 0) {
+            tensors::check(tensor).at(|| format!("weight '{}'", tensor.name))?;
         }
         for node in &graph.node {
             self.node(node, &known, depth).at(|| place(node))?;

@@ -1,5 +1,7 @@
 //! NumPy files of 32-bit floats.
 
+mod header;
+
 use std::io;
 use std::path::Path;
 
@@ -16,6 +18,7 @@ use crate::output::Output;
 pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
     let fail = |why: String| Failure::Usage(format!("{}: {why}", input::name(path)));
     let bytes = input::read(path)?;
+    header::check(&bytes).map_err(fail)?;
     let view = ArrayViewD::<f32>::view_npy(&bytes).map_err(|error| match error {
         ViewNpyError::WrongDescriptor(kind) => fail(format!("holds {kind}, must hold float32 ('<f4')")),
         ViewNpyError::NonNativeEndian => fail("has another byte order than this machine".into()),

@@ -12,7 +12,7 @@ use tract_onnx::tract_core::ops::math::{add, mul, tanh};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 use tract_onnx::tract_hir::internal::*;
 
-use super::{Built, broken, refused};
+use super::{Built, Wiring, broken, refused};
 
 /// What is added to the score of a key that a query must not see: two of them are a number still.
 const UNSEEN: f32 = f32::MIN / 2.0;
@@ -107,13 +107,13 @@ impl Expansion for Attention {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let fact = model.outlet_fact(inputs[0])?;
         let (rank, kind) = (fact.rank(), fact.datum_type);
-        let mut wiring = Wiring { prefix, model, steps: 0 };
+        let mut wiring = Wiring { prefix, model, inputs, steps: 0 };
         let [q, kv] = self.heads.map_or([None; 2], |heads| heads.map(Some));
         let mut heads = tvec!();
         for (&x, count) in inputs.iter().zip([q, kv, kv]) {
             heads.push(wiring.split(x, count)?);
         }
-        let [q, k, v] = [0, 1, 2].map(|i| wiring.shape(heads[i]));
+        let [q, k, v] = [0, 1, 2].map(|i| wiring.four(heads[i]));
         let ([n, hq, l, d], [nk, hk, s, dk], [nv, hv, sv, dv]) = (q?, k?, v?);
         if (n, hk, s, d) != (nk, hv, sv, dk) || n != nv || hk == 0 || hq % hk != 0 {
             let shown = |[n, h, s, d]: [usize; 4]| format!("[{n},{h},{s},{d}]");
@@ -163,9 +163,7 @@ impl Expansion for Attention {
         if kind != DatumType::F32 {
             answer = wiring.op(cast(kind), &[answer])?;
         }
-        // The last step goes by the node's own name.
-        wiring.model.rename_node(answer.node, prefix)?;
-        Ok(tvec!(answer))
+        wiring.finish(answer)
     }
 }
 
@@ -185,37 +183,15 @@ impl Attention {
     }
 }
 
-/// A model in which the node is being spelled out.
-struct Wiring<'a> {
-    prefix: &'a str,
-    model: &'a mut TypedModel,
-    steps: usize,
-}
-
 impl Wiring<'_> {
-    fn name(&mut self) -> String {
-        self.steps += 1;
-        format!("{}.{}", self.prefix, self.steps)
-    }
-
-    fn op(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
-        let name = self.name();
-        Ok(self.model.wire_node(name, op, inputs)?[0])
-    }
-
-    fn constant(&mut self, tensor: Tensor) -> TractResult<OutletId> {
-        let name = self.name();
-        self.model.add_const(name, tensor)
-    }
-
     fn times(&mut self, x: OutletId, factor: f32) -> TractResult<OutletId> {
         let factor = self.constant(tensor0(factor).broadcast_into_rank(4)?)?;
         self.op(mul(), &[x, factor])
     }
 
-    fn shape(&self, x: OutletId) -> TractResult<[usize; 4]> {
-        let shape = self.model.outlet_fact(x)?.shape.as_concrete().context("takes a tensor of open sizes")?;
-        shape.try_into().map_err(|_| broken(format!("takes {shape:?}, must have 4 axes")))
+    fn four(&self, x: OutletId) -> TractResult<[usize; 4]> {
+        let shape = self.shape(x)?;
+        shape.as_slice().try_into().map_err(|_| broken(format!("takes {shape:?}, must have 4 axes")))
     }
 
     /// `[N, heads, tokens, width]` of `x`, in single precision.
@@ -252,7 +228,7 @@ impl Wiring<'_> {
         if times == 1 {
             return Ok(x);
         }
-        let [n, heads, tokens, width] = self.shape(x)?;
+        let [n, heads, tokens, width] = self.four(x)?;
         let apart = self.op(AxisOp::Add(2), &[x])?;
         let shape = tvec!(n, heads, times, tokens, width).into_iter().map(|n| n.to_dim());
         let repeated = self.op(MultiBroadcastTo { shape: shape.collect() }, &[apart])?;

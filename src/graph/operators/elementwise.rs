@@ -1,11 +1,40 @@
 //! Functions of one number.
 
-use tract_onnx::tract_core::ops::math::{add, exp, max, min, mul};
+use tract_onnx::tract_core::ops::math::{abs, add, exp, ln, max, min, mul, neg};
+use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
 use crate::error::{invalid_bundle, unsupported};
 use crate::graph::standard::Seen;
+
+/// `max(0, x) + ln(1 + exp(-|x|))`, which no number is too large for.
+pub(super) fn softplus(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
+    let x = to.inputs[0];
+    let (kind, rank) = (to.kind(x)?, seen.rank(0)?);
+    let number = |to: &mut Wiring, value: f32| {
+        to.constant(tensor0(value).cast_to_dt(kind)?.into_owned().broadcast_into_rank(rank)?)
+    };
+    let (zero, one) = (number(to, 0.0)?, number(to, 1.0)?);
+    let above = to.op(max(), &[x, zero])?;
+    let size = to.op(abs(), &[x])?;
+    let below = to.op(neg(), &[size])?;
+    let grown = to.op(exp(), &[below])?;
+    let sum = to.op(add(), &[grown, one])?;
+    let rest = to.op(ln(), &[sum])?;
+    to.op(add(), &[above, rest])
+}
+
+/// `x sigmoid(alpha x)`.
+pub(super) fn swish(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
+    let alpha = seen.node.float("alpha").unwrap_or(1.0);
+    let x = to.inputs[0];
+    let scale = tensor0(alpha).cast_to_dt(to.kind(x)?)?.into_owned().broadcast_into_rank(seen.rank(0)?)?;
+    let scale = to.constant(scale)?;
+    let scaled = to.op(mul(), &[x, scale])?;
+    let gate = to.op(sigmoid(), &[scaled])?;
+    to.op(mul(), &[x, gate])
+}
 
 /// `max(0, x) + min(0, alpha (exp(x / alpha) - 1))`.
 pub(super) fn celu(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {

@@ -1,9 +1,12 @@
 //! Elements of an axis by their places, as slices that are joined: both backends know these.
 
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::ops::array::{Gather, Slice, TypedConcat};
 use tract_onnx::tract_hir::internal::*;
 
-use super::Wiring;
+use super::{Built, Wiring};
+use crate::graph::standard::axis;
 
 /// More pieces than this are gathered one by one.
 const MOST: usize = 32;
@@ -27,6 +30,53 @@ impl Wiring<'_> {
             pieces.push(if whole { x } else { self.op(Slice::new(axis, start, end), &[x])? });
         }
         if let &[piece] = pieces.as_slice() { Ok(piece) } else { self.op(TypedConcat::new(axis), &pieces) }
+    }
+}
+
+/// Tensors joined along an axis; those without elements add nothing.
+#[derive(Clone, Debug)]
+struct Concat {
+    axis: i64,
+}
+
+pub(super) fn concat(_: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
+    Ok((expand(Concat { axis: node.get_attr("axis")? }), Vec::new()))
+}
+
+impl Expansion for Concat {
+    fn name(&self) -> StaticName {
+        "Concat".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_output_arity(outputs, 1)?;
+        for input in inputs {
+            solver.equals(&input.datum_type, &outputs[0].datum_type)?;
+            solver.equals(&input.rank, &outputs[0].rank)?;
+        }
+        Ok(())
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let mut to = Wiring { prefix, model, inputs, steps: 0 };
+        let mut parts = TVec::new();
+        for &part in inputs {
+            if !to.shape(part)?.contains(&0) {
+                parts.push(part);
+            }
+        }
+        let rank = to.shape(inputs[0])?.len();
+        let joined = match parts.as_slice() {
+            [] => inputs[0],
+            &[part] => part,
+            parts => to.op(TypedConcat::new(axis("axis", self.axis, rank)?), parts)?,
+        };
+        to.finish(joined)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::operators::{self, conv_transpose, pad, resize, slice};
 
 /// The shape of each output, where the standard's is known.
-pub(super) type Shapes = Vec<Option<Vec<usize>>>;
+pub(in super::super) type Shapes = Vec<Option<Vec<usize>>>;
 
 /// Inputs that have to be known while loading.
 const KNOWN: &[(&str, &[usize])] = &[
@@ -47,9 +47,14 @@ pub(super) fn may_speak(seen: &Seen) -> bool {
     row.is_none_or(|(_, places)| places.iter().all(known)) && (!reduces || known(&1))
 }
 
-/// The shapes of what comes out.
-pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
-    let shapes = of_operator(seen)?;
+/// The shapes of those outputs that are there.
+pub(in super::super) fn shapes(seen: &Seen) -> Result<Shapes> {
+    let there = seen.node.outputs.iter();
+    let shapes: Shapes = of_operator(seen)?
+        .into_iter()
+        .zip(there)
+        .filter_map(|(shape, &there)| there.then_some(shape))
+        .collect();
     let constant = seen.operands.iter().flatten().all(|operand| operand.value.is_some());
     for shape in shapes.iter().flatten() {
         let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
@@ -159,6 +164,14 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
             if node.int("block_size").unwrap_or(0) != 0 {
                 return Err(unsupported("attribute 'block_size' is not supported"));
             }
+            let given = seen.operand(2).is_some();
+            let silent: &[i64] = if node.operator == "QuantizeLinear" { &[0, 2] } else { &[0, 1] };
+            if node.int("output_dtype").is_some_and(|kind| !given && !silent.contains(&kind)) {
+                return Err(unsupported("attribute 'output_dtype' is not supported"));
+            }
+            if node.int("precision").unwrap_or(0) != 0 {
+                return Err(unsupported("attribute 'precision' is not supported"));
+            }
             let (shape, scale) = (seen.shape(0)?, seen.shape(1)?);
             let whole = scale.iter().product::<usize>() == 1;
             if !whole {
@@ -197,7 +210,17 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "Gemm" => one(sums::gemm(seen)?),
         "Einsum" => one(sums::einsum(seen)?),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
-        "QLinearConv" => one(sums::convolution(seen, 3, Some(8))?),
+        "QLinearConv" => {
+            let shape = sums::convolution(seen, 3, Some(8))?;
+            let scale = seen.shape(4)?.iter().product::<usize>();
+            if scale != 1 && scale != shape[1] {
+                return Err(invalid_bundle(format!(
+                    "the kernel has {scale} scales for {} channels",
+                    shape[1]
+                )));
+            }
+            one(shape)
+        }
         "ConvTranspose" => one(conv_transpose::Spec::read(seen)?.shape),
         "MaxPool" | "AveragePool" => {
             sums::window(seen)?;
