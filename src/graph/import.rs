@@ -50,7 +50,7 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract, limits: 
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
     standard::register(&mut onnx);
-    let nodes = Nodes::name(graph, &onnx);
+    let nodes = Nodes::note(graph, &onnx);
     let weights = initializers::settle(graph, cuts, external)?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
 
+use super::standard::check_tensor;
 use super::weights::{LARGE, Precision, Weight, Weights};
 use crate::Result;
 use crate::bundle::{ExternalData, Part};
@@ -31,6 +32,7 @@ pub(super) fn settle(
         let cut = cuts.remove(&i);
         let outside = external_part(&tensor, external).at(|| place(&tensor))?.or(cut);
         let Some(part) = outside else {
+            check_tensor(&tensor).at(|| place(&tensor))?;
             kept.push(tensor);
             continue;
         };
@@ -45,6 +47,7 @@ pub(super) fn settle(
         part.read(&mut tensor.raw_data).at(|| place(&tensor))?;
         tensor.external_data.clear();
         tensor.data_location = Some(tensor_proto::DataLocation::Default as i32);
+        check_tensor(&tensor).at(|| place(&tensor))?;
         kept.push(tensor);
     }
     // Older files list initializers among the inputs, too.

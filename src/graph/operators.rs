@@ -51,6 +51,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Shape", integers::shape);
     onnx.op_register.insert("Size", integers::shape);
     onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
+    onnx.op_register.insert("Swish", |c, n| reading(c, n, elementwise::swish));
     onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
     for name in ["GRU", "LSTM", "RNN"] {
         onnx.op_register.insert(name, recurrent::recurrent);
@@ -173,16 +174,12 @@ impl Wiring<'_> {
         shape.ok_or_else(|| invalid_bundle("takes a tensor of open sizes").into())
     }
 
-    /// The last step goes by the node's own name.
+    /// The last step, if there is one, goes by the node's own name.
     fn finish(self, outlet: OutletId) -> TractResult<TVec<OutletId>> {
-        if self.inputs.contains(&outlet) || self.steps == 0 {
-            return self.model.wire_node(
-                self.prefix,
-                tract_onnx::tract_core::ops::identity::Identity,
-                &[outlet],
-            );
+        let own = self.model.node(outlet.node).name.strip_prefix(self.prefix);
+        if own.is_some_and(|rest| rest.starts_with('.')) {
+            self.model.rename_node(outlet.node, self.prefix)?;
         }
-        self.model.rename_node(outlet.node, self.prefix)?;
         Ok(tvec!(outlet))
     }
 }

@@ -1,9 +1,9 @@
 //! What tract says of a graph that it cannot load, as an error that names the ONNX node and its operator.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tract_onnx::Onnx;
-use tract_onnx::pb::GraphProto;
+use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::{TractError, TypedModel};
 
 use super::import::classify;
@@ -18,30 +18,13 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Gives every node of `graph` a name, that of its first output if it has none, and notes it.
-    ///
-    /// tract wants the names of nodes and weights to differ, and makes names for the parts of a node from the node's:
-    /// where two could meet, one gets a number.
-    pub(super) fn name(graph: &mut GraphProto, onnx: &Onnx) -> Self {
-        let mut operators = HashMap::new();
-        let inputs = graph.input.iter().map(|input| input.name.clone());
-        let mut taken: HashSet<String> =
-            inputs.chain(graph.initializer.iter().map(|tensor| tensor.name.clone())).collect();
-        for (number, node) in graph.node.iter_mut().enumerate() {
-            if node.name.is_empty() {
-                node.name = node.output.first().cloned().unwrap_or_default();
-            }
-            let part = |name: &str| name.match_indices('.').any(|(dot, _)| taken.contains(&name[..dot]));
-            if taken.contains(&node.name) || part(&node.name) {
-                node.name = format!("{}#{number}", node.name);
-            }
-            while !taken.insert(node.name.clone()) {
-                node.name.push('#');
-            }
+    /// Notes the nodes of `graph`, all of which have names of their own.
+    pub(super) fn note(graph: &GraphProto, onnx: &Onnx) -> Self {
+        let row = |node: &NodeProto| {
             let known = onnx.op_register.0.contains_key(&node.op_type);
-            operators.insert(node.name.clone(), (node.op_type.clone(), known));
-        }
-        Self { operators }
+            (node.name.clone(), (node.op_type.clone(), known))
+        };
+        Self { operators: graph.node.iter().map(row).collect() }
     }
 
     /// tract's chain of causes from the node on, the node in front.

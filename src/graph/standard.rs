@@ -9,6 +9,7 @@ mod attributes;
 mod facts;
 mod functions;
 mod laws;
+mod names;
 mod seen;
 mod table;
 mod tensors;
@@ -22,6 +23,7 @@ pub(super) use facts::{Placed, register};
 pub(super) use laws::shapes;
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
+pub(super) use tensors::check as check_tensor;
 
 use crate::error::{Context, invalid_bundle, limit_exceeded, unsupported};
 use crate::{Limits, Result};
@@ -38,6 +40,7 @@ pub(super) fn check(model: &mut ModelProto, limits: &Limits) -> Result<()> {
     functions::write_out(model, limits)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     keep_needed(graph)?;
+    names::settle(graph);
     Checker { opsets, nodes: 0, most: limits.max_nodes }.graph(graph, &HashSet::new(), 0)?;
     write_defaults(graph);
     Ok(())
@@ -176,6 +179,10 @@ impl Checker {
                 }
                 known.insert(name);
             }
+        }
+        // The outermost graph's are held to their files when these are read.
+        for tensor in graph.initializer.iter().filter(|_| depth > 0) {
+            tensors::check(tensor).at(|| format!("weight '{}'", tensor.name))?;
         }
         for node in &graph.node {
             self.node(node, &known, depth).at(|| place(node))?;

@@ -1,5 +1,7 @@
 //! NumPy files of 32-bit floats.
 
+mod header;
+
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -21,6 +23,7 @@ pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
         return Err(fail("is not a file".into()));
     }
     let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
+    header::check(&bytes).map_err(fail)?;
     let view = ArrayViewD::<f32>::view_npy(&bytes).map_err(|error| match error {
         ViewNpyError::WrongDescriptor(kind) => fail(format!("holds {kind}, must hold float32 ('<f4')")),
         ViewNpyError::NonNativeEndian => fail("has another byte order than this machine".into()),

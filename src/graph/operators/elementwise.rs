@@ -1,11 +1,23 @@
 //! Functions of one number.
 
 use tract_onnx::tract_core::ops::math::{add, exp, max, min, mul};
+use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
 use crate::error::{invalid_bundle, unsupported};
 use crate::graph::standard::Seen;
+
+/// `x sigmoid(alpha x)`.
+pub(super) fn swish(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
+    let alpha = seen.node.float("alpha").unwrap_or(1.0);
+    let x = to.inputs[0];
+    let scale = tensor0(alpha).cast_to_dt(to.kind(x)?)?.into_owned().broadcast_into_rank(seen.rank(0)?)?;
+    let scale = to.constant(scale)?;
+    let scaled = to.op(mul(), &[x, scale])?;
+    let gate = to.op(sigmoid(), &[scaled])?;
+    to.op(mul(), &[x, gate])
+}
 
 /// `max(0, x) + min(0, alpha (exp(x / alpha) - 1))`.
 pub(super) fn celu(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {

@@ -4,7 +4,7 @@ use tract_onnx::pb::AttributeProto;
 use tract_onnx::pb::attribute_proto::AttributeType;
 
 use crate::Result;
-use crate::error::{Context, invalid_bundle};
+use crate::error::invalid_bundle;
 
 /// Words that an attribute of an operator may be, and the opset from which on.
 const WORDS: &[(&str, &str, &[(&str, i64)])] = &[
@@ -110,7 +110,7 @@ const LARGEST: i64 = 1 << 31;
 /// Holds the value of an attribute of `operator` to what the standard has at `opset`.
 pub(super) fn check(operator: &str, opset: i64, attribute: &AttributeProto) -> Result<()> {
     let name = attribute.name.as_str();
-    let refused = |what: String| Err(invalid_bundle(what)).at(|| format!("attribute '{name}'"));
+    let refused = |what: String| Err(invalid_bundle(format!("attribute '{name}' {what}")));
     match AttributeType::try_from(attribute.r#type) {
         Ok(AttributeType::Int | AttributeType::Ints) => {
             let flag = FLAGS.contains(&name);

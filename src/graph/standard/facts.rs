@@ -200,9 +200,7 @@ impl InferenceOp for Checked {
     ) -> TractResult<TVec<OutletId>> {
         let facts = node.inputs.iter().map(|outlet| target.outlet_fact(mapping[outlet]));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
-        if let Some(kind) =
-            facts.iter().map(|fact| fact.datum_type).find(|kind| unread(&self.node.operator, *kind))
-        {
+        if let Some(kind) = facts.iter().map(|fact| fact.datum_type).find(|kind| unread(&self.node, *kind)) {
             return guarded(
                 &self.node,
                 || Err(unsupported(format!("takes numbers of type {kind:?}")).into()),
@@ -230,9 +228,12 @@ impl InferenceOp for Checked {
 }
 
 /// Types of numbers that tract plans for an operator, and then cannot compute, or not well.
-fn unread(operator: &str, kind: DatumType) -> bool {
+fn unread(node: &Node, kind: DatumType) -> bool {
     use DatumType::{Bool, F16, F64, I16, U16};
+    let operator = node.operator.as_str();
     match kind {
+        // Whose sign the rest takes is left open.
+        kind if kind.is_float() && operator == "Mod" => !node.flag("fmod"),
         Bool => matches!(operator, "Equal" | "Pad" | "ReduceMax" | "ReduceMin"),
         F16 => matches!(operator, "Conv" | "Tan"),
         F64 => matches!(operator, "Round" | "Sigmoid" | "Swish" | "LayerNormalization"),

@@ -164,6 +164,14 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
             if node.int("block_size").unwrap_or(0) != 0 {
                 return Err(unsupported("attribute 'block_size' is not supported"));
             }
+            let given = seen.operand(2).is_some();
+            let silent: &[i64] = if node.operator == "QuantizeLinear" { &[0, 2] } else { &[0, 1] };
+            if node.int("output_dtype").is_some_and(|kind| !given && !silent.contains(&kind)) {
+                return Err(unsupported("attribute 'output_dtype' is not supported"));
+            }
+            if node.int("precision").unwrap_or(0) != 0 {
+                return Err(unsupported("attribute 'precision' is not supported"));
+            }
             let (shape, scale) = (seen.shape(0)?, seen.shape(1)?);
             let whole = scale.iter().product::<usize>() == 1;
             if !whole {

@@ -8,10 +8,16 @@ use super::port;
 use crate::noise;
 
 /// A predictor of `x [N, 4, 8, 16]`, a node a line: `d = Sub(x, mean)` or `s = Softmax(d) axis=-1 keepdims=1`.
-/// Constants are `half = 0.5`, `shape = [0, -1, 16]` and `w = noise [16, 16]`; the answer is `velocity`.
+/// Constants are `half = 0.5`, `shape = [0, -1, 16]`, `scales = [1.0, 0.5]` and `w = noise [16, 16]`; the answer is
+/// `velocity`. A line `opset 19` asks for another opset than 17.
 pub(crate) fn written(text: &str) -> ModelProto {
     let (mut nodes, mut constants) = (Vec::new(), Vec::new());
+    let mut version = 17;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(opset) = line.strip_prefix("opset ") {
+            version = opset.parse().unwrap();
+            continue;
+        }
         let (name, meaning) = line.split_once(" = ").unwrap();
         match meaning.split_once('(') {
             Some((operator, rest)) => nodes.push(node(name, operator, rest)),
@@ -30,7 +36,7 @@ pub(crate) fn written(text: &str) -> ModelProto {
         initializer: constants,
         ..GraphProto::default()
     };
-    let opset = OperatorSetIdProto { version: 17, ..Default::default() };
+    let opset = OperatorSetIdProto { version, ..Default::default() };
     ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }
 }
 
@@ -39,7 +45,11 @@ fn node(name: &str, operator: &str, rest: &str) -> NodeProto {
     NodeProto {
         op_type: operator.into(),
         name: format!("makes {name}"),
-        input: operands.split(", ").filter(|name| !name.is_empty()).map(String::from).collect(),
+        input: if operands.is_empty() {
+            Vec::new()
+        } else {
+            operands.split(", ").map(String::from).collect()
+        },
         output: name.split(", ").map(String::from).collect(),
         attribute: attributes.split_whitespace().map(attribute).collect(),
         ..NodeProto::default()
@@ -75,6 +85,10 @@ fn constant(name: &str, meaning: &str) -> TensorProto {
         let seed = name.bytes().map(u64::from).sum();
         let float_data = noise(seed, [1, 1, 1, len as usize]).unwrap().into_raw_vec_and_offset().0;
         TensorProto { data_type: floats, dims, float_data, ..tensor }
+    } else if meaning.starts_with('[') && meaning.contains('.') {
+        let parts = meaning.trim_matches(['[', ']']).split(',');
+        let float_data: Vec<f32> = parts.map(|part| part.trim().parse().unwrap()).collect();
+        TensorProto { data_type: floats, dims: vec![float_data.len() as i64], float_data, ..tensor }
     } else if meaning.starts_with('[') {
         let int64_data = integers(meaning);
         let dims = vec![int64_data.len() as i64];

@@ -1,0 +1,144 @@
+//! Nodes that break the standard, each in one place.
+
+use super::check;
+use crate::ErrorKind::{InvalidBundle, LimitExceeded, Unsupported};
+use crate::graph::testing::written;
+
+#[test]
+fn attributes_are_held_to_the_standard_of_the_files_opset() {
+    for (graph, operator, cause) in [
+        ("velocity = Relu(x) slope=1", "Relu", "'slope'"),
+        (
+            "s = [1.0, 1.0, 2.0, 2.0]\n velocity = Resize(x, , s) antialias=1",
+            "Resize",
+            "'antialias' at opset 17",
+        ),
+        ("velocity = Softmax(x) axis=1.5", "Softmax", "'axis' must be of type int"),
+        ("velocity = LogSoftmax(x) axis=[1]", "LogSoftmax", "'axis' must be of type int"),
+        ("m = ReduceMean(x) axes=[1] keepdims=7\n velocity = Sub(x, m)", "ReduceMean", "'keepdims' is 7"),
+        ("opset 20\n velocity = Gelu(x) approximate=erf", "Gelu", "'erf', must be one of none, tanh"),
+        ("p = [0, 0, 1, 1, 0, 0, 1, 1]\n velocity = Pad(x, p) mode=wrap", "Pad", "'wrap'"),
+        ("velocity = Softmax(x) axis=4294967296", "Softmax", "'axis' holds 4294967296"),
+        ("velocity = Cast(x)", "Cast", "lacks the attribute 'to'"),
+        ("velocity = Elu(x) alpha=NaN", "Elu", "'alpha'"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) strides=[0,1]", "Conv", "'strides' holds 0"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) pads=[-1,0,0,0]", "Conv", "'pads' holds -1"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) pads=[1,1]", "Conv", "'pads' is [1, 1]"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) group=0", "Conv", "'group' holds 0"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) auto_pad=SAME", "Conv", "'SAME'"),
+        ("velocity = DepthToSpace(x) blocksize=0", "DepthToSpace", "'blocksize' holds 0"),
+        ("velocity = Celu(x) alpha=0.0", "Celu", "'alpha' is 0"),
+        ("velocity = Einsum(x) equation=nchw->nchwk", "Einsum", "'k' comes from nowhere"),
+        ("velocity = Mish(x)", "Mish", "came with opset 18"),
+    ] {
+        check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
+    }
+}
+
+#[test]
+fn inputs_and_outputs_are_as_many_as_the_standard_has() {
+    for (graph, operator, cause) in [
+        ("velocity = Relu(x, x)", "Relu", "2 inputs, must have 1"),
+        ("velocity = Add(x)", "Add", "1 inputs, must have 2"),
+        ("velocity, v = Relu(x)", "Relu", "2 outputs"),
+        ("velocity = Relu(z)", "Relu", "'z', which nothing makes"),
+        ("a = Relu(x)\n velocity = Neg(a)\n a = Abs(x)", "Abs", "'a', which is made elsewhere"),
+        ("w = 0.5\n w = Relu(x)\n velocity = Neg(w)", "Relu", "'w', which is an input or a weight"),
+    ] {
+        check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
+    }
+}
+
+#[test]
+fn axes_orders_places_and_counts_lie_within_the_tensor() {
+    for (graph, operator, cause) in [
+        ("velocity = Softmax(x) axis=4", "Softmax", "'axis' is 4, but the tensor has 4 axes"),
+        ("velocity = Softmax(x) axis=-5", "Softmax", "'axis' is -5"),
+        ("m = ReduceMax(x) axes=[1,-3]\n velocity = Sub(x, m)", "ReduceMax", "axis 1 twice"),
+        ("velocity = Transpose(x) perm=[0,1,1,3]", "Transpose", "'perm'"),
+        ("velocity = Transpose(x) perm=[0,1]", "Transpose", "'perm'"),
+        ("velocity = Transpose(x) perm=[0,1,2,-1]", "Transpose", "'perm'"),
+        ("velocity = Concat(x, x) axis=9", "Concat", "'axis' is 9"),
+        ("i = [16]\n velocity = Gather(x, i) axis=3", "Gather", "holds 16, but the axis has 16"),
+        ("i = [-17]\n velocity = Gather(x, i) axis=3", "Gather", "holds -17"),
+        ("a = [0, -6]\n velocity = Unsqueeze(x, a)", "Unsqueeze", "axis 0 twice"),
+        ("a = [1]\n velocity = Squeeze(x, a)", "Squeeze", "axis 1, which has 4"),
+        ("k = [17]\n velocity, i = TopK(x, k)", "TopK", "'k' is 17"),
+        ("s = [3, -1]\n velocity = Reshape(x, s)", "Reshape", "'shape' is [3, -1]"),
+        ("s = [-1, -1]\n velocity = Reshape(x, s)", "Reshape", "'shape' is [-1, -1]"),
+        ("s = [5, 12]\n velocity, b = Split(x, s) axis=3", "Split", "'split' is [5, 12]"),
+        ("velocity, b, c = Split(x) axis=3", "Split", "not 3 equal parts"),
+        ("s = [5]\n velocity = Expand(x, s)", "Expand", "do not go together"),
+        ("s = [1, 2, 1]\n velocity = Tile(x, s)", "Tile", "'repeats'"),
+        (
+            "s = [0]\n e = [4]\n a = [2]\n p = [0]\n velocity = Slice(x, s, e, a, p)",
+            "Slice",
+            "'steps' holds 0",
+        ),
+        ("s = [0]\n e = [4, 4]\n velocity = Slice(x, s, e)", "Slice", "not of one length"),
+        ("s = [0, 0]\n e = [4, 4]\n a = [1, -3]\n velocity = Slice(x, s, e, a)", "Slice", "axis 1 twice"),
+        ("p = [0, 0, -5, 0, 0, 0, -4, 0]\n velocity = Pad(x, p)", "Pad", "crops -5 and -4 of 8"),
+        ("p = [0, 0, 1, 1]\n velocity = Pad(x, p)", "Pad", "two numbers for each of 4 axes"),
+        ("s = [1.0, 1.0, -2.0, 1.0]\n velocity = Resize(x, , s)", "Resize", "'scales' holds -2"),
+        ("velocity = Resize(x)", "Resize", "neither 'scales' nor 'sizes'"),
+    ] {
+        check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
+    }
+}
+
+#[test]
+fn sizes_that_contradict_each_other_are_told() {
+    for (graph, operator, cause) in [
+        ("w = noise [4, 3, 3, 3]\n velocity = Conv(x, w)", "Conv", "does not fit"),
+        ("w = noise [4, 4, 9, 9]\n velocity = Conv(x, w)", "Conv", "larger than the 8"),
+        ("w = noise [4, 4, 3, 3]\n b = noise [3]\n velocity = Conv(x, w, b)", "Conv", "the bias"),
+        ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) kernel_shape=[1,1]", "Conv", "'kernel_shape'"),
+        ("w = noise [4, 3, 3, 3]\n velocity = ConvTranspose(x, w) group=3", "ConvTranspose", "does not fit"),
+        ("w = noise [15, 3]\n velocity = MatMul(x, w)", "MatMul", "do not go together"),
+        ("w = noise [3]\n velocity = PRelu(x, w)", "PRelu", "do not go together"),
+        ("s = noise [3]\n velocity = InstanceNormalization(x, s, s)", "InstanceNormalization", "must be [4]"),
+        ("i = [0, 0]\n u = noise [3, 4, 8, 16]\n velocity = ScatterND(x, i, u)", "ScatterND", "do not fit"),
+        ("g = noise [2, 8, 16, 3]\n velocity = GridSample(x, g)", "GridSample", "does not fit"),
+    ] {
+        check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
+    }
+}
+
+#[test]
+fn what_takes_all_memory_is_refused_before_it_is_made() {
+    for (graph, operator) in [
+        ("s = [1099511627776, 1, 1, 1]\n velocity = Tile(x, s)", "Tile"),
+        ("s = [1099511627776, 1, 1, 1, 1]\n velocity = Expand(x, s)", "Expand"),
+        (
+            "s = [1099511627776]\n z = ConstantOfShape(s)\n m = ReduceMax(z)\n velocity = Add(x, m)",
+            "ConstantOfShape",
+        ),
+        ("s = [1.0, 1.0, 1000000.0, 1000000.0]\n velocity = Resize(x, , s)", "Resize"),
+        ("p = [0, 0, 2000000000, 0, 0, 0, 0, 2000000000]\n velocity = Pad(x, p)", "Pad"),
+    ] {
+        check(&written(graph), LimitExceeded, &format!("({operator}): "), "too large");
+    }
+}
+
+#[test]
+fn what_the_standard_has_and_we_have_not_is_named() {
+    let crop = "s = [2, 4, 8, 16]\n r = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]\n \
+                velocity = Resize(x, r, , s) coordinate_transformation_mode=tf_crop_and_resize";
+    for (graph, operator, cause) in [
+        ("s = [8]\n e = [9]\n a = [2]\n velocity = Slice(x, s, e, a)", "Slice", "without elements"),
+        ("s = [5]\n e = [2]\n a = [2]\n velocity = Slice(x, s, e, a)", "Slice", "without elements"),
+        ("p = [0, 0, 8, 0, 0, 0, 0, 0]\n velocity = Pad(x, p) mode=reflect", "Pad", "reflects 8"),
+        (crop, "Resize", "tf_crop_and_resize"),
+        ("opset 10\n s = [1.0, 1.0, 1.0, 1.0]\n velocity = Upsample(x, s)", "Upsample", "no more"),
+        (
+            "i = Cast(x) to=7\n f = [-1]\n s = Reshape(i, f)\n velocity = Reshape(x, s)",
+            "Reshape",
+            "known while",
+        ),
+        ("velocity = RandomNormalLike(x)", "RandomNormalLike", "a seed must give one picture"),
+        ("velocity = RandomUniform() shape=[2,4,8,16]", "RandomUniform", "a seed must give one picture"),
+        ("velocity = Bernoulli(x)", "Bernoulli", "a seed must give one picture"),
+    ] {
+        check(&written(graph), Unsupported, &format!("({operator}): "), cause);
+    }
+}
