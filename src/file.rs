@@ -186,15 +186,18 @@ impl Aside {
 
     /// Gives this file the owner and the mode of another one.
     fn take_after(&self, old: &Metadata) -> io::Result<()> {
+        let own = self.file.metadata()?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt, fchown};
-            let own = self.file.metadata()?;
             if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
                 fchown(&self.file, Some(old.uid()), Some(old.gid()))?;
             }
         }
-        // After the owner, whose change takes set-id bits away.
+        // After the owner, whose change takes set-id bits away. Some file systems know one mode, and refuse to set it.
+        if own.permissions() == old.permissions() {
+            return Ok(());
+        }
         self.file.set_permissions(old.permissions())
     }
 

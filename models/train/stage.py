@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-
 from train.whole import replacing
 
 

@@ -36,7 +36,7 @@ static void elsewhere(const char *bundle) {
   ft_pixels pixels, init;
   OK(ft_pixels_init(&pixels, sizeof pixels));
   pixels.data = rgb;
-  for (size_t count = 1; count <= 2; count++) {
+  for (uint32_t count = 1; count <= 2; count++) {
     request.image_count = count;
     pixels.size = count * PICTURE;
     OK(ft_session_generate(session, &request, &pixels));

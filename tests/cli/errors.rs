@@ -72,7 +72,7 @@ fn noise_that_cannot_be_used_is_named() {
         (argument(folder.path().join("none.npy")), &["none.npy", "No such file"][..]),
         (argument(folder.path()), &["is not a file"]),
         (file("text.npy", b"not numpy"), &["text.npy", "not a readable NumPy .npy file"]),
-        (file("empty.npy", b""), &["empty.npy", "not a readable NumPy .npy file"]),
+        (file("empty.npy", b""), &["empty.npy: is empty"]),
         (file("short.npy", &whole[..whole.len() - 1]), &["short.npy", "not a readable", "missing 1 bytes"]),
         (file("double.npy", &double), &["'<f8'", "must hold float32"]),
         (file("three.npy", &three), &["[4, 16, 16]", "four axes [N, C, H, W]"]),

@@ -7,8 +7,11 @@ mod common;
 
 mod editing;
 mod errors;
+#[cfg(target_os = "linux")]
+mod files;
 mod generate;
 mod inspect;
 mod latents;
+mod pictures;
 mod program;
 mod tune;

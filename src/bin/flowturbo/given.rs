@@ -293,7 +293,7 @@ fn said(error: ImageError) -> String {
 mod tests {
     use super::*;
 
-    use png::chunk::{ChunkType, eXIf};
+    use png::chunk::eXIf;
     use png::{BitDepth, ColorType as Kind};
 
     /// A PNG file of 3 x 2 pixels, `more` chunks around their data.
@@ -448,10 +448,10 @@ mod tests {
         let encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
         DynamicImage::new_rgb8(64, 64).write_with_encoder(encoder).unwrap();
         let mut huge = Vec::new();
-        let header = png::Encoder::new(&mut huge, 20_000, 16_000).write_header().unwrap();
+        let mut header = png::Encoder::new(&mut huge, 20_000, 16_000).write_header().unwrap();
+        header.write_chunk(png::chunk::IDAT, &[]).unwrap();
+        // Its end is written, whatever is missing before.
         drop(header);
-        let end = ChunkType(*b"IEND");
-        assert!(huge.windows(4).any(|name| name == end.0));
         let mut damaged = whole.clone();
         let data = whole.windows(4).position(|name| name == b"IDAT").unwrap();
         damaged[data + 6] ^= 0xff;

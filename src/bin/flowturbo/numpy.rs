@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use ndarray::{Array, Array4, ArrayViewD, Dimension, Ix4};
-use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyExt};
+use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyError, WriteNpyExt};
 
 use crate::failure::Failure;
 use crate::input;
@@ -31,5 +31,10 @@ pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
 
 /// Writes any shape.
 pub fn write<D: Dimension>(output: &Output, array: &Array<f32, D>) -> Result<(), Failure> {
-    output.write(|out| array.write_npy(out).map_err(io::Error::other))
+    output.write(|out| {
+        array.write_npy(out).map_err(|error| match error {
+            WriteNpyError::Io(error) => error,
+            error => io::Error::other(error),
+        })
+    })
 }

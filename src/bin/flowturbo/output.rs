@@ -17,16 +17,16 @@ pub struct Output(Destination);
 impl Output {
     /// Finds out how `path` can be written, and leaves nothing there.
     pub fn new(path: &Path) -> Result<Self, Failure> {
-        if path != Path::new(STANDARD) {
-            let destination = Destination::new(path).map_err(|error| cannot_write(path, &error))?;
-            return Ok(Self(destination));
-        }
-        if io::stdout().is_terminal() {
+        let destination = match path == Path::new(STANDARD) {
+            true => Destination::standard_output(),
+            false => Destination::new(path).map_err(|error| cannot_write(path, &error))?,
+        };
+        if destination.is_standard_output() && io::stdout().is_terminal() {
             let message =
                 "standard output is a terminal, which shows no files; name a file, or lead it into one";
             return Err(Failure::Usage(message.into()));
         }
-        Ok(Self(Destination::standard_output()))
+        Ok(Self(destination))
     }
 
     /// Whether this is standard output, by whatever name.

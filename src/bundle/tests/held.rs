@@ -39,7 +39,7 @@ fn what_is_renamed_replaced_or_deleted_reads_as_it_was_opened() {
         fs::rename(&place, &aside).unwrap();
         read();
         match aside.is_dir() {
-            true => drop(fs::rename(others.folder().keep(), &place).unwrap()),
+            true => fs::rename(others.folder().keep(), &place).unwrap(),
             false => fs::write(&place, others.zip()).unwrap(),
         }
         read();
