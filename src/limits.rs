@@ -84,7 +84,7 @@ impl Limits {
                 Ok(())
             }
             _ => Err(limit_exceeded(format!(
-                "a tensor of shape {shape:?} is empty or above Limits::max_tensor_bytes ({})",
+                "an array of shape {shape:?} is empty or above the limit of {} bytes",
                 self.max_tensor_bytes
             ))),
         }

@@ -95,7 +95,7 @@ fn bounded(size: u64, limit: u64, name: &str) -> Result<()> {
     if size <= limit {
         return Ok(());
     }
-    Err(limit_exceeded(format!("is {size} bytes, above the limit of {limit} (Limits::{name})")))
+    Err(limit_exceeded(format!("is {size} bytes, above the limit of {limit} ({name})")))
 }
 
 /// Reads the first `size` bytes of a file a piece at a time.

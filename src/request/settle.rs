@@ -67,7 +67,7 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
+    /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
     /// of another shape, a size that is no multiple of the latent's cells or below the bundle's own, amounts and
     /// strengths out of range, an init without an encoder, a mask without an init.
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the bundle's limits
@@ -109,6 +109,15 @@ impl Request {
         if let Some(noise) = &self.noise {
             held("noise", noise, &shape, false)?;
         }
+        let batch = self.classes.len();
+        for (name, given) in [("seeds", &self.seeds), ("streams", &self.streams)] {
+            if !given.is_empty() && given.len() != batch {
+                let found = given.len();
+                return Err(invalid_argument(format!(
+                    "{name}: {found} for {batch} images; give one for each"
+                )));
+            }
+        }
         self.check_variation()?;
         self.check_edit(manifest, extent)?;
         Ok(Settled {
@@ -130,7 +139,7 @@ impl Request {
         }
         if batch > limits.max_batch as usize {
             let most = limits.max_batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+            return Err(limit_exceeded(format!("batch of {batch} images, the limit is {most} at a time")));
         }
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
             if !classes.has(class) {
@@ -160,7 +169,7 @@ impl Request {
         let [rows, columns] = size;
         if rows.max(columns) > most as usize {
             return Err(limit_exceeded(format!(
-                "size: {columns} x {rows} (width x height), Limits::max_edge allows {most}"
+                "size: {columns} x {rows} pixels (width x height), the limit is {most} along an edge"
             )));
         }
         let whole = rows.is_multiple_of(cell[0]) && columns.is_multiple_of(cell[1]);
