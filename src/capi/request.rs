@@ -397,7 +397,7 @@ impl ft_request {
             (self.seeds, self.seed_count, "request.seeds", &mut request.seeds),
             (self.streams, self.stream_count, "request.streams", &mut request.streams),
         ] {
-            if count != if given.is_null() { 0 } else { images } {
+            if !given.is_null() && count != images {
                 return Err(Failure::argument(format!(
                     "{name}: {count} for {images} pictures; give one for each"
                 )));

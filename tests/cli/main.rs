@@ -9,6 +9,8 @@ mod editing;
 mod errors;
 mod generate;
 mod inspect;
+mod interrupt;
+mod labels;
 mod latents;
 mod program;
 mod tune;

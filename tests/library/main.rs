@@ -3,6 +3,7 @@
 mod bad_input;
 #[path = "../common/bundle.rs"]
 mod bundle;
+mod classes;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditioning;
@@ -12,6 +13,7 @@ mod golden;
 mod guidance;
 mod presets;
 mod stepping;
+mod streams;
 mod textures;
 mod threads;
 mod tiling;

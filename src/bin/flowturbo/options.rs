@@ -69,7 +69,7 @@ impl Sampling {
 pub struct Computing {
     /// Threads to compute with; 0 takes every processor this process may use
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true,
-          value_parser = whole::<usize, 0, 1024>)]
+          value_parser = whole::<usize, 0, { u32::MAX as u64 }>)]
     pub threads: usize,
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
