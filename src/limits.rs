@@ -84,7 +84,7 @@ impl Limits {
                 Ok(())
             }
             _ => Err(limit_exceeded(format!(
-                "an array of shape {shape:?} is empty or above the limit of {} bytes",
+                "an array of shape {shape:?} is empty or above the limit of {} bytes (max_tensor_bytes)",
                 self.max_tensor_bytes
             ))),
         }

@@ -151,7 +151,9 @@ impl Model {
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, the limit is {most} at a time")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, the limit is {most} at a time (max_batch)"
+            )));
         }
         let backend = backend(options)?;
         if options.release_conditioning {

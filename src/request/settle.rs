@@ -139,7 +139,9 @@ impl Request {
         }
         if batch > limits.max_batch as usize {
             let most = limits.max_batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, the limit is {most} at a time")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, the limit is {most} at a time (max_batch)"
+            )));
         }
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
             if !classes.has(class) {
@@ -169,7 +171,7 @@ impl Request {
         let [rows, columns] = size;
         if rows.max(columns) > most as usize {
             return Err(limit_exceeded(format!(
-                "size: {columns} x {rows} pixels (width x height), the limit is {most} along an edge"
+                "size: {columns} x {rows} pixels (width x height), the limit is {most} along an edge (max_edge)"
             )));
         }
         let whole = rows.is_multiple_of(cell[0]) && columns.is_multiple_of(cell[1]);

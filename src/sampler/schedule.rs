@@ -90,7 +90,9 @@ impl Schedule {
     pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
         let (steps, most) = (self.0.len(), limits.max_steps);
         if steps > most as usize {
-            return Err(limit_exceeded(format!("schedule has {steps} steps, the limit is {most}")));
+            return Err(limit_exceeded(format!(
+                "schedule has {steps} steps, the limit is {most} (max_steps)"
+            )));
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Session {
         let most = limits.max_edge as usize;
         if height.max(width).max(made[1]).max(made[2]) > most {
             return Err(limit_exceeded(format!(
-                "{width} x {height} pixels (width x height) for the {role}, the limit is {most} along an edge"
+                "{width} x {height} pixels (width x height) for the {role}, the limit is {most} along an edge (max_edge)"
             )));
         }
         limits.check_tensor([batch, channels, height, width])?;

@@ -237,13 +237,13 @@ fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
         (
             Request::new(vec![11]),
             ErrorKind::InvalidArgument,
-            "class 11 is out of range; this bundle has 0 to 9, and 10",
+            "class 11 is out of range; this bundle has classes 0 to 9, and 10",
         ),
         (Request::new(vec![0, -1]), ErrorKind::InvalidArgument, "class -1 is out of range"),
         (
             Request::new(vec![0; 257]),
             ErrorKind::LimitExceeded,
-            "batch of 257 images, Limits::max_batch allows 256",
+            "batch of 257 images, the limit is 256 at a time",
         ),
         (one().with_guidance(f32::NAN), ErrorKind::InvalidArgument, "guidance NaN: must be a finite number"),
         (one().with_guidance(-1.0), ErrorKind::InvalidArgument, "guidance -1"),
@@ -253,11 +253,7 @@ fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
             "noise: shape [1, 4, 8, 16], must be [1, 4, 16, 16]",
         ),
         (one().with_noise(noise), ErrorKind::NonFinite, "noise: holds a number that is not finite"),
-        (
-            one().with_schedule(long),
-            ErrorKind::LimitExceeded,
-            "schedule has 1001 steps, Limits::max_steps allows 1000",
-        ),
+        (one().with_schedule(long), ErrorKind::LimitExceeded, "schedule has 1001 steps, the limit is 1000"),
     ] {
         let error = sample(&mut session, &request).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
@@ -328,11 +324,16 @@ fn a_misspelt_class_gets_the_nearest_and_the_known_ones() {
         (model.class("Fox").unwrap(), model.class("7").unwrap(), model.class("10").unwrap()),
         (5, 7, 10)
     );
-    for name in ["ibx", "11", "-1", ""] {
+    for (name, words) in [
+        ("ibx", "nearest is 'ibex', known are ant, bee, cow"),
+        ("11", "this bundle has classes 0 to 9, and 10 for no class"),
+        ("-1", "this bundle has classes 0 to 9"),
+        ("", "this bundle has classes 0 to 9"),
+    ] {
         let error = model.class(name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.to_string().contains("known are ant, bee, cow"), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
     }
-    assert!(model.class("ibx").unwrap_err().to_string().contains("nearest is 'ibex'"));
-    assert!(healthy().class("fox").unwrap_err().to_string().contains("numbers 0 to 9 and no labels"));
+    let none = healthy().class("fox").unwrap_err().to_string();
+    assert!(none.contains("classes 0 to 9, and 10 for no class; there are no labels"), "{none}");
 }

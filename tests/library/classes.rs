@@ -4,7 +4,7 @@ use flowturbo::{ErrorKind, Model, Request};
 use serde_json::json;
 use tract_onnx::pb::NodeProto;
 
-use crate::common::largest_error;
+use crate::common::{data, largest_error};
 use crate::copy::Copy;
 
 fn request(classes: &[i64], guidance: f32) -> Request {
@@ -20,7 +20,7 @@ fn refused(model: &Model, request: &Request, words: &str) {
 
 #[test]
 fn a_model_without_a_null_class_is_sampled_and_never_guided() {
-    let (whole, copy) = (Copy::new().load().unwrap(), Copy::new());
+    let (whole, copy) = (Model::open(data("bundle")).unwrap(), Copy::new());
     copy.edit_manifest(|m| {
         m["classes"].as_object_mut().unwrap().remove("null");
         m["sampling"]["guidance"] = json!(1);
@@ -44,7 +44,7 @@ fn a_model_without_a_null_class_is_sampled_and_never_guided() {
 /// The tiny bundle, its networks told of class 0 by themselves: zeros of the time's shape.
 #[test]
 fn networks_that_take_no_class_are_a_model_of_one() {
-    let (whole, copy) = (Copy::new().load().unwrap(), Copy::new());
+    let (whole, copy) = (Model::open(data("bundle")).unwrap(), Copy::new());
     let node = |operator: &str, input: &str, output: &str| NodeProto {
         op_type: operator.into(),
         name: output.into(),

@@ -3,8 +3,7 @@
 use flowturbo::{ErrorKind, Model, Request};
 use ndarray::{Array4, Axis};
 
-use crate::common::largest_error;
-use crate::copy::Copy;
+use crate::common::{data, largest_error};
 
 fn sample(model: &Model, request: Request) -> Array4<f32> {
     model.session().latents(&request.with_schedule("P2R1".parse().unwrap())).unwrap()
@@ -12,7 +11,7 @@ fn sample(model: &Model, request: Request) -> Array4<f32> {
 
 #[test]
 fn any_image_of_a_batch_can_be_made_alone() {
-    let model = Copy::new().load().unwrap();
+    let model = Model::open(data("bundle")).unwrap();
     let classes = vec![3, 5, 3, 7];
     for change in [|r: Request| r, |r: Request| r.with_variation(9, 0.4), |r: Request| r.with_morph(1, 0.5)] {
         let all = sample(&model, change(Request::new(classes.clone()).with_seed(7)));
@@ -29,7 +28,7 @@ fn any_image_of_a_batch_can_be_made_alone() {
 
 #[test]
 fn with_a_seed_each_images_are_those_of_requests_of_their_own() {
-    let model = Copy::new().load().unwrap();
+    let model = Model::open(data("bundle")).unwrap();
     for change in [|r: Request| r, |r: Request| r.with_variation(9, 0.4)] {
         let all = sample(&model, change(Request::new(vec![3, 3, 5]).with_seeds(vec![7, u64::MAX, 7])));
         for (i, (class, seed)) in [(3, 7), (3, u64::MAX), (5, 7)].into_iter().enumerate() {
@@ -46,7 +45,7 @@ fn with_a_seed_each_images_are_those_of_requests_of_their_own() {
 
 #[test]
 fn there_is_one_for_each_image_or_none() {
-    let model = Copy::new().load().unwrap();
+    let model = Model::open(data("bundle")).unwrap();
     for (request, words) in [
         (Request::new(vec![3, 5]).with_seeds(vec![1]), "seeds: 1 for 2 images; give one for each"),
         (Request::new(vec![3]).with_streams(vec![0, 1]), "streams: 2 for 1 images; give one for each"),
