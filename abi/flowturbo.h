@@ -44,7 +44,6 @@
 #ifndef FLOWTURBO_H
 #define FLOWTURBO_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -383,7 +382,7 @@ ft_status ft_cancel_token_reset(struct ft_cancel_token *token);
  *
  * Errors: as `ft_cancel_token_cancel`. Threads: any.
  */
-ft_status ft_cancel_token_is_cancelled(const struct ft_cancel_token *token, bool *out_cancelled);
+ft_status ft_cancel_token_is_cancelled(const struct ft_cancel_token *token, uint8_t *out_cancelled);
 
 /**
  * Frees a token; NULL is fine. Generations that hold it go on, and cannot be cancelled by it any more.
@@ -1099,7 +1098,7 @@ ft_status ft_session_reset(struct ft_session *session);
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,
-                          bool *out_done);
+                          uint8_t *out_done);
 
 /**
  * Tells how many steps of the schedule are done, and how many there are, in the generation under way or the last one.

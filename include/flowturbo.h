@@ -46,7 +46,6 @@
 #ifndef FLOWTURBO_H
 #define FLOWTURBO_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -387,11 +386,11 @@ ft_status ft_cancel_token_cancel(struct ft_cancel_token *token);
 ft_status ft_cancel_token_reset(struct ft_cancel_token *token);
 
 /**
- * Tells whether the token is cancelled.
+ * Tells whether the token is cancelled: 1, or 0.
  *
  * Errors: as `ft_cancel_token_cancel`. Threads: any.
  */
-ft_status ft_cancel_token_is_cancelled(const struct ft_cancel_token *token, bool *out_cancelled);
+ft_status ft_cancel_token_is_cancelled(const struct ft_cancel_token *token, uint8_t *out_cancelled);
 
 /**
  * Frees a token; NULL is fine. Generations that hold it go on, and cannot be cancelled by it any more.
@@ -689,7 +688,7 @@ typedef struct ft_model_info {
    */
   uint32_t networks;
   /**
-   * The class that stands for none: an unconditional picture.
+   * The class that stands for none: an unconditional picture. -1 if the model knows none: then its guidance is 1.
    */
   int64_t null_class;
   /**
@@ -830,12 +829,15 @@ ft_status ft_model_preset_name(const struct ft_model *model,
                                const char **out_name);
 
 /**
- * The class called `name`: a label in any case, or a number as text.
+ * The class called `name`: a label or one of the synonyms between its commas, in any case and with accents composed or
+ * not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a synonym.
  *
- * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest),
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their numbers),
  * `FT_ERROR_INVALID_HANDLE`. Threads: any.
  */
-ft_status ft_model_find_class(const struct ft_model *model, const char *name, int64_t *out_class);
+ft_status ft_model_find_class(const struct ft_model *model,
+                              const char *name,
+                              int64_t *out_class);
 
 #ifdef __cplusplus
 }  // extern "C"
@@ -854,7 +856,7 @@ ft_status ft_model_find_class(const struct ft_model *model, const char *name, in
 typedef uint32_t ft_output;
 
 /**
- * What a generation reports after each step of its schedule.
+ * What a generation reports after each step of its schedule, and after each picture that is decoded.
  */
 typedef struct ft_progress {
   /**
@@ -870,15 +872,15 @@ typedef struct ft_progress {
    */
   uint32_t steps;
   /**
-   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'.
+   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are decoded.
    */
   uint32_t kind;
   /**
-   * The time it took.
+   * The time that the step took, or the picture.
    */
   uint64_t microseconds;
   /**
-   * The state after it: `latent_count` floats `[image_count, channels, height, width]`.
+   * The state after the step: `latent_count` floats `[image_count, channels, height, width]`.
    */
   const float *latents;
   /**
@@ -902,10 +904,18 @@ typedef struct ft_progress {
    * Rows of a preview.
    */
   uint32_t preview_height;
+  /**
+   * Pictures decoded; 0 as long as there are steps left.
+   */
+  uint32_t decoded;
+  /**
+   * Pictures that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
+   */
+  uint32_t pictures;
 } ft_progress;
 
 /**
- * Called after each step of the schedule, on the thread that called the library. `progress` and all it points at
+ * Called after each step of the schedule and after each decoded picture, on the thread that called the library. `progress` and all it points at
  * are the library's, for the time of the call. Another answer than 0 stops the generation with
  * `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
  */
@@ -934,7 +944,8 @@ typedef struct ft_request {
    */
   uint32_t image_count;
   /**
-   * The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class`.
+   * The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
+   * that is not -1.
    * They are looked at, and must be there, in each call that takes the request.
    */
   const int64_t *classes;
@@ -948,7 +959,8 @@ typedef struct ft_request {
    */
   const char *schedule;
   /**
-   * Scale of classifier-free guidance, 0 or more; 1 is none and takes half the time. `FT_GUIDANCE_DEFAULT` for the
+   * Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
+   * null class allows. `FT_GUIDANCE_DEFAULT` for the
    * bundle's own.
    */
   float guidance;
@@ -970,7 +982,7 @@ typedef struct ft_request {
    */
   const ft_cancel_token *cancel;
   /**
-   * NULL, or called after each step.
+   * NULL, or called after each step and each decoded picture.
    */
   ft_progress_callback progress;
   /**
@@ -1041,6 +1053,24 @@ typedef struct ft_request {
    * How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
    */
   const float *morph_amounts;
+  /**
+   * NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes with
+   * its seed.
+   */
+  const uint64_t *seeds;
+  /**
+   * `image_count`.
+   */
+  size_t seed_count;
+  /**
+   * NULL, or the stream of its seed that each picture's noise is taken from. Otherwise picture i takes stream i of
+   * `seed`, or with `seeds` stream 0 of its own: the third of four pictures alone is one picture with stream 2.
+   */
+  const uint64_t *streams;
+  /**
+   * `image_count`.
+   */
+  size_t stream_count;
 } ft_request;
 
 /**
@@ -1233,7 +1263,7 @@ ft_status ft_session_reset(struct ft_session *session);
 
 /**
  * Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
- * of a picture. `*out_done` is set to true once all pictures, or the latents, are done, until then to false.
+ * of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
  * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
@@ -1242,7 +1272,7 @@ ft_status ft_session_reset(struct ft_session *session);
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,
-                          bool *out_done);
+                          uint8_t *out_done);
 
 /**
  * Tells how many steps of the schedule are done, and how many there are, in the generation under way or the last one.

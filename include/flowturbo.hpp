@@ -225,9 +225,9 @@ class cancel_token {
   void cancel() const noexcept { ft_cancel_token_cancel(handle_.get()); }
   void reset() const noexcept { ft_cancel_token_reset(handle_.get()); }
   bool is_cancelled() const noexcept {
-    bool cancelled = false;
+    std::uint8_t cancelled = 0;
     ft_cancel_token_is_cancelled(handle_.get(), &cancelled);
-    return cancelled;
+    return cancelled != 0;
   }
   ft_cancel_token* handle() const noexcept { return handle_.get(); }
 
@@ -363,13 +363,15 @@ class model {
 struct request {
   std::vector<std::int64_t> classes;
   std::uint64_t seed = 0;
+  /// A seed for each picture instead, and the stream of its seed that each one's noise is taken from; or empty.
+  std::vector<std::uint64_t> seeds, streams;
   /// Empty for the model's own.
   std::string schedule;
   float guidance = static_cast<float>(FT_GUIDANCE_DEFAULT);
   /// Starting noise, instead of the seed's.
   view<const float> noise;
   const cancel_token* cancel = nullptr;
-  /// Called after each step; false stops the generation.
+  /// Called after each step and each decoded picture; false stops the generation.
   std::function<bool(const ft_progress&)> progress;
   /// `progress` is shown small previews.
   bool preview = false;
@@ -475,7 +477,7 @@ class session {
 
   /// Works for about so long.
   result<state> step(std::uint64_t microseconds = FT_WHOLE_STEP) {
-    bool done = false;
+    std::uint8_t done = 0;
     const ft_status status = ft_session_step(handle_.get(), microseconds, &done);
     if (status != FT_OK) return why<state>(status);
     return done ? state::done : state::busy;
@@ -559,6 +561,10 @@ class session {
     raw.mask_size = what.mask.size();
     raw.variation = what.variation;
     raw.variation_seed = what.variation_seed;
+    raw.seeds = what.seeds.empty() ? nullptr : what.seeds.data();
+    raw.seed_count = what.seeds.size();
+    raw.streams = what.streams.empty() ? nullptr : what.streams.data();
+    raw.stream_count = what.streams.size();
     std::vector<std::int64_t> classes;
     std::vector<float> amounts;
     for (const auto& [class_number, amount] : what.morphs) {

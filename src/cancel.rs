@@ -30,6 +30,13 @@ impl Default for Flag {
     }
 }
 
+/// A token that is cancelled while `flag` is true: a flag that a signal handler sets, say.
+impl From<Arc<AtomicBool>> for CancelToken {
+    fn from(flag: Arc<AtomicBool>) -> Self {
+        Self(Flag::Shared(flag))
+    }
+}
+
 impl CancelToken {
     /// A token that is not cancelled.
     pub fn new() -> Self {

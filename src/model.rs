@@ -236,10 +236,12 @@ impl Model {
         self.0.backend.threads()
     }
 
-    /// The number of the class called `name`: a label (any case), or the number itself.
+    /// The number of the class called `name`: its label or one of the synonyms between its commas, in any case, or the
+    /// number itself; see [`Classes::find`](crate::manifest::Classes::find).
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) names the nearest label and lists the others.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) lists the numbers of several classes that it may mean; names
+    /// the nearest label and lists the others if it means none.
     pub fn class(&self, name: &str) -> Result<i64> {
         self.manifest().classes.find(name)
     }

@@ -96,7 +96,7 @@ impl Colours {
         // normalises, so weak ones look as strong as they are not.
         let edge = (1.5 * (channels + 1) as f64).sqrt().ceil() as usize;
         let mut patches = vec![0.0; channels * edge * edge];
-        fill_noise(0, patches.len(), &mut patches);
+        fill_noise([(0, 0)].into_iter(), patches.len(), &mut patches);
         patches.iter_mut().for_each(|value| *value *= 2.5);
         let (scale, shift) = (manifest.latent.scale, manifest.latent.shift);
         let patch = |channel: usize, y: usize, x: usize| {
@@ -196,7 +196,7 @@ mod tests {
     fn least_squares_finds_what_the_answers_were_made_of() {
         let mut fit = LeastSquares::new(3);
         let mut noise = [0.0; 40];
-        fill_noise(3, 40, &mut noise);
+        fill_noise((0..).map(|stream| (3, stream)), 40, &mut noise);
         for pair in noise.chunks_exact(2) {
             let [a, b] = [pair[0], pair[1]].map(f64::from);
             fit.add(&[a, b, 1.0], [2.0 * a - b + 0.5, b, -3.0]);

@@ -27,6 +27,12 @@ pub struct Request {
     pub morphs: Vec<Morph>,
     /// Seed of the noise, see [`noise`](crate::noise); unused when `noise` is given.
     pub seed: u64,
+    /// A seed for each image instead of `seed`, or empty. An image is then the one that a request for it alone makes
+    /// with its seed.
+    pub seeds: Vec<u64>,
+    /// The stream of its seed that each image's noise is taken from; if empty, image `i` takes stream `i` of `seed`, or
+    /// stream 0 of its own seed. The third of four images alone is the one class with stream 2.
+    pub streams: Vec<u64>,
     /// The starting noise `[N, C, H, W]`, instead of a seed.
     pub noise: Option<Array4<f32>>,
     /// Turns the starting noise a part of the way to another one.
@@ -106,6 +112,8 @@ impl Request {
             classes,
             morphs: Vec::new(),
             seed: 0,
+            seeds: Vec::new(),
+            streams: Vec::new(),
             noise: None,
             variation: None,
             preset: None,
@@ -131,6 +139,31 @@ impl Request {
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// This request with a seed for each image: each is the one that a request for it alone makes with that seed.
+    #[must_use]
+    pub fn with_seeds(mut self, seeds: Vec<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// This request with other images of its seed, by their places in a batch: 2 is the third of them.
+    ///
+    /// ```
+    /// # let bundle = flowturbo::Bundle::open("tests/data/tiny-sit/bundle")?;
+    /// use flowturbo::{Model, ModelOptions, Request};
+    /// # let model = Model::load(bundle, &ModelOptions::default())?;
+    /// let four = model.session().latents(&Request::new(vec![3; 4]).with_seed(7))?;
+    /// let third = model.session().latents(&Request::new(vec![3]).with_seed(7).with_streams(vec![2]))?;
+    /// let difference = &third - &four.slice(ndarray::s![2..3, .., .., ..]);
+    /// assert!(difference.iter().all(|difference| difference.abs() < 1e-5));
+    /// # Ok::<(), flowturbo::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_streams(mut self, streams: Vec<u64>) -> Self {
+        self.streams = streams;
         self
     }
 
@@ -204,9 +237,21 @@ impl Request {
         self.cancel = cancel;
         self
     }
+
+    /// The seed and the stream of each image's noise.
+    pub(crate) fn draws(&self) -> impl Iterator<Item = (u64, u64)> {
+        let seed = |i: usize| self.seeds.get(i).copied().unwrap_or(self.seed);
+        (0..self.classes.len()).map(move |i| (seed(i), self.stream(i)))
+    }
+
+    /// The stream of image `i`.
+    pub(crate) fn stream(&self, i: usize) -> u64 {
+        let default = if self.seeds.is_empty() { i as u64 } else { 0 };
+        self.streams.get(i).copied().unwrap_or(default)
+    }
 }
 
-/// What a generation reports after each step.
+/// What a generation reports after each step, and after each picture that is decoded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
@@ -214,11 +259,15 @@ pub struct Progress<'a> {
     pub step: usize,
     /// Steps in all.
     pub steps: usize,
-    /// The step just done.
+    /// The step just done, the last one while pictures are decoded.
     pub kind: StepKind,
-    /// The time it took.
+    /// Pictures decoded; 0 as long as there are steps left.
+    pub decoded: usize,
+    /// Pictures that will be decoded; none if only latents were asked for.
+    pub pictures: usize,
+    /// The time that the step took, or the picture.
     pub took: Duration,
-    /// The state after it, `[N, C, H, W]`.
+    /// The state after the step, `[N, C, H, W]`.
     pub latent: ArrayView4<'a, f32>,
     pub(crate) outlook: Outlook<'a>,
 }

@@ -25,7 +25,7 @@ use edit::Edit;
 use field::Buffers;
 use run::Run;
 
-/// Called after each step; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+/// Called after each step of the schedule and after each decoded picture; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
 /// The scratch memory to run one generation at a time.
@@ -140,7 +140,7 @@ impl Session {
         self.generate_with(request, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`generate`](Self::generate), and calls `observer` after every step.
+    /// As [`generate`](Self::generate), and calls `observer` after every step and every picture.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).

@@ -55,7 +55,7 @@ int main(int count, char **arguments) {
   int frames = 0, late = 0;
   double longest = 0, spent = 0;
   for (class_number = 0; class_number < TEXTURES; class_number++) {
-    bool done = false;
+    uint8_t done = 0;
     request.seed = (uint64_t)class_number;
     check(ft_session_begin(session, &request));
     while (!done) {

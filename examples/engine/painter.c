@@ -188,7 +188,7 @@ bool painter_work(painter *p, double budget_ms) {
 
     /* The heart of it: the library stops by itself once the budget is used up, and goes on from there next frame. */
     double before = now_ms();
-    bool done = false;
+    uint8_t done = 0;
     uint32_t step = m->step;
     if (!painter_check(ft_session_step(p->session, (uint64_t)(budget_ms * 1000.0), &done), "ft_session_step") ||
         !painter_check(ft_session_get_steps(p->session, &m->step, &m->steps), "ft_session_get_steps")) {

@@ -225,6 +225,14 @@ def test_other_sizes_or_classes_than_the_folder_was_begun_with_are_refused(smoke
         again(smoke, "--data", str(tmp_path))
 
 
+def test_other_classes_than_those_of_the_bundle_to_start_from_name_both(smoke: Path, tmp_path: Path) -> None:
+    write_smoke_images(tmp_path / "images", 32, classes=2)
+    data, start = ("--data", str(tmp_path / "images")), ("--start", str(smoke / "bundle"))
+    with pytest.raises(SystemExit, match=r"^--data .*images: has classes \[.*\], but --start .*bundle has \["):
+        again(smoke, *data, *start, "--out", str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_stage_without_the_one_before_it_says_which(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"autoencoder\.pt: no such checkpoint; run --stage autoencoder first"):
         again(tmp_path, "--stage", "predictor")

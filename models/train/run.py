@@ -46,7 +46,7 @@ class Run:
         begun = read_manifest(chosen.start) if chosen.start else None
         self.work.keep("start", begun and begun["networks"]["predictor"]["sha256"], "a --start of predictor")
         if begun:
-            self.work.keep("classes", begun["classes"]["labels"], "classes")
+            self.work.keep("classes", begun["classes"]["labels"], "classes", source=f"--start {chosen.start}")
 
     @cached_property
     def images(self) -> tuple[Images, Images]:
@@ -61,7 +61,7 @@ class Run:
     def load(self, size: int) -> tuple[Images, Images]:
         """Fails at once where the bundle at the end would be refused for its classes."""
         images = load_images(self.chosen.data, size)
-        self.work.keep("classes", images.classes, "classes")
+        self.work.keep("classes", images.classes, "classes", source=f"--data {self.chosen.data}")
         try:
             self.manifest.check()
         except ExportError as error:

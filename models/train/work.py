@@ -24,14 +24,21 @@ class Work:
         self.folder: Path = chosen.out
         self.file = self.folder / "run.json"
         self.facts = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
+        self.said: dict[str, object] = {}  # who said what the folder does not hold yet
         if self.facts:
             self.facts.setdefault("start", None)
         for name in GEOMETRY:
             self.keep(name, getattr(chosen, name), f"--{name.replace('_', '-')}")
 
-    def keep(self, name: str, value: object, called: str, other: str = "--out") -> None:
-        """Notes a fact, or compares it with the one noted before."""
-        if self.facts.setdefault(name, value) != value:
+    def keep(self, name: str, value: object, called: str, other: str = "--out", source: object = None) -> None:
+        """Notes a fact, or compares it with the one noted before: in the folder, or just now by `source`."""
+        if name not in self.facts:
+            self.facts[name], self.said[name] = value, source
+        elif self.facts[name] != value and self.said.get(name) is not None:
+            raise SystemExit(
+                f"{source or 'this command'}: has {called} {value}, but {self.said[name]} has {self.facts[name]}"
+            )
+        elif self.facts[name] != value:
             raise SystemExit(
                 f"{self.file}: begun with {called} {self.facts[name]}, not {value}; choose another {other}"
             )

@@ -134,7 +134,7 @@ impl Classes {
         };
         let nearest = labels.iter().min_by_key(distance).filter(|_| !is_number && !wanted.is_empty());
         let Some(nearest) = nearest else {
-            let no_labels = if self.labels.is_none() { " and no labels" } else { "" };
+            let no_labels = if self.labels.is_none() { "; there are no labels" } else { "" };
             return invalid_argument(format!("no class {wrong}; {}{no_labels}", self.numbers()));
         };
         // A label that has commas is marked, so that the list can be read.
@@ -305,12 +305,15 @@ mod tests {
         }
         assert!(refusal(&classes, "brik").contains("nearest is 'brick', known are dirt, brick"));
         (classes.null, classes.labels) = (None, None);
-        assert_eq!(refusal(&classes, "2"), "no class '2'; this bundle has classes 0 to 1 and no labels");
+        assert_eq!(
+            refusal(&classes, "2"),
+            "no class '2'; this bundle has classes 0 to 1; there are no labels"
+        );
         assert_eq!(
             refusal(&classes, "dirt"),
-            "no class 'dirt'; this bundle has classes 0 to 1 and no labels"
+            "no class 'dirt'; this bundle has classes 0 to 1; there are no labels"
         );
         classes.count = 1;
-        assert_eq!(refusal(&classes, "1"), "no class '1'; this bundle has class 0 and no labels");
+        assert_eq!(refusal(&classes, "1"), "no class '1'; this bundle has class 0; there are no labels");
     }
 }

@@ -125,19 +125,19 @@ pub extern "C" fn ft_cancel_token_reset(token: *mut ft_cancel_token) -> ft_statu
     guard(|| Token::of(token)?.change(|state| state & !CANCELLED))
 }
 
-/// Tells whether the token is cancelled.
+/// Tells whether the token is cancelled: 1, or 0.
 ///
 /// Errors: as `ft_cancel_token_cancel`. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_cancel_token_is_cancelled(
     token: *const ft_cancel_token,
-    out_cancelled: *mut bool,
+    out_cancelled: *mut u8,
 ) -> ft_status {
     guard(|| {
         place(out_cancelled, "out_cancelled")?;
         let state = Token::of(token)?.state().ok_or_else(|| Kind::CancelToken.stale())?;
         // SAFETY: not NULL; the header asks the caller for a place.
-        unsafe { out_cancelled.write(state & CANCELLED != 0) };
+        unsafe { out_cancelled.write(u8::from(state & CANCELLED != 0)) };
         Ok(())
     })
 }

@@ -46,7 +46,7 @@ pub const FT_TILE_BOTH: ft_tile = 3;
 /// The bundle's own scale of guidance.
 pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
 
-/// What a generation reports after each step of its schedule.
+/// What a generation reports after each step of its schedule, and after each picture that is decoded.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_progress {
@@ -56,11 +56,11 @@ pub struct ft_progress {
     pub step: u32,
     /// Steps in all.
     pub steps: u32,
-    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'.
+    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are decoded.
     pub kind: u32,
-    /// The time it took.
+    /// The time that the step took, or the picture.
     pub microseconds: u64,
-    /// The state after it: `latent_count` floats `[image_count, channels, height, width]`.
+    /// The state after the step: `latent_count` floats `[image_count, channels, height, width]`.
     pub latents: *const f32,
     /// How many.
     pub latent_count: usize,
@@ -73,9 +73,13 @@ pub struct ft_progress {
     pub preview_width: u32,
     /// Rows of a preview.
     pub preview_height: u32,
+    /// Pictures decoded; 0 as long as there are steps left.
+    pub decoded: u32,
+    /// Pictures that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
+    pub pictures: u32,
 }
 
-/// Called after each step of the schedule, on the thread that called the library. `progress` and all it points at
+/// Called after each step of the schedule and after each decoded picture, on the thread that called the library. `progress` and all it points at
 /// are the library's, for the time of the call. Another answer than 0 stops the generation with
 /// `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
 pub type ft_progress_callback =
@@ -111,7 +115,7 @@ pub struct ft_request {
     pub noise_count: usize,
     /// NULL, or the token that stops the generation; it may be freed at any time.
     pub cancel: *const ft_cancel_token,
-    /// NULL, or called after each step.
+    /// NULL, or called after each step and each decoded picture.
     pub progress: ft_progress_callback,
     /// For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or freed.
     pub progress_data: *mut c_void,
@@ -149,6 +153,16 @@ pub struct ft_request {
     pub morph_classes: *const i64,
     /// How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
     pub morph_amounts: *const f32,
+    /// NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes with
+    /// its seed.
+    pub seeds: *const u64,
+    /// `image_count`.
+    pub seed_count: usize,
+    /// NULL, or the stream of its seed that each picture's noise is taken from. Otherwise picture i takes stream i of
+    /// `seed`, or with `seeds` stream 0 of its own: the third of four pictures alone is one picture with stream 2.
+    pub streams: *const u64,
+    /// `image_count`.
+    pub stream_count: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, floats and pointers.
@@ -185,6 +199,10 @@ unsafe impl Versioned for ft_request {
             mask_size: 0,
             morph_classes: std::ptr::null(),
             morph_amounts: std::ptr::null(),
+            seeds: std::ptr::null(),
+            seed_count: 0,
+            streams: std::ptr::null(),
+            stream_count: 0,
         }
     }
 }
@@ -378,6 +396,19 @@ impl ft_request {
             };
             let morphs = classes.iter().zip(amounts).map(|(&class, &amount)| Morph { class, amount });
             request.morphs.extend(morphs);
+        }
+        for (given, count, name, known) in [
+            (self.seeds, self.seed_count, "request.seeds", &mut request.seeds),
+            (self.streams, self.stream_count, "request.streams", &mut request.streams),
+        ] {
+            if !given.is_null() && count != images {
+                return Err(Failure::argument(format!(
+                    "{name}: {count} for {images} pictures; give one for each"
+                )));
+            }
+            known.clear();
+            // SAFETY: as above.
+            known.extend_from_slice(unsafe { array(given, count, name)? });
         }
         (request.init, request.mask, request.strength) = (None, None, 1.0);
         if !self.init.is_null() {

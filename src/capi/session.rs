@@ -88,6 +88,8 @@ impl Watch {
             preview_size: self.rgb.len(),
             preview_width: if shown { width as u32 } else { 0 },
             preview_height: if shown { height as u32 } else { 0 },
+            decoded: progress.decoded as u32,
+            pictures: progress.pictures as u32,
         };
         // SAFETY: the header asks for a callback that takes these.
         match unsafe { callback(self.user_data, &raw const told) } {
@@ -269,7 +271,7 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 }
 
 /// Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
-/// of a picture. `*out_done` is set to true once all pictures, or the latents, are done, until then to false.
+/// of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
 ///
 /// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
 /// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
@@ -279,7 +281,7 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 pub unsafe extern "C" fn ft_session_step(
     session: *mut ft_session,
     microseconds: u64,
-    out_done: *mut bool,
+    out_done: *mut u8,
 ) -> ft_status {
     guard(|| {
         place(out_done, "out_done")?;
@@ -288,7 +290,7 @@ pub unsafe extern "C" fn ft_session_step(
             let watch = &mut desk.watch;
             let done = desk.session.step(budget, &mut |progress: &Progress| watch.tell(progress))?;
             // SAFETY: not NULL; the header asks the caller for a place.
-            unsafe { out_done.write(done) };
+            unsafe { out_done.write(u8::from(done)) };
             Ok(())
         })
     })

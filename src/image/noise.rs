@@ -11,8 +11,9 @@ use crate::{Result, memory};
 /// Standard normal noise `[batch, channels, height, width]` for `seed`.
 ///
 /// The generator is ChaCha8 with the seed, little-endian, in the first eight bytes of its key and
-/// zeros in the rest; image `i` of the batch is its stream `i`, so an image's noise does not depend on
-/// the size of the batch. Each pair of numbers takes two 53-bit uniforms `u1` in (0, 1] and `u2` in
+/// zeros in the rest; image `i` of the batch is its stream `i` (64 bits, in the state behind the counter), so an
+/// image's noise does not depend on the size of the batch, and
+/// [`Request::streams`](crate::Request::streams) can ask for any image alone. Each pair of numbers takes two 53-bit uniforms `u1` in (0, 1] and `u2` in
 /// [0, 1) and is made by the Box-Muller transform in float64 (`sqrt(-2 ln u1)` times the cosine and
 /// sine of `2 pi u2`) with the `libm` crate's functions, then rounded to float32.
 ///
@@ -27,13 +28,13 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
         return Err(limit_exceeded(format!("noise of shape {shape:?} does not fit in memory")));
     };
     let mut values = memory::filled(total, 0.0)?;
-    fill_noise(seed, image, &mut values);
+    fill_noise((0..).map(|stream| (seed, stream)), image, &mut values);
     Array4::from_shape_vec(shape, values).map_err(|error| limit_exceeded(error.to_string()))
 }
 
-/// Fills `values` with the [`noise`] of images of `image` floats each.
-pub(crate) fn fill_noise(seed: u64, image: usize, values: &mut [f32]) {
-    for (stream, values) in (0..).zip(values.chunks_exact_mut(image.max(1))) {
+/// Fills `values` with the [`noise`] of images of `image` floats each, by their seeds and streams.
+pub(crate) fn fill_noise(draws: impl Iterator<Item = (u64, u64)>, image: usize, values: &mut [f32]) {
+    for ((seed, stream), values) in draws.zip(values.chunks_exact_mut(image.max(1))) {
         fill(seed, stream, values);
     }
 }

@@ -67,7 +67,7 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
+    /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
     /// of another shape, a size that is no multiple of the latent's cells or below the bundle's own, amounts and
     /// strengths out of range, an init without an encoder, a mask without an init.
     /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the bundle's limits
@@ -108,6 +108,15 @@ impl Request {
         }
         if let Some(noise) = &self.noise {
             held("noise", noise, &shape, false)?;
+        }
+        let batch = self.classes.len();
+        for (name, given) in [("seeds", &self.seeds), ("streams", &self.streams)] {
+            if !given.is_empty() && given.len() != batch {
+                let found = given.len();
+                return Err(invalid_argument(format!(
+                    "{name}: {found} for {batch} images; give one for each"
+                )));
+            }
         }
         self.check_variation()?;
         self.check_edit(manifest, extent)?;

@@ -36,11 +36,11 @@ impl Edit {
         memory::resize(&mut self.noise, images * image, 0.0)?;
         match &request.noise {
             Some(noise) => self.noise.iter_mut().zip(noise).for_each(|(to, from)| *to = *from),
-            None => fill_noise(request.seed, image, &mut self.noise),
+            None => fill_noise(request.draws(), image, &mut self.noise),
         }
         if let Some(Variation { seed, amount }) = request.variation {
             let mut other = memory::filled(self.noise.len(), 0.0)?;
-            fill_noise(seed, image, &mut other);
+            fill_noise((0..images).map(|i| (seed, request.stream(i))), image, &mut other);
             for (noise, other) in self.noise.chunks_exact_mut(image).zip(other.chunks_exact(image)) {
                 turn(noise, other, amount);
             }
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_turned_noise_is_as_strong_as_both_and_as_near_as_asked() {
         let (mut a, mut b) = (vec![0.0; 1000], vec![0.0; 1000]);
-        fill_noise(1, 1000, &mut a);
-        fill_noise(2, 1000, &mut b);
+        fill_noise([(1, 0)].into_iter(), 1000, &mut a);
+        fill_noise([(2, 0)].into_iter(), 1000, &mut b);
         let norm = |v: &[f32]| v.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         let angle = |v: &[f32], w: &[f32]| {
             let dot: f64 = v.iter().zip(w).map(|(&v, &w)| f64::from(v) * f64::from(w)).sum();

@@ -13,7 +13,7 @@ use crate::error::{Context, cancelled, non_finite, runtime};
 use crate::image::Pixels;
 use crate::kernels::DefaultFloats;
 use crate::preview::{Outlook, PreviewKind};
-use crate::sampler::Grid;
+use crate::sampler::{Grid, StepKind};
 use crate::{CancelToken, Progress, Request, Result, memory};
 
 /// A generation under way, or done; the session holds its state.
@@ -37,8 +37,10 @@ pub(super) struct Run {
     encoded: usize,
     /// Pictures done.
     decoded: usize,
+    /// The step that was done last.
+    kind: StepKind,
     cancel: CancelToken,
-    /// Of the step at hand so far.
+    /// Of the step, or the picture, at hand so far.
     step_took: Duration,
     encoding: Duration,
     sampling: Duration,
@@ -72,6 +74,7 @@ impl Run {
             picture,
             grid,
             steps: field.kinds().len(),
+            kind: field.kinds().first().copied().unwrap_or(StepKind::Euler),
             field: Some(field),
             encoder: None,
             decoder: None,
@@ -169,9 +172,7 @@ impl Run {
                 self.encoding += started.elapsed();
                 encoded.is_pending()
             } else if self.is_sampled() {
-                let decoded = self.decode(session, until)?;
-                self.decoding += started.elapsed();
-                decoded.is_pending()
+                self.decode(session, until, observer)?.is_pending()
             } else {
                 self.sample(session, until, observer)?.is_pending()
             };
@@ -236,11 +237,24 @@ impl Run {
         if !session.state.is_finite() {
             return Err(non_finite("the state holds a number that is not finite")).at(place);
         }
-        self.step += 1;
+        (self.step, self.kind) = (self.step + 1, kind);
+        self.tell(session, observer).at(place)?;
+        if self.is_sampled()
+            && let Some(field) = self.field.take()
+        {
+            field.give_back(session);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Tells what was done last.
+    fn tell(&mut self, session: &Session, observer: &mut Observer) -> Result<()> {
         let progress = Progress {
             step: self.step,
-            steps,
-            kind,
+            steps: self.steps,
+            kind: self.kind,
+            decoded: self.decoded,
+            pictures: if self.output == Output::Pictures { self.images() } else { 0 },
             took: std::mem::take(&mut self.step_took),
             latent: ArrayView4::from_shape(self.shape, session.state.x()).map_err(shape)?,
             outlook: self.outlook(session),
@@ -252,19 +266,17 @@ impl Run {
         };
         // It may have forked.
         session.model.check_process()?;
-        if told.is_break() {
-            return Err(cancelled("stopped by the observer")).at(place);
-        }
-        if self.is_sampled()
-            && let Some(field) = self.field.take()
-        {
-            field.give_back(session);
-        }
-        Ok(Poll::Ready(()))
+        if told.is_break() { Err(cancelled("stopped by the observer")) } else { Ok(()) }
     }
 
     /// Goes on with the picture at hand.
-    fn decode(&mut self, session: &mut Session, until: Option<Instant>) -> Result<Poll<()>> {
+    fn decode(
+        &mut self,
+        session: &mut Session,
+        until: Option<Instant>,
+        observer: &mut Observer,
+    ) -> Result<Poll<()>> {
+        let started = Instant::now();
         let Some(decoder) = &mut self.decoder else { return Err(runtime("a picture without a decoder")) };
         let Session { model, state, input, pictures, edit, .. } = session;
         let (to_decoder, images) = (images::to_decoder(model), self.shape[0]);
@@ -273,13 +285,21 @@ impl Run {
         memory::reserve(input, latent)?;
         input.extend(state.x()[self.decoded * latent..][..latent].iter().copied().map(to_decoder));
         let answer = &mut pictures[self.decoded * picture..][..picture];
-        match decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until)) {
+        let advanced = decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until));
+        if matches!(advanced, Poll::Ready(Ok(()))) {
+            images::check(Role::Decoder, answer)?;
+            edit.restore(self.decoded, answer);
+        }
+        let took = started.elapsed();
+        self.decoding += took;
+        self.step_took += took;
+        match advanced {
             Poll::Ready(outcome) => outcome?,
             Poll::Pending => return Ok(Poll::Pending),
         }
-        images::check(Role::Decoder, answer)?;
-        edit.restore(self.decoded, answer);
         self.decoded += 1;
+        let decoded = self.decoded;
+        self.tell(session, observer).at(|| format!("picture {decoded} of {images}"))?;
         if self.decoded == images
             && let Some(decoder) = self.decoder.take()
         {

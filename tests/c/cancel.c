@@ -50,7 +50,7 @@ int main(int count, char **arguments) {
   request.output = FT_OUTPUT_LATENTS;
   OK(ft_cancel_token_new(&token));
   request.cancel = token;
-  bool cancelled = true;
+  uint8_t cancelled = 1;
   OK(ft_cancel_token_is_cancelled(token, &cancelled));
   CHECK(!cancelled);
   OK(ft_session_prepare(session, &request));
@@ -98,7 +98,7 @@ int main(int count, char **arguments) {
   CHECK(other != token);
   OK(ft_cancel_token_cancel(other));
   STATUS(ft_cancel_token_cancel(token), FT_ERROR_INVALID_HANDLE);
-  bool done = false;
+  uint8_t done = 0;
   OK(ft_session_step(session, 1000000000, &done));
   CHECK(done);
   ft_cancel_token_free(other);

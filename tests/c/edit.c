@@ -33,6 +33,36 @@ static void noise_and_classes(ft_session *session, ft_request request) {
   sample(session, request, latents[0]);
   CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
 
+  /* The same pictures in another order, and both by a seed of their own: the first of each. */
+  const int64_t turned[2] = {CLASSES[1], CLASSES[0]};
+  const uint64_t streams[2] = {1, 0}, seeds[2] = {6, 6}, first[2] = {0, 0};
+  request.classes = turned;
+  request.streams = streams;
+  request.stream_count = 2;
+  sample(session, request, latents[1]);
+  CHECK(furthest(latents[0], latents[1] + LATENT, LATENT) < 1e-3f);
+  CHECK(furthest(latents[0] + LATENT, latents[1], LATENT) < 1e-3f);
+  request.streams = first;
+  sample(session, request, latents[0]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) > 0.1f);
+  request.streams = NULL;
+  request.stream_count = 0;
+  request.seeds = seeds;
+  request.seed_count = 2;
+  request.seed = 1;
+  sample(session, request, latents[1]);
+  CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
+  request.seed_count = 1;
+  FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.seeds: 1 for 2 pictures");
+  request.seeds = NULL;
+  FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.seeds is NULL");
+  request.seed_count = 0;
+  request.stream_count = 2;
+  FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.streams is NULL");
+  request.stream_count = 0;
+  request.seed = 6;
+  request.classes = CLASSES;
+
   /* Each picture all the way to the other one's class. */
   const int64_t swapped[2] = {CLASSES[1], CLASSES[0]};
   const float amounts[2] = {1, 1};

@@ -26,7 +26,7 @@ int main(int count, char **arguments) {
     STATUS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED);
     STATUS(ft_model_open("nowhere", NULL, &nothing), FT_ERROR_IO);
     ft_session *other = new_session(model);
-    bool done;
+    uint8_t done;
     request.progress = NULL;
     OK(ft_session_begin(other, &request));
     OK(ft_session_step(other, 100, &done));

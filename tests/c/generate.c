@@ -118,12 +118,18 @@ struct heard {
   ft_session *session;
   uint32_t steps, stop_at;
   char kinds[16];
+  uint32_t decoded;
 };
 
 static int32_t hear(void *user_data, const ft_progress *progress) {
   struct heard *heard = user_data;
-  CHECK(progress->struct_size == sizeof *progress && progress->step == heard->steps + 1);
-  CHECK(progress->microseconds > 0 && progress->latent_count == 2 * LATENT && progress->latents);
+  CHECK(progress->struct_size == sizeof *progress && progress->pictures == 2 && progress->microseconds > 0);
+  if (progress->decoded) {
+    CHECK(progress->step == progress->steps && progress->kind == 'R' && progress->decoded == ++heard->decoded);
+    return 0;
+  }
+  CHECK(progress->step == heard->steps + 1);
+  CHECK(progress->latent_count == 2 * LATENT && progress->latents);
   CHECK(progress->preview_width == LATENT_WIDTH && progress->preview_height == LATENT_HEIGHT);
   CHECK(progress->preview_size == 2 * LATENT_WIDTH * LATENT_HEIGHT * 3);
   /* Rough, but of the picture's mean colour in the end, if the decoder is a trained one. */
@@ -137,20 +143,22 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
   }
   heard->kinds[heard->steps++] = (char)progress->kind;
   /* From inside, the session is at work; other calls are fine. */
-  bool done;
+  uint8_t done;
   FAILS(ft_session_step(heard->session, FT_WHOLE_STEP, &done), FT_ERROR_BUSY, "at work");
   return heard->steps == heard->stop_at;
 }
 
 static void progress(ft_session *session, ft_request request) {
-  struct heard heard = {session, 0, 0, ""};
+  struct heard heard = {session, 0, 0, "", 0};
   ft_pixels pixels = pixels_of(again, 2 * PICTURE);
   request.progress = hear;
   request.progress_data = &heard;
   request.preview = FT_PREVIEW_LINEAR;
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(!strcmp(heard.kinds, "HPPR") && !memcmp(rgb, again, 2 * PICTURE));
-  heard = (struct heard){session, 0, 2, ""};
+  CHECK(!strcmp(heard.kinds, "HPPR") && heard.decoded == 2 && !memcmp(rgb, again, 2 * PICTURE));
+  heard = (struct heard){session, 0, 1, "", 0};
+  FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 1 of 4 (H)");
+  heard = (struct heard){session, 0, 2, "", 0};
   memset(again, 9, 2 * PICTURE);
   FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 2 of 4 (P)");
   for (size_t i = 0; i < 2 * PICTURE; i++) CHECK(again[i] == 9);

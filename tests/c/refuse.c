@@ -217,7 +217,7 @@ static void pictures(ft_session *session) {
   ft_request request = request_for(&CLASS, "E1");
   ft_pixels good = pixels_of(rgb, PICTURE), pixels;
   static float latents[MAX_LATENT];
-  bool done = false;
+  uint8_t done = 0;
   OK(ft_session_begin(session, &request));
   OK(ft_session_step(session, FT_WHOLE_STEP, &done));
   CHECK(!done);
@@ -286,7 +286,7 @@ static void pictures(ft_session *session) {
 
 static void tokens(const ft_session *session) {
   ft_cancel_token *strange = (ft_cancel_token *)(void *)session;
-  bool cancelled = true;
+  uint8_t cancelled = 1;
   FAILS(ft_cancel_token_new(NULL), FT_ERROR_INVALID_ARGUMENT, "out_token is NULL");
   FAILS(ft_cancel_token_cancel(NULL), FT_ERROR_INVALID_ARGUMENT, "an ft_cancel_token is wanted");
   FAILS(ft_cancel_token_reset(NULL), FT_ERROR_INVALID_ARGUMENT, "NULL");
@@ -309,7 +309,7 @@ static void tokens(const ft_session *session) {
 
 static void request_is_refused(ft_session *session) {
   ft_request request = request_for(&CLASS, "E1");
-  bool done;
+  uint8_t done;
   OK(ft_session_begin(session, &request));
   request.classes = NULL;
   STATUS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT);
@@ -325,7 +325,7 @@ int main(int count, char **arguments) {
   FAILS(ft_log_set(NULL, NULL, 6), FT_ERROR_INVALID_ARGUMENT, "level: 6");
   ft_model *model = open_model(bundle, 1);
   ft_session *session = new_session(model);
-  bool done;
+  uint8_t done;
   ft_pixels pixels = pixels_of(rgb, PICTURE);
   FAILS(ft_session_step(session, FT_WHOLE_STEP, &done), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
   FAILS(ft_session_finish(session, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");

@@ -50,7 +50,7 @@ int main(int count, char **arguments) {
     FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "asked to panic");
     for (size_t i = 0; i < PICTURE; i++) CHECK(rgb[i] == 5);
     request.panic_after = 0;
-    bool done;
+    uint8_t done;
     FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "free it");
     FAILS(ft_session_step(session, FT_WHOLE_STEP, &done), FT_ERROR_PANIC, "free it");
     OK(ft_session_generate(other, &request.known, &pixels));

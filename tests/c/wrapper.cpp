@@ -125,7 +125,7 @@ static void stepping(ft::session& session, const ft_model_info& info, ft::reques
     MUST(session.preview(FT_PREVIEW_LINEAR, ft::pixels(ft::pixel_format::bgra8, small.data(), small.size())));
   }
   MUST(session.finish(ft::pixels(ft::pixel_format::rgba8, rgba.data(), rgba.size())));
-  CHECK(heard == 2 && rgba == wanted);
+  CHECK(heard == 3 && rgba == wanted);
 }
 
 static void editing(ft::session& session, const ft_model_info& info, const ft::request& plain, std::vector<std::uint8_t> begun) {
@@ -224,7 +224,7 @@ int main(int count, char** arguments) {
     REFUSED(session.begin(inner), FT_ERROR_BUSY);
     return ++heard > 0;
   };
-  CHECK(MUST(session.generate(request))[0].rgba == wanted && heard == 2);
+  CHECK(MUST(session.generate(request))[0].rgba == wanted && heard == 3);
   request.progress = nullptr;
   CHECK(MUST(session.generate(request))[0].rgba == wanted);
   CHECK(MUST(session.last_latents(1)) == latents);

@@ -24,7 +24,7 @@ fn latents_fail(code: i32, more: &[&str], words: &[&str]) {
 #[test]
 fn senseless_requests_are_named() {
     for (more, words) in [
-        (&["--class", "nosuch", "--seed", "1"][..], &["no class 'nosuch'", "numbers 0 to 9"][..]),
+        (&["--class", "nosuch", "--seed", "1"][..], &["no class 'nosuch'", "classes 0 to 9"][..]),
         (&["--class", "11", "--seed", "1"], &["no class '11'"]),
         (&["--class", "", "--seed", "1"], &["no class ''"]),
         (&["--class", "3,,4", "--seed", "1"], &["no class ''"]),
@@ -32,13 +32,49 @@ fn senseless_requests_are_named() {
         (&["--class", "3", "--seed", "1", "--schedule", "H1Q5"], &["schedule 'H1Q5'", "'Q' is no step"]),
         (&["--class", "3", "--seed", "1", "--schedule", "R3"], &["needs a velocity before it"]),
         (&["--class", "3", "--seed", "1", "--schedule", ""], &["no steps"]),
-        (&["--class", "3", "--seed", "1", "--schedule", "H1001"], &["1001 steps", "allows 1000"]),
+        (&["--class", "3", "--seed", "1", "--schedule", "H1001"], &["1001 steps", "the limit is 1000"]),
         (&["--class", "3", "--seed", "1", "--guidance", "nan"], &["guidance NaN"]),
         (&["--class", "3", "--seed", "1", "--guidance", "-1"], &["guidance -1"]),
         (&["--class", "3", "--seed", "1", "--threads", "5000"], &["threads: 5000"]),
         (&["--class", "3", "--seed", "1", "--preset", "fast"], &["no preset 'fast'", "has none"]),
     ] {
         latents_fail(2, more, words);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_told_the_range() {
+    let seeds = "from 0 to 18446744073709551615";
+    for (command, option, range) in [
+        ("generate", "--seed", seeds),
+        ("latents", "--seed", seeds),
+        ("tune", "--seed", seeds),
+        ("generate", "-n", "from 1 to 4294967295"),
+        ("generate", "--only", "from 0 to 4294967295"),
+        ("generate", "--steps", "from 1 to 100000"),
+        ("generate", "--columns", "from 1 to"),
+        ("decode", "--columns", "from 1 to"),
+        ("bench", "--batch", "from 1 to"),
+        ("bench", "--runs", "from 1 to"),
+        ("bench", "--warmup", "from 0 to"),
+        ("inspect", "--batch", "from 1 to"),
+        ("tune", "--samples", "from 1 to 1000"),
+        ("latents", "--threads", "from 0 to"),
+    ] {
+        for value in ["-1", "1e3", "x", "99999999999999999999"] {
+            let output = flowturbo(&[command, option, value]).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            let line = text.lines().next().unwrap();
+            let told = line.contains(&format!("invalid value '{value}'")) && line.contains("a whole number");
+            assert!(
+                output.status.code() == Some(2) && told && line.contains(range),
+                "{command} {option}: {text}"
+            );
+        }
+    }
+    for (command, option, value) in [("generate", "--size", "-5x8"), ("tune", "--budget", "-5ms")] {
+        let text = String::from_utf8(flowturbo(&[command, option, value]).output().unwrap().stderr).unwrap();
+        assert!(text.starts_with(&format!("error: invalid value '{value}' for '{option}")), "{text}");
     }
 }
 

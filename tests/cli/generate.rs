@@ -118,6 +118,80 @@ fn a_sheet_of_four_holds_the_four_separate_pictures() {
 }
 
 #[test]
+fn one_picture_of_several_can_be_made_alone() {
+    for more in [
+        &["--class", "1", "-n", "4"][..],
+        &["--class", "0,1", "-n", "2", "--vary", "0.3"],
+        &["--class", "1", "--morph", "3", "-n", "4"],
+    ] {
+        let arguments = [more, &["--seed", "7", "--steps", "3", "--separate"]].concat();
+        let (made, _) = Made::new("all.png", &arguments);
+        made.add("alone.png", &[&arguments[..], &["--only", "2"]].concat());
+        assert_eq!(names(made.folder.path()).iter().filter(|name| name.starts_with("alone")).count(), 1);
+        let (all, alone) = (made.picture("all-2.png"), made.picture("alone-2.png"));
+        assert!(difference(&all.rgb, &alone.rgb) <= 1, "{more:?}");
+        assert!(difference(&made.picture("all-1.png").rgb, &alone.rgb) > 8, "{more:?}");
+        for note in ["flowturbo:index", "flowturbo:class", "flowturbo:seed"] {
+            assert_eq!(all.note(note), alone.note(note), "{more:?}");
+        }
+        let command: Vec<&str> = alone.note("flowturbo:command").split(' ').collect();
+        made.add("again.png", &command[2..]);
+        assert!(made.picture("again.png").rgb == alone.rgb, "{command:?}");
+    }
+    let (made, _) = Made::new("two.png", &["--class", "0,2", "-n", "2", "--steps", "1", "--only", "3,0"]);
+    let sheet = made.picture("two.png");
+    assert_eq!((sheet.width, sheet.height, sheet.note("flowturbo:index")), (2 * EDGE + GAP, EDGE, "0,3"));
+    let output = argument(made.path("none.png"));
+    let wrong = ["generate", "--class", "1", "-n", "4", "--only", "4", "-o", &output];
+    fail(flowturbo(&wrong), 2, &["--only 4: the pictures are 0 to 3"]);
+}
+
+#[test]
+fn pictures_that_lead_from_a_class_to_another_are_one_row() {
+    let (made, _) = Made::new("row.png", &["--class", "1", "--morph", "3", "-n", "5", "--steps", "1"]);
+    let row = made.picture("row.png");
+    assert_eq!((row.width, row.height), (5 * (EDGE + GAP) - GAP, EDGE));
+    made.add("still.png", &["--class", "1", "--morph", "3:0.5", "-n", "5", "--steps", "1"]);
+    assert_eq!(made.picture("still.png").height, 2 * EDGE + GAP);
+}
+
+#[test]
+fn latents_are_decoded_to_the_pictures_that_generate_makes() {
+    let (made, _) = Made::new("a.png", &["--class", "1,2", "--seed", "7", "--steps", "2", "--separate"]);
+    let (latents, sheet) = (argument(made.path("a.npy")), argument(made.path("sheet.png")));
+    run(&[
+        "latents",
+        "--class",
+        "1,2",
+        "--seed",
+        "7",
+        "--schedule",
+        made.picture("a-0.png").note("flowturbo:schedule"),
+        "-q",
+        "-o",
+        &latents,
+    ]);
+    let text = run(&["decode", &latents, "-o", &argument(made.path("b.png")), "--separate"]);
+    assert!(text.contains("b-0.png to ") && text.ends_with("b-1.png: 2 images\n"), "{text}");
+    assert_eq!(run(&["decode", &latents, "-o", &sheet, "-q"]), "");
+    let whole = made.picture("sheet.png");
+    for i in 0..2 {
+        let [made, decoded] = ["a", "b"].map(|name| made.picture(&format!("{name}-{i}.png")).rgb);
+        assert!(made == decoded && whole.part((i * (EDGE + GAP), 0), (EDGE, EDGE)) == decoded, "picture {i}");
+    }
+    fail(
+        flowturbo(&["decode", &latents, "-o", &sheet, "--bundle", &crate::program::tiny()]),
+        2,
+        &["has no decoder"],
+    );
+    fail(
+        flowturbo(&["decode", &sheet, "-o", &argument(made.path("c.png"))]),
+        2,
+        &["sheet.png: is not a readable NumPy"],
+    );
+}
+
+#[test]
 fn each_class_has_a_row_unless_columns_say_otherwise() {
     let (made, _) = Made::new("rows.png", &["--class", "0,2", "-n", "3", "--steps", "1"]);
     made.add("columns.png", &["--class", "0,2", "-n", "3", "--steps", "1", "--columns", "2"]);

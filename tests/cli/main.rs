@@ -11,6 +11,8 @@ mod errors;
 mod files;
 mod generate;
 mod inspect;
+mod interrupt;
+mod labels;
 mod latents;
 mod pictures;
 mod program;

@@ -8,6 +8,7 @@ use ndarray_npy::read_npy;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
+use crate::bundle::edit_manifest;
 use crate::program::{argument, copy, fail, flowturbo, names, run, tiny};
 
 /// Few pictures and a short reference.
@@ -103,6 +104,30 @@ fn presets_written_to_a_folder_are_there_for_every_command_and_the_rest_stays() 
     let (again, presets) = (manifest(&copy)["sampling"]["presets"].clone(), presets.as_object().unwrap());
     assert!(again["slow"]["schedule"].is_string());
     assert!(presets.iter().all(|(name, preset)| again[name] == *preset), "{again}");
+}
+
+/// H60, more exact than the reference and what fits, fits no budget that this bundle's own schedule sets.
+#[test]
+fn a_preset_that_is_there_never_gives_way_to_a_worse_one_that_nobody_asked_for() {
+    let folder = tempdir().unwrap();
+    let copy = copy(folder.path());
+    let presets =
+        json!({ "fast": { "schedule": "H60" }, "balanced": { "schedule": "H60", "guidance": 2.0 } });
+    edit_manifest(&copy, |manifest| manifest["sampling"]["presets"] = presets);
+    let bundle = argument(&copy);
+    let report = tune(&bundle, &["--write"]);
+    let stored = manifest(&copy)["sampling"]["presets"].clone();
+    assert_eq!(stored["fast"], json!({ "schedule": "H60", "guidance": 4.0 }), "{report}");
+    assert_eq!(stored["balanced"], json!({ "schedule": "H60", "guidance": 2.0 }));
+    assert_eq!(
+        (&report["presets"]["fast"]["stays"], &report["presets"]["best"]["stays"]),
+        (&json!("H60"), &Value::Null)
+    );
+    assert_eq!(stored["best"]["schedule"], report["presets"]["best"]["schedule"]);
+    let pace = &report["pace"];
+    assert!(pace["steady"].is_boolean() && pace["quick"].as_f64().unwrap() <= pace["slow"].as_f64().unwrap());
+    let text = run(&["tune", &bundle, "--samples", "1", "--class", "3", "--reference", "H8", "--write"]);
+    assert!(text.contains("fast       stays H60: it comes closer"), "{text}");
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
         (
             Request::new(vec![11]),
             ErrorKind::InvalidArgument,
-            "class 11 is out of range; this bundle has 0 to 9, and 10",
+            "class 11 is out of range; this bundle has classes 0 to 9, and 10",
         ),
         (Request::new(vec![0, -1]), ErrorKind::InvalidArgument, "class -1 is out of range"),
         (
@@ -328,11 +328,16 @@ fn a_misspelt_class_gets_the_nearest_and_the_known_ones() {
         (model.class("Fox").unwrap(), model.class("7").unwrap(), model.class("10").unwrap()),
         (5, 7, 10)
     );
-    for name in ["ibx", "11", "-1", ""] {
+    for (name, words) in [
+        ("ibx", "nearest is 'ibex', known are ant, bee, cow"),
+        ("11", "this bundle has classes 0 to 9, and 10 for no class"),
+        ("-1", "this bundle has classes 0 to 9"),
+        ("", "this bundle has classes 0 to 9"),
+    ] {
         let error = model.class(name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.to_string().contains("known are ant, bee, cow"), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
     }
-    assert!(model.class("ibx").unwrap_err().to_string().contains("nearest is 'ibex'"));
-    assert!(healthy().class("fox").unwrap_err().to_string().contains("numbers 0 to 9 and no labels"));
+    let none = healthy().class("fox").unwrap_err().to_string();
+    assert!(none.contains("classes 0 to 9, and 10 for no class; there are no labels"), "{none}");
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 #[path = "../common/bundle.rs"]
 mod bundle;
+mod classes;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditioning;
@@ -14,6 +15,7 @@ mod guidance;
 mod planning;
 mod presets;
 mod stepping;
+mod streams;
 mod sweep;
 mod textures;
 mod threads;

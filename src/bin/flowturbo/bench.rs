@@ -27,15 +27,18 @@ pub struct Bench {
     #[command(flatten)]
     sampling: Sampling,
     /// Images in one generation, of the classes in turn
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     batch: u32,
     #[command(flatten)]
     computing: Computing,
     /// Generations measured
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     runs: u32,
     /// Generations before the measured ones
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 0, { u32::MAX as u64 }>)]
     warmup: u32,
     /// Measure the machine instead: fused multiply-adds and memory reads a second, by one thread and all
     #[arg(long, conflicts_with_all = ["BundleArgument", "Sampling", "batch", "runs", "warmup"])]
@@ -56,7 +59,7 @@ impl Bench {
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
-        let model = self.computing.load(bundle, &request)?;
+        let model = self.computing.load(bundle, request.classes.len())?;
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();

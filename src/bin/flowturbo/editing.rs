@@ -19,7 +19,7 @@ pub struct Editing {
     #[arg(long, value_enum, value_name = "AXES")]
     tile: Option<Axes>,
     /// Size of the pictures, such as 512x256, not below the bundle's own [default: the bundle's]
-    #[arg(long, value_name = "WxH", value_parser = size)]
+    #[arg(long, value_name = "WxH", value_parser = size, allow_hyphen_values = true)]
     size: Option<Size>,
     /// Begin with this picture, PNG or JPEG; it is scaled to the size of the pictures, and laid on white where it is
     /// transparent; - is standard input
@@ -36,9 +36,9 @@ pub struct Editing {
     /// towards noise of its own, that of the next seed
     #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     vary: Option<f32>,
-    /// Blend with another class, moss or moss:0.3; without an amount the -n pictures lead from the class to the
+    /// Blend with another class, sand or sand:0.3; without an amount the -n pictures lead from the class to the
     /// other, all from the seed's first noise
-    #[arg(long, value_name = "CLASS[:AMOUNT]")]
+    #[arg(long, value_name = "CLASS[:AMOUNT]", allow_negative_numbers = true)]
     morph: Option<String>,
 }
 
@@ -148,6 +148,11 @@ impl Editing {
         Ok(request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?))
     }
 
+    /// Whether the pictures of a class lead to another class.
+    pub fn leads(&self, manifest: &Manifest) -> bool {
+        matches!(self.second_class(manifest), Ok(Some((_, None))))
+    }
+
     fn strength(&self) -> f32 {
         self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { 0.6 })
     }
@@ -159,6 +164,10 @@ impl Editing {
 
     fn second_class(&self, manifest: &Manifest) -> Result<Option<(i64, Option<f32>)>, Failure> {
         let Some(text) = &self.morph else { return Ok(None) };
+        // A label may hold a colon.
+        if let Ok(class) = manifest.classes.find(text) {
+            return Ok(Some((class, None)));
+        }
         let (name, amount) = match text.rsplit_once(':') {
             None => (text.as_str(), None),
             Some((name, amount)) => {

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use flowturbo::{Error, ErrorKind};
 
+use crate::interrupt;
+
 /// What ends a command early.
 #[derive(Debug)]
 pub enum Failure {
@@ -13,6 +15,8 @@ pub enum Failure {
     Usage(String),
     /// Something went wrong while working.
     Failed(String),
+    /// By ctrl-C.
+    Interrupted,
     /// Whoever read our stdout has seen enough.
     ClosedPipe,
 }
@@ -28,8 +32,9 @@ impl Failure {
     /// Prints the line and gives the exit code.
     pub fn report(&self) -> ExitCode {
         let (message, code) = match self {
-            Self::Usage(message) => (message, 2),
-            Self::Failed(message) => (message, 1),
+            Self::Usage(message) => (message.as_str(), 2),
+            Self::Failed(message) => (message.as_str(), 1),
+            Self::Interrupted => ("interrupted", interrupt::CODE),
             Self::ClosedPipe => return ExitCode::SUCCESS,
         };
         // Nobody is left to be told if stderr is closed too.
@@ -45,6 +50,8 @@ impl From<Error> for Failure {
             | ErrorKind::InvalidBundle
             | ErrorKind::Unsupported
             | ErrorKind::LimitExceeded => Self::Usage(error.to_string()),
+            // Nobody else cancels here.
+            ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::{Generation, Manifest, Model};
+use flowturbo::{Generation, Image, Manifest, Model, Request};
+use ndarray::Axis;
 
 use crate::editing::Editing;
 use crate::failure::Failure;
@@ -19,8 +20,9 @@ use crate::{locate, machine, units};
 /// Generates pictures of a class as PNG
 ///
 /// The same command gives the same file; another machine, thread count or number of pictures may
-/// round a colour to the next level. Picture i of a command takes stream i of the seed, so the first
-/// of `-n 4` starts from the noise of `-n 1`; --vary, and --morph without an amount, start all from the first. The file's text chunks hold what is needed to make it
+/// round a colour to the next level. Picture i of a command, counted from 0, takes stream i of the seed, so the first
+/// of `-n 4` starts from the noise of `-n 1`, and --only makes any of them again; --vary, and --morph without an
+/// amount, start all from the first. The file's text chunks hold what is needed to make it
 /// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
 /// command itself). Several pictures come as one sheet,
 /// a new row for each class, or with --separate as numbered files.
@@ -29,16 +31,22 @@ use crate::{locate, machine, units};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Generate {
-    /// Label or number of a class, or several: brick,moss,3; `flowturbo classes` lists them
-    #[arg(long, value_name = "CLASS,...")]
-    class: String,
+    /// Label or number of a class, or several: brick,sand,3; `flowturbo classes` lists them. Labels with commas are
+    /// written as they are, or with \, for each, or by a --class of their own
+    #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    class: Vec<String>,
     /// Seed of the noise
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true,
+          value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: u64,
     /// Pictures of each class
-    #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     count: u32,
+    /// Make only these of the pictures, counted from 0 as --separate does: 2 is the third of -n 4, with the same pixels
+    #[arg(long, value_name = "I,...", value_delimiter = ',', allow_negative_numbers = true,
+          value_parser = options::whole::<usize, 0, { u32::MAX as u64 }>)]
+    only: Vec<usize>,
     /// The PNG file to write, - for standard output; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -46,8 +54,8 @@ pub struct Generate {
     sampling: Sampling,
     /// Steps in all: the schedule (the bundle's or the preset's) in the same proportions, more steps
     /// for accuracy, fewer for speed; 18 of H1P5R3 are H2P10R6
-    #[arg(long, value_name = "N", conflicts_with = "schedule",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", conflicts_with = "schedule", allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, 100_000>)]
     steps: Option<u32>,
     #[command(flatten)]
     editing: Editing,
@@ -56,9 +64,9 @@ pub struct Generate {
     /// One numbered file a picture, no sheet
     #[arg(long)]
     separate: bool,
-    /// Columns of the sheet [default: about square; a row a class if there are several]
-    #[arg(long, value_name = "K", conflicts_with = "separate",
-          value_parser = clap::value_parser!(u32).range(1..))]
+    /// Columns of the sheet [default: about square; a row a class if there are several, or if --morph leads to another]
+    #[arg(long, value_name = "K", conflicts_with = "separate", allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     columns: Option<u32>,
     /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
     #[arg(long, value_name = "BUNDLE")]
@@ -80,9 +88,11 @@ impl Generate {
         let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
         let request =
             self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle, self.quiet)?;
+        let places = self.places(request.classes.len())?;
+        let request = if self.only.is_empty() { request } else { alone(request, &places) };
         request.check(&bundle)?;
-        let outputs = self.outputs(request.classes.len())?;
-        let model = self.computing.load(bundle, &request)?;
+        let outputs = outputs(&self.output, self.separate, &places)?;
+        let model = self.computing.load(bundle, request.classes.len())?;
         let loaded = Instant::now();
         let mut session = model.session();
         session.prepare(&request, flowturbo::Output::Pictures)?;
@@ -90,8 +100,10 @@ impl Generate {
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let generation = session.generate_with(&request, &mut |progress| watcher.step(progress))?;
         let generated = Instant::now();
-        let recipe = Recipe { command: self, model: &model, classes: &classes, generation: &generation };
-        self.write(&outputs, &recipe)?;
+        let recipe =
+            Recipe { command: self, model: &model, classes: &classes, places, generation: &generation };
+        let layout = self.layout(classes.len(), &generation, model.manifest());
+        write(&outputs, &generation.images, layout, |shown| recipe.notes(shown))?;
         if self.quiet {
             return Ok(());
         }
@@ -104,39 +116,80 @@ impl Generate {
         tell(&outputs, &(recipe.summary(&outputs) + &phases.report(&model, &generation)))
     }
 
-    /// Where the pictures go, checked before any work.
-    fn outputs(&self, images: usize) -> Result<Vec<Output>, Failure> {
-        let path = &self.output;
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        if extension.is_some_and(|extension| extension != "png") {
-            let message = format!("{}: only PNG can be written; end the name in .png", path.display());
-            return Err(Failure::Usage(message));
+    /// The places of the pictures to make, among all of them.
+    fn places(&self, all: usize) -> Result<Vec<usize>, Failure> {
+        if self.only.is_empty() {
+            return Ok((0..all).collect());
         }
-        if !self.separate {
-            return Ok(vec![Output::new(path)?]);
+        let mut places = self.only.clone();
+        places.sort_unstable();
+        places.dedup();
+        match places.last() {
+            Some(&last) if last >= all => {
+                let known = if all == 1 { "is just 0".to_owned() } else { format!("are 0 to {}", all - 1) };
+                Err(Failure::Usage(format!("--only {last}: the pictures {known}")))
+            }
+            _ => Ok(places),
         }
-        if path.as_os_str() == STANDARD {
-            return Err(Failure::Usage("--separate writes several files; standard output takes one".into()));
-        }
-        (0..images).map(|i| Output::new(&numbered(path, i))).collect()
     }
 
-    fn write(&self, outputs: &[Output], recipe: &Recipe) -> Result<(), Failure> {
-        let (images, count) = (&recipe.generation.images, self.count as usize);
-        if self.separate {
-            for (i, (output, image)) in outputs.iter().zip(images).enumerate() {
-                let (size, notes) = ((image.width, image.height), recipe.notes(i, i));
-                output.write(|out| picture::write(out, size, &image.rgb, &notes))?;
-            }
-            return Ok(());
-        }
-        let columns = self.columns.map_or(sheet::columns(recipe.classes.len(), count), |k| k as usize);
-        let sheet = sheet::compose(images, count, columns);
-        let notes = recipe.notes(0, images.len().saturating_sub(1));
-        outputs.iter().try_for_each(|output| {
-            output.write(|out| picture::write(out, (sheet.width, sheet.height), &sheet.rgb, &notes))
-        })
+    /// Pictures in a block of the sheet, and its columns.
+    fn layout(&self, classes: usize, generation: &Generation, manifest: &Manifest) -> (usize, usize) {
+        let (classes, of_each) = match self.only.is_empty() {
+            true => (classes, self.count as usize),
+            false => (1, generation.images.len()),
+        };
+        let columns = sheet::columns(classes, of_each, self.editing.leads(manifest));
+        (of_each, self.columns.map_or(columns, |k| k as usize))
     }
+}
+
+/// The images at `places` of a request, with the noise that they have there.
+fn alone(mut request: Request, places: &[usize]) -> Request {
+    fn picked<T: Clone>(all: &[T], places: &[usize]) -> Vec<T> {
+        places.iter().filter_map(|&place| all.get(place).cloned()).collect()
+    }
+    request.classes = picked(&request.classes, places);
+    request.morphs = picked(&request.morphs, places);
+    request.noise = request.noise.map(|noise| noise.select(Axis(0), places));
+    let streams = places.iter().map(|&place| place as u64).collect();
+    request.with_streams(streams)
+}
+
+/// Where pictures go, checked before any work: one sheet, or numbered files for those at `places`.
+pub fn outputs(path: &Path, separate: bool, places: &[usize]) -> Result<Vec<Output>, Failure> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    if extension.is_some_and(|extension| extension != "png") {
+        let message = format!("{}: only PNG can be written; end the name in .png", path.display());
+        return Err(Failure::Usage(message));
+    }
+    if !separate {
+        return Ok(vec![Output::new(path)?]);
+    }
+    if path.as_os_str() == STANDARD {
+        return Err(Failure::Usage("--separate writes several files; standard output takes one".into()));
+    }
+    places.iter().map(|&i| Output::new(&numbered(path, i))).collect()
+}
+
+/// Writes pictures: to a file each, or to one as a sheet of blocks of `of_each` in `columns`. `notes` is told which of
+/// them a file shows.
+pub fn write(
+    outputs: &[Output],
+    images: &[Image],
+    (of_each, columns): (usize, usize),
+    notes: impl Fn(&[usize]) -> Vec<Note>,
+) -> Result<(), Failure> {
+    let all: Vec<usize> = (0..images.len()).collect();
+    if let ([output], [_, _, ..]) = (outputs, images) {
+        let (sheet, notes) = (sheet::compose(images, of_each, columns), notes(&all));
+        return output.write(|out| picture::write(out, (sheet.width, sheet.height), &sheet.rgb, &notes));
+    }
+    for ((output, image), shown) in outputs.iter().zip(images).zip(all.chunks(1)) {
+        let (size, notes) = ((image.width, image.height), notes(shown));
+        output.write(|out| picture::write(out, size, &image.rgb, &notes))?;
+    }
+    Ok(())
 }
 
 /// `brick.png` to `brick-3.png`.
@@ -152,15 +205,23 @@ struct Recipe<'a> {
     model: &'a Model,
     /// As asked for, each once.
     classes: &'a [i64],
+    /// Of the images, among all that the command means.
+    places: Vec<usize>,
     generation: &'a Generation,
 }
 
 impl Recipe<'_> {
-    /// For a file that shows the images from `first` to `last`.
-    fn notes(&self, first: usize, last: usize) -> Vec<Note> {
+    /// For a file that shows some of the images.
+    fn notes(&self, shown: &[usize]) -> Vec<Note> {
         let (manifest, count) = (self.model.manifest(), self.command.count as usize);
-        let shown = self.classes.iter().take(last / count + 1).skip(first / count);
-        let index = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let places: Vec<usize> = shown.iter().filter_map(|&i| self.places.get(i).copied()).collect();
+        let mut of: Vec<usize> = places.iter().map(|place| place / count).collect();
+        of.dedup();
+        let shown = of.iter().filter_map(|&i| self.classes.get(i));
+        let index = match places.as_slice() {
+            [first, .., last] if last - first + 1 == places.len() => format!("{first}-{last}"),
+            some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        };
         vec![
             ("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into()),
             ("flowturbo:class", joined(shown, |class| class_name(*class, manifest))),
@@ -178,8 +239,10 @@ impl Recipe<'_> {
     fn line(&self, manifest: &Manifest) -> String {
         let Generation { schedule, guidance, .. } = self.generation;
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
+        let only = self.command.only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let only = if only.is_empty() { only } else { format!(" --only {only}") };
         format!(
-            "flowturbo generate --class {} -n {} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
+            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,

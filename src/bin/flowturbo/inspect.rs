@@ -26,7 +26,8 @@ pub struct Inspect {
     #[command(flatten)]
     bundle: BundleArgument,
     /// Images in one generation, for shapes and costs
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     batch: u32,
     /// Print JSON
     #[arg(long)]

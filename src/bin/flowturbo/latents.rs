@@ -23,14 +23,15 @@ use crate::units;
 pub struct Latents {
     #[command(flatten)]
     bundle: BundleArgument,
-    /// Label or number of each image's class: 3,6
-    #[arg(long, value_name = "CLASS,...")]
-    class: String,
+    /// Label or number of each image's class: 3,6; a label with commas as it is, or each class by a --class of its own
+    #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    class: Vec<String>,
     /// Noise to start from, .npy; - is standard input
     #[arg(long, value_name = "FILE", required_unless_present = "seed")]
     noise: Option<PathBuf>,
     /// Seed to make the noise from, instead of --noise
-    #[arg(long, conflicts_with = "noise")]
+    #[arg(long, conflicts_with = "noise", allow_negative_numbers = true,
+          value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: Option<u64>,
     #[command(flatten)]
     sampling: Sampling,
@@ -66,7 +67,7 @@ impl Latents {
         if output.is_standard() && trajectory.as_ref().is_some_and(Output::is_standard) {
             return Err(same());
         }
-        let model = self.computing.load(bundle, &request)?;
+        let model = self.computing.load(bundle, request.classes.len())?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let mut states: Vec<Array4<f32>> = Vec::new();
         let latents = model.session().latents_with(&request, &mut |progress| {

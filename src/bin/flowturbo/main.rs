@@ -11,12 +11,14 @@
 
 mod bench;
 mod classes;
+mod decode;
 mod editing;
 mod failure;
 mod generate;
 mod given;
 mod input;
 mod inspect;
+mod interrupt;
 mod latents;
 mod locate;
 mod machine;
@@ -43,7 +45,8 @@ use failure::Failure;
 /// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
 /// this program's source.
 ///
-/// Exit codes: 0 done, 1 failed while working, 2 the command line or a file it names cannot be used.
+/// Exit codes: 0 done, 1 failed while working, 2 the command line or a file it names cannot be used,
+/// 130 stopped by ctrl-C, which leaves files as they were; pressed again, it does not wait.
 /// RUST_LOG=debug tells what goes on inside.
 #[derive(Parser)]
 #[command(name = "flowturbo", version, arg_required_else_help = true, verbatim_doc_comment)]
@@ -60,6 +63,7 @@ enum Command {
     Tune(tune::Tune),
     Classes(classes::Classes),
     Latents(latents::Latents),
+    Decode(decode::Decode),
 }
 
 impl Command {
@@ -71,6 +75,7 @@ impl Command {
             Self::Tune(command) => command.run(),
             Self::Classes(command) => command.run(),
             Self::Latents(command) => command.run(),
+            Self::Decode(command) => command.run(),
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
 
 use crate::failure::Failure;
-use crate::locate;
+use crate::{interrupt, locate};
 
 /// A bundle, named first or by option.
 #[derive(Args)]
@@ -68,7 +68,8 @@ impl Sampling {
 #[derive(Args)]
 pub struct Computing {
     /// Threads to compute with; 0 takes every processor this process may use
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true,
+          value_parser = whole::<usize, 0, { u32::MAX as u64 }>)]
     pub threads: usize,
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
@@ -107,26 +108,35 @@ impl From<Backend> for BackendKind {
 }
 
 impl Computing {
-    /// Plans for `request` and no other size.
-    pub fn load(&self, bundle: Bundle, request: &Request) -> Result<Model, Failure> {
+    /// Plans for `images` at a time and no other size.
+    pub fn load(&self, bundle: Bundle, images: usize) -> Result<Model, Failure> {
         let options = ModelOptions::default()
             .with_threads(self.threads)
             .with_backend(self.backend.into())
             .with_release_conditioning(self.release_conditioning)
             .with_deterministic(self.deterministic);
-        Ok(Model::load(bundle, &options.with_batch(request.classes.len()))?)
+        Ok(Model::load(bundle, &options.with_batch(images))?)
     }
 }
 
-/// `brick,3` to numbers.
-pub fn classes(text: &str, manifest: &Manifest) -> Result<Vec<i64>, Failure> {
-    text.split(',').map(|name| Ok(manifest.classes.find(name.trim())?)).collect()
+/// A whole number from `LEAST` to `MOST`.
+pub fn whole<T: TryFrom<u64>, const LEAST: u64, const MOST: u64>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("must be a whole number from {LEAST} to {MOST}"))
 }
 
-/// A class as an argument: its label if that is one word, else its number.
+/// `brick,3` to numbers, as often as it is given.
+pub fn classes(lists: &[String], manifest: &Manifest) -> Result<Vec<i64>, Failure> {
+    let found = lists.iter().map(|list| manifest.classes.find_all(list));
+    Ok(found.collect::<flowturbo::Result<Vec<_>>>()?.concat())
+}
+
+/// A class as an argument: its label if that is one word and no other class's, else its number.
 pub fn plain_name(class: i64, manifest: &Manifest) -> String {
     let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    Some(class_name(class, manifest)).filter(plain).unwrap_or(class.to_string())
+    let own = |name: &String| manifest.classes.find(name).is_ok_and(|found| found == class);
+    Some(class_name(class, manifest)).filter(plain).filter(own).unwrap_or(class.to_string())
 }
 
 /// What to call a class: its label, else its number.
@@ -146,6 +156,7 @@ pub fn request(
     check_batch(classes.len().saturating_mul(of_each), bundle)?;
     let classes = classes.iter().flat_map(|&class| std::iter::repeat_n(class, of_each)).collect();
     let request = Request::new(classes).with_schedule(schedule).with_guidance(guidance);
+    let request = request.with_cancel(interrupt::token());
     request.check(bundle)?;
     Ok(request)
 }

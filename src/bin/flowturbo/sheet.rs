@@ -18,10 +18,11 @@ pub struct Sheet {
     pub rgb: Vec<u8>,
 }
 
-/// The columns for `classes` classes of `of_each` pictures: about square for one class, else a row a class.
-pub fn columns(classes: usize, of_each: usize) -> usize {
+/// The columns for `classes` classes of `of_each` pictures: about square for one class, else a row a class. Pictures
+/// that lead from one to another, in a row too.
+pub fn columns(classes: usize, of_each: usize, lead: bool) -> usize {
     match classes {
-        1 => (1..of_each).find(|columns| columns * columns >= of_each).unwrap_or(of_each),
+        1 if !lead => (1..of_each).find(|columns| columns * columns >= of_each).unwrap_or(of_each),
         _ => of_each.min(MOST_COLUMNS),
     }
 }
@@ -85,7 +86,8 @@ mod tests {
         for (classes, of_each, expected) in
             [(1, 1, 1), (1, 2, 2), (1, 4, 2), (1, 5, 3), (1, 64, 8), (3, 4, 4), (2, 64, 16)]
         {
-            assert_eq!(columns(classes, of_each), expected, "{classes} classes of {of_each}");
+            assert_eq!(columns(classes, of_each, false), expected, "{classes} classes of {of_each}");
         }
+        assert_eq!([1, 5, 64].map(|of_each| columns(1, of_each, true)), [1, 5, 16]);
     }
 }

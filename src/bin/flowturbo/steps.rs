@@ -14,8 +14,11 @@ use crate::units;
 pub struct StepTimes(Vec<(StepKind, Duration)>);
 
 impl StepTimes {
+    /// Takes no notice of pictures.
     pub fn record(&mut self, progress: &Progress) {
-        self.0.push((progress.kind, progress.took));
+        if progress.decoded == 0 {
+            self.0.push((progress.kind, progress.took));
+        }
     }
 
     /// The kinds that ran, with their times in order.
@@ -35,7 +38,7 @@ impl StepTimes {
     }
 }
 
-/// A progress bar over a schedule's steps, and their times.
+/// A progress bar over a schedule's steps, then over the pictures to decode; and the steps' times.
 pub struct Watcher {
     bar: ProgressBar,
     pub times: StepTimes,
@@ -47,20 +50,27 @@ impl Watcher {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(schedule.map(|s| s.steps().len() as u64), target)
             .with_finish(ProgressFinish::AndClear);
-        // A template that does not parse would leave the plain bar.
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} step {pos} of {len} {elapsed}") {
+        // As wide as the terminal lets it be. A template that does not parse would leave the plain bar.
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg} {pos} of {len} {elapsed}") {
             bar.set_style(style);
         }
+        bar.set_message("step");
         bar.tick();
         Self { bar, times: StepTimes::default() }
     }
 
-    /// To be called after each step.
+    /// To be called after each step and each picture.
     pub fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
         self.times.record(progress);
-        self.bar.set_position(progress.step as u64);
-        if progress.step == progress.steps {
+        let sampled = progress.step == progress.steps;
+        if sampled && progress.decoded == progress.pictures {
             self.bar.finish_and_clear();
+        } else if sampled {
+            self.bar.set_length(progress.pictures as u64);
+            self.bar.set_message("decoding");
+            self.bar.set_position(progress.decoded as u64);
+        } else {
+            self.bar.set_position(progress.step as u64);
         }
         ControlFlow::Continue(())
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod candidates;
+mod clock;
 mod device;
 mod parts;
 mod report;
@@ -42,7 +43,8 @@ const MOST_CLASSES: u32 = 16;
 /// `best` is the closest schedule whose picture, decoder included, takes at most the budget on this
 /// device; `balanced` the closest in half of it, `fast` in a third. Without a budget, it is twice what
 /// the bundle's own schedule takes. --write or -o stores the three as presets, for
-/// `flowturbo generate --preset fast`.
+/// `flowturbo generate --preset fast`. A preset that is there gives way to a schedule that comes closer; to
+/// one that does not, only if it is too slow for the --budget and the machine kept its pace meanwhile.
 ///
 /// How: the steps and the decoder are timed; schedules of Euler, Heun, and H..P..R steps that fill the
 /// time by these numbers are compared on a few pictures of each class, the better ones on more; the
@@ -58,19 +60,21 @@ pub struct Tune {
     #[command(flatten)]
     bundle: BundleArgument,
     /// What a picture may take: 80ms, 0.5s [default: twice what the bundle's own schedule takes]
-    #[arg(long, value_name = "TIME", value_parser = units::parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = units::parse_time, allow_hyphen_values = true)]
     budget: Option<Duration>,
     /// Look for the schedule of the whole budget alone, and call it NAME
     #[arg(long, value_name = "NAME", requires = "budget")]
     name: Option<String>,
     /// Classes to compare schedules on [default: all, or 16 of them]
-    #[arg(long, value_name = "CLASS,...", visible_alias = "classes")]
-    class: Option<String>,
+    #[arg(long, value_name = "CLASS,...", visible_alias = "classes", allow_negative_numbers = true)]
+    class: Vec<String>,
     /// Pictures of each class
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
+          value_parser = options::whole::<u32, 1, 1000>)]
     samples: u32,
     /// Seed of the pictures' noise
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true,
+          value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: u64,
     /// Scale of classifier-free guidance, also that of the presets; 1 is none and takes half the time
     /// [default: the bundle's]
@@ -112,12 +116,12 @@ impl Tune {
         let all = options::request(&classes, 1, &bundle, (reference.clone(), guidance))?.with_seed(self.seed);
         let mut one = all.clone();
         one.classes.truncate(1);
-        let model = self.computing.load(bundle, &one)?;
+        let model = self.computing.load(bundle, 1)?;
 
         let mut session = model.session();
         let parts = Parts::measure(&mut session, &one)?;
         self.say(out, || parts.text())?;
-        let mut device = Device::new(&mut session, &all, self.samples as usize)?;
+        let mut device = Device::new(&mut session, &all, self.samples as usize, &own)?;
         self.budget.map_or(Ok(()), |budget| refuse_the_impossible(budget, &parts, &mut device))?;
         let pictures = device.pictures();
         self.say(out, || {
@@ -143,26 +147,35 @@ impl Tune {
                 let (within, takes) = (units::time(budget.min(furthest)), units::time(takes));
                 format!("{name:11} {schedules} within {within}{limit}: {takes}\n")
             })?;
-            found.push(Found { name, budget, outcome: search(&mut device, &own, candidates, budget)? });
+            let today = model.bundle().presets().get(name).map(|preset| &preset.schedule);
+            let outcome = search(&mut device, &own, candidates, today, budget)?;
+            found.push(Found { name, budget, outcome, stays: None });
         }
+        let pace = device.pace();
         if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
             return Err(Failure::Usage(too_short(budget, outcome.quickest())));
         }
         if let Some(store) = &store {
             let mut presets = model.bundle().presets().clone();
-            for Found { name, outcome, .. } in &found {
-                match &outcome.best {
-                    Some(best) => {
-                        presets.insert((*name).to_owned(), Preset::new(best.schedule.clone(), guidance))
-                    }
-                    None => presets.remove(*name),
+            for Found { name, outcome, stays, .. } in &mut found {
+                let today = presets.get(*name).map(|preset| preset.schedule.clone());
+                let best = match &today {
+                    Some(today) => outcome.instead_of(today, self.budget.is_some(), pace.steady).map(Some),
+                    None => Ok(outcome.best.as_ref()),
                 };
+                match best {
+                    Ok(Some(best)) => {
+                        presets.insert((*name).to_owned(), Preset::new(best.schedule.clone(), guidance));
+                    }
+                    Ok(None) => {}
+                    Err(why) => *stays = today.map(|today| (today, why)),
+                }
             }
             store.save(&model.bundle().with_presets(&presets)?)?;
         }
         let (request, took, written) =
             (&all, started.elapsed(), store.as_ref().map(|store| store.output().path()));
-        let report = Report { tune: self, model: &model, request, parts, own, found, took, written };
+        let report = Report { tune: self, model: &model, request, parts, own, pace, found, took, written };
         let text = if self.json { format!("{:#}\n", report.json()) } else { report.text() };
         tell(out, &text)
     }
@@ -174,8 +187,8 @@ impl Tune {
 
     /// Those named, or as many as there are, evenly chosen.
     fn classes(&self, manifest: &Manifest) -> Result<Vec<i64>, Failure> {
-        if let Some(named) = &self.class {
-            return options::classes(named, manifest);
+        if !self.class.is_empty() {
+            return options::classes(&self.class, manifest);
         }
         let (count, most) = (manifest.classes.count, manifest.classes.count.min(MOST_CLASSES));
         Ok((0..most).map(|i| i64::from(i) * i64::from(count) / i64::from(most)).collect())

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use flowturbo::{Request, Schedule, Session};
 use ndarray::{ArrayView4, Axis};
 
+use super::clock::{Clock, Pace};
 use super::search::Lab;
 use crate::failure::Failure;
 use crate::times::{self, Spread, Times};
@@ -18,6 +19,9 @@ pub struct Device<'a> {
     session: &'a mut Session,
     pictures: Vec<Picture>,
     latent: Vec<f32>,
+    /// The schedule that every timing begins with, and its times.
+    own: Schedule,
+    clock: Clock,
 }
 
 struct Picture {
@@ -29,7 +33,12 @@ struct Picture {
 impl<'a> Device<'a> {
     /// `samples` pictures of each class of the request. Picture i takes stream i of its seed, and the classes come in
     /// turn, so that any part of the pictures is one of all classes.
-    pub fn new(session: &'a mut Session, request: &Request, samples: usize) -> Result<Self, Failure> {
+    pub fn new(
+        session: &'a mut Session,
+        request: &Request,
+        samples: usize,
+        own: &Schedule,
+    ) -> Result<Self, Failure> {
         let latent = &session.model().manifest().latent;
         let [channels, height, width] = [latent.channels, latent.height, latent.width].map(|n| n as usize);
         let (floats, count) = (channels * height * width, samples * request.classes.len());
@@ -41,7 +50,13 @@ impl<'a> Device<'a> {
             Picture { request, reference: Vec::new() }
         };
         let pictures = noise.axis_chunks_iter(Axis(0), 1).zip(classes).map(picture).collect();
-        Ok(Self { session, pictures, latent: vec![0.0; floats] })
+        let (own, clock) = (own.clone(), Clock::default());
+        Ok(Self { session, pictures, latent: vec![0.0; floats], own, clock })
+    }
+
+    /// How the bundle's own schedule fared whenever others were timed.
+    pub fn pace(&self) -> Pace {
+        self.clock.pace()
     }
 
     /// Distances are from what `schedule` makes.
@@ -92,6 +107,9 @@ impl Lab for Device<'_> {
                 self.session.prepare(request, times::output(self.session.model()))?;
                 times.measure(self.session, request)?;
             }
+        }
+        if let Some((times, _)) = times.iter().zip(schedules).find(|(_, schedule)| **schedule == self.own) {
+            self.clock.note(&times.whole);
         }
         let median = |times: &Times| Spread::of(&times.whole).map_or(Duration::ZERO, |spread| spread.median);
         Ok(times.iter().map(median).collect())

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use flowturbo::{Model, Request};
+use flowturbo::{Model, Request, Schedule};
 use serde_json::{Map, Value, json};
 
+use super::clock::Pace;
 use super::parts::Parts;
 use super::search::{Measured, Outcome};
 use super::{Tune, too_short};
@@ -19,6 +20,8 @@ pub struct Found<'a> {
     /// A picture may take this long.
     pub budget: Duration,
     pub outcome: Outcome,
+    /// The schedule that the preset keeps, and why.
+    pub stays: Option<(Schedule, &'static str)>,
 }
 
 pub struct Report<'a> {
@@ -29,6 +32,7 @@ pub struct Report<'a> {
     pub parts: Parts,
     /// The bundle's own schedule.
     pub own: Measured,
+    pub pace: Pace,
     pub found: Vec<Found<'a>>,
     pub took: Duration,
     pub written: Option<&'a Path>,
@@ -50,9 +54,24 @@ impl Report<'_> {
         for Found { name, outcome, .. } in &self.found {
             outcome.best.iter().for_each(|best| row(name, best));
         }
-        for Found { name, budget, outcome } in self.found.iter().filter(|found| found.outcome.best.is_none())
-        {
-            let _ = writeln!(text, "{name:10} {}", too_short(*budget, outcome.quickest()));
+        for Found { name, budget, outcome, .. } in &self.found {
+            if outcome.best.is_none() {
+                let _ = writeln!(text, "{name:10} {}", too_short(*budget, outcome.quickest()));
+            }
+        }
+        for Found { name, stays, .. } in &self.found {
+            if let Some((schedule, why)) = stays {
+                let _ = writeln!(text, "{name:10} stays {schedule}: {why}");
+            }
+        }
+        let Pace { quick, slow, steady } = self.pace;
+        if !steady {
+            let [quick, slow] = [quick, slow].map(units::time);
+            let _ = writeln!(
+                text,
+                "\nThe machine did not keep its pace: the same picture took {quick}, then {slow}. Something else runs, or \
+                 it is hot; tune again when it rests."
+            );
         }
         if let Some(path) = self.written {
             let _ = writeln!(text, "\n{}: written", path.display());
@@ -69,6 +88,7 @@ impl Report<'_> {
             let Outcome { best, tried } = &found.outcome;
             let mut value = best.as_ref().map_or_else(|| json!({ "schedule": null }), measured);
             value["budget"] = seconds(&found.budget);
+            value["stays"] = json!(found.stays.as_ref().map(|(schedule, _)| schedule.to_string()));
             value["tried"] = tried.iter().map(measured).collect();
             (found.name.to_owned(), value)
         };
@@ -89,6 +109,7 @@ impl Report<'_> {
                 "rest": seconds(rest),
             },
             "own": measured(&self.own),
+            "pace": { "steady": self.pace.steady, "quick": seconds(&self.pace.quick), "slow": seconds(&self.pace.slow) },
             "presets": self.found.iter().map(preset).collect::<Map<_, _>>(),
             "took": self.took.as_secs_f64(),
             "written": self.written.map(|path| path.display().to_string()),

@@ -56,14 +56,22 @@ impl Outcome {
 /// The closest of `candidates` whose picture takes at most `budget`; or `own`, the bundle's schedule.
 ///
 /// All candidates are compared on a quarter of the pictures, the better third on half of them, the better third of
-/// those on all, and timed. If the clock says that none of these fits, the best is shortened until it does.
+/// those on all, and timed, beside the schedule that the preset has `today`. If the clock says that none of these fits,
+/// the best is shortened until it does.
 pub fn search(
     lab: &mut impl Lab,
     own: &Measured,
     candidates: Vec<Schedule>,
+    today: Option<&Schedule>,
     budget: Duration,
 ) -> Result<Outcome, Failure> {
-    let finalists = race(lab, candidates)?;
+    let mut finalists = race(lab, candidates)?;
+    let known = |schedule: &Schedule| finalists.iter().any(|runner| runner.schedule == *schedule);
+    if let Some(today) = today.filter(|&today| *today != own.schedule && !known(today)) {
+        let mut runner = Runner::new(today.clone());
+        runner.see(lab, lab.pictures())?;
+        finalists.push(runner);
+    }
     let mut tried = timed_beside(lab, own, finalists)?;
     let mut next = tried.first().map(|closest| closest.schedule.clone());
     while tried.iter().all(|measured| measured.time > budget)
@@ -77,6 +85,25 @@ pub fn search(
     tried.push(own.clone());
     tried.sort_by(|a, b| a.distance.total_cmp(&b.distance));
     Ok(Outcome { best: choose(&tried, budget), tried })
+}
+
+impl Outcome {
+    /// What becomes of a preset that there is `today`: the best, or why today's stays. A closer schedule takes its
+    /// place. One further away does only if today's is too slow for the budget that was `asked` for, on a clock that is
+    /// `steady`: a machine that is busy makes everything look too slow.
+    pub fn instead_of(&self, today: &Schedule, asked: bool, steady: bool) -> Result<&Measured, &'static str> {
+        let Some(best) = &self.best else { return Err("nothing fits") };
+        let now = self.tried.iter().find(|tried| tried.schedule == *today);
+        match now {
+            Some(now) if best.distance > now.distance * EQUAL && !steady => {
+                Err("it comes closer, and the clock was not steady")
+            }
+            Some(now) if best.distance > now.distance * EQUAL && !asked => {
+                Err("it comes closer; --budget says what a picture may take")
+            }
+            _ => Ok(best),
+        }
+    }
 }
 
 /// One schedule's time and distance.

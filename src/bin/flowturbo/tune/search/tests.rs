@@ -62,7 +62,7 @@ fn find(made: &mut Made, budget: Duration) -> Outcome {
     let schedule: Schedule = "E99".parse().unwrap();
     let own =
         Measured { time: made.time(std::slice::from_ref(&schedule)).unwrap()[0], schedule, distance: 99.0 };
-    search(made, &own, candidates, budget).unwrap()
+    search(made, &own, candidates, None, budget).unwrap()
 }
 
 /// The least distance of all schedules that fit, in every mixture and length.
@@ -159,7 +159,7 @@ fn the_bundles_own_schedule_wins_where_the_candidates_are_worse() {
     let best = |budget| {
         let mut made = Made::new(ms(4), flow);
         let candidates = within(budget, &made.parts).unwrap();
-        search(&mut made, &own, candidates, budget).unwrap().best.unwrap()
+        search(&mut made, &own, candidates, None, budget).unwrap().best.unwrap()
     };
     assert_eq!(best(ms(65)), own);
     assert_ne!(best(ms(64)), own);
@@ -173,11 +173,71 @@ fn a_machine_that_has_become_slower_for_all_changes_nothing() {
         let own = Measured { time: made.parts.whole(&own), schedule: own, distance: 1.0 };
         let candidates = within(ms(150), &made.parts).unwrap();
         made.slower = slower;
-        search(&mut made, &own, candidates, ms(150)).unwrap().best.unwrap()
+        search(&mut made, &own, candidates, None, ms(150)).unwrap().best.unwrap()
     };
     let (quiet, busy) = (best(1.0), best(1.7));
     assert_eq!(quiet.schedule, busy.schedule);
     assert!(quiet.time.abs_diff(busy.time) < Duration::from_micros(1));
+}
+
+/// The same, with a preset that is there, on a machine that has become slower for all but the bundle's own schedule.
+fn beside(today: &str, slower: f64, budget: u64) -> (Outcome, Schedule) {
+    let mut made = Made::new(ms(4), flow);
+    let own: Schedule = "H1P5R3".parse().unwrap();
+    let own = Measured { time: made.parts.whole(&own), distance: made.exact(&own), schedule: own };
+    let candidates = within(ms(budget), &made.parts).unwrap();
+    made.slower = slower;
+    let mut uneven = Uneven(made);
+    let today: Schedule = today.parse().unwrap();
+    (search(&mut uneven, &own, candidates, Some(&today), ms(budget)).unwrap(), today)
+}
+
+/// A device that is in the bundle's own schedule's way only.
+struct Uneven(Made);
+
+impl Lab for Uneven {
+    fn pictures(&self) -> usize {
+        self.0.pictures()
+    }
+
+    fn distance(&mut self, schedule: &Schedule, picture: usize) -> Result<f64, Failure> {
+        self.0.distance(schedule, picture)
+    }
+
+    fn time(&mut self, schedules: &[Schedule]) -> Result<Vec<Duration>, Failure> {
+        let mut times = self.0.time(schedules)?;
+        let own = times.iter_mut().zip(schedules).filter(|(_, schedule)| schedule.to_string() == "H1P5R3");
+        own.for_each(|(time, _)| *time = time.div_f64(self.0.slower));
+        Ok(times)
+    }
+}
+
+#[test]
+fn a_preset_gives_way_to_a_closer_schedule_and_to_no_other_for_a_noisy_clock() {
+    // Far from the reference: whatever fits is better.
+    let (outcome, today) = beside("E1", 1.0, 150);
+    for (asked, steady) in [(false, false), (true, true)] {
+        assert!(
+            outcome.instead_of(&today, asked, steady).unwrap().distance < outcome.tried[0].distance * 1.1
+        );
+    }
+    // It fits, and nothing better does: it is found again.
+    let (outcome, today) = beside("E12", 1.0, 140);
+    let kept = outcome.instead_of(&today, false, true).unwrap();
+    assert!(kept.distance <= outcome.tried.iter().find(|tried| tried.schedule == today).unwrap().distance);
+    // All looks three times as slow, so that nothing but an Euler step is left.
+    let (outcome, today) = beside("H1P3R2", 3.0, 90);
+    assert_eq!(outcome.best.as_ref().unwrap().schedule.to_string(), "E1");
+    for (asked, steady, why) in [
+        (true, false, "the clock was not steady"),
+        (false, false, "the clock was not steady"),
+        (false, true, "--budget says"),
+    ] {
+        assert!(outcome.instead_of(&today, asked, steady).unwrap_err().contains(why), "{asked} {steady}");
+    }
+    assert_eq!(outcome.instead_of(&today, true, true).unwrap().schedule.to_string(), "E1");
+    let nothing = Outcome { best: None, tried: outcome.tried };
+    assert_eq!(nothing.instead_of(&today, true, true).unwrap_err(), "nothing fits");
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! `flowturbo decode`: pictures of latents that were sampled before.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use flowturbo::{Image, Role};
+use ndarray::Axis;
+
+use crate::failure::{Failure, print};
+use crate::generate::{outputs, write};
+use crate::options::{Computing, whole};
+use crate::{interrupt, locate, numpy, sheet, units};
+
+/// Decodes latents, such as `flowturbo latents` writes, to PNG
+///
+/// The file holds float32 [N, C, H, W], latents as the sampler makes them. Of the same latents, `generate` makes the
+/// same pictures. Several come as one sheet, or with --separate as numbered files.
+///
+/// Example: flowturbo latents --class brick --seed 7 -o brick.npy; flowturbo decode brick.npy -o brick.png
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Decode {
+    /// The latents, .npy
+    #[arg(value_name = "LATENTS")]
+    latents: PathBuf,
+    /// The PNG file to write; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    computing: Computing,
+    /// One numbered file a picture, no sheet
+    #[arg(long)]
+    separate: bool,
+    /// Columns of the sheet [default: about square]
+    #[arg(long, value_name = "K", conflicts_with = "separate", allow_negative_numbers = true,
+          value_parser = whole::<u32, 1, { u32::MAX as u64 }>)]
+    columns: Option<u32>,
+    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    #[arg(long, value_name = "BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Decode {
+    pub fn run(&self) -> Result<(), Failure> {
+        let bundle = locate::open(self.bundle.as_deref())?;
+        if !bundle.manifest().has(Role::Decoder) {
+            return Err(Failure::Usage(format!("bundle '{}' has no decoder", bundle.manifest().name)));
+        }
+        let latents = numpy::read(&self.latents)?;
+        let count = latents.len_of(Axis(0));
+        if count == 0 || !latents.iter().all(|value| value.is_finite()) {
+            let what = if count == 0 { "no latents" } else { "a number that is not finite" };
+            return Err(Failure::Usage(format!("{}: holds {what}", self.latents.display())));
+        }
+        let places: Vec<usize> = (0..count).collect();
+        let outputs = outputs(&self.output, self.separate, &places)?;
+        let _ = interrupt::token();
+        let model = self.computing.load(bundle, 1)?;
+        let mut session = model.session();
+        let mut images: Vec<Image> = Vec::new();
+        for latent in latents.axis_chunks_iter(Axis(0), 1) {
+            interrupt::check()?;
+            images.extend(flowturbo::to_pixels(session.decode(latent)?.view())?);
+        }
+        let columns = self.columns.map_or(sheet::columns(1, count, false), |k| k as usize);
+        let notes = |_: &[usize]| vec![("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into())];
+        write(&outputs, &images, (count, columns), notes)?;
+        if self.quiet {
+            return Ok(());
+        }
+        let first = outputs.first().map(|output| output.path().display().to_string()).unwrap_or_default();
+        let last = outputs.last().filter(|_| outputs.len() > 1);
+        let last = last.map_or(String::new(), |last| format!(" to {}", last.path().display()));
+        print(&format!("{first}{last}: {}\n", units::plural(count, "image")))
+    }
+}
