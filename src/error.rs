@@ -30,7 +30,7 @@ pub enum ErrorKind {
     NonFinite,
     /// The generation was stopped by its cancel token or by a callback.
     Cancelled,
-    /// A network failed while it ran.
+    /// A network failed while it ran, the system refuses threads, or this process was forked from that of the model.
     Runtime,
 }
 

@@ -61,7 +61,7 @@ impl<'a> Program<'a> {
         compiler.arg("-o").arg(&program).arg(root().join(self.source));
         match self.link {
             Link::Shared => {
-                compiler.arg("-L").arg(&built.folder).arg("-lflowturbo");
+                compiler.arg("-L").arg(&built.folder).args(["-lflowturbo", "-lm"]);
                 compiler.arg(format!("-Wl,-rpath,{}", built.folder.display()));
             }
             Link::Static => {

@@ -1,0 +1,61 @@
+//! Faults, one after another at every place: readers that fail or lie, memory that is refused, steps that panic, and
+//! cancels. Each is an error of the right kind, leaks nothing, and the next call works.
+//!
+//! A program of its own without the test harness: its allocator counts for the whole process. An argument that is part
+//! of a test's name picks those.
+
+mod allocator;
+mod memory;
+mod readers;
+mod stops;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flowturbo::{Bundle, Model, ModelOptions, Parallel, Request};
+
+fn main() {
+    let tests: [(&str, fn()); 8] = [
+        ("readers that fail are an error and those that read little are right", readers::that_fail),
+        ("a source that fails or lies is an error at each of its calls", readers::sources),
+        ("weights that are read again may fail to come", readers::that_fail_later),
+        ("a cancel at each step ends the generation and leaves all in order", stops::cancels),
+        ("a cancel while conditions are computed leaves all in order", stops::cancels_of_conditions),
+        ("a panic in each step leaves all else in order", stops::panics),
+        ("a panic in each step of loading leaves all else in order", stops::panics_while_loading),
+        ("memory that is refused is an error", memory::refused),
+    ];
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let picked = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    for (name, test) in tests.into_iter().filter(|(name, _)| picked(name)) {
+        let began = std::time::Instant::now();
+        test();
+        println!("{name}: {:.1?}", began.elapsed());
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tiny() -> PathBuf {
+    root().join("tests/data/tiny-sit/bundle")
+}
+
+fn open(path: &Path) -> Bundle {
+    Bundle::open(path).unwrap()
+}
+
+fn load(path: &Path, parallel: &Arc<impl Parallel + 'static>) -> flowturbo::Result<Model> {
+    Model::load(open(path), &ModelOptions::default().with_parallel(Arc::clone(parallel) as _))
+}
+
+/// Two images by every kind of step.
+fn request() -> Request {
+    Request::new(vec![5, 2]).with_seed(3).with_schedule("H1P1R1".parse().unwrap())
+}
+
+/// Latents, as their bits.
+fn draw(model: &Model) -> flowturbo::Result<Vec<u32>> {
+    model.session().latents(&request()).map(|latents| latents.iter().map(|value| value.to_bits()).collect())
+}
