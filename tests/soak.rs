@@ -63,9 +63,8 @@ fn anything(random: &mut Random) -> (Request, Output) {
         request = request.with_guidance(1.0);
     }
     if random.one_in(6) {
-        request.morphs = (0..images)
-            .map(|_| Request::new(vec![0]).with_morph(class(random), 0.5).morphs[0])
-            .collect();
+        request.morphs =
+            (0..images).map(|_| Request::new(vec![0]).with_morph(class(random), 0.5).morphs[0]).collect();
     }
     if random.one_in(6) {
         request = request.with_tile(random.pick(&[Tile::X, Tile::Y, Tile::Both]));
@@ -212,7 +211,9 @@ fn number(name: &str, usual: usize) -> usize {
 
 fn main() {
     let (requests, busy) = (number("FLOWTURBO_SOAK", 200), number("FLOWTURBO_SOAK_BUSY", 0));
-    println!("{requests} requests of every kind by {SESSIONS} sessions of one model, {busy} busy loops beside them");
+    println!(
+        "{requests} requests of every kind by {SESSIONS} sessions of one model, {busy} busy loops beside them"
+    );
     let began = Instant::now();
     let model = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/textures")).unwrap();
     let wanted = latents(&mut model.session(), &known());
@@ -268,5 +269,8 @@ fn main() {
         }
     }
     let limit = if busy > 0 { 50.0 } else { 20.0 };
-    assert!(requests < 1000 || milliseconds(&mut all.cancels, 0.99) < limit, "cancels take longer than {limit} ms");
+    assert!(
+        requests < 1000 || milliseconds(&mut all.cancels, 0.99) < limit,
+        "cancels take longer than {limit} ms"
+    );
 }

@@ -116,6 +116,8 @@ impl<T: Send + Sync> Registry<T> {
             return self.kind.stale();
         }
         let name = self.kind.name();
-        invalid(format!("the handle of {name} was made before this process was forked; make one in the child"))
+        invalid(format!(
+            "the handle of {name} was made before this process was forked; make one in the child"
+        ))
     }
 }

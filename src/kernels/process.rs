@@ -33,7 +33,9 @@ impl Process {
         if self.is_this() {
             return Ok(());
         }
-        Err(runtime("the model was loaded before this process was forked; load it in the child, after the fork"))
+        Err(runtime(
+            "the model was loaded before this process was forked; load it in the child, after the fork",
+        ))
     }
 }
 

@@ -7,6 +7,8 @@ mod common;
 
 mod editing;
 mod errors;
+#[cfg(unix)]
+mod full;
 mod generate;
 mod inspect;
 mod latents;

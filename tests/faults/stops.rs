@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use flowturbo::{CancelToken, ErrorKind, Parallel, Request, Session};
 
 use crate::allocator::leaves_nothing;
-use crate::{load, request, root, tiny};
+use crate::{in_silence, load, request, root, tiny};
 
 /// Lent threads that meddle: at one of the steps that they are given they do something else besides.
 struct Meddling {
@@ -145,17 +145,6 @@ fn panics_in<T>(work: impl FnOnce() -> T) {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"asked to"));
 }
 
-fn in_silence(work: impl FnOnce()) {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if info.payload().downcast_ref::<&str>() != Some(&"asked to") {
-            told(info);
-        }
-    }));
-    work();
-    drop(std::panic::take_hook());
-}
-
 pub fn panics() {
     in_silence(|| {
         for (bundle, request, draw, every) in cases() {
@@ -183,28 +172,5 @@ pub fn panics() {
                 panics_in(|| draw(&mut model.session(), &request));
             });
         }
-    });
-}
-
-pub fn panics_while_loading() {
-    in_silence(|| {
-        let meddling = Meddling::new();
-        let model = load(&tiny(), &meddling).unwrap();
-        let steps = meddling.runs();
-        assert!(steps > 10, "{steps} steps");
-        let wanted = latents(&mut model.session(), &request()).unwrap();
-        meddling.does(NEVER, || panic!("asked to"));
-        let fails = |at| {
-            meddling.rewind(at);
-            let error = load(&tiny(), &meddling).expect_err("a step of loading panicked");
-            assert!(!error.to_string().contains('\n'), "{error}");
-        };
-        for at in 0..steps {
-            fails(at);
-            meddling.rewind(NEVER);
-            let model = load(&tiny(), &meddling).unwrap();
-            assert_eq!(latents(&mut model.session(), &request()).unwrap(), wanted);
-        }
-        leaves_nothing("panics while loading", || fails(steps / 2));
     });
 }

@@ -11,6 +11,8 @@ mod editing;
 mod golden;
 mod guidance;
 mod presets;
+#[cfg(unix)]
+mod process;
 mod stepping;
 mod textures;
 mod threads;
