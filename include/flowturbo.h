@@ -148,7 +148,7 @@ typedef int32_t ft_status;
 #define FT_ERROR_CANCELLED 7
 
 /**
- * A network failed while it ran, or the system refuses threads.
+ * A network failed while it ran, a mistake inside the library stopped its planning, or the system refuses threads.
  */
 #define FT_ERROR_RUNTIME 8
 
@@ -520,6 +520,22 @@ typedef struct ft_limits {
    * The latents or pictures of a request as floats, in bytes.
    */
   uint64_t max_tensor_bytes;
+  /**
+   * Nodes of one ONNX graph, those of its subgraphs and functions among them.
+   */
+  uint32_t max_nodes;
+  /**
+   * The time that planning one network may take, in milliseconds, from reading its file to its packed weights.
+   */
+  uint32_t max_planning_ms;
+  /**
+   * All weights of one network as they are stored, in bytes.
+   */
+  uint64_t max_weight_bytes;
+  /**
+   * The scratch memory that one network computes in, in bytes.
+   */
+  uint64_t max_arena_bytes;
 } ft_limits;
 
 #ifdef __cplusplus

@@ -232,6 +232,8 @@ struct model_options {
   /// Upper bounds on what comes from outside: ft_limits_init, then by hand.
   std::optional<ft_limits> limits;
   bool release_conditioning = false;
+  /// Stops the opening from another thread.
+  const cancel_token* cancel = nullptr;
   /// See ft_option.
   std::vector<std::pair<std::string, std::string>> named;
 };
@@ -317,6 +319,7 @@ class model {
     raw.struct_size = sizeof raw;
     raw.limits = options.limits ? &*options.limits : nullptr;
     raw.release_conditioning = options.release_conditioning ? 1 : 0;
+    raw.cancel = options.cancel ? options.cancel->handle() : nullptr;
     raw.threads = options.threads;
     raw.batch = options.batch;
     std::vector<ft_option> named;

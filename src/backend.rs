@@ -34,7 +34,9 @@ pub(crate) trait Backend: Send + Sync {
 
 /// A network planned for fixed shapes.
 pub(crate) trait Program: Send + Sync {
-    fn instantiate(self: Arc<Self>) -> Box<dyn Instance>;
+    /// # Errors
+    /// `OutOfMemory`.
+    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>>;
 
     /// What it holds, and what an instance of it will hold.
     fn memory(&self) -> Footprint;

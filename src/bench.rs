@@ -151,7 +151,8 @@ fn packed(segments: usize, k: usize, cols: usize) -> Arc<Packed> {
     let values = Values::F32(&values);
     let source = Source { values, cols, segment_stride: k * cols, row_stride: cols, col_stride: 1 };
     let alone = Pool::new(1).expect("one lane takes no thread");
-    Arc::new(Packed::new(&mut Workers::new(Isa::available()[0], &alone, &mut []), segments, k, &source))
+    let workers = &mut Workers::new(Isa::available()[0], &alone, &mut []);
+    Arc::new(Packed::new(workers, segments, k, &source).expect("a bench has memory for its weights"))
 }
 
 /// Repeatable numbers in -1..1.
@@ -190,7 +191,7 @@ impl Network {
                 Box::new(Fused::new(Arc::new(pool), reference))
             }
         };
-        let instance = backend.compile(graph, &import)?.instantiate();
+        let instance = backend.compile(graph, &import)?.instantiate()?;
         Ok(Self { instance, inputs, labels: vec![0; batch], output, flops })
     }
 

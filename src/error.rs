@@ -30,8 +30,11 @@ pub enum ErrorKind {
     NonFinite,
     /// The generation was stopped by its cancel token or by a callback.
     Cancelled,
-    /// A network failed while it ran, the system refuses threads, or this process was forked from that of the model.
+    /// A network failed while it ran, a mistake inside the library stopped its planning, the system refuses threads, or
+    /// this process was forked from that of the model.
     Runtime,
+    /// The system refused memory; the message says how much was asked for.
+    OutOfMemory,
 }
 
 /// What failed, where, and what to do next.
@@ -111,6 +114,7 @@ constructors! {
     non_finite => NonFinite;
     cancelled => Cancelled;
     runtime => Runtime;
+    out_of_memory => OutOfMemory;
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::TypedModel;
 
 use crate::Result;
+use crate::allowance::Allowance;
 
 /// One network at one batch, typed but not simplified, ready for a backend.
 pub(crate) struct Graph {
@@ -43,6 +44,8 @@ pub(crate) struct Graph {
     pub(crate) model: TypedModel,
     /// The large weights, unread.
     pub(crate) weights: Arc<Weights>,
+    /// What planning it may take.
+    pub(crate) allowance: Allowance,
     /// All weights in the file as written: element type and number of elements.
     pub(crate) counts: Vec<(String, u64)>,
 }

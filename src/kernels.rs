@@ -42,7 +42,7 @@ pub(crate) use product::{Epilogue, Group, Packed, Product, Source, Values};
 pub(crate) use reduce::{Reduce, Reduction, Softmax};
 pub(crate) use simd::{Isa, Kernel, Simd};
 pub(crate) use stage::{Border, Padding, Stage};
-pub(crate) use view::View;
+pub(crate) use view::{RANK, View};
 
 /// A matrix in the arena: `rows` rows of `cols` floats, `stride` floats from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use crate::Result;
 use crate::error::limit_exceeded;
 
@@ -30,8 +32,16 @@ pub struct Limits {
     pub max_batch: u32,
     /// Steps of one schedule.
     pub max_steps: u32,
-    /// One latent or image tensor of a whole batch, in bytes. What a graph allocates inside is its own.
+    /// One latent or image tensor of a whole batch, in bytes.
     pub max_tensor_bytes: u64,
+    /// Nodes of one ONNX graph, those of its subgraphs and functions among them.
+    pub max_nodes: u32,
+    /// All weights of one network as they are stored, in bytes.
+    pub max_weight_bytes: u64,
+    /// The scratch memory that one network computes in, in bytes.
+    pub max_arena_bytes: u64,
+    /// The time that planning one network may take, from reading its file to its packed weights.
+    pub max_planning: Duration,
 }
 
 impl Default for Limits {
@@ -45,6 +55,10 @@ impl Default for Limits {
             max_batch: 256,
             max_steps: 1000,
             max_tensor_bytes: 1 << 30,
+            max_nodes: 1 << 16,
+            max_weight_bytes: 16 << 30,
+            max_arena_bytes: 64 << 30,
+            max_planning: Duration::from_secs(600),
         }
     }
 }
@@ -73,6 +87,10 @@ with! {
     with_max_batch => max_batch: u32;
     with_max_steps => max_steps: u32;
     with_max_tensor_bytes => max_tensor_bytes: u64;
+    with_max_nodes => max_nodes: u32;
+    with_max_weight_bytes => max_weight_bytes: u64;
+    with_max_arena_bytes => max_arena_bytes: u64;
+    with_max_planning => max_planning: Duration;
 }
 
 impl Limits {
@@ -84,7 +102,7 @@ impl Limits {
                 Ok(())
             }
             _ => Err(limit_exceeded(format!(
-                "a tensor of shape {shape:?} is empty or above Limits::max_tensor_bytes ({})",
+                "a tensor of shape {shape:?} is empty or above the limit of {} bytes (max_tensor_bytes)",
                 self.max_tensor_bytes
             ))),
         }

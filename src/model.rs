@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use crate::allowance::Allowance;
 use crate::backend::{Backend, Program, Reference};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::error::{invalid_argument, limit_exceeded, runtime};
@@ -16,7 +17,7 @@ use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::{parts, refiner_parts};
-use crate::{Error, ErrorKind, Fallback, Output, Request, Result, Session};
+use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,11 +46,13 @@ pub struct ModelOptions {
     pub backend: BackendKind,
     /// As if [`Model::release_conditioning`] were called before anything is loaded.
     pub release_conditioning: bool,
+    /// Stops the loading from another thread; of no use later, see [`Request::cancel`].
+    pub cancel: CancelToken,
 }
 
 impl std::fmt::Debug for ModelOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, parallel, batch, backend, release_conditioning } = self;
+        let Self { threads, parallel, batch, backend, release_conditioning, cancel } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
         f.debug_struct("ModelOptions")
             .field("threads", threads)
@@ -57,6 +60,7 @@ impl std::fmt::Debug for ModelOptions {
             .field("batch", batch)
             .field("backend", backend)
             .field("release_conditioning", release_conditioning)
+            .field("cancel", cancel)
             .finish()
     }
 }
@@ -87,6 +91,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_release_conditioning(mut self, release: bool) -> Self {
         self.release_conditioning = release;
+        self
+    }
+
+    /// These options with a token that stops the loading.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
         self
     }
 
@@ -161,12 +172,17 @@ impl Model {
     /// [`NonFinite`](crate::ErrorKind::NonFinite): NaN among the weights.
     /// [`Unsupported`](crate::ErrorKind::Unsupported): an operator that tract lacks.
     /// [`Runtime`](crate::ErrorKind::Runtime): the system refuses threads that were asked for by their number.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): a network above the bundle's limits.
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory): the system refuses memory.
+    /// [`Cancelled`](crate::ErrorKind::Cancelled): by [`ModelOptions::cancel`].
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let _default = DefaultFloats::enter();
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, above the limit of {most} (max_batch)"
+            )));
         }
         let backend = backend(options)?;
         if options.release_conditioning {
@@ -188,7 +204,7 @@ impl Model {
             (Role::Decoder, 1),
         ];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
-            model.program(role, manifest.extent(batch))?;
+            model.program(role, manifest.extent(batch), &options.cancel)?;
         }
         Ok(model)
     }
@@ -251,7 +267,9 @@ impl Model {
         let _default = DefaultFloats::enter();
         self.check_process()?;
         let extent = self.manifest().extent(batch);
-        self.checked(role, || Graph::import(&self.0.bundle, role, extent)?.cost())
+        let allowance = self.allowance(&CancelToken::new());
+        let import = || Graph::import_within(&self.0.bundle, role, extent, &allowance);
+        self.checked(role, &allowance, || import()?.cost())
     }
 
     /// Plans the networks that `request` needs, and tells what memory it will take before any is taken for it.
@@ -287,7 +305,7 @@ impl Model {
         }
         let mut memory = Memory { model: 0, session: size_of::<f32>() * floats, passing: 0 };
         for (role, extent) in roles {
-            let of = self.program(role, extent)?.memory();
+            let of = self.program(role, extent, &request.cancel)?.memory();
             memory.model += of.weights;
             memory.session += of.instance;
             memory.passing = memory.passing.max(of.passing);
@@ -318,7 +336,7 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn plan(&self, role: Role, batch: usize) -> Result<String> {
-        Ok(self.program(role, self.manifest().extent(batch))?.describe())
+        Ok(self.program(role, self.manifest().extent(batch), &CancelToken::new())?.describe())
     }
 
     /// What in a network the fused engine has no kernel for, so that plain tract runs it: right, but slower.
@@ -327,11 +345,21 @@ impl Model {
     /// # Errors
     /// As [`cost`](Self::cost).
     pub fn fallbacks(&self, role: Role, batch: usize) -> Result<Vec<Fallback>> {
-        Ok(self.program(role, self.manifest().extent(batch))?.fallbacks())
+        Ok(self.program(role, self.manifest().extent(batch), &CancelToken::new())?.fallbacks())
     }
 
-    /// The program for `role` at `extent`, compiled on first use.
-    pub(crate) fn program(&self, role: Role, extent: Extent) -> Result<Arc<dyn Program>> {
+    /// What one network may take to plan, from now on.
+    fn allowance(&self, cancel: &CancelToken) -> Allowance {
+        Allowance::new(self.0.bundle.limits(), cancel)
+    }
+
+    /// The program for `role` at `extent`, compiled on first use unless `cancel` ends it.
+    pub(crate) fn program(
+        &self,
+        role: Role,
+        extent: Extent,
+        cancel: &CancelToken,
+    ) -> Result<Arc<dyn Program>> {
         let _default = DefaultFloats::enter();
         self.check_process()?;
         if let Some(program) = self.programs().get(role, extent) {
@@ -339,10 +367,12 @@ impl Model {
         }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
-        let import = |batch| Graph::import(&self.0.bundle, role, Extent { batch, ..extent });
+        let allowance = self.allowance(cancel);
+        let import =
+            |batch| Graph::import_within(&self.0.bundle, role, Extent { batch, ..extent }, &allowance);
         let compile = || self.0.backend.compile(import(extent.batch)?, &import);
-        let program =
-            self.checked(role, || compile().map_err(|error| self.at_its_own_size(role, extent, error)))?;
+        let compile = || compile().map_err(|error| self.at_its_own_size(role, extent, error));
+        let program = self.checked(role, &allowance, compile)?;
         let Extent { batch, cells: [height, width] } = extent;
         log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
         self.programs().put(role, extent, Arc::clone(&program));
@@ -364,11 +394,11 @@ impl Model {
 
     /// Does `work` on a network's files; when it is the first, their hashes are checked, meanwhile if there
     /// are threads for both. A wrong hash is what is told, whatever a damaged file led to.
-    fn checked<T>(&self, role: Role, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn checked<T>(&self, role: Role, allowance: &Allowance, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if lock(&self.0.checked).contains(&role) {
             return work();
         }
-        let check = || self.0.bundle.check(role);
+        let check = || self.0.bundle.check_while(role, || allowance.check());
         let done = if self.threads() == 1 {
             check()?;
             work()?

@@ -18,6 +18,8 @@ mod functions;
 mod import;
 mod normal;
 mod pads;
+mod resize;
+mod shapes;
 mod split;
 
 use std::collections::HashMap;
@@ -165,11 +167,13 @@ pub(crate) struct Net {
     origin: Arc<str>,
     /// Equal nodes are one node.
     known: HashMap<(String, Vec<Id>, Vec<usize>), Id>,
+    /// What was found wrong with the node at hand.
+    fault: Option<String>,
 }
 
 impl Net {
     fn new() -> Self {
-        Self { nodes: Vec::new(), outputs: Vec::new(), origin: "".into(), known: HashMap::new() }
+        Self { nodes: Vec::new(), outputs: Vec::new(), origin: "".into(), known: HashMap::new(), fault: None }
     }
 
     pub(crate) fn dims(&self, id: Id) -> &[usize] {

@@ -10,7 +10,7 @@ use crate::backend::Input;
 use crate::bundle::Role;
 use crate::error::{invalid_argument, runtime};
 use crate::image::{Pixels, fill_noise};
-use crate::{CancelToken, Model, Result};
+use crate::{CancelToken, Model, Result, memory};
 
 /// How a preview is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,8 +55,11 @@ impl Outlook<'_> {
     }
 
     /// The estimated latents `[N, C, H, W]`.
-    pub(crate) fn latents(&self) -> Vec<f32> {
-        (0..self.x.len()).map(|i| self.at(i)).collect()
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn latents(&self) -> Result<Vec<f32>> {
+        memory::collected(self.x.len(), (0..self.x.len()).map(|i| self.at(i)))
     }
 
     /// Small pictures `[N, H, W]` in colours that are about right.
@@ -110,8 +113,9 @@ impl Colours {
             latent.extend(pixels.map(|(y, x)| patch(channel, y, x) / scale + shift));
         }
         let mut picture = vec![0.0; 3 * rows * columns];
-        let mut decoder = model.program(Role::Decoder, extent)?.instantiate();
-        decoder.run(&[Input::F32(&latent)], &mut picture, &CancelToken::new())?;
+        let cancel = CancelToken::new();
+        let mut decoder = model.program(Role::Decoder, extent, &cancel)?.instantiate()?;
+        decoder.run(&[Input::F32(&latent)], &mut picture, &cancel)?;
 
         let unknowns = channels + 1;
         let mut fit = LeastSquares::new(unknowns);

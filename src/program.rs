@@ -15,19 +15,18 @@ mod packs;
 mod place;
 mod runner;
 
-use std::any::Any;
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, ready};
 
 use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
-use crate::error::{Context, panic_text, runtime, unsupported};
+use crate::error::{Context, runtime};
 use crate::graph::Graph;
 use crate::kernels::{Isa, Parallel};
 use crate::lock::lock;
 use crate::net::{Net, Split, Table};
+use crate::panics::in_flowturbo;
 use crate::{CancelToken, ErrorKind, Result};
 use conditions::{Conditions, Ports, ROWS};
 use lower::{Lowered, Setting};
@@ -105,6 +104,9 @@ impl Fused {
         // The same network for more rows, if limits let it, so that a request's conditions are computed together.
         let (wide, rows) = match again(ROWS) {
             Ok(wide) => (wide, ROWS),
+            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::OutOfMemory) => {
+                return Err(error);
+            }
             Err(_) => (again(table.images)?, table.images),
         };
         let split = import(&wide)?.split(state).filter(|split| split.table.offsets == table.offsets);
@@ -128,12 +130,8 @@ impl Fused {
 impl Backend for Fused {
     fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
-        // tract, asked what a node computes, may panic on an odd graph, and so may a kernel's own checks.
-        let lowered = catch_unwind(AssertUnwindSafe(|| self.lower(&graph, again)));
-        let panicked = |panic: Box<dyn Any + Send>| {
-            Err(unsupported(format!("cannot be lowered, for a panic: {}", panic_text(panic.as_ref()))))
-        };
-        match lowered.unwrap_or_else(panicked) {
+        // Only what is known to have no kernel goes to tract. A panic is a mistake of ours, and told as one.
+        match in_flowturbo(|| self.lower(&graph, again)) {
             Ok(program) => Ok(Arc::new(program)),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
@@ -156,8 +154,7 @@ impl Backend for Fused {
 
 /// tract's typed graph as a net.
 fn import(graph: &Graph) -> Result<Net> {
-    Net::import(&graph.model, graph.contract.inputs.len())
-        .map_err(|error| unsupported(format!("{error:#}").replace('\n', " ")))
+    Net::import(&graph.model, graph.contract.inputs.len(), &graph.allowance)
 }
 
 struct FusedProgram {
@@ -188,9 +185,9 @@ impl Program for FusedProgram {
         Footprint { weights: weights + conditions.weights, instance, passing: conditions.passing }
     }
 
-    fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
-        let memory = self.runner.memory();
-        Box::new(FusedInstance { program: self, memory })
+    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+        let memory = self.runner.memory().at(|| self.file.clone())?;
+        Ok(Box::new(FusedInstance { program: self, memory }))
     }
 }
 
@@ -213,7 +210,7 @@ impl Program for LeftToTract {
         self.program.memory()
     }
 
-    fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
+    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
         Arc::clone(&self.program).instantiate()
     }
 }

@@ -20,7 +20,7 @@ use crate::kernels::DefaultFloats;
 use crate::preview::PreviewKind;
 use crate::recent::Recent;
 use crate::sampler::steps::State;
-use crate::{Model, Progress, Request, Result, Schedule};
+use crate::{CancelToken, Model, Progress, Request, Result, Schedule, memory};
 use edit::Edit;
 use field::Buffers;
 use run::Run;
@@ -154,7 +154,9 @@ impl Session {
         let pictures = self.pictures.chunks_exact(3 * height * width);
         let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
         let [encoding, sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
-        let latents = Array4::from_shape_vec(settled.shape, self.state.x().to_vec()).map_err(shape)?;
+        let x = self.state.x();
+        let x = memory::collected(x.len(), x.iter().copied())?;
+        let latents = Array4::from_shape_vec(settled.shape, x).map_err(shape)?;
         let (schedule, guidance) = (settled.schedule.clone(), settled.guidance);
         Ok(Generation { images, latents, schedule, guidance, encoding, sampling, decoding })
     }
@@ -362,10 +364,10 @@ impl Session {
     }
 
     /// Takes the instance for `role` at `extent` out of the session, made on first use.
-    fn take(&mut self, role: Role, extent: Extent) -> Result<Taken> {
+    fn take(&mut self, role: Role, extent: Extent, cancel: &CancelToken) -> Result<Taken> {
         match self.instances.take(role, extent) {
             Some(instance) => Ok(((role, extent), instance)),
-            None => Ok(((role, extent), self.model.program(role, extent)?.instantiate())),
+            None => Ok(((role, extent), self.model.program(role, extent, cancel)?.instantiate()?)),
         }
     }
 

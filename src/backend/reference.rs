@@ -12,7 +12,8 @@ use tract_onnx::tract_core::plan::{SimplePlan, eval};
 use super::{Backend, Footprint, Input, Instance, Pace, Program};
 use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
-use crate::{Error, Result};
+use crate::net::Net;
+use crate::{Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub(crate) struct Reference {
@@ -76,6 +77,11 @@ fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> Trac
 impl Backend for Reference {
     fn compile(&self, graph: Graph, _: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         let (file, contract) = (graph.file.clone(), graph.contract.clone());
+        // Shapes that contradict one another are nobody's to run.
+        match Net::import(&graph.model, contract.inputs.len(), &graph.allowance) {
+            Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error).at(|| file.clone()),
+            _ => {}
+        }
         let (model, executor) = (graph.materialise()?, self.executor()?);
         let plan = scoped(&executor, || SimplePlan::new(model.into_optimized()?))
             .map_err(|error| unsupported(format!("tract cannot plan this graph: {error:#}")))
@@ -100,8 +106,8 @@ impl Program for Planned {
         format!("{} nodes, run by plain tract\n", self.plan.model().nodes().len())
     }
 
-    fn instantiate(self: Arc<Self>) -> Box<dyn Instance> {
-        Box::new(Run(self))
+    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+        Ok(Box::new(Run(self)))
     }
 
     /// The constants; what tract allocates for each run is not known beforehand.
@@ -189,7 +195,8 @@ mod tests {
         {
             let graph = Graph::import(&bundle, role, bundle.manifest().extent(y.len())).unwrap();
             let mut output = vec![0.0; expected.len()];
-            let mut network = Reference::new(2).compile(graph, &|_| unreachable!()).unwrap().instantiate();
+            let mut network =
+                Reference::new(2).compile(graph, &|_| unreachable!()).unwrap().instantiate().unwrap();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
             let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{role}: {error:.1e}");

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::MANIFEST;
 use super::source::Source;
 use crate::error::{Error, invalid_bundle, io, limit_exceeded};
-use crate::{Limits, Result};
+use crate::{Limits, Result, memory};
 
 /// How much of a file is read at a time.
 const CHUNK: usize = 1 << 20;
@@ -87,15 +87,15 @@ pub(super) fn check(
 
 /// Makes room for `size` bytes, or says that there is none: a claimed size must not abort the process.
 pub(super) fn reserve(bytes: &mut Vec<u8>, size: u64) -> Result<()> {
-    let room = usize::try_from(size).ok().and_then(|size| bytes.try_reserve_exact(size).ok());
-    room.ok_or_else(|| limit_exceeded(format!("{size} bytes do not fit in this machine's memory")))
+    let size = usize::try_from(size).map_err(|_| memory::refused(size))?;
+    memory::reserve(bytes, size)
 }
 
 fn bounded(size: u64, limit: u64, name: &str) -> Result<()> {
     if size <= limit {
         return Ok(());
     }
-    Err(limit_exceeded(format!("is {size} bytes, above the limit of {limit} (Limits::{name})")))
+    Err(limit_exceeded(format!("is {size} bytes, above the limit of {limit} ({name})")))
 }
 
 /// Reads the first `size` bytes of a file a piece at a time.

@@ -79,7 +79,7 @@ impl Part {
     /// Replaces what `buffer` holds; an error leaves it empty.
     ///
     /// # Errors
-    /// `Io`: the source failed. `LimitExceeded`: no memory for it.
+    /// `Io`: the source failed. `OutOfMemory`.
     pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.clear();
         let mut read = || {

@@ -81,7 +81,7 @@ fn size(field: &str, value: u32, limit: u32, limit_name: &str) -> Result<()> {
         return Ok(());
     }
     let value = if value == u32::MAX { "over 4294967294".to_owned() } else { value.to_string() };
-    Err(limit_exceeded(format!("is {value}, above the limit of {limit} (Limits::{limit_name})")).at(field))
+    Err(limit_exceeded(format!("is {value}, above the limit of {limit} ({limit_name})")).at(field))
 }
 
 fn finite(field: &str, value: f32) -> Result<()> {

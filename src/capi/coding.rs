@@ -108,7 +108,7 @@ pub unsafe extern "C" fn ft_session_decode_sized(
             let most = desk.session.model().bundle().limits().max_batch;
             let shape = [count / each, channels, rows, columns];
             if shape[0] > most as usize {
-                let message = format!("count: {} latents, max_batch allows {most}", shape[0]);
+                let message = format!("count: {} latents, above the limit of {most} (max_batch)", shape[0]);
                 return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
             }
             let view = ArrayView4::from_shape(shape, latents);
@@ -131,7 +131,7 @@ fn count_of(desk: &Desk, images: u32) -> Result<usize, Failure> {
     match images {
         0 => Err(Failure::argument("image_count: 0 images; give at least one")),
         n if n > most => {
-            let message = format!("image_count: {n} images, max_batch allows {most}");
+            let message = format!("image_count: {n} images, above the limit of {most} (max_batch)");
             Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message))
         }
         n => Ok(n as usize),

@@ -1,5 +1,7 @@
 //! What is refused before memory is taken for it.
 
+use std::time::Duration;
+
 use super::boundary::guard;
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
@@ -28,6 +30,14 @@ pub struct ft_limits {
     pub max_file_bytes: u64,
     /// The latents or pictures of a request as floats, in bytes.
     pub max_tensor_bytes: u64,
+    /// Nodes of one ONNX graph, those of its subgraphs and functions among them.
+    pub max_nodes: u32,
+    /// The time that planning one network may take, in milliseconds, from reading its file to its packed weights.
+    pub max_planning_ms: u32,
+    /// All weights of one network as they are stored, in bytes.
+    pub max_weight_bytes: u64,
+    /// The scratch memory that one network computes in, in bytes.
+    pub max_arena_bytes: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers.
@@ -47,6 +57,10 @@ unsafe impl Versioned for ft_limits {
             max_manifest_bytes: limits.max_manifest_bytes,
             max_file_bytes: limits.max_file_bytes,
             max_tensor_bytes: limits.max_tensor_bytes,
+            max_nodes: limits.max_nodes,
+            max_planning_ms: u32::try_from(limits.max_planning.as_millis()).unwrap_or(u32::MAX),
+            max_weight_bytes: limits.max_weight_bytes,
+            max_arena_bytes: limits.max_arena_bytes,
         }
     }
 }
@@ -70,6 +84,10 @@ pub(super) unsafe fn read(limits: *const ft_limits) -> Result<Limits, super::bou
         max_manifest_bytes: raw.max_manifest_bytes,
         max_file_bytes: raw.max_file_bytes,
         max_tensor_bytes: raw.max_tensor_bytes,
+        max_nodes: raw.max_nodes,
+        max_weight_bytes: raw.max_weight_bytes,
+        max_arena_bytes: raw.max_arena_bytes,
+        max_planning: Duration::from_millis(raw.max_planning_ms.into()),
     })
 }
 

@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{Failure, guard, guard_silently, without_nul};
+use super::cancel_token::{self, ft_cancel_token};
 use super::limits::{self, ft_limits};
 use super::pointers::{array, place, text};
 use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
@@ -70,6 +71,8 @@ pub struct ft_model_options {
     pub release_conditioning: u32,
     /// 0.
     pub reserved: u32,
+    /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
+    pub cancel: *const ft_cancel_token,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -90,6 +93,7 @@ unsafe impl Versioned for ft_model_options {
             limits: std::ptr::null(),
             release_conditioning: 0,
             reserved: 0,
+            cancel: std::ptr::null(),
         }
     }
 }
@@ -197,7 +201,7 @@ pub unsafe extern "C" fn ft_model_options_init(
 /// `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
 /// `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
 /// field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
-/// `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+/// `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_CANCELLED` (by `options.cancel`), `FT_ERROR_RUNTIME`, `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_open(
     path: *const c_char,
@@ -299,6 +303,7 @@ unsafe fn open(
         (_, 0) => return Err(Failure::argument("options.release_conditioning is neither 0 nor 1")),
         _ => return Err(Failure::argument("options.reserved is not 0; call ft_model_options_init first")),
     };
+    settings.cancel = cancel_token::token(options.cancel)?;
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;
     settings.parallel = options.parallel_for.map(|run| {

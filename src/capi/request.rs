@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use ndarray::{Array3, ArrayView4};
+use ndarray::{Array3, Array4, ArrayView4};
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
@@ -11,7 +11,7 @@ use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
 use crate::bundle::Extent;
-use crate::{Model, Morph, Output, Request, Role, Tile, Variation};
+use crate::{Model, Morph, Output, Request, Role, Tile, Variation, memory};
 
 /// What a generation makes.
 pub type ft_output = u32;
@@ -265,7 +265,8 @@ impl ft_request {
     ) -> Result<(), Failure> {
         let (images, most) = (self.image_count, model.bundle().limits().max_batch);
         if images > most {
-            let message = format!("request.image_count: {images} images, max_batch allows {most}");
+            let message =
+                format!("request.image_count: {images} images, above the limit of {most} (max_batch)");
             return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
         }
         // SAFETY: the caller's promise.
@@ -307,7 +308,10 @@ impl ft_request {
             }
             let view = ArrayView4::from_shape(shape, noise);
             let view = view.map_err(|error| Failure::argument(format!("request.noise: {error}")))?;
-            request.noise = Some(view.to_owned());
+            let floats = memory::collected(view.len(), view.iter().copied())?;
+            let noise = Array4::from_shape_vec(shape, floats);
+            request.noise =
+                Some(noise.map_err(|error| Failure::argument(format!("request.noise: {error}")))?);
         }
         // SAFETY: as above.
         unsafe { self.fill_edit(model, request) }
@@ -398,7 +402,7 @@ impl ft_request {
                     one.saturating_mul(images)
                 )));
             };
-            let values = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+            let values = memory::collected(found, bytes.iter().map(|&byte| f32::from(byte) / 255.0))?;
             let mask = Array3::from_shape_vec([count, height, width], values);
             request.mask = Some(mask.map_err(|error| Failure::argument(format!("request.mask: {error}")))?);
         }

@@ -24,7 +24,7 @@ pub const FT_ERROR_IO: ft_status = 5;
 pub const FT_ERROR_NON_FINITE: ft_status = 6;
 /// The generation was stopped by its token or by a callback.
 pub const FT_ERROR_CANCELLED: ft_status = 7;
-/// A network failed while it ran, or the system refuses threads.
+/// A network failed while it ran, a mistake inside the library stopped its planning, or the system refuses threads.
 pub const FT_ERROR_RUNTIME: ft_status = 8;
 /// A mistake inside the library. The session that it happened in can only be freed; all else goes on working.
 pub const FT_ERROR_PANIC: ft_status = 9;
@@ -32,6 +32,8 @@ pub const FT_ERROR_PANIC: ft_status = 9;
 pub const FT_ERROR_BUSY: ft_status = 10;
 /// A handle that was freed already, is of another kind, or never was one.
 pub const FT_ERROR_INVALID_HANDLE: ft_status = 11;
+/// The system refused memory; the message says how much was asked for. The next call works.
+pub const FT_ERROR_OUT_OF_MEMORY: ft_status = 12;
 
 /// The status of a failure of the library.
 pub(super) fn of(kind: ErrorKind) -> ft_status {
@@ -44,6 +46,7 @@ pub(super) fn of(kind: ErrorKind) -> ft_status {
         ErrorKind::NonFinite => FT_ERROR_NON_FINITE,
         ErrorKind::Cancelled => FT_ERROR_CANCELLED,
         ErrorKind::Runtime => FT_ERROR_RUNTIME,
+        ErrorKind::OutOfMemory => FT_ERROR_OUT_OF_MEMORY,
     }
 }
 
@@ -65,6 +68,7 @@ pub extern "C" fn ft_status_name(status: ft_status) -> *const c_char {
         FT_ERROR_PANIC => c"FT_ERROR_PANIC",
         FT_ERROR_BUSY => c"FT_ERROR_BUSY",
         FT_ERROR_INVALID_HANDLE => c"FT_ERROR_INVALID_HANDLE",
+        FT_ERROR_OUT_OF_MEMORY => c"FT_ERROR_OUT_OF_MEMORY",
         _ => c"unknown status",
     }
     .as_ptr()

@@ -19,16 +19,29 @@ use super::skeleton::Skeleton;
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, initializers, operators};
 use crate::Result;
+use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, unsupported};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
+        let never = crate::CancelToken::new();
+        Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))
+    }
+
+    /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes are.
+    pub(crate) fn import_within(
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<Self> {
         let contract =
             Contract::new(bundle.manifest(), role, extent, bundle.limits()).at(|| format!("{role}"))?;
         let (file, external) = (bundle.graph(role)?, bundle.external_data(role)?);
-        guarded(|| read(&file, &external, contract)).at(|| file.name().to_owned())
+        guarded(|| read(&file, &external, contract, allowance)).at(|| file.name().to_owned())
     }
 }
 
@@ -38,7 +51,13 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
-fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Result<Graph> {
+fn read(
+    file: &ListedFile,
+    external: &ExternalData,
+    contract: Contract,
+    allowance: &Allowance,
+) -> Result<Graph> {
+    allowance.check()?;
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
@@ -50,13 +69,18 @@ fn read(file: &ListedFile, external: &ExternalData, contract: Contract) -> Resul
     operators::register(&mut onnx);
     let nodes = Nodes::name(graph, &onnx);
     let weights = initializers::settle(graph, cuts, external)?;
+    allowance
+        .weights(weights.bytes() + graph.initializer.iter().map(|w| w.raw_data.len() as u64).sum::<u64>())?;
+    allowance.check()?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);
     name_ports(&mut model, &contract, &weights)?;
+    allowance.check()?;
     let model = model.into_typed().map_err(|error| nodes.explain(&error))?;
     nodes.check_shapes(&model)?;
     check_constants(&model)?;
-    Ok(Graph { file: file.name().to_owned(), contract, model, weights: Arc::new(weights), counts })
+    let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
+    Ok(Graph { file, contract, model, weights, allowance, counts })
 }
 
 /// Elements of all initializers, by stored type.

@@ -12,6 +12,7 @@ use super::weights::LARGE;
 use crate::Result;
 use crate::bundle::{ListedFile, Part};
 use crate::error::invalid_bundle;
+use crate::memory::refused;
 
 /// `ModelProto.graph`.
 const GRAPH: u32 = 7;
@@ -154,6 +155,7 @@ impl Reader<'_> {
         self.at = field.start;
         while self.at < field.end {
             let bytes = self.peek(WINDOW.min(field.end - self.at))?;
+            to.try_reserve(bytes.len()).map_err(|_| refused((to.len() + bytes.len()) as u64))?;
             to.extend_from_slice(bytes);
             self.at += bytes.len() as u64;
         }

@@ -63,6 +63,11 @@ impl Weights {
         self.0.push(weight);
     }
 
+    /// As they are stored.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.iter().map(|weight| weight.part.length()).sum()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -76,7 +81,7 @@ impl Weights {
     ///
     /// # Errors
     /// `NonFinite`: NaN in it, which would spoil every picture; infinities stay, masks are made of them.
-    /// `Io`: its file cannot be read. `LimitExceeded`: no memory for it.
+    /// `Io`: its file cannot be read. `OutOfMemory`.
     pub(crate) fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Result<&Weight> {
         let weight = self.0.get(index).ok_or_else(|| invalid_bundle(format!("has no weight {index}")))?;
         weight.part.read(buffer).at(|| format!("weight '{}'", weight.name))?;

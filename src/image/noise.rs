@@ -4,9 +4,9 @@ use ndarray::Array4;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::Result;
 use crate::error::limit_exceeded;
 use crate::kernels::DefaultFloats;
+use crate::{Result, memory};
 
 /// Standard normal noise `[batch, channels, height, width]` for `seed`.
 ///
@@ -26,10 +26,7 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
     let (Some(image), Some(total)) = (image, total) else {
         return Err(limit_exceeded(format!("noise of shape {shape:?} does not fit in memory")));
     };
-    let mut values = Vec::new();
-    let room = values.try_reserve_exact(total);
-    room.map_err(|error| limit_exceeded(format!("noise of shape {shape:?}: {error}")))?;
-    values.resize(total, 0.0);
+    let mut values = memory::filled(total, 0.0)?;
     fill_noise(seed, image, &mut values);
     Array4::from_shape_vec(shape, values).map_err(|error| limit_exceeded(error.to_string()))
 }
@@ -96,8 +93,10 @@ mod tests {
 
     #[test]
     fn sizes_beyond_memory_are_refused() {
-        for shape in [[usize::MAX, 2, 1, 1], [1 << 30, 1 << 30, 1, 1]] {
-            assert_eq!(noise(0, shape).unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
+        use crate::ErrorKind::{LimitExceeded, OutOfMemory};
+        let huge = 1 << (usize::BITS / 2 - 2);
+        for (shape, kind) in [([usize::MAX, 2, 1, 1], LimitExceeded), ([huge, huge, 1, 1], OutOfMemory)] {
+            assert_eq!(noise(0, shape).unwrap_err().kind(), kind, "{shape:?}");
         }
     }
 }

@@ -3,8 +3,8 @@
 use half::f16;
 use ndarray::{Array4, ArrayView4, Axis};
 
-use crate::Result;
-use crate::error::invalid_argument;
+use crate::error::{invalid_argument, runtime};
+use crate::{Result, memory};
 
 /// One picture, 8-bit RGB, rows from top to bottom, no padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -157,9 +157,17 @@ impl<'a> PixelsRef<'a> {
         let strides = (self.row_stride, self.image_stride);
         let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
         let [images, height, width] = shape;
-        Ok(Array4::from_shape_fn([images, 3, height, width], |(image, channel, y, x)| {
-            layout.channel(&self.data[layout.row(image, y)], x, channel)
-        }))
+        let mut floats = Vec::new();
+        memory::reserve(&mut floats, images * 3 * height * width)?;
+        for image in 0..images {
+            for channel in 0..3 {
+                for y in 0..height {
+                    let row = &self.data[layout.row(image, y)];
+                    floats.extend((0..width).map(|x| layout.channel(row, x, channel)));
+                }
+            }
+        }
+        Array4::from_shape_vec([images, 3, height, width], floats).map_err(|e| runtime(e.to_string()))
     }
 }
 
@@ -314,7 +322,7 @@ pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
 
 /// `[3, H, W]` in [-1, 1] as a picture of its own.
 pub(crate) fn rgb8(picture: &[f32], height: usize, width: usize) -> Result<Image> {
-    let mut rgb = vec![0; height * width * 3];
+    let mut rgb = memory::filled(height * width * 3, 0)?;
     Pixels::rgb8(&mut rgb).hold([1, height, width])?.draw(0, picture);
     Ok(Image { width, height, rgb })
 }

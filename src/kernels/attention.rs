@@ -52,27 +52,46 @@ impl Attention {
         (2 * self.dim + KEYS + 4) * QUERIES
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    fn dims(&self, place: &Heads, tokens: usize) -> [(usize, usize); 3] {
+        [(self.images, place.image_stride), (tokens, place.token_stride), (self.heads, place.head_stride)]
+    }
+
+    fn span(&self, place: &Heads, tokens: usize) -> Range<usize> {
+        place.offset..end(place.offset, &self.dims(place, tokens), self.dim)
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (queries, keys) = (self.queries, self.keys);
+        let places = [(&self.q, queries), (&self.k, keys), (&self.v, keys), (&self.out, queries)];
+        places.into_iter().for_each(|(place, tokens)| see(self.span(place, tokens)));
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;
         }
         assert!(self.keys > 0, "attention to no keys has no value");
         assert!(self.scale > 0.0, "the scale of scores is not above 0");
-        let dims = |place: &Heads, tokens| {
-            [(self.images, place.image_stride), (tokens, place.token_stride), (self.heads, place.head_stride)]
-        };
-        let span = |place: &Heads, tokens| -> Range<usize> {
-            place.offset..end(place.offset, &dims(place, tokens), self.dim)
-        };
-        let out = span(&self.out, self.queries);
-        assert!(out.end <= mem.len(), "attention's result lies outside");
-        assert!(all_apart(&dims(&self.out, self.queries), self.dim), "attention's results overlap");
+        let out = self.span(&self.out, self.queries);
+        assert!(out.end <= len, "attention's result lies outside");
+        assert!(all_apart(&self.dims(&self.out, self.queries), self.dim), "attention's results overlap");
         for (place, tokens) in [(&self.q, self.queries), (&self.k, self.keys), (&self.v, self.keys)] {
-            let span = span(place, tokens);
-            assert!(span.end <= mem.len(), "attention's inputs lie outside");
+            let span = self.span(place, tokens);
+            assert!(span.end <= len, "attention's inputs lie outside");
             assert!(apart(&span, &out), "attention's result overlaps its inputs");
         }
+    }
 
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
+            return;
+        }
         // A head's keys and values come from afar once if one lane has all its queries; where that makes
         // too few pieces, parts of the queries, and in the end less than whole tiles.
         let (isa, pairs, lanes) = (workers.isa, self.images * self.heads, workers.lanes());

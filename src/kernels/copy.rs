@@ -1,5 +1,7 @@
 //! Strided copies: permutations, patches to tokens and back, pieces of a concatenation, broadcasts.
 
+use std::ops::Range;
+
 use super::view::{Space, View};
 use super::{Kernel, Shared, Simd, Workers};
 
@@ -43,11 +45,29 @@ impl Copy {
         Self { space, from, to, turned }
     }
 
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        [&self.from, &self.to]
+            .into_iter()
+            .filter(|_| !self.space.is_empty())
+            .for_each(|v| see(self.space.span(v)));
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
+        if !self.space.is_empty() {
+            self.space.check(&self.to, &[self.from], len);
+        }
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
-        if self.space.run() * self.space.runs() == 0 {
+        self.check(mem.len());
+        if self.space.is_empty() {
             return;
         }
-        self.space.check(&self.to, &[self.from], mem.len());
         if self.from == self.to {
             return;
         }
@@ -74,7 +94,7 @@ impl Copy {
     }
 
     /// Copies `part` of each of `count` runs.
-    fn runs(&self, memory: Shared, first: usize, count: usize, part: std::ops::Range<usize>) {
+    fn runs(&self, memory: Shared, first: usize, count: usize, part: Range<usize>) {
         let (from_stride, to_stride) = (self.space.stride(&self.from), self.space.stride(&self.to));
         let length = part.len();
         self.space.walk([&self.from, &self.to], first, count, |[from, to]| {

@@ -8,6 +8,8 @@ use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
+use crate::{Result, memory};
+
 /// Zeros at first; starts on a cache line.
 pub(crate) struct Floats {
     held: Held,
@@ -30,25 +32,34 @@ const PAGE: usize = 2 << 20;
 const APART: usize = 1 << 20;
 
 impl Floats {
-    /// # Panics
-    /// Or aborts, as `Vec` does, if there is no memory of that size.
-    pub(crate) fn zeros(len: usize) -> Self {
-        Self::large(len, APART).unwrap_or_else(|| {
-            let room = vec![0.0f32; len + LINE - 1];
-            let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
-            Self { held: Held::Heap(room), start, len }
-        })
+    /// None, without an allocation.
+    pub(crate) fn none() -> Self {
+        Self { held: Held::Heap(Vec::new()), start: 0, len: 0 }
+    }
+
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn zeros(len: usize) -> Result<Self> {
+        if let Some(floats) = Self::large(len, APART) {
+            return Ok(floats);
+        }
+        let room = memory::filled(len.saturating_add(LINE - 1), 0.0f32)?;
+        let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        Ok(Self { held: Held::Heap(room), start, len })
     }
 
     /// As [`zeros`](Self::zeros), on large pages if they are many enough and the system has them.
-    pub(crate) fn on_large_pages(len: usize) -> Self {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn on_large_pages(len: usize) -> Result<Self> {
         let Some(floats) = Self::large(len, 2 * PAGE) else { return Self::zeros(len) };
         #[cfg(target_os = "linux")]
         if let Held::Pages(pages) = &floats.held {
             // Without large pages all goes on as well, more slowly.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
-        floats
+        Ok(floats)
     }
 
     /// Pages of its own for what takes at least `bytes`, if the system gives them.
@@ -90,11 +101,21 @@ mod tests {
     #[test]
     fn floats_are_zeros_on_a_cache_line_however_many_there_are() {
         for len in [0, 1, 17, 1000, PAGE / 2, PAGE + 3] {
-            for mut floats in [Floats::zeros(len), Floats::on_large_pages(len)] {
+            for mut floats in [Floats::zeros(len).unwrap(), Floats::on_large_pages(len).unwrap()] {
                 assert!(floats.len() == len && floats.iter().all(|x| *x == 0.0));
                 assert!(floats.as_ptr().addr().is_multiple_of(64));
                 floats.fill(1.5);
                 assert!(floats.iter().all(|x| *x == 1.5));
+            }
+        }
+        assert!(Floats::none().is_empty());
+    }
+
+    #[test]
+    fn memory_that_nobody_has_is_refused() {
+        for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4] {
+            for floats in [Floats::zeros(len), Floats::on_large_pages(len)] {
+                assert_eq!(floats.err().unwrap().kind(), crate::ErrorKind::OutOfMemory);
             }
         }
     }

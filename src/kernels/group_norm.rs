@@ -3,6 +3,8 @@
 //! Applying them is left to the [`Stage`](super::Stage) that prepares the next convolution's input, so
 //! the image is read once here and not written.
 
+use std::ops::Range;
+
 use super::place::{apart, end};
 use super::{Kernel, Rows, Shared, Simd, Workers};
 
@@ -42,29 +44,53 @@ impl GroupNorm {
         if self.x.cols == 0 { 0 } else { 2 * self.images * self.chunks() * self.x.cols }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// What is read, the partial sums, the result, and the constants.
+    fn spans(&self) -> ([Range<usize>; 3], [Option<Range<usize>>; 2]) {
+        let (x, channels) = (self.x, self.x.cols);
+        let read = x.offset..end(x.offset, &[(self.images, self.image_stride), (x.rows, x.stride)], channels);
+        let partials = self.partial..end(self.partial, &[], self.partials());
+        let out = self.out..end(self.out, &[(self.images, 2 * channels)], 2 * channels);
+        let constant = |start: Option<usize>| start.map(|start| start..end(start, &[], channels));
+        ([read, partials, out], [constant(self.gamma), constant(self.beta)])
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (spans, constants) = self.spans();
+        spans.into_iter().chain(constants.into_iter().flatten()).for_each(see);
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, channels) = (self.x, self.x.cols);
         if self.images == 0 || x.rows == 0 || channels == 0 {
             return;
         }
         assert!(self.groups > 0 && channels % self.groups == 0, "groups do not divide the channels");
         assert!(x.rows_apart(), "a group norm's pixels overlap");
-        let read = x.offset..end(x.offset, &[(self.images, self.image_stride), (x.rows, x.stride)], channels);
-        let partials = self.partial..end(self.partial, &[], self.partials());
-        let out = self.out..end(self.out, &[(self.images, 2 * channels)], 2 * channels);
+        let ([read, partials, out], constants) = self.spans();
         for span in [&read, &partials, &out] {
-            assert!(span.end <= mem.len(), "a group norm's places lie outside");
+            assert!(span.end <= len, "a group norm's places lie outside");
         }
         assert!(
             apart(&read, &partials) && apart(&read, &out) && apart(&partials, &out),
             "a group norm's places overlap"
         );
-        for start in [self.gamma, self.beta].into_iter().flatten() {
-            let span = start..end(start, &[], channels);
-            assert!(span.end <= mem.len(), "a group norm's constants lie outside");
+        for span in constants.into_iter().flatten() {
+            assert!(span.end <= len, "a group norm's constants lie outside");
             assert!(apart(&span, &partials) && apart(&span, &out), "a group norm's constants overlap");
         }
+    }
 
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let (x, channels) = (self.x, self.x.cols);
+        if self.images == 0 || x.rows == 0 || channels == 0 {
+            return;
+        }
         let (memory, isa, chunks) = (Shared::new(mem), workers.isa, self.chunks());
         workers.each(self.images * chunks, 0, |piece, _| {
             let (image, start) = (piece / chunks, piece % chunks * self.chunk());
@@ -245,6 +271,35 @@ mod tests {
             });
             assert!(results.chunks(2).all(|pair| pair[0] == pair[1]), "lanes change nothing");
         }
+    }
+
+    #[test]
+    fn a_group_with_something_that_is_not_a_number_has_no_numbers() {
+        let x = Rows { offset: 0, rows: 300, cols: 6, stride: 6 };
+        let (images, image_stride, groups, partial) = (2, 1800, 3, 3600);
+        let mut norm = GroupNorm {
+            x,
+            images,
+            image_stride,
+            groups,
+            eps: 1e-6,
+            gamma: None,
+            beta: None,
+            partial,
+            out: 0,
+        };
+        norm.out = partial + norm.partials();
+        let mut before = noise(norm.out + 24, 4);
+        // In the second image, the second group.
+        before[1800 + 200 * 6 + 3] = f32::NAN;
+        all_workers(0, |workers| {
+            let mut mem = before.clone();
+            norm.run(workers, &mut mem);
+            for (i, v) in mem[norm.out..].iter().enumerate() {
+                let of_group = i / 12 == 1 && i % 6 / 2 == 1;
+                assert_eq!(v.is_nan(), of_group, "{} {i}: {v}", workers.isa);
+            }
+        });
     }
 
     #[test]

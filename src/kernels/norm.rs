@@ -1,6 +1,8 @@
 //! Normalisation of each row, and the modulation that diffusion transformers put behind it.
 
-use super::place::apart;
+use std::ops::Range;
+
+use super::place::{apart, end};
 use super::{Kernel, Rows, Shared, Simd, Workers};
 
 /// Rows that are normalised together: one row alone would mostly wait for its sums.
@@ -43,31 +45,48 @@ impl Norm {
         2 * self.x.cols
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// How many images the rows are of, and where the constants lie: scales, shifts, and those of all images.
+    fn constants(&self) -> (usize, [Option<Range<usize>>; 4]) {
+        let images = self.modulation.map_or(1, |m| self.x.rows.div_ceil(m.rows_per_image.max(1)));
+        let span = |start: Option<usize>, stride| {
+            start.map(|start| start..end(start, &[(images, stride)], self.x.cols))
+        };
+        let stride = self.modulation.map_or(0, |m| m.image_stride);
+        let (scale, shift) = (self.modulation.map(|m| m.scale), self.modulation.and_then(|m| m.shift));
+        (images, [span(self.gamma, 0), span(self.beta, 0), span(scale, stride), span(shift, stride)])
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        see(self.x.span());
+        see(self.out.span());
+        self.constants().1.into_iter().flatten().for_each(see);
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, out, cols) = (self.x, self.out, self.x.cols);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a norm keeps the shape");
         if x.rows == 0 || cols == 0 {
             return;
         }
         let (reads, writes) = (x.span(), out.span());
-        assert!(reads.end <= mem.len() && writes.end <= mem.len(), "a norm's rows lie outside");
+        assert!(reads.end <= len && writes.end <= len, "a norm's rows lie outside");
         assert!(x == out || apart(&reads, &writes), "a norm's rows overlap");
         assert!(out.rows_apart(), "a norm's output rows overlap");
-        let mut constants: [Option<usize>; 4] = [self.gamma, self.beta, None, None];
-        let mut images = 1;
-        if let Some(m) = self.modulation {
-            images = x.rows.div_ceil(m.rows_per_image);
-            let last = (images - 1).checked_mul(m.image_stride).expect("a norm's images lie outside");
-            constants[2..].copy_from_slice(&[Some(m.scale), m.shift]);
-            for start in [Some(m.scale), m.shift].into_iter().flatten() {
-                assert!(start.checked_add(last).is_some(), "a norm's images lie outside");
-            }
+        for span in self.constants().1.into_iter().flatten() {
+            assert!(span.end <= len && apart(&span, &writes), "a norm's constants lie outside");
         }
-        for (i, start) in constants.into_iter().enumerate() {
-            let Some(start) = start else { continue };
-            let stride = self.modulation.map_or(0, |m| if i < 2 { 0 } else { m.image_stride });
-            let span = start..super::place::end(start, &[(images, stride)], cols);
-            assert!(span.end <= mem.len() && apart(&span, &writes), "a norm's constants lie outside");
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let (x, images) = (self.x, self.constants().0);
+        if x.rows == 0 || x.cols == 0 {
+            return;
         }
 
         // Several pieces for each lane, none across an image's edge.
@@ -303,6 +322,30 @@ mod tests {
                         mem[at] = before[at];
                     }
                     assert_eq!(mem, before, "nothing else is written");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_with_something_that_is_not_a_number_has_no_numbers() {
+        for (cols, at) in [(1, 0), (7, 6), (40, 0), (77, 39)] {
+            let x = Rows { offset: 0, rows: 9, cols, stride: cols };
+            let out = Rows { offset: 9 * cols, ..x };
+            let mut before = noise(18 * cols, 4);
+            before[5 * cols + at] = f32::NAN;
+            for measure in [Measure::Deviation, Measure::RootMeanSquare] {
+                let norm = Norm { x, out, measure, eps: 1e-5, gamma: None, beta: None, modulation: None };
+                all_workers(norm.scratch(), |workers| {
+                    let mut mem = before.clone();
+                    norm.run(workers, &mut mem);
+                    for (i, row) in mem[out.offset..].chunks(cols).enumerate() {
+                        assert!(
+                            row.iter().all(|v| v.is_nan() == (i == 5)),
+                            "{} {measure:?} {cols} {i}",
+                            workers.isa
+                        );
+                    }
                 });
             }
         }

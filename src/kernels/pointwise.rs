@@ -2,6 +2,8 @@
 
 mod step;
 
+use std::ops::Range;
+
 pub(crate) use self::step::{Binary, Step, Unary};
 use self::step::{binary, unary};
 use super::view::{Space, View};
@@ -73,12 +75,28 @@ impl Pointwise {
         self.registers * BLOCK
     }
 
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let views = self.inputs.iter().chain([&self.out]);
+        views.filter(|_| !self.space.is_empty()).for_each(|view| see(self.space.span(view)));
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
+        if !self.space.is_empty() {
+            self.space.check(&self.out, &self.inputs, len);
+        }
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
         let (run, runs) = (self.space.run(), self.space.runs());
         if run * runs == 0 {
             return;
         }
-        self.space.check(&self.out, &self.inputs, mem.len());
         // A block is a part of one run, or some whole runs.
         let (parts, group) = (run.div_ceil(BLOCK), if run >= BLOCK / 4 { 1 } else { BLOCK / run });
         let part = run.div_ceil(parts).next_multiple_of(16);
@@ -327,6 +345,60 @@ mod tests {
         for op in [Add, Sub, Mul, Div, Max, Min] {
             let steps = [Step::Load(0), Step::Load(1), Step::Binary(op, 1, 0)];
             check(&[5, 33], &[(0, &[33, 1]), (9, &[0, 1])], (400, &[40, 1]), &steps);
+        }
+    }
+
+    #[test]
+    fn no_operation_hides_what_is_not_a_number() {
+        let nan_from = |steps: &[Step], inputs: usize, nan: usize| {
+            let n = 37;
+            let dense: Vec<View> = (0..inputs).map(|i| View::new(i * n, &[1])).collect();
+            let plan = Pointwise::new(&[n], &dense, View::new(inputs * n, &[1]), steps);
+            let mut before = vec![0.7; (inputs + 1) * n];
+            for i in (0..n).step_by(5) {
+                before[nan * n + i] = f32::NAN;
+            }
+            all_workers(plan.scratch(), |workers| {
+                let mut mem = before.clone();
+                plan.run(workers, &mut mem);
+                for (i, v) in mem[inputs * n..].iter().enumerate() {
+                    assert_eq!(v.is_nan(), i.is_multiple_of(5), "{} {steps:?} {nan} {i}: {v}", workers.isa);
+                }
+            });
+        };
+        use Unary::*;
+        for op in [
+            Neg,
+            Abs,
+            Square,
+            Sqrt,
+            Rsqrt,
+            Recip,
+            Exp,
+            Ln,
+            Tanh,
+            Sigmoid,
+            Silu,
+            Erf,
+            GeluTanh,
+            GeluErf,
+            Cos,
+            Sin,
+            Add(0.3),
+            Mul(-0.3),
+            Pow(2.0),
+            Pow(3.0),
+            Pow(0.7),
+            Clamp(0.9, 1.7),
+            Clamp(0.0, f32::INFINITY),
+            Clamp(f32::NEG_INFINITY, 0.5),
+        ] {
+            nan_from(&[Step::Load(0), Step::Unary(op, 0)], 1, 0);
+        }
+        for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min] {
+            for nan in [0, 1] {
+                nan_from(&[Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)], 2, nan);
+            }
         }
     }
 

@@ -9,7 +9,9 @@
 mod epilogue;
 mod halves;
 mod packed;
+mod places;
 mod tile;
+mod tiles;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use halves::Halves;
 use packed::Panel;
 pub(crate) use packed::{Packed, Source, Values};
 use tile::{Run, Shape, Tile};
+use tiles::Tiles;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
 /// `c + i * c_stride`.
@@ -38,8 +41,8 @@ pub(crate) struct Group {
 /// `C[m, n] = epilogue(Σ A[m, s, k] * W[s, k, n])` over segments `s` and `k` in each.
 pub(crate) struct Product {
     weights: Arc<Packed>,
-    /// Groups of at most `shape.rows` rows.
-    tiles: Vec<Group>,
+    /// Of at most `shape.rows` rows.
+    tiles: Tiles,
     shape: Shape,
     /// The cuts of the inner dimension.
     blocks: Vec<Block>,
@@ -93,20 +96,7 @@ impl Product {
         let groups = paired.as_ref().map_or(groups, |(_, groups)| groups);
         assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
         let shape = tile::shape(weights.isa());
-        let mut tiles = Vec::new();
-        for group in groups.iter().filter(|g| g.rows > 0) {
-            let count = group.rows.div_ceil(shape.rows);
-            for i in 0..count {
-                let (from, to) = (group.rows * i / count, group.rows * (i + 1) / count);
-                tiles.push(Group {
-                    a: group.a + from * a_stride,
-                    c: group.c + from * c_stride,
-                    row: group.row + from,
-                    rows: to - from,
-                    image: group.image,
-                });
-            }
-        }
+        let tiles = Tiles::new(groups, shape.rows, a_stride, c_stride);
         let mut product = Self {
             halves: paired.as_ref().map(|(spare, _)| Halves::new(*spare, &weights, &tiles)),
             tiles,
@@ -119,7 +109,7 @@ impl Product {
             end: 0,
             weights,
         };
-        product.end = product.check();
+        product.end = product.apart();
         product
     }
 
@@ -165,9 +155,17 @@ impl Product {
         self.tiles.len().min(most).max(1)
     }
 
+    /// Holds its places against a memory of `len` floats; against each other they were held when it was made.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside.
+    pub(crate) fn check(&self, len: usize) {
+        assert!(self.end <= len, "a product's places lie outside");
+    }
+
     pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         assert_eq!(workers.isa, self.weights.isa(), "weights are packed for one instruction set");
-        assert!(self.end <= mem.len(), "a product's places lie outside");
+        self.check(mem.len());
         let (mem, lanes, panels) = (Shared::new(mem), workers.lanes(), self.weights.panels());
         if let Some(halves) = &self.halves {
             return self.run_halved(halves, workers, mem);
@@ -177,7 +175,7 @@ impl Product {
         let pieces = groups * parts;
         let part = |i: usize, n: usize, of: usize| n * i / of..n * (i + 1) / of;
         workers.each(pieces, self.scratch(), |piece, scratch| {
-            let tiles = &self.tiles[part(piece / groups, self.tiles.len(), parts)];
+            let tiles = part(piece / groups, self.tiles.len(), parts);
             let group = |piece: usize| part(piece % groups, panels.len(), groups);
             let (mine, soon) = (group(piece), piece + 1);
             let next = match &self.after {
@@ -202,7 +200,7 @@ impl Product {
         &self,
         mem: Shared,
         scratch: &mut [f32],
-        tiles: &[Group],
+        tiles: Range<usize>,
         panels: &[Panel],
         next: Ahead<'_>,
     ) {
@@ -220,7 +218,7 @@ impl Product {
         let direct = steps.is_empty() && cols == wide;
         for (b, block) in self.blocks.iter().enumerate() {
             let last = b + 1 == self.blocks.len();
-            for (t, rows) in tiles.iter().enumerate() {
+            for (t, rows) in self.tiles.range(tiles.clone()).enumerate() {
                 let sums = scratch[t % keep * self.shape.rows * wide..].as_mut_ptr();
                 for (p, panel) in panels.iter().enumerate() {
                     let weights = self.weights.panel(*panel);
@@ -303,55 +301,6 @@ impl Product {
             tiles = tiles.div_ceil(2);
         }
         Cut { panels, tiles }
-    }
-
-    /// One past the last float that is touched, having seen that what is written is apart.
-    fn check(&self) -> usize {
-        let cols = self.weights.cols();
-        let rows = || self.tiles.iter().flat_map(|t| (0..t.rows).map(move |r| (t, r)));
-        let at = |start: usize, i: usize, stride: usize, len: usize| {
-            let start = i.checked_mul(stride).and_then(|x| x.checked_add(start));
-            let end = start.and_then(|x| x.checked_add(len));
-            start.unwrap_or(usize::MAX)..end.expect("a place in the arena is beyond all addresses")
-        };
-        let mut written: Vec<_> = rows().map(|(t, r)| at(t.c, r, self.c_stride, cols)).collect();
-        written.extend(self.halves.as_ref().map(Halves::place));
-        written.sort_by_key(|w| w.start);
-        assert!(written.windows(2).all(|w| w[0].end <= w[1].start), "a product's rows overlap");
-        let mut end = written.last().map_or(0, |w| w.end);
-        let mut read = |place: Range<usize>, same: Option<usize>| {
-            end = end.max(place.end);
-            // The first written row that ends behind the start of what is read.
-            let next = written.partition_point(|w| w.end <= place.start);
-            let apart = written.get(next).is_none_or(|w| place.end <= w.start || Some(w.start) == same);
-            assert!(apart || place.is_empty(), "a product reads what it writes");
-        };
-        for (tile, r) in rows() {
-            for run in self.blocks.iter().flat_map(|b| &b.runs) {
-                let start = tile.a.checked_add(run.offset).expect("a row is beyond all addresses");
-                read(at(start, r, self.a_stride, run.len), None);
-            }
-            for step in &self.epilogue {
-                if let Epilogue::Residual { offset, stride } = *step {
-                    let (place, own) = (at(offset, tile.row + r, stride, cols), tile.c + r * self.c_stride);
-                    let same = (place.start == own).then_some(own);
-                    read(place, same);
-                }
-            }
-        }
-        for tile in &self.tiles {
-            read(at(tile.a, 0, 0, 0), None);
-            for step in &self.epilogue {
-                match *step {
-                    Epilogue::Bias { offset } => read(at(offset, 0, 0, cols), None),
-                    Epilogue::Gate { offset, image_stride } => {
-                        read(at(offset, tile.image, image_stride, cols), None);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        end
     }
 }
 

@@ -1,9 +1,11 @@
 //! Sums, means, maxima and softmax along rows, for graphs whose shape is not recognised.
 
+use std::ops::Range;
+
 use super::math::exp;
 use super::norm::sums;
 use super::place::{apart, end};
-use super::{Kernel, Rows, Shared, Simd, Workers};
+use super::{Kernel, LINE, Rows, Shared, Simd, Workers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reduction {
@@ -31,22 +33,44 @@ pub(crate) struct Softmax {
 
 /// Calls `work` with all rows of `x`, some at a time: enough for each lane, and not so few that taking them
 /// costs more than doing them.
-fn each_rows(workers: &mut Workers<'_>, x: &Rows, work: impl Fn(std::ops::Range<usize>) + Sync) {
+fn each_rows(workers: &mut Workers<'_>, x: &Rows, work: impl Fn(Range<usize>) + Sync) {
     let block = x.rows.div_ceil(4 * workers.lanes()).max(1024 / x.cols);
     workers.each(x.rows.div_ceil(block), 0, |piece, _| work(piece * block..x.rows.min((piece + 1) * block)));
 }
 
 impl Reduce {
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    fn written(&self) -> Range<usize> {
+        self.out..end(self.out, &[(self.x.rows, self.out_stride)], 1)
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        see(self.x.span());
+        see(self.written());
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let x = self.x;
         if x.rows == 0 {
             return;
         }
         assert!(x.cols > 0, "a reduction of nothing has no value");
-        let (read, out) = (x.span(), self.out..end(self.out, &[(x.rows, self.out_stride)], 1));
-        assert!(read.end <= mem.len() && out.end <= mem.len(), "a reduction's rows lie outside");
+        let (read, out) = (x.span(), self.written());
+        assert!(read.end <= len && out.end <= len, "a reduction's rows lie outside");
         assert!(apart(&read, &out), "a reduction's rows overlap");
         assert!(x.rows == 1 || self.out_stride > 0, "a reduction's results overlap");
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let x = self.x;
+        if x.rows == 0 {
+            return;
+        }
         let (memory, isa) = (Shared::new(mem), workers.isa);
         each_rows(workers, &x, |rows| isa.run(ReduceRows { plan: self, memory, rows }));
     }
@@ -55,7 +79,7 @@ impl Reduce {
 struct ReduceRows<'a> {
     plan: &'a Reduce,
     memory: Shared,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
 }
 
 impl Kernel for ReduceRows<'_> {
@@ -71,7 +95,7 @@ impl Kernel for ReduceRows<'_> {
                 *self.memory.at(out + row * out_stride) = match reduction {
                     Reduction::Sum => sums::<S, 1>([from], x.cols)[0],
                     Reduction::Mean => sums::<S, 1>([from], x.cols)[0] / x.cols as f32,
-                    Reduction::Max => maximum::<S>(from, x.cols),
+                    Reduction::Max => maximum_or_nan::<S>(from, x.cols),
                 };
             }
         }
@@ -79,16 +103,34 @@ impl Kernel for ReduceRows<'_> {
 }
 
 impl Softmax {
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        see(self.x.span());
+        see(self.out.span());
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
         let (x, out) = (self.x, self.out);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a softmax keeps the shape");
         if x.rows == 0 || x.cols == 0 {
             return;
         }
         let (read, written) = (x.span(), out.span());
-        assert!(read.end <= mem.len() && written.end <= mem.len(), "a softmax's rows lie outside");
+        assert!(read.end <= len && written.end <= len, "a softmax's rows lie outside");
         assert!(x == out || apart(&read, &written), "a softmax's rows overlap");
         assert!(out.rows_apart(), "a softmax's output rows overlap");
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        let x = self.x;
+        if x.rows == 0 || x.cols == 0 {
+            return;
+        }
         let (memory, isa) = (Shared::new(mem), workers.isa);
         each_rows(workers, &x, |rows| isa.run(SoftmaxRows { plan: self, memory, rows }));
     }
@@ -97,7 +139,7 @@ impl Softmax {
 struct SoftmaxRows<'a> {
     plan: &'a Softmax,
     memory: Shared,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
 }
 
 impl Kernel for SoftmaxRows<'_> {
@@ -127,7 +169,27 @@ impl Kernel for SoftmaxRows<'_> {
     }
 }
 
-/// The largest of `count` floats, at least one.
+/// The largest of `count` floats, at least one, or NaN if one of them is.
+#[inline(always)]
+unsafe fn maximum_or_nan<S: Simd>(from: *const f32, count: usize) -> f32 {
+    let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
+    // SAFETY: `from` holds `count` floats, no set has more lanes than there are here, and `S` is available, by the
+    // caller's promise.
+    unsafe {
+        let (mut largest, mut c) = (S::splat(*from), 0);
+        while c + S::LANES <= count {
+            largest = S::larger(largest, S::load(from.add(c)));
+            c += S::LANES;
+        }
+        let mut lanes = [f32::NEG_INFINITY; LINE];
+        S::store(lanes.as_mut_ptr(), largest);
+        let rest = (c..count).map(|c| *from.add(c));
+        lanes[..S::LANES].iter().copied().chain(rest).fold(f32::NEG_INFINITY, larger)
+    }
+}
+
+/// The largest of `count` floats, at least one. A NaN among them may be passed over: it comes out of a softmax all
+/// the same, by its own exponential and the sum of all.
 #[inline(always)]
 unsafe fn maximum<S: Simd>(from: *const f32, count: usize) -> f32 {
     // SAFETY: `from` holds `count` floats, and `S` is available, by the caller's promise.
@@ -188,6 +250,30 @@ mod tests {
                     }
                     assert!(mem == before, "nothing else is written");
                 }
+            });
+        }
+    }
+
+    #[test]
+    fn a_row_with_something_that_is_not_a_number_is_none_wherever_it_stands() {
+        for (cols, at) in [1, 3, 16, 40, 77].into_iter().flat_map(|cols| (0..cols).map(move |at| (cols, at)))
+        {
+            let x = Rows { offset: 0, rows: 3, cols, stride: cols };
+            let out = 3 * cols;
+            let mut before = noise(2 * out, 7);
+            before[cols + at] = f32::NAN;
+            all_workers(0, |workers| {
+                for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max] {
+                    let mut mem = before.clone();
+                    Reduce { x, reduction, out, out_stride: 1 }.run(workers, &mut mem);
+                    let nan: Vec<bool> = mem[out..out + 3].iter().map(|v| v.is_nan()).collect();
+                    assert_eq!(nan, [false, true, false], "{} {reduction:?} {cols} {at}", workers.isa);
+                }
+                let mut mem = before.clone();
+                Softmax { x, out: Rows { offset: out, ..x } }.run(workers, &mut mem);
+                let row = |i: usize| &mem[out + i * cols..][..cols];
+                assert!(row(1).iter().all(|v| v.is_nan()), "{} {cols} {at}", workers.isa);
+                assert!(row(0).iter().chain(row(2)).all(|v| v.is_finite()), "{} {cols} {at}", workers.isa);
             });
         }
     }

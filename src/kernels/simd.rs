@@ -37,6 +37,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// As `min`, but NaN if either is: `min` and `max` give `b` then, which hides that of `a`.
+    unsafe fn smaller(a: Self::V, b: Self::V) -> Self::V;
+    /// As `max`, but NaN if either is.
+    unsafe fn larger(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once (the scalar set too).
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The nearest integer, ties to even.
@@ -57,7 +61,7 @@ pub(crate) trait Simd: Copy {
     );
     /// Sum of all lanes.
     unsafe fn sum(v: Self::V) -> f32;
-    /// Largest lane.
+    /// Largest lane; where one is NaN, perhaps another one.
     unsafe fn maximum(v: Self::V) -> f32;
     /// Asks for the cache line of `at`, which may be any address, to be brought near: into the second cache.
     unsafe fn prefetch(at: *const f32);

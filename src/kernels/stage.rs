@@ -1,5 +1,7 @@
 //! What a convolution reads: an image normalised, activated, enlarged and padded in one pass.
 
+use std::ops::Range;
+
 use super::math::silu;
 use super::place::{apart, end};
 use super::{Kernel, Shared, Simd, Workers};
@@ -55,32 +57,55 @@ impl Stage {
         (self.height * self.enlarge + top + bottom, self.width * self.enlarge + left + right)
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
-        let channels = self.channels;
-        let Padding { top, bottom, left, right } = self.padding;
-        // Sizes within the arena's, so that what follows cannot overflow.
-        assert!([top, bottom, left, right].iter().all(|n| *n <= mem.len()), "a stage's result lies outside");
-        assert!(self.enlarge <= Self::ENLARGE && self.pixel_stride >= channels, "a stage's pixels overlap");
-        if self.images * self.height * self.width * channels * self.enlarge == 0 {
-            return;
-        }
+    /// The images, the result, and the constants.
+    fn spans(&self) -> (Range<usize>, Range<usize>, Option<Range<usize>>) {
         let pixels = [
             (self.images, self.image_stride),
             (self.height, self.width.checked_mul(self.pixel_stride).expect("a stage's image lies outside")),
             (self.width, self.pixel_stride),
         ];
-        let read = self.x..end(self.x, &pixels, channels);
-        assert!(read.end <= mem.len(), "a stage's images lie outside");
+        let read = self.x..end(self.x, &pixels, self.channels);
         let (height, width) = self.size();
-        let rows = self.images * height;
-        let row = width.checked_mul(channels).expect("a stage's result lies outside");
-        let out = self.out..end(self.out, &[(rows, row)], row);
-        assert!(out.end <= mem.len(), "a stage's images lie outside");
-        assert!(apart(&read, &out), "a stage's images overlap");
-        if let Some(start) = self.affine {
-            let span = start..end(start, &[(self.images, 2 * channels)], 2 * channels);
-            assert!(span.end <= mem.len() && apart(&span, &out), "a stage's constants lie outside");
+        let row = width.checked_mul(self.channels).expect("a stage's result lies outside");
+        let out = self.out..end(self.out, &[(self.images * height, row)], row);
+        let constants = |start| start..end(start, &[(self.images, 2 * self.channels)], 2 * self.channels);
+        (read, out, self.affine.map(constants))
+    }
+
+    /// Shows each place that is touched.
+    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (read, out, constants) = self.spans();
+        [read, out].into_iter().chain(constants).for_each(see);
+    }
+
+    /// Holds its places against each other and against a memory of `len` floats.
+    ///
+    /// # Panics
+    /// If it would touch what lies outside, or write what it reads.
+    pub(crate) fn check(&self, len: usize) {
+        let channels = self.channels;
+        let Padding { top, bottom, left, right } = self.padding;
+        // Sizes within the arena's, so that what follows cannot overflow.
+        assert!([top, bottom, left, right].iter().all(|n| *n <= len), "a stage's result lies outside");
+        assert!(self.enlarge <= Self::ENLARGE && self.pixel_stride >= channels, "a stage's pixels overlap");
+        if self.images * self.height * self.width * channels * self.enlarge == 0 {
+            return;
         }
+        let (read, out, constants) = self.spans();
+        assert!(read.end <= len && out.end <= len, "a stage's images lie outside");
+        assert!(apart(&read, &out), "a stage's images overlap");
+        if let Some(span) = constants {
+            assert!(span.end <= len && apart(&span, &out), "a stage's constants lie outside");
+        }
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+        self.check(mem.len());
+        if self.images * self.height * self.width * self.channels * self.enlarge == 0 {
+            return;
+        }
+        let (height, width) = self.size();
+        let (rows, row) = (self.images * height, width * self.channels);
 
         let (memory, isa) = (Shared::new(mem), workers.isa);
         workers.each(rows, 0, |piece, _| {
@@ -307,6 +332,40 @@ mod tests {
                     }
                 });
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_goes_to_every_copy_of_its_pixel_and_no_further() {
+        for (channels, silu, border) in
+            [(1, true, Border::Zero), (40, true, Border::Circular), (40, false, Border::Zero)]
+        {
+            let stage = Stage {
+                x: 0,
+                image_stride: 0,
+                pixel_stride: channels,
+                images: 1,
+                height: 3,
+                width: 2,
+                channels,
+                affine: None,
+                silu,
+                enlarge: 2,
+                padding: Padding { top: 1, bottom: 1, left: 1, right: 1 },
+                border,
+                out: 6 * channels,
+            };
+            let (height, width) = stage.size();
+            let mut before = noise(stage.out + height * width * channels, 6);
+            before[2 * channels] = f32::NAN;
+            all_workers(0, |workers| {
+                let mut mem = before.clone();
+                stage.run(workers, &mut mem);
+                let copies = mem[stage.out..].iter().filter(|v| v.is_nan()).count();
+                // The left pixel of the second row; a circular border repeats its left column on the right.
+                let wanted = if border == Border::Circular { 6 } else { 4 };
+                assert_eq!(copies, wanted, "{} {channels} {silu} {border:?}", workers.isa);
+            });
         }
     }
 

@@ -107,6 +107,11 @@ impl Space {
         self
     }
 
+    /// Whether there are no elements.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
     /// Calls `visit` with the views' offsets at each of the runs `first..first + count`.
     #[inline(always)]
     pub(super) fn walk<const N: usize>(
@@ -141,7 +146,8 @@ impl Space {
         std::array::from_fn(|d| (self.shape[d], view.strides[d]))
     }
 
-    fn span(&self, view: &View) -> Range<usize> {
+    /// From the first float of a view to the last.
+    pub(super) fn span(&self, view: &View) -> Range<usize> {
         view.offset..end(view.offset, &self.dims(view), 1)
     }
 

@@ -14,6 +14,7 @@ impl Net {
             return id;
         }
         let (inputs, dims) = (key.1.clone(), key.2.clone());
+        self.fault = self.fault.take().or_else(|| self.contradiction(&op, &inputs, &dims));
         let id = self.nodes.len();
         let name = Arc::clone(&self.origin);
         self.nodes.push(Node { op, inputs, dims, element, name, function: None });
@@ -47,6 +48,9 @@ impl Net {
 
     /// The one value of a constant whose elements are all equal.
     fn uniform(&self, id: Id) -> Option<f32> {
+        if let Op::Broadcast = self.op(id) {
+            return self.uniform(self.inputs(id)[0]);
+        }
         let values = self.floats(id)?;
         let (&first, rest) = values.split_first()?;
         rest.iter().all(|&value| value == first).then_some(first)
@@ -82,11 +86,13 @@ impl Net {
     }
 
     pub(super) fn slice(&mut self, x: Id, axis: usize, start: usize, len: usize) -> Id {
-        if start == 0 && len == self.dims(x)[axis] {
+        if start == 0 && Some(&len) == self.dims(x).get(axis) {
             return x;
         }
         let mut dims = self.dims(x).to_vec();
-        dims[axis] = len;
+        if let Some(dim) = dims.get_mut(axis) {
+            *dim = len;
+        }
         let element = self.nodes[x].element;
         self.push(Op::Slice { axis, start }, vec![x], dims, element)
     }
@@ -187,7 +193,7 @@ impl Net {
 
     pub(super) fn reduce(&mut self, reducer: Reducer, x: Id, axes: Vec<usize>) -> Id {
         let mut dims = self.dims(x).to_vec();
-        axes.iter().for_each(|&axis| dims[axis] = 1);
+        axes.iter().filter_map(|&axis| Some(*dims.get_mut(axis)? = 1)).for_each(drop);
         self.float(Op::Reduce(reducer, axes), vec![x], dims)
     }
 

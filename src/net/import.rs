@@ -18,55 +18,92 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
-use crate::kernels::Stage;
+use crate::Result;
+use crate::allowance::Allowance;
+use crate::error::{Context, Error, invalid_bundle, limit_exceeded, unsupported};
+use crate::kernels::RANK;
+use crate::panics::{in_flowturbo, in_tract};
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
-type Read = TractResult<Option<Id>>;
+pub(super) type Read = TractResult<Option<Id>>;
 
 impl Net {
     /// Reads `model`, whose first `inputs` inputs are the network's and whose others are large weights.
-    pub(crate) fn import(model: &TypedModel, inputs: usize) -> TractResult<Self> {
+    ///
+    /// # Errors
+    /// `Unsupported`: only plain tract can have it. `InvalidBundle` names the node whose shapes contradict each other,
+    /// or on which tract panicked; `Runtime` one on which we did. As [`Allowance::check`].
+    pub(crate) fn import(model: &TypedModel, inputs: usize, allowance: &Allowance) -> Result<Self> {
         let mut net = Self::new();
         let mut values: Vec<TVec<Id>> = vec![tvec!(); model.nodes().len()];
-        for node in model.eval_order()?.into_iter().map(|id| model.node(id)) {
-            net.origin = node.name.as_str().into();
+        for node in model.eval_order().map_err(passed)?.into_iter().map(|id| model.node(id)) {
+            allowance.check()?;
+            let place = || format!("node '{}' ({})", node.name, node.op.name());
             let operands: Vec<Id> = node.inputs.iter().map(|o| values[o.node][o.slot]).collect();
-            let facts: Vec<&TypedFact> = node.outputs.iter().map(|o| &o.fact).collect();
-            if node.op_is::<TypedSource>() {
-                let place = model.input_outlets()?.iter().position(|o| o.node == node.id).unwrap_or(0);
-                let op = place.checked_sub(inputs).map_or(Op::Input(place), Op::Weight);
-                values[node.id] = tvec!(net.push(op, Vec::new(), shape(facts[0])?, facts[0].datum_type));
-                continue;
-            }
-            if let Some(folded) = net.fold(node, &operands)? {
-                values[node.id] = folded;
-                continue;
-            }
-            let float = facts.iter().all(|fact| fact.datum_type == DatumType::F32);
-            let read = match facts.as_slice() {
-                [fact] if float || (moves(node.op.as_ref()) && !net.inside_tract(&operands)) => {
-                    net.read(node.op.as_ref(), &operands, fact)?
-                }
-                _ => None,
-            };
-            values[node.id] = match read {
-                Some(id) => tvec!(id),
-                None => {
-                    let foreign = |slot: usize, fact: &&TypedFact| -> TractResult<Id> {
-                        let op = Op::Fallback(Foreign { node: node.id, op: node.op.clone() }, slot);
-                        Ok(net.push(op, operands.clone(), shape(fact)?, fact.datum_type))
-                    };
-                    let mut foreign = foreign;
-                    facts
-                        .iter()
-                        .enumerate()
-                        .map(|(slot, fact)| foreign(slot, fact))
-                        .collect::<TractResult<_>>()?
-                }
-            };
+            let entered = in_flowturbo(|| net.enter(model, inputs, node, &operands).map_err(passed));
+            values[node.id] = entered.at(place)?;
+            net.hold(node, &values[node.id]).at(place)?;
         }
-        net.outputs = model.output_outlets()?.iter().map(|o| values[o.node][o.slot]).collect();
+        let outputs = model.output_outlets().map_err(passed)?;
+        net.outputs = outputs.iter().map(|o| values[o.node][o.slot]).collect();
         Ok(net)
+    }
+
+    /// Adds what `node` computes: an id for each of its outputs.
+    fn enter(
+        &mut self,
+        model: &TypedModel,
+        inputs: usize,
+        node: &TypedNode,
+        operands: &[Id],
+    ) -> TractResult<TVec<Id>> {
+        self.origin = node.name.as_str().into();
+        let facts: Vec<&TypedFact> = node.outputs.iter().map(|o| &o.fact).collect();
+        if node.op_is::<TypedSource>() {
+            let place = model.input_outlets()?.iter().position(|o| o.node == node.id).unwrap_or(0);
+            let op = place.checked_sub(inputs).map_or(Op::Input(place), Op::Weight);
+            return Ok(tvec!(self.push(op, Vec::new(), shape(facts[0])?, facts[0].datum_type)));
+        }
+        if let Some(folded) = self.fold(node, operands)? {
+            return Ok(folded);
+        }
+        let float = facts.iter().all(|fact| fact.datum_type == DatumType::F32);
+        if let [fact] = facts.as_slice()
+            && (float || (moves(node.op.as_ref()) && !self.inside_tract(operands)))
+            && let Some(id) = self.read(node.op.as_ref(), operands, fact)?
+        {
+            return Ok(tvec!(id));
+        }
+        let foreign = |(slot, fact): (usize, &&TypedFact)| {
+            let op = Op::Fallback(Foreign { node: node.id, op: node.op.clone() }, slot);
+            Ok(self.push(op, operands.to_vec(), shape(fact)?, fact.datum_type))
+        };
+        facts.iter().enumerate().map(foreign).collect()
+    }
+
+    /// Refuses a node whose shapes do not go together, by tract's facts or by our own reckoning.
+    fn hold(&mut self, node: &TypedNode, ids: &[Id]) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            return Err(invalid_bundle(fault));
+        }
+        for (output, &id) in node.outputs.iter().zip(ids) {
+            let most = isize::MAX as usize / 64;
+            let len = self.dims(id).iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+            if len.is_none_or(|len| len > most) {
+                let shape = self.dims(id);
+                return Err(limit_exceeded(format!("gives a tensor of shape {shape:?}, above all memory")));
+            }
+            if self.dims(id).iter().filter(|&&n| n > 1).count() > RANK {
+                return Err(unsupported(format!("gives a tensor of more than {RANK} axes")));
+            }
+            let (ours, theirs) = (self.dims(id), &output.fact.shape);
+            if theirs.as_concrete().is_some_and(|theirs| theirs != ours) {
+                let message =
+                    format!("gives {ours:?}, which tract takes for {theirs:?}; its sizes do not go together");
+                return Err(invalid_bundle(message));
+            }
+        }
+        Ok(())
     }
 
     /// True for what only tract's own operations can read: answers of theirs that are not of floats.
@@ -86,7 +123,17 @@ impl Net {
             let Op::Constant(constant) = self.op(id) else { return Ok(None) };
             tensors.push(Arc::clone(&constant.0).into_tvalue());
         }
-        let results = if operands.is_empty() { None } else { node.op.eval_out_of_plan(tensors)? };
+        // A constant repeated over an image stays what it is: memory goes by layers, not by pixels.
+        let repeats = |fact: &TypedFact| {
+            let len =
+                fact.shape.as_concrete().map(|dims| dims.iter().fold(1usize, |a, &n| a.saturating_mul(n)));
+            fact.datum_type == DatumType::F32 && len.is_some_and(|len| len > MOST_REPEATED)
+        };
+        let repeated = node.op_is::<MultiBroadcastTo>() && node.outputs.iter().any(|o| repeats(&o.fact));
+        if operands.is_empty() || repeated {
+            return Ok(None);
+        }
+        let results = in_tract(|| node.op.eval_out_of_plan(tensors))??;
         Ok(results.map(|results| results.into_iter().map(|t| self.tensor(t.into_arc_tensor())).collect()))
     }
 
@@ -313,38 +360,20 @@ impl Net {
         let margins = Margins { before: [top, left], after: [bottom, right], circular: false };
         zero.then(|| self.pad(x, margins))
     }
-
-    /// A resize is a nearest upsampling if it treats a ramp of numbers as one.
-    fn resize(&mut self, op: &dyn TypedOp, operands: &[Id], dims: &[usize]) -> Read {
-        let x = operands[0];
-        let (&[_, _, h, w], &[_, _, height, width]) = (self.dims(x), dims) else { return Ok(None) };
-        let factor = height / h.max(1);
-        if !(2..=Stage::ENLARGE).contains(&factor)
-            || height != h * factor
-            || width != w * factor
-            || dims[..2] != self.dims(x)[..2]
-        {
-            return Ok(None);
-        }
-        let ramp: Vec<f32> = (0..self.dims(x).iter().product::<usize>()).map(|i| (i % 8191) as f32).collect();
-        let mut tensors = tvec!(Tensor::from_shape(self.dims(x), &ramp)?.into_tvalue());
-        for &id in &operands[1..] {
-            let Op::Constant(constant) = self.op(id) else { return Ok(None) };
-            tensors.push(Arc::clone(&constant.0).into_tvalue());
-        }
-        let Some(result) = op.eval_out_of_plan(tensors)? else { return Ok(None) };
-        let result = result[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        let nearest = result.iter().enumerate().all(|(i, &value)| {
-            let (plane, y, x) = (i / (height * width), i / width % height, i % width);
-            ramp[(plane * h + y / factor) * w + x / factor] == value
-        });
-        Ok(nearest.then(|| self.float(Op::Upsample(factor), vec![x], dims.to_vec())))
-    }
 }
+
+/// Elements of a repeated constant that are written out.
+const MOST_REPEATED: usize = 1 << 14;
 
 /// Operations that change no number, which other element types than `f32` may pass through.
 fn moves(op: &dyn TypedOp) -> bool {
     op.is::<AxisOp>() || op.is::<Cast>() || op.is::<Slice>() || op.is::<StridedSlice>()
+}
+
+/// Our own errors pass through tract unchanged; what it says itself is that only it can have the graph.
+fn passed(error: TractError) -> Error {
+    let own = error.downcast_ref::<Error>().cloned();
+    own.unwrap_or_else(|| unsupported(format!("{error:#}").replace('\n', " ")))
 }
 
 fn pair(sizes: &[usize]) -> Option<[usize; 2]> {

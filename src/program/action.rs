@@ -1,5 +1,6 @@
 //! One step of a program: a kernel with all its places, or one of tract's operations.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(super) struct Gather {
     pub(super) width: usize,
     /// Which of the network's inputs.
     pub(super) input: usize,
+    /// How many integers that has.
+    pub(super) count: usize,
     pub(super) out: usize,
 }
 
@@ -55,6 +58,49 @@ impl Action {
             Self::Attention(attention) => attention.scratch(),
             Self::Pointwise(pointwise) => pointwise.scratch(),
             _ => 0,
+        }
+    }
+
+    /// Shows each place of the arena that it touches.
+    pub(super) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+        match self {
+            Self::Product(product) => product.places(see),
+            Self::Norm(norm) => norm.places(see),
+            Self::Attention(attention) => attention.places(see),
+            Self::GroupNorm(norm) => norm.places(see),
+            Self::Stage(stage) => stage.places(see),
+            Self::Copy(copy) => copy.places(see),
+            Self::Pointwise(pointwise) => pointwise.places(see),
+            Self::Reduce(reduce) => reduce.places(see),
+            Self::Softmax(softmax) => softmax.places(see),
+            Self::Gather(gather) => {
+                see(gather.table..gather.table + gather.rows * gather.width);
+                see(gather.out..gather.out + gather.count * gather.width);
+            }
+            Self::Fallback(fallback) => {
+                let operands = fallback.operands.iter();
+                operands.for_each(|(offset, dims)| see(*offset..offset + dims.iter().product::<usize>()));
+                see(fallback.out..fallback.out + fallback.len);
+            }
+        }
+    }
+
+    /// Holds it against an arena of `len` floats.
+    ///
+    /// # Panics
+    /// If a kernel would refuse to run.
+    pub(super) fn check(&self, len: usize) {
+        match self {
+            Self::Product(product) => product.check(len),
+            Self::Norm(norm) => norm.check(len),
+            Self::Attention(attention) => attention.check(len),
+            Self::GroupNorm(norm) => norm.check(len),
+            Self::Stage(stage) => stage.check(len),
+            Self::Copy(copy) => copy.check(len),
+            Self::Pointwise(pointwise) => pointwise.check(len),
+            Self::Reduce(reduce) => reduce.check(len),
+            Self::Softmax(softmax) => softmax.check(len),
+            Self::Gather(_) | Self::Fallback(_) => {}
         }
     }
 
@@ -90,6 +136,9 @@ impl Action {
 impl Gather {
     fn run(&self, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
         let indices = integers.get(self.input).copied().unwrap_or_default();
+        if indices.len() != self.count {
+            return Err(runtime(format!("{} integers, {} were planned", indices.len(), self.count)));
+        }
         for (i, &index) in indices.iter().enumerate() {
             // Negative indices count from the end, as in ONNX.
             let row = if index < 0 { index + self.rows as i64 } else { index };

@@ -11,6 +11,7 @@ use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
 use crate::lock::lock;
+use crate::memory::refused;
 use crate::net;
 use crate::{CancelToken, Result};
 
@@ -89,11 +90,15 @@ impl Table {
         missing
     }
 
-    fn insert(&mut self, pair: (u32, i64), row: &[f32]) {
+    /// # Errors
+    /// `OutOfMemory`.
+    fn insert(&mut self, pair: (u32, i64), row: &[f32]) -> Result<()> {
         if self.pairs.contains(&pair) {
-            return;
+            return Ok(());
         }
         if self.pairs.len() < self.most {
+            let wanted = size_of_val(row) as u64;
+            self.rows.try_reserve(row.len()).map_err(|_| refused(wanted))?;
             self.pairs.push(pair);
             self.rows.extend_from_slice(row);
         } else {
@@ -101,6 +106,7 @@ impl Table {
             self.rows[self.oldest * row.len()..][..row.len()].copy_from_slice(row);
             self.oldest = (self.oldest + 1) % self.most;
         }
+        Ok(())
     }
 }
 
@@ -210,11 +216,11 @@ impl Conditions {
             }
         }
         // Seldom needed, and not to be held beside the memory that sampling needs.
-        let mut memory = runner.memory();
+        let mut memory = runner.memory()?;
         let answer = runner.run_reading(&mut memory, &inputs, *keep, Pace::to_the_end(cancel))?;
         let mut table = self.table();
         for (&pair, row) in pairs.iter().zip(answer.chunks_exact(self.layout.row)) {
-            table.insert(pair, row);
+            table.insert(pair, row)?;
             each(pair, row);
         }
         Ok(())

@@ -8,6 +8,7 @@
 //! Values are [`Place`]s: slices, transpositions and most reshapes only say where to look. A kernel that needs
 //! its operand in another order gets a copy.
 
+mod bounds;
 mod chain;
 mod constants;
 mod convolution;
@@ -25,10 +26,11 @@ use super::arena::{self, Life};
 use super::packs::{Packs, Stored};
 use super::place::Place;
 use crate::Result;
-use crate::error::unsupported;
+use crate::error::{Context, unsupported};
 use crate::graph::Graph;
-use crate::kernels::{Isa, Packed, Parallel};
+use crate::kernels::{Isa, LINE, Packed, Parallel};
 use crate::net::{Id, Net, Op, Table};
+use crate::panics::in_flowturbo;
 use chain::Chain;
 
 /// A lowered net.
@@ -73,6 +75,8 @@ struct Draft {
     reads: Vec<usize>,
     writes: Vec<usize>,
     flops: u64,
+    /// Whether an operand ends beyond its buffer.
+    astray: bool,
     make: Make,
 }
 
@@ -145,9 +149,10 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
     let rows = table.filter(|_| given.is_none()).map(|table| lowering.row_buffer(table));
     for id in (0..count).filter(|&id| live[id] && !constant[id]) {
         let foreign = matches!(net.op(id), Op::Fallback(..)) && net.nodes[id].element != DatumType::F32;
+        setting.graph.allowance.check()?;
         // What is not of floats is computed where it is used.
         if !foreign && !lowering.absorbed[id] && lowering.places[id].is_none() {
-            lowering.emit(id).map_err(|error| error.at(format!("node '{}'", net.nodes[id].name)))?;
+            in_flowturbo(|| lowering.emit(id)).at(|| format!("node '{}'", net.nodes[id].name))?;
         }
     }
     let output = match rows {
@@ -219,6 +224,16 @@ impl Lowering<'_> {
         Ok(buffer)
     }
 
+    /// A buffer for a tensor of such sizes.
+    ///
+    /// # Errors
+    /// `LimitExceeded`: there are not as many addresses.
+    fn buffer_of(&mut self, dims: &[usize]) -> Result<usize> {
+        let len = dims.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        self.setting.graph.allowance.arena(len)?;
+        Ok(self.buffer(len.unwrap_or(0)))
+    }
+
     fn buffer(&mut self, len: usize) -> usize {
         self.buffers.push(Buffer { len, constant: None, input: false });
         self.buffers.len() - 1
@@ -230,6 +245,11 @@ impl Lowering<'_> {
             return Ok(place.clone());
         }
         if let Some(source) = self.source(id) {
+            if let Op::Broadcast = self.net.op(id) {
+                let place = self.place(self.net.inputs(id)[0])?.broadcast(self.net.dims(id));
+                self.places[id] = Some(place.clone());
+                return Ok(place);
+            }
             let floats = self.read(&source)?;
             let buffer = self.buffer(floats.len());
             self.buffers[buffer].constant = Some(floats);
@@ -255,6 +275,9 @@ impl Lowering<'_> {
             reads: reads.iter().map(|place| place.buffer).collect(),
             writes: vec![write],
             flops: flops as u64,
+            astray: reads
+                .iter()
+                .any(|place| place.end().is_none_or(|end| end > self.buffers[place.buffer].len)),
             make: Box::new(make),
         });
     }
@@ -358,11 +381,28 @@ impl Lowering<'_> {
         }
         lives[output].last = last;
         lives.iter_mut().for_each(|life| life.last = life.last.max(life.first));
+        let all = lives.iter().try_fold(0usize, |sum, life| sum.checked_add(life.len.checked_add(LINE)?));
+        if all.is_none() {
+            self.setting.graph.allowance.arena(None)?;
+        }
         let (offsets, arena) = arena::place(&lives);
+        self.setting.graph.allowance.arena(Some(arena))?;
         let mut steps = Vec::with_capacity(last);
         for draft in self.drafts {
             let write = draft.writes[0];
-            let action = (draft.make)(&offsets);
+            let own = draft
+                .reads
+                .iter()
+                .chain(&draft.writes)
+                .map(|&b| offsets[b]..offsets[b] + self.buffers[b].len);
+            let (make, astray) = (draft.make, draft.astray);
+            let action = in_flowturbo(|| {
+                let action = make(&offsets);
+                bounds::within(&action, &own.collect::<Vec<_>>(), astray)?;
+                action.check(arena);
+                Ok(action)
+            });
+            let action = action.at(|| format!("node '{}'", draft.name))?;
             steps.push(Placed {
                 action,
                 kind: draft.kind,

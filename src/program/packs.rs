@@ -24,7 +24,9 @@ impl Layout {
         Packed::hollow(isa, segments, k, cols)
     }
 
-    pub(super) fn pack(&self, values: Values, workers: &mut Workers) -> Packed {
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(super) fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
         let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
         let values = values.from(self.offset);
         Packed::new(workers, segments, k, &Source { values, cols, segment_stride, row_stride, col_stride })
@@ -45,7 +47,7 @@ impl Stored {
     /// # Errors
     /// As [`Weights::read`].
     pub(super) fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
-        Ok(self.layout.pack(read(&self.weights, self.index, buffer)?, workers))
+        self.layout.pack(read(&self.weights, self.index, buffer)?, workers)
     }
 }
 

@@ -86,6 +86,17 @@ impl Place {
         if all == 1 { Some(1) } else { Some(flat.reshape(&[all])?.strides[0]) }
     }
 
+    /// One past the last element; none beyond all addresses.
+    pub(super) fn end(&self) -> Option<usize> {
+        if self.dims.contains(&0) {
+            return Some(self.offset);
+        }
+        let mut axes = self.dims.iter().zip(&self.strides);
+        axes.try_fold(self.offset.checked_add(1)?, |end, (n, stride)| {
+            end.checked_add((n - 1).checked_mul(*stride)?)
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.dims.iter().product()
     }
@@ -104,6 +115,14 @@ mod tests {
         assert_eq!(heads.permute(&[0, 2, 1, 3]).reshape(&[2, 1, 64, 256]).unwrap().strides[2..], [272, 1]);
         assert!(heads.reshape(&[2, 4 * 64, 64]).is_none());
         assert!(rows.reshape(&[2, 64 * 256]).is_none());
+    }
+
+    #[test]
+    fn a_place_ends_behind_its_last_element() {
+        let rows = Place { buffer: 0, offset: 5, dims: vec![2, 64, 256], strides: vec![64 * 272, 272, 1] };
+        assert_eq!(rows.end(), Some(5 + 127 * 272 + 256));
+        assert_eq!(rows.slice(1, 3, 2).end(), Some(5 + (64 + 3 + 1) * 272 + 256));
+        assert_eq!(Place { offset: usize::MAX, ..rows }.end(), None);
     }
 
     #[test]

@@ -42,16 +42,18 @@ impl Memory {
 const INPUTS: usize = 4;
 
 impl Runner {
-    pub(super) fn memory(&self) -> Memory {
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(super) fn memory(&self) -> Result<Memory> {
         let lowered = &self.lowered;
-        let mut arena = Floats::on_large_pages(lowered.arena);
+        let mut arena = Floats::on_large_pages(lowered.arena)?;
         for (offset, floats) in &lowered.constants {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
         }
-        let mut scratch = Floats::on_large_pages(self.scratch());
+        let mut scratch = Floats::on_large_pages(self.scratch())?;
         // Whichever lanes come to work later, their pages are there.
         scratch.fill(0.0);
-        Memory { arena, scratch, next: 0 }
+        Ok(Memory { arena, scratch, next: 0 })
     }
 
     /// Floats of scratch memory, of all lanes.

@@ -46,7 +46,7 @@ fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> 
         })
         .collect();
     let mut output = vec![0.0; contract.output.shape.iter().product()];
-    let mut instance = backend.compile(graph, &import).unwrap().instantiate();
+    let mut instance = backend.compile(graph, &import).unwrap().instantiate().unwrap();
     // The second answer must not depend on what the first left behind.
     for _ in 0..2 {
         instance.run(&inputs, &mut output, &CancelToken::new()).unwrap();
@@ -124,7 +124,7 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
     let pairs: Vec<(f32, i64)> = (0..8).map(|i| (i as f32 / 8.0, i % 3)).collect();
-    let [mut whole, mut small] = [whole, small].map(Program::instantiate);
+    let [mut whole, mut small] = [whole, small].map(|program| Program::instantiate(program).unwrap());
     let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
     for network in [&mut whole, &mut small] {
         network.prepare(&pairs, &CancelToken::new()).unwrap();
@@ -145,7 +145,8 @@ fn conditioning_is_cancelled_too() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-    let mut network = Program::instantiate(Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap()));
+    let mut network =
+        Program::instantiate(Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap())).unwrap();
     let cancelled = CancelToken::new();
     cancelled.cancel();
     let error = network.prepare(&[(0.5, 1)], &cancelled).unwrap_err();

@@ -124,7 +124,9 @@ impl Request {
         }
         if batch > limits.max_batch as usize {
             let most = limits.max_batch;
-            return Err(limit_exceeded(format!("batch of {batch} images, Limits::max_batch allows {most}")));
+            return Err(limit_exceeded(format!(
+                "batch of {batch} images, above the limit of {most} (max_batch)"
+            )));
         }
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
             if !(0..i64::from(classes.count)).contains(&class) && class != classes.null {
@@ -156,7 +158,7 @@ impl Request {
         let [rows, columns] = size;
         if rows.max(columns) > most as usize {
             return Err(limit_exceeded(format!(
-                "size: {columns} x {rows} (width x height), Limits::max_edge allows {most}"
+                "size: {columns} x {rows} (width x height), above the limit of {most} pixels (max_edge)"
             )));
         }
         let whole = rows.is_multiple_of(cell[0]) && columns.is_multiple_of(cell[1]);

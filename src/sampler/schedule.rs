@@ -91,7 +91,7 @@ impl Schedule {
         let (steps, most) = (self.0.len(), limits.max_steps);
         if steps > most as usize {
             return Err(limit_exceeded(format!(
-                "schedule has {steps} steps, Limits::max_steps allows {most}"
+                "schedule has {steps} steps, above the limit of {most} (max_steps)"
             )));
         }
         Ok(())

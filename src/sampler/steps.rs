@@ -6,7 +6,7 @@
 use std::task::{Poll, ready};
 
 use super::{Field, StepKind};
-use crate::Result;
+use crate::{Result, memory};
 
 /// The state of one request between steps, with all the memory its steps need.
 ///
@@ -27,14 +27,17 @@ pub(crate) struct State {
 impl State {
     /// Starts anew, with `len` floats (`N` images) of `x`, and velocities of `velocity_len` (`B` images).
     /// Gives `x` to be filled with noise. Memory that is there is used again.
-    pub(crate) fn start(&mut self, len: usize, velocity_len: usize) -> &mut [f32] {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn start(&mut self, len: usize, velocity_len: usize) -> Result<&mut [f32]> {
         (self.has_v, self.halfway) = (false, false);
-        self.x_tilde.resize(len, 0.0);
+        memory::resize(&mut self.x_tilde, len, 0.0)?;
         for velocity in [&mut self.d, &mut self.d_prime, &mut self.v] {
-            velocity.resize(velocity_len, 0.0);
+            memory::resize(velocity, velocity_len, 0.0)?;
         }
-        self.x.resize(len, 0.0);
-        &mut self.x
+        memory::resize(&mut self.x, len, 0.0)?;
+        Ok(&mut self.x)
     }
 
     pub(crate) fn x(&self) -> &[f32] {
@@ -204,7 +207,7 @@ mod tests {
         let schedule: Schedule = text.parse().unwrap();
         let grid = Grid::new(schedule.steps().len(), 1.0);
         let mut state = State::default();
-        state.start(1, 1).fill(1.0);
+        state.start(1, 1).unwrap().fill(1.0);
         for (i, &kind) in schedule.steps().iter().enumerate() {
             let mut step = || state.step(kind, &mut field, grid.t(i), grid.t(i + 1), grid.delta());
             let outcome = (0..10).find_map(|_| match step() {
@@ -274,7 +277,7 @@ mod tests {
         let kept = [true, false, true, true];
         let known = Known { data: &data, noise: &noise, kept: &kept, channels: 2, area: 2 };
         let mut state = State::default();
-        state.start(8, 16).fill(9.0);
+        state.start(8, 16).unwrap().fill(9.0);
         state.v.fill(5.0);
         state.keep(&known, 0.75);
         let path = |i: usize| 0.25 * noise[i] + 0.75 * data[i];

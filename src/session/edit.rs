@@ -4,7 +4,7 @@ use crate::error::runtime;
 use crate::image::fill_noise;
 use crate::request::Settled;
 use crate::sampler::steps::Known;
-use crate::{Manifest, Request, Result, Variation};
+use crate::{Manifest, Request, Result, Variation, memory};
 
 /// The images that a request begins with. Memory that one request leaves for the next.
 #[derive(Default)]
@@ -33,29 +33,31 @@ impl Edit {
         }
         self.kept.clear();
         self.channels = channels;
-        self.noise.resize(images * image, 0.0);
+        memory::resize(&mut self.noise, images * image, 0.0)?;
         match &request.noise {
             Some(noise) => self.noise.iter_mut().zip(noise).for_each(|(to, from)| *to = *from),
             None => fill_noise(request.seed, image, &mut self.noise),
         }
         if let Some(Variation { seed, amount }) = request.variation {
-            let mut other = vec![0.0; self.noise.len()];
+            let mut other = memory::filled(self.noise.len(), 0.0)?;
             fill_noise(seed, image, &mut other);
             for (noise, other) in self.noise.chunks_exact_mut(image).zip(other.chunks_exact(image)) {
                 turn(noise, other, amount);
             }
         }
         let Some(init) = &request.init else { return Ok(()) };
+        memory::reserve(&mut self.init, init.len())?;
         self.init.extend(init);
         self.picture = self.init.len() / init.shape()[0];
-        self.latents.resize(self.noise.len(), 0.0);
+        memory::resize(&mut self.latents, self.noise.len(), 0.0)?;
         let Some(mask) = &request.mask else { return Ok(()) };
+        memory::reserve(&mut self.mask, mask.len() * (images / mask.shape()[0]))?;
         for _ in 0..images / mask.shape()[0] {
             self.mask.extend(mask);
         }
         // A cell of which anything is to be made anew is made anew as a whole; pixels are mixed at the end.
         let cell = manifest.cell().ok_or_else(|| runtime("a mask without images"))?;
-        self.kept.resize(images * height * width, true);
+        memory::resize(&mut self.kept, images * height * width, true)?;
         for (i, _) in self.mask.iter().enumerate().filter(|(_, value)| **value > 0.0) {
             let (row, column) = (i / (width * cell[1]), i % (width * cell[1]));
             self.kept[row / cell[0] * width + column / cell[1]] = false;

@@ -14,7 +14,7 @@ use crate::sampler::{
     guidance::{Layout, guide},
     windows::Windows,
 };
-use crate::{CancelToken, Request, Result};
+use crate::{CancelToken, Request, Result, memory};
 
 /// `g[F(x, t)]` and `g[R(x, v, t)]` for one request: asks for each image under all its conditions, window by
 /// window, and keeps the bundle's time convention.
@@ -72,9 +72,9 @@ impl GuidedField {
         let model = session.model.clone();
         let manifest = model.manifest();
         let extent = settled.call(manifest);
-        let predictor = session.take(Role::Predictor, extent)?;
+        let predictor = session.take(Role::Predictor, extent, &request.cancel)?;
         let refiner = match settled.schedule.needs_refiner() {
-            true => Some(session.take(Role::Refiner, settled.refiner_call(manifest))?),
+            true => Some(session.take(Role::Refiner, settled.refiner_call(manifest), &request.cancel)?),
             false => None,
         };
         let [images, channels, height, width] = settled.shape;
@@ -91,17 +91,17 @@ impl GuidedField {
         buffers.kinds.extend(settled.schedule.steps());
         buffers.labels.clear();
         buffers.labels.extend(request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class)));
-        buffers.labels.resize(settled.parts * images, null);
+        memory::resize(&mut buffers.labels, settled.parts * images, null)?;
         buffers.blend.clear();
         buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
         let floats = extent.batch * channels * windows.area();
         let direct = windows.is_identity();
         let call = &mut buffers.call;
-        call.x.resize(floats, 0.0);
-        call.v.resize(if direct && time.velocity_sign > 0 { 0 } else { floats }, 0.0);
-        call.answer.resize(if direct { 0 } else { floats }, 0.0);
-        call.times.resize(extent.batch, 0.0);
-        call.labels.resize(extent.batch, null);
+        memory::resize(&mut call.x, floats, 0.0)?;
+        memory::resize(&mut call.v, if direct && time.velocity_sign > 0 { 0 } else { floats }, 0.0)?;
+        memory::resize(&mut call.answer, if direct { 0 } else { floats }, 0.0)?;
+        memory::resize(&mut call.times, extent.batch, 0.0)?;
+        memory::resize(&mut call.labels, extent.batch, null)?;
         for (axis, weights) in buffers.weights.iter_mut().enumerate() {
             windows.weigh(axis, weights);
         }

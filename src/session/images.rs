@@ -6,7 +6,7 @@ use super::{Session, shape};
 use crate::backend::Input;
 use crate::bundle::{Extent, Role};
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
-use crate::{CancelToken, Model, Result};
+use crate::{CancelToken, Model, Result, memory};
 
 /// From a latent of the sampler to one of the decoder.
 pub(super) fn to_decoder(model: &Model) -> impl Fn(f32) -> f32 + use<> {
@@ -56,7 +56,7 @@ impl Session {
         let most = limits.max_edge as usize;
         if height.max(width).max(made[1]).max(made[2]) > most {
             return Err(limit_exceeded(format!(
-                "{height} x {width} for the {role}, Limits::max_edge allows {most}"
+                "{height} x {width} for the {role}, above the limit of {most} pixels (max_edge)"
             )));
         }
         limits.check_tensor([batch, channels, height, width])?;
@@ -74,11 +74,14 @@ impl Session {
         self.model.check_process()?;
         let (extent, made) = self.converts(role, values.shape())?;
         let [channels, height, width] = made;
-        let mut results = Array4::zeros((values.len_of(Axis(0)), channels, height, width));
-        let mut answer = vec![0.0; made.iter().product()];
-        let mut instance = self.take(role, extent)?;
+        let all = [values.len_of(Axis(0)), channels, height, width];
+        let results = memory::filled(all.iter().product(), 0.0)?;
+        let mut results = Array4::from_shape_vec(all, results).map_err(shape)?;
+        let mut answer = memory::filled(made.iter().product(), 0.0)?;
+        let mut instance = self.take(role, extent, &CancelToken::new())?;
         let convert = |(image, mut result): (ArrayView3<f32>, ndarray::ArrayViewMut3<f32>)| {
             self.input.clear();
+            memory::reserve(&mut self.input, image.len())?;
             self.input.extend(image.iter().copied().map(&prepare));
             instance.1.run(&[Input::F32(&self.input)], &mut answer, &CancelToken::new())?;
             check(role, &answer)?;

@@ -14,7 +14,7 @@ use crate::image::Pixels;
 use crate::kernels::DefaultFloats;
 use crate::preview::{Outlook, PreviewKind};
 use crate::sampler::Grid;
-use crate::{CancelToken, Progress, Request, Result};
+use crate::{CancelToken, Progress, Request, Result, memory};
 
 /// A generation under way, or done; the session holds its state.
 pub(super) struct Run {
@@ -53,13 +53,20 @@ impl Run {
         let mut picture = [0, 0];
         if output == Output::Pictures {
             let pictures = settled.pictures(model.manifest())?;
-            session.pictures.resize(pictures.iter().product(), 0.0);
+            memory::resize(&mut session.pictures, pictures.iter().product(), 0.0)?;
             picture = [pictures[2], pictures[3]];
         }
         session.edit.read(request, settled, model.manifest())?;
         let field = GuidedField::new(session, request, settled)?;
         let grid = settled.grid();
-        let start = session.state.start(settled.shape.iter().product(), field.answer_len());
+        let started = session.state.start(settled.shape.iter().product(), field.answer_len());
+        let start = match started {
+            Ok(start) => start,
+            Err(error) => {
+                field.give_back(session);
+                return Err(error);
+            }
+        };
         session.edit.start(grid.t(0), start);
         let mut run = Self {
             picture,
@@ -91,10 +98,10 @@ impl Run {
     /// The networks between pixels and latents, as far as they are needed.
     fn take_coders(&mut self, session: &mut Session, extent: Extent) -> Result<()> {
         if session.edit.image(0).is_some() {
-            self.encoder = Some(session.take(Role::Encoder, extent)?);
+            self.encoder = Some(session.take(Role::Encoder, extent, &self.cancel)?);
         }
         if self.output == Output::Pictures {
-            self.decoder = Some(session.take(Role::Decoder, extent)?);
+            self.decoder = Some(session.take(Role::Decoder, extent, &self.cancel)?);
         }
         Ok(())
     }
@@ -180,7 +187,7 @@ impl Run {
         let Some(encoder) = &mut self.encoder else { return Err(runtime("an image without an encoder")) };
         let Session { model, state, edit, input, .. } = session;
         let latent = state.x().len() / self.shape[0];
-        input.resize(latent, 0.0);
+        memory::resize(input, latent, 0.0)?;
         if let Some(image) = edit.image(self.encoded) {
             match encoder.1.advance(&[Input::F32(image)], input, Pace::new(&self.cancel, until)) {
                 Poll::Ready(outcome) => outcome?,
@@ -263,6 +270,7 @@ impl Run {
         let (to_decoder, images) = (images::to_decoder(model), self.shape[0]);
         let (latent, picture) = (state.x().len() / images, pictures.len() / images);
         input.clear();
+        memory::reserve(input, latent)?;
         input.extend(state.x()[self.decoded * latent..][..latent].iter().copied().map(to_decoder));
         let answer = &mut pictures[self.decoded * picture..][..picture];
         match decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until)) {
@@ -301,7 +309,7 @@ impl Run {
         match kind {
             PreviewKind::Linear => outlook.draw(pixels),
             PreviewKind::Decoded => {
-                let latents = Array4::from_shape_vec(self.shape, outlook.latents()).map_err(shape)?;
+                let latents = Array4::from_shape_vec(self.shape, outlook.latents()?).map_err(shape)?;
                 session.decode_into(latents.view(), pixels)
             }
         }

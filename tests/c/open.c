@@ -165,7 +165,7 @@ static void named_options(void) {
   const int64_t four[4] = {0, 1, 2, 3};
   ft_request request = request_for(four, "E1");
   request.image_count = 4;
-  FAILS(ft_session_begin(session, &request), FT_ERROR_LIMIT_EXCEEDED, "4 images, max_batch allows 3");
+  FAILS(ft_session_begin(session, &request), FT_ERROR_LIMIT_EXCEEDED, "4 images, above the limit of 3 (max_batch)");
   ft_session_free(session);
   ft_model_free(model);
 }

@@ -173,6 +173,12 @@ fn a_hundred_generations_take_no_more_memory_than_three() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn planning_takes_little_memory_and_what_is_refused_is_a_status() {
+    c("planning");
+}
+
+#[test]
 fn an_old_program_works_with_a_new_library_and_a_panic_stays_inside() {
     Program::c("tests/c/versions.c").with(Library::Testing).run(&arguments("versions", miniature()));
 }

@@ -108,9 +108,9 @@ fn edits_that_cannot_be_are_refused() {
         ("--morph sand:2".into(), vec!["morph: an amount of 2"]),
         ("--vary -1".into(), vec!["variation: an amount of -1"]),
         ("--size 130x128".into(), vec!["size: 130 x 128 (width x height)", "in steps of 8 x 8"]),
-        ("--size 99999x128".into(), vec!["Limits::max_edge"]),
-        (format!("--size 99999x99999 --init {init}"), vec!["Limits::max_edge"]),
-        ("--size 4294967295x128 --vary 0.1".into(), vec!["Limits::max_edge"]),
+        ("--size 99999x128".into(), vec!["above the limit of 8192 pixels (max_edge)"]),
+        (format!("--size 99999x99999 --init {init}"), vec!["above the limit of 8192 pixels (max_edge)"]),
+        ("--size 4294967295x128 --vary 0.1".into(), vec!["above the limit of 8192 pixels (max_edge)"]),
     ] {
         let mut arguments = vec!["generate", "--class", "sand", "-o", &output];
         arguments.extend(more.split_whitespace());

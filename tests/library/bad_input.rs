@@ -243,7 +243,7 @@ fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
         (
             Request::new(vec![0; 257]),
             ErrorKind::LimitExceeded,
-            "batch of 257 images, Limits::max_batch allows 256",
+            "batch of 257 images, above the limit of 256 (max_batch)",
         ),
         (one().with_guidance(f32::NAN), ErrorKind::InvalidArgument, "guidance NaN: must be a finite number"),
         (one().with_guidance(-1.0), ErrorKind::InvalidArgument, "guidance -1"),
@@ -256,7 +256,7 @@ fn senseless_requests_say_what_is_wrong_and_the_session_goes_on() {
         (
             one().with_schedule(long),
             ErrorKind::LimitExceeded,
-            "schedule has 1001 steps, Limits::max_steps allows 1000",
+            "schedule has 1001 steps, above the limit of 1000 (max_steps)",
         ),
     ] {
         let error = sample(&mut session, &request).unwrap_err();

@@ -10,6 +10,7 @@ mod copy;
 mod editing;
 mod golden;
 mod guidance;
+mod planning;
 mod presets;
 #[cfg(unix)]
 mod process;

@@ -75,12 +75,7 @@ fn each_broken_rule_names_its_field() {
         ("latent.channels", json!(-1), InvalidBundle, "invalid type: integer `-1`, expected a whole number"),
         ("latent.channels", json!(4.5), InvalidBundle, "invalid type: floating point `4.5`"),
         ("latent.channels", json!("4"), InvalidBundle, "invalid type: string \"4\""),
-        (
-            "latent.channels",
-            json!(257),
-            LimitExceeded,
-            "is 257, above the limit of 256 (Limits::max_channels)",
-        ),
+        ("latent.channels", json!(257), LimitExceeded, "is 257, above the limit of 256 (max_channels)"),
         ("latent.channels", json!(4_000_000_000_u64), LimitExceeded, "above the limit of 256"),
         ("latent.height", json!(1_000_000_000), LimitExceeded, "is 1000000000, above the limit of 8192"),
         ("latent.width", json!(u64::MAX), LimitExceeded, "is over 4294967294, above the limit of 8192"),

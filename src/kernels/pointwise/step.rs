@@ -134,8 +134,8 @@ pub(super) unsafe fn binary<S: Simd>(op: Binary, a: *const f32, b: *const f32, t
             Binary::Sub => vectors!(S::sub),
             Binary::Mul => vectors!(S::mul),
             Binary::Div => vectors!(S::div),
-            Binary::Max => vectors!(S::max),
-            Binary::Min => vectors!(S::min),
+            Binary::Max => vectors!(S::larger),
+            Binary::Min => vectors!(S::smaller),
         }
     }
 }

@@ -14,7 +14,7 @@
 //! Rounding differs from that of the plain product by a small factor.
 
 use super::super::{Isa, Kernel, LINE, Shared, Simd, Workers};
-use super::{Finish, Group, Packed, Product, Run, Tile};
+use super::{Finish, Group, Packed, Product, Run, Tile, Tiles};
 
 /// How a product is halved.
 pub(super) struct Halves {
@@ -80,11 +80,10 @@ fn stride(depth: usize) -> usize {
 
 impl Halves {
     /// For tiles whose second half matches the first.
-    pub(super) fn new(spare: usize, weights: &Packed, tiles: &[Group]) -> Self {
+    pub(super) fn new(spare: usize, weights: &Packed, tiles: &Tiles) -> Self {
         let depth = weights.k() / 2;
-        let upper = &tiles[..tiles.len() / 2];
         let mut before = vec![0];
-        before.extend(upper.iter().scan(0, |rows, tile| {
+        before.extend(tiles.range(0..tiles.len() / 2).scan(0, |rows, tile| {
             *rows += tile.rows;
             Some(*rows)
         }));
@@ -178,7 +177,7 @@ impl Product {
                 };
                 let wanted = next.len().min(BLOCK.min(depth) * width);
                 for (i, t) in tiles.clone().enumerate() {
-                    let (upper, lower) = (&self.tiles[t], &self.tiles[t + self.tiles.len() / 2]);
+                    let (upper, lower) = (self.tiles.get(t), self.tiles.get(t + self.tiles.len() / 2));
                     let row = halves.before[t];
                     let (a, a_stride) = match p {
                         0 => (upper.a, self.a_stride),
@@ -211,11 +210,11 @@ impl Product {
         }
         for t in tiles {
             let row = halves.before[t] - first;
-            let (upper, lower) = (&self.tiles[t], &self.tiles[t + self.tiles.len() / 2]);
+            let (upper, lower) = (self.tiles.get(t), self.tiles.get(t + self.tiles.len() / 2));
             // SAFETY: seven products of these rows lie `rows * width` apart.
             let products = unsafe { products.as_mut_ptr().add(row * width) };
             isa.run(Combine { products, apart: rows * width, len: upper.rows * width });
-            let quarters = [(upper, left), (upper, right), (lower, left), (lower, right)];
+            let quarters = [(&upper, left), (&upper, right), (&lower, left), (&lower, right)];
             for (i, (tile, panel)) in quarters.into_iter().enumerate() {
                 isa.run(Finish {
                     steps: &self.epilogue,
@@ -249,7 +248,7 @@ impl Kernel for Left<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { product, halves, mem, tile } = self;
-        let (upper, lower) = (&product.tiles[tile], &product.tiles[tile + product.tiles.len() / 2]);
+        let (upper, lower) = (product.tiles.get(tile), product.tiles.get(tile + product.tiles.len() / 2));
         let depth = halves.depth;
         for r in 0..upper.rows {
             let row = halves.before[tile] + r;

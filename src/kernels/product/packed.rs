@@ -5,6 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::super::{Floats, Isa, Shared, Workers};
 use super::tile;
+use crate::Result;
 
 /// The numbers of a source matrix, widened while they are packed.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +102,12 @@ impl Packed {
     /// Packs `source`. The inner dimension is `segments` (1 for a matrix, the taps of a convolution kernel)
     /// times `k`.
     ///
+    /// # Errors
+    /// `OutOfMemory`.
+    ///
     /// # Panics
     /// If the source is shorter than its strides say.
-    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Self {
+    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Result<Self> {
         let last = (segments.max(1) - 1) * source.segment_stride
             + (k.max(1) - 1) * source.row_stride
             + (source.cols.max(1) - 1) * source.col_stride;
@@ -111,7 +115,7 @@ impl Packed {
         assert!(none || last < source.values.len(), "a weight is shorter than it says");
         let mut packed = Self::hollow(workers.isa, segments, k, source.cols);
         let (panels, depth) = (&packed.panels, segments * k);
-        let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth));
+        let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth))?;
         let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
         workers.each(pieces, 0, |piece, _| {
             let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
@@ -122,12 +126,12 @@ impl Packed {
             (0..segments).for_each(|s| pack(source, s, k, depth, mine, to));
         });
         packed.data = data;
-        packed
+        Ok(packed)
     }
 
     /// The shape without the numbers: to be replaced before it is multiplied with, which would panic.
     pub(crate) fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
-        Self { isa, segments, k, cols, panels: panels(isa, cols), data: Floats::zeros(0) }
+        Self { isa, segments, k, cols, panels: panels(isa, cols), data: Floats::none() }
     }
 
     pub(crate) fn is_hollow(&self) -> bool {
@@ -232,7 +236,7 @@ mod tests {
 
     fn holds(segments: usize, k: usize, source: &Source) {
         all_workers(0, |workers| {
-            let packed = Packed::new(workers, segments, k, source);
+            let packed = Packed::new(workers, segments, k, source).unwrap();
             for at in 0..segments * k {
                 for n in 0..source.cols {
                     let from = at / k * source.segment_stride + at % k * source.row_stride;
@@ -294,7 +298,7 @@ mod tests {
                 row_stride: 96,
                 col_stride: 1,
             };
-            let packed = Packed::new(workers, 1, 64, &source);
+            let packed = Packed::new(workers, 1, 64, &source).unwrap();
             assert!(packed.panels().iter().all(|p| packed.panel(*p).as_ptr().addr().is_multiple_of(64)));
         });
     }
@@ -304,7 +308,7 @@ mod tests {
     fn a_short_weight_is_refused() {
         let workers = &mut Workers::new(Isa::Scalar, &super::super::super::Inline, &mut []);
         let values = Values::F32(&[0.0; 11]);
-        Packed::new(
+        let _ = Packed::new(
             workers,
             1,
             3,

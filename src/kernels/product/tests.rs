@@ -94,7 +94,7 @@ impl Case {
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let packed = Packed::new(workers, self.segments.len(), self.k, &source);
+        let packed = Packed::new(workers, self.segments.len(), self.k, &source).unwrap();
         Product::new(
             Arc::new(packed),
             self.a_stride,
@@ -170,7 +170,7 @@ fn no_number_of_lanes_needs_more_scratch() {
         let (workers, groups) =
             (&mut Workers::new(Isa::available()[0], &Inline, &mut []), case.groups.clone());
         let mut product = case.product(workers);
-        product.tiles = vec![Group { rows: 1, ..groups[0] }; rows];
+        product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.shape.rows, 1, 1);
         let tile = product.shape.rows * product.shape.vectors * product.shape.lanes;
         for lanes in 1..=16 {
             let cut = product.cut(lanes);
@@ -193,6 +193,29 @@ fn each_epilogue_does_what_it_says() {
     ] {
         Case::linear(20, 9, 83, &[step]).holds();
         Case::linear(20, 9, 83, &[Epilogue::Bias { offset: 150_000 }, step]).holds();
+    }
+}
+
+#[test]
+fn a_row_with_something_that_is_not_a_number_has_no_numbers() {
+    let residual = Epilogue::Residual { offset: 100_001, stride: 200 };
+    for steps in [vec![], vec![Epilogue::Gelu], vec![Epilogue::GeluErf], vec![Epilogue::Silu, residual]] {
+        for case in [Case::linear(20, 9, 83, &steps), Case::linear(20, BLOCK + 4, 192, &steps)] {
+            let mut mem = noise(ARENA, 3);
+            mem[10 + 7 * case.a_stride + case.k - 1] = f32::NAN;
+            all_workers(400_000, |workers| {
+                let mut got = mem.clone();
+                case.product(workers).run(workers, &mut got);
+                for row in 0..20 {
+                    let row_of = &got[200_000 + row * case.c_stride..][..case.cols];
+                    assert!(
+                        row_of.iter().all(|v| v.is_nan() == (row == 7)),
+                        "{} {steps:?} {row}",
+                        workers.isa
+                    );
+                }
+            });
+        }
     }
 }
 

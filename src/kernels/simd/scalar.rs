@@ -28,6 +28,8 @@ impl Simd for Scalar {
     #[inline(always)] unsafe fn div(a: f32, b: f32) -> f32 { a / b }
     #[inline(always)] unsafe fn min(a: f32, b: f32) -> f32 { if a < b { a } else { b } }
     #[inline(always)] unsafe fn max(a: f32, b: f32) -> f32 { if a > b { a } else { b } }
+    #[inline(always)] unsafe fn smaller(a: f32, b: f32) -> f32 { if a < b || a.is_nan() { a } else { b } }
+    #[inline(always)] unsafe fn larger(a: f32, b: f32) -> f32 { if a > b || a.is_nan() { a } else { b } }
     #[inline(always)] unsafe fn fma(a: f32, b: f32, c: f32) -> f32 { a.mul_add(b, c) }
     #[inline(always)] unsafe fn round(a: f32) -> f32 { a.round_ties_even() }
     #[inline(always)] unsafe fn sqrt(a: f32) -> f32 { a.sqrt() }

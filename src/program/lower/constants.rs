@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tract_onnx::prelude::Tensor;
 
 use super::{Lowering, Place, Setting};
-use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Packed, Values, Workers};
 use crate::net::{Constant, Id, Op};
 use crate::program::packs::{self, Layout, Stored};
+use crate::{Result, memory};
 
 /// Numbers of a constant or a weight file, seen through changes of shape. The place's buffer means nothing.
 pub(super) struct Origin {
@@ -50,7 +50,8 @@ impl Lowering<'_> {
     pub(super) fn read(&self, origin: &Origin) -> Result<Vec<f32>> {
         self.with_values(origin, |values| {
             let place = &origin.place;
-            let mut floats = Vec::with_capacity(place.len());
+            let mut floats = Vec::new();
+            memory::reserve(&mut floats, place.len())?;
             let mut index = vec![0; place.dims.len()];
             for _ in 0..place.len() {
                 let at: usize = index.iter().zip(&place.strides).map(|(i, stride)| i * stride).sum();
@@ -63,8 +64,8 @@ impl Lowering<'_> {
                     index[axis] = 0;
                 }
             }
-            floats
-        })
+            Ok(floats)
+        })?
     }
 
     /// Packs `[segments, k, cols]` of a source whose strides are those three.
@@ -79,7 +80,7 @@ impl Lowering<'_> {
         let workers = &mut Workers::new(isa, parallel, &mut []);
         let (packed, stored) = match &origin.from {
             From::Constant(_) => {
-                (Arc::new(self.with_values(origin, |values| layout.pack(values, workers))?), None)
+                (Arc::new(self.with_values(origin, |values| layout.pack(values, workers))??), None)
             }
             From::Weight(index) => {
                 let graph = self.setting.graph;

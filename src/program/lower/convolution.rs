@@ -95,9 +95,12 @@ impl Lowering<'_> {
         };
         let Margins { before, after, circular } =
             margins.unwrap_or(Margins { before: [0; 2], after: [0; 2], circular: false });
-        let rows = height * enlarge + before[0] + after[0];
-        let cols = width * enlarge + before[1] + after[1];
-        let buffer = self.buffer(images * rows * cols * channels);
+        // A size beyond all addresses is refused with the buffer.
+        let padded = |size: usize, side: usize| {
+            (size * enlarge).saturating_add(before[side]).saturating_add(after[side])
+        };
+        let (rows, cols) = (padded(height, 0), padded(width, 1));
+        let buffer = self.buffer_of(&[images, rows, cols, channels])?;
         let mut reads = vec![&x];
         reads.extend(&affine);
         let (from, offset) = (x.buffer, x.offset);
@@ -165,7 +168,9 @@ impl Lowering<'_> {
 
     /// `[N, C, H, W]` with its channels side by side and its pixels evenly spaced.
     fn channels_last(&mut self, id: Id, place: Place) -> Place {
-        let even = place.strides[1] == 1 || place.dims[1] == 1;
+        // Pixels that repeat one another have to be apart.
+        let apart = place.strides[3] >= place.dims[1] || place.dims[2] * place.dims[3] == 1;
+        let even = apart && (place.strides[1] == 1 || place.dims[1] == 1);
         if even && (place.dims[0] == 1 || place.strides[0] >= place.strides[3]) {
             let pixels = place.permute(&[0, 2, 3, 1]);
             if pixels.merged(1..3) == Some(place.strides[3]) {

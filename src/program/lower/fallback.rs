@@ -2,11 +2,9 @@
 //! that is not of floats, which the arena does not hold.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::plan::SimplePlan;
 
@@ -14,6 +12,7 @@ use super::{Lowering, Place};
 use crate::Result;
 use crate::error::{Context, unsupported};
 use crate::net::{Constant, Einsum, Id, Op};
+use crate::panics::in_tract;
 use crate::program::action::{Action, Fallback};
 
 impl Lowering<'_> {
@@ -128,8 +127,8 @@ impl Part {
     }
 }
 
-/// tract may refuse, or panic.
+/// tract may refuse, or panic: that is no reason to give it the whole network.
 fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T> {
-    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| bail!("tract panicked"));
-    outcome.map_err(|error| unsupported(format!("cannot be planned by itself: {error:#}").replace('\n', " ")))
+    in_tract(work)?
+        .map_err(|error| unsupported(format!("cannot be planned by itself: {error:#}").replace('\n', " ")))
 }

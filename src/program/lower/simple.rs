@@ -263,10 +263,12 @@ impl Lowering<'_> {
         };
         let place = self.place(table)?;
         let table = self.dense(id, &place);
+        let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
         let buffer = self.buffer(net.dims(id).iter().product());
         let (from, offset) = (table.buffer, table.offset);
         self.draft(id, "gather", 0, &[&table], buffer, move |at| {
-            Action::Gather(Gather { table: at[from] + offset, rows, width, input, out: at[buffer] })
+            let (table, out) = (at[from] + offset, at[buffer]);
+            Action::Gather(Gather { table, rows, width, input, count, out })
         });
         Ok(Place::dense(buffer, net.dims(id)))
     }

@@ -1,0 +1,47 @@
+//! Panics, told apart by whose they are: one of tract's says something of a graph, one of ours is a mistake.
+
+#![forbid(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::Result;
+use crate::error::{invalid_bundle, panic_text, runtime};
+
+/// Work that is done by tract alone: its panics come of inputs and attributes that make no sense together.
+///
+/// # Errors
+/// `InvalidBundle`: it panicked.
+pub(crate) fn in_tract<T>(work: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic_text(panic.as_ref()).replace(['\n', '\r'], " ");
+        let text: String = text.chars().take(200).collect();
+        invalid_bundle(format!("tract panicked on it: {text}"))
+    })
+}
+
+/// Work of our own: a panic in it is told, and never taken for something that a graph may be.
+///
+/// # Errors
+/// `Runtime`: it panicked; else as `work`.
+pub(crate) fn in_flowturbo<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(runtime(format!("a bug in flowturbo, please report it: {}", panic_text(panic.as_ref()))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_panic_of_ours_is_a_bug_and_one_of_tracts_is_the_graphs() {
+        let ours = in_flowturbo(|| -> Result<()> { panic!("index 7") }).unwrap_err();
+        assert_eq!(ours.kind(), ErrorKind::Runtime);
+        assert_eq!(ours.to_string(), "a bug in flowturbo, please report it: index 7");
+        let tracts = in_tract(|| panic!("index {}", "9".repeat(1000))).map(|(): ()| ()).unwrap_err();
+        assert_eq!(tracts.kind(), ErrorKind::InvalidBundle);
+        assert!(tracts.to_string().len() < 300, "{tracts}");
+        assert_eq!(in_tract(|| 3).unwrap(), 3);
+    }
+}

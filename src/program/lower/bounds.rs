@@ -1,0 +1,130 @@
+//! Holds every step to the memory that it was given, when the plan is made: a kernel only knows the arena's end.
+
+use std::ops::Range;
+
+use super::super::action::Action;
+use crate::Result;
+use crate::error::runtime;
+
+/// Refuses a step that would touch anything but the buffers `own`, or is known to be `astray` already.
+///
+/// # Errors
+/// `Runtime`.
+pub(super) fn within(action: &Action, own: &[Range<usize>], mut astray: bool) -> Result<()> {
+    action.places(&mut |place| {
+        let held = |own: &Range<usize>| own.start <= place.start && place.end <= own.end;
+        astray |= !place.is_empty() && !own.iter().any(held);
+    });
+    if astray {
+        return Err(runtime("a bug in flowturbo, please report it: its plan reaches beyond its own memory"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::kernels::{
+        Attention, Border, Copy, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Measure, Norm, Packed,
+        Padding, Pointwise, Product, Reduce, Reduction, Rows, Softmax, Source, Stage, Step, Unary, Values,
+        View, Workers,
+    };
+    use crate::program::action::Gather;
+
+    /// Steps that read from `read` on and write from `write` on, and how many floats they read and write there.
+    fn steps(read: usize, write: usize) -> Vec<(Action, usize, usize)> {
+        let rows = |offset| Rows { offset, rows: 3, cols: 4, stride: 5 };
+        let heads = |offset| Heads { offset, image_stride: 0, token_stride: 6, head_stride: 3 };
+        let (q, out) = (heads(read), heads(write));
+        let stage = Stage {
+            x: read,
+            image_stride: 12,
+            pixel_stride: 2,
+            images: 1,
+            height: 2,
+            width: 3,
+            channels: 2,
+            affine: None,
+            silu: false,
+            enlarge: 1,
+            padding: Padding { top: 1, bottom: 0, left: 0, right: 0 },
+            border: Border::Zero,
+            out: write,
+        };
+        let group_norm = GroupNorm {
+            x: Rows { offset: read, rows: 6, cols: 2, stride: 2 },
+            images: 1,
+            image_stride: 12,
+            groups: 1,
+            eps: 1e-5,
+            gamma: None,
+            beta: None,
+            partial: write,
+            out: write + 4,
+        };
+        let norm = Norm {
+            x: rows(read),
+            out: rows(write),
+            measure: Measure::Deviation,
+            eps: 1e-5,
+            gamma: None,
+            beta: None,
+            modulation: None,
+        };
+        let workers = &mut Workers::new(Isa::available()[0], &Inline, &mut []);
+        let source = Source {
+            values: Values::F32(&[1.0; 8]),
+            cols: 2,
+            segment_stride: 0,
+            row_stride: 2,
+            col_stride: 1,
+        };
+        let weights = Arc::new(Packed::new(workers, 1, 4, &source).unwrap());
+        let group = Group { a: read, c: write, row: 0, rows: 3, image: 0 };
+        let product =
+            |steps: &[Epilogue]| Product::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);
+        let view = |offset| View::new(offset, &[5, 1]);
+        let pointwise =
+            Pointwise::new(&[3, 4], &[view(read)], view(write), &[Step::Load(0), Step::Unary(Unary::Neg, 0)]);
+        let attention =
+            Attention { q, k: q, v: q, out, images: 1, heads: 2, queries: 2, keys: 2, dim: 3, scale: 1.0 };
+        let reduce = Reduce { x: rows(read), reduction: Reduction::Max, out: write, out_stride: 2 };
+        vec![
+            (Action::Copy(Copy::new(&[3, 4], view(read), view(write))), 14, 14),
+            (Action::Pointwise(pointwise), 14, 14),
+            (Action::Reduce(reduce), 14, 5),
+            (Action::Softmax(Softmax { x: rows(read), out: rows(write) }), 14, 14),
+            (Action::Norm(norm), 14, 14),
+            (Action::GroupNorm(group_norm), 12, 8),
+            (Action::Stage(stage), 12, 18),
+            (Action::Attention(attention), 12, 12),
+            (Action::Product(Box::new(product(&[]))), 14, 8),
+            (Action::Product(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
+            (
+                Action::Gather(Gather { table: read, rows: 3, width: 4, input: 0, count: 2, out: write }),
+                12,
+                8,
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_step_of_every_kind_that_reads_or_writes_one_float_too_many_is_refused() {
+        for (i, (step, reads, writes)) in steps(100, 300).into_iter().enumerate() {
+            let judged =
+                |reads: usize, writes: usize| within(&step, &[100..100 + reads, 300..300 + writes], false);
+            judged(reads, writes).unwrap_or_else(|error| panic!("step {i}: {error}"));
+            for (reads, writes) in [(reads - 1, writes), (reads, writes - 1)] {
+                let error = judged(reads, writes).expect_err(&format!("step {i}: {reads} {writes}"));
+                assert_eq!(error.kind(), ErrorKind::Runtime);
+                assert!(error.to_string().contains("beyond its own memory"), "{error}");
+            }
+            // Between two buffers is in neither.
+            assert!(within(&step, &[100..101, 101..300, 300..400], false).is_err(), "step {i}");
+            assert!(within(&step, &[0..1000], true).is_err(), "step {i}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+/* Planning: the same little memory for every size, limits, a token that stops opening; and memory that the system
+ * refuses, which is a status and not the end of the process. Argument: a bundle with a decoder of any size. */
+#include "check.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* As long as an edge of pictures that take far more memory than planning them may. */
+enum { EDGE = 2048, SIZE = EDGE * EDGE * 3 };
+
+/* Most memory that this process has had so far, in KiB. */
+static long peak(void) {
+  struct rusage usage;
+  CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+  return usage.ru_maxrss;
+}
+
+/* Addresses in use, in bytes. */
+static size_t in_use(void) {
+  FILE *file = fopen("/proc/self/statm", "r");
+  size_t pages = 0;
+  CHECK(file && fscanf(file, "%zu", &pages) == 1);
+  fclose(file);
+  return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Leaves the process so many bytes more than it has, or, with 0, as many as there are. */
+static void leave(size_t more) {
+  struct rlimit limit;
+  CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
+  limit.rlim_cur = more ? in_use() + more : limit.rlim_max;
+  CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+int main(int count, char **arguments) {
+  const int64_t class_number = 4;
+  const char *path = given(count, arguments);
+  ft_model_options options;
+  ft_limits limits;
+  ft_model *model = NULL;
+  ft_cancel_token *token = NULL;
+
+  OK(ft_model_options_init(&options, sizeof options));
+  OK(ft_cancel_token_new(&token));
+  OK(ft_cancel_token_cancel(token));
+  options.cancel = token;
+  FAILS(ft_model_open(path, &options, &model), FT_ERROR_CANCELLED, "cancelled");
+  options.cancel = NULL;
+  options.limits = &limits;
+  OK(ft_limits_init(&limits, sizeof limits));
+  limits.max_planning_ms = 0;
+  FAILS(ft_model_open(path, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "(max_planning)");
+  OK(ft_limits_init(&limits, sizeof limits));
+  limits.max_weight_bytes = 1000;
+  FAILS(ft_model_open(path, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "above the limit of 1000 (max_weight_bytes)");
+  OK(ft_limits_init(&limits, sizeof limits));
+  limits.max_arena_bytes = 1000;
+  FAILS(ft_model_open(path, &options, &model), FT_ERROR_LIMIT_EXCEEDED, "above the limit of 1000 (max_arena_bytes)");
+  CHECK(!model);
+
+  model = open_model(path, 1);
+  ft_session *session = new_session(model);
+  ft_request small = request_for(&class_number, "E1"), large = small;
+  large.width = large.height = EDGE;
+  large.cancel = token;
+  ft_memory memory = {.struct_size = sizeof memory};
+  FAILS(ft_model_prepare(model, &large, &memory), FT_ERROR_CANCELLED, "cancelled");
+  OK(ft_cancel_token_reset(token));
+  const long before = peak();
+  OK(ft_model_prepare(model, &large, &memory));
+  const long more = peak() - before;
+  printf("planning %d x %d took %ld KiB more at its peak\n", EDGE, EDGE, more);
+  CHECK(more < 20 * 1024);
+  CHECK(memory.session_bytes > 10 * (uint64_t)more * 1024);
+
+  uint8_t *rgb = malloc(SIZE), *first = malloc(PICTURE), *again = malloc(PICTURE);
+  CHECK(rgb && first && again);
+  ft_pixels pixels = pixels_of(rgb, SIZE), of_first = pixels_of(first, PICTURE), of_again = pixels_of(again, PICTURE);
+  OK(ft_session_generate(session, &small, &of_first));
+  memset(rgb, 7, SIZE);
+  /* Refused at once; and only after some of it was had. */
+  const size_t enough_for[] = {8 << 20, (size_t)(memory.session_bytes / 4)};
+  for (int i = 0; i < 2; i++) {
+    leave(enough_for[i]);
+    FAILS(ft_session_generate(session, &large, &pixels), FT_ERROR_OUT_OF_MEMORY, "bytes of memory");
+    printf("%s\n", ft_last_error_message());
+    OK(ft_session_generate(session, &small, &of_again));
+    leave(0);
+    CHECK(memcmp(first, again, PICTURE) == 0);
+  }
+  for (int i = 0; i < SIZE; i++) CHECK(rgb[i] == 7);
+  free(rgb), free(first), free(again);
+  ft_session_free(session);
+  ft_model_free(model);
+  ft_cancel_token_free(token);
+  return 0;
+}
