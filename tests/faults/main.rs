@@ -15,7 +15,13 @@ use std::sync::Arc;
 use flowturbo::{Bundle, Model, ModelOptions, Parallel, Request};
 
 fn main() {
-    let tests: [(&str, fn()); 8] = [
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, bundle, n] = &arguments[..]
+        && command == "--refuse"
+    {
+        std::process::exit(memory::child(bundle, n));
+    }
+    let tests: [(&str, fn()); 9] = [
         ("readers that fail are an error and those that read little are right", readers::that_fail),
         ("a source that fails or lies is an error at each of its calls", readers::sources),
         ("weights that are read again may fail to come", readers::that_fail_later),
@@ -23,10 +29,10 @@ fn main() {
         ("a cancel while conditions are computed leaves all in order", stops::cancels_of_conditions),
         ("a panic in each step leaves all else in order", stops::panics),
         ("a source that panics is told of, and loading again works", readers::that_panic),
-        ("memory that is refused is an error", memory::refused),
+        ("memory that is refused while generating is an error", memory::refused_while_generating),
+        ("memory that is refused while loading is an error or tract's", memory::refused_while_loading),
     ];
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     let picked = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     for (name, test) in tests.into_iter().filter(|(name, _)| picked(name)) {
         let began = std::time::Instant::now();

@@ -134,8 +134,10 @@ pub fn that_fail() {
                                 | ErrorKind::NonFinite
                         ));
                     }
+                    // Files whose hashes were right, and which are others when they are read again: nobody can tell.
+                    (Fault::Garbage, Ok(_)) => {}
                     // A call that only seeks, behind which nothing is read.
-                    (Fault::End | Fault::TooMany | Fault::Garbage, Ok(_)) if from + 1 == most => {}
+                    (Fault::End | Fault::TooMany, Ok(_)) if from + 1 == most => {}
                     (_, other) => panic!("{fault:?} from call {from} of {most} on: {other:?}"),
                 }
             });
@@ -243,10 +245,12 @@ pub fn that_panic() {
     in_silence(|| {
         for n in some(most) {
             leaves_nothing(&format!("a panic at call {n}"), || {
-                // To the caller, or told by an error; not as if nothing had happened.
+                // To the caller, told by an error, or done without.
                 match catch_unwind(AssertUnwindSafe(|| open(n..n + 1))) {
                     Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"asked to")),
-                    Ok(outcome) => drop(outcome.expect_err(&format!("call {n} of {most} panicked"))),
+                    // The network is also imported for more rows at once, and if that fails it goes on without.
+                    Ok(Ok(model)) => assert_eq!(draw(&model).unwrap(), wanted, "call {n} of {most}"),
+                    Ok(Err(error)) => assert!(!error.to_string().contains('\n'), "{error}"),
                 }
             });
         }
