@@ -30,7 +30,8 @@ pub enum ErrorKind {
     NonFinite,
     /// The generation was stopped by its cancel token or by a callback.
     Cancelled,
-    /// A network failed while it ran, or a mistake inside the library stopped its planning.
+    /// A network failed while it ran, a mistake inside the library stopped its planning, the system refuses threads, or
+    /// this process was forked from that of the model.
     Runtime,
     /// The system refused memory; the message says how much was asked for.
     OutOfMemory,

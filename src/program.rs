@@ -128,7 +128,9 @@ impl Fused {
         // The same network for more rows, if limits let it, so that a request's conditions are computed together.
         let (wide, rows) = match again(ROWS) {
             Ok(wide) => (wide, ROWS),
-            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::OutOfMemory) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::OutOfMemory | ErrorKind::Io) =>
+            {
                 return Err(error);
             }
             Err(_) => (again(table.images)?, table.images),

@@ -195,7 +195,9 @@ impl Session {
     pub fn latents_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Array4<f32>> {
         self.begin(request, Output::Latents)?;
         self.run_to_the_end(observer)?;
-        Ok(self.last_latents()?.to_owned())
+        let latents = self.last_latents()?;
+        let values = memory::collected(latents.len(), latents.iter().copied())?;
+        Array4::from_shape_vec(latents.raw_dim(), values).map_err(shape)
     }
 
     /// As [`latents_with`](Self::latents_with), into the caller's memory, `[N, C, H, W]`; nothing is written

@@ -105,7 +105,8 @@ pub(super) fn stream(
     size: u64,
     mut each: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(size).unwrap_or(CHUNK))];
+    let mut buffer =
+        memory::filled(CHUNK.min(usize::try_from(size).unwrap_or(CHUNK)), 0).map_err(|e| e.at(name))?;
     let mut offset = 0;
     while offset < size {
         let length = (buffer.len() as u64).min(size - offset);

@@ -87,7 +87,8 @@ impl Log for Forward {
     fn flush(&self) {}
 }
 
-/// Sets who hears of what the library logs, for the whole library: nobody, unless this is called.
+/// Sets who hears of what the library logs, for the whole library: nobody, unless this is called. A forked child begins
+/// with nobody.
 ///
 /// NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
 ///

@@ -48,7 +48,8 @@ pub struct ft_option {
 pub struct ft_model_options {
     /// sizeof(ft_model_options).
     pub struct_size: u32,
-    /// Threads of the model's own, the calling one among them; 0 for one per processor. At most 1024.
+    /// Threads of the model's own, the calling one among them; 0 for one per processor, or as many as the system gives.
+    /// At most 1024; so many or `FT_ERROR_RUNTIME`.
     pub threads: u32,
     /// Images in a request that opening plans for; 0 is 1. Other numbers are planned when they are first wanted.
     pub batch: u32,

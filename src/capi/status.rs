@@ -24,7 +24,7 @@ pub const FT_ERROR_IO: ft_status = 5;
 pub const FT_ERROR_NON_FINITE: ft_status = 6;
 /// The generation was stopped by its token or by a callback.
 pub const FT_ERROR_CANCELLED: ft_status = 7;
-/// A network failed while it ran, or a mistake inside the library stopped its planning.
+/// A network failed while it ran, a mistake inside the library stopped its planning, or the system refuses threads.
 pub const FT_ERROR_RUNTIME: ft_status = 8;
 /// A mistake inside the library. The session that it happened in can only be freed; all else goes on working.
 pub const FT_ERROR_PANIC: ft_status = 9;

@@ -12,7 +12,7 @@ use super::weights::LARGE;
 use crate::Result;
 use crate::bundle::{ListedFile, Part};
 use crate::error::invalid_bundle;
-use crate::memory::refused;
+use crate::memory::{self, refused};
 
 /// `ModelProto.graph`.
 const GRAPH: u32 = 7;
@@ -77,7 +77,7 @@ impl Reader<'_> {
         while let Some(field) = self.field(self.file.size())? {
             if field.is(GRAPH) {
                 let graph = self.graph(field.end)?;
-                put(GRAPH, &graph, &mut model);
+                put(GRAPH, &graph, &mut model)?;
             } else {
                 self.copy(&field, &mut model)?;
             }
@@ -90,7 +90,7 @@ impl Reader<'_> {
         while let Some(field) = self.field(end)? {
             if field.is(INITIALIZER) {
                 let (tensor, cut) = self.tensor(field.end)?;
-                put(INITIALIZER, &tensor, &mut graph);
+                put(INITIALIZER, &tensor, &mut graph)?;
                 self.cuts.extend(cut.map(|part| (self.initializers, part)));
                 self.initializers += 1;
             } else {
@@ -182,7 +182,7 @@ impl Reader<'_> {
             (from + length <= reader.window.len() as u64).then_some(from as usize..(from + length) as usize)
         };
         if inside(self).is_none() {
-            self.window.resize(WINDOW.min(self.file.size() - self.at) as usize, 0);
+            memory::resize(&mut self.window, WINDOW.min(self.file.size() - self.at) as usize, 0)?;
             self.start = self.at;
             if let Err(error) = self.file.read_at(self.at, &mut self.window) {
                 self.window.clear();
@@ -194,10 +194,14 @@ impl Reader<'_> {
     }
 }
 
-fn put(tag: u32, message: &[u8], to: &mut Vec<u8>) {
+fn put(tag: u32, message: &[u8], to: &mut Vec<u8>) -> Result<()> {
+    // A key and a length take at most a number each.
+    let room = 2 * MOST_VARINT as usize + message.len();
+    to.try_reserve(room).map_err(|_| refused((to.len() + room) as u64))?;
     encode_key(tag, WireType::LengthDelimited, to);
     encode_varint(message.len() as u64, to);
     to.extend_from_slice(message);
+    Ok(())
 }
 
 fn broken(what: String) -> crate::Error {

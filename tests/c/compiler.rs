@@ -61,7 +61,7 @@ impl<'a> Program<'a> {
         match self.link {
             Link::Shared => {
                 let built = self.library.built();
-                compiler.arg("-L").arg(&built.folder).arg("-lflowturbo");
+                compiler.arg("-L").arg(&built.folder).args(["-lflowturbo", "-lm"]);
                 compiler.arg(format!("-Wl,-rpath,{}", built.folder.display()));
             }
             Link::Static => {

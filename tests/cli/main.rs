@@ -9,6 +9,8 @@ mod editing;
 mod errors;
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(unix)]
+mod full;
 mod generate;
 mod inspect;
 mod interrupt;

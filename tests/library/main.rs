@@ -14,6 +14,8 @@ mod golden;
 mod guidance;
 mod planning;
 mod presets;
+#[cfg(unix)]
+mod process;
 mod stepping;
 mod streams;
 mod sweep;
