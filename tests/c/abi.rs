@@ -105,7 +105,8 @@ fn a_break_is_told_from_an_addition() {
 #[cfg(target_arch = "x86_64")]
 fn a_field_in_what_was_padding_on_32_bit_machines_is_a_break() {
     let padded = header().replacen("  size_t reserved_end;\n} ft_reader;", "} ft_reader;", 1);
-    let filled = padded.replacen("\n} ft_reader;", "\n  uint32_t more;\n  uint32_t yet_more;\n} ft_reader;", 1);
+    let filled =
+        padded.replacen("\n} ft_reader;", "\n  uint32_t more;\n  uint32_t yet_more;\n} ft_reader;", 1);
     assert!(padded != header() && filled != padded);
     let (passed, said) = judged("padding", &padded, &filled);
     assert!(!passed && said.contains("32 bits: not behind the end of its struct: ft_reader 28"), "{said}");
