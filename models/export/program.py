@@ -51,11 +51,18 @@ def find_program(named: Path | None = None) -> Path:
     return Path(found).resolve()
 
 
-def compare(program: Path, bundle: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> float:
+def compare(
+    program: Path,
+    bundle: Path,
+    manifest: Manifest,
+    networks: dict[str, nn.Module],
+    dtype: str,
+    batches: tuple[int, ...] = (1, 3),
+) -> float:
     """Runs the bundle's networks; the largest error over what it is an error of, within TOLERANCE."""
     with tempfile.TemporaryDirectory(prefix="flowturbo-run-") as folder:
         run = Comparison(program, bundle, manifest, networks, dtype, Path(folder))
-        errors = [run.latents(batch) for batch in (1, 3)]
+        errors = [run.latents(batch) for batch in batches]
         if "decoder" in networks:
             errors.append(run.decoder())
             if "encoder" in networks:
@@ -75,7 +82,7 @@ class Comparison:
     def latents(self, batch: int) -> float:
         """A Heun step of the predictor from the same noise, then one of the refiner if there is one."""
         latent, labels = self.manifest.latent, self.manifest.classes.known
-        chosen = [labels[0], labels[len(labels) // 2], labels[-1]][-batch:]
+        chosen = [labels[0], labels[len(labels) // 2], labels[-1]][:batch]
         noise = normal((batch, latent.channels, latent.height, latent.width), seed=batch)
         np.save(self.folder / "noise.npy", noise.numpy())
         schedule = "H1R1" if "refiner" in self.networks else "H1"
