@@ -89,7 +89,7 @@ class Comparison:
         files = ["--noise", "noise.npy", "--output", "latents.npy", "--trajectory", "states.npy"]
         self.run("latents", self.bundle, "--class", ",".join(map(str, chosen)), "--schedule", schedule, *files)
         worst, before = 0.0, noise
-        states = np.load(self.folder / "states.npy")
+        states = self.numbers("states.npy")
         for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen), strict=False):
             scale = max(float((want - before).abs().max()), 1e-2 * float(want.abs().max()))
             worst = max(worst, self.held(role, np.abs(got - want.numpy()).max() / scale, batch))
@@ -122,7 +122,7 @@ class Comparison:
         how = ["--class", "0", "--seed", "1", "--schedule", "E1"]
         self.run("latents", self.bundle, *how, "--output", "latents.npy")
         self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
-        return self.picture("decoder", self.decoded(torch.from_numpy(np.load(self.folder / "latents.npy"))))
+        return self.picture("decoder", self.decoded(torch.from_numpy(self.numbers("latents.npy"))))
 
     def encoder(self) -> float:
         """A picture of which nothing is made anew, against the decoder on what the encoder makes of it."""
@@ -148,6 +148,12 @@ class Comparison:
             raise ExportError(f"{role}: flowturbo makes pictures of {got.shape}, PyTorch of {levels.shape}")
         off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5
         return self.held(role, off / max(1.0, float(np.abs(want).max())), 1)
+
+    def numbers(self, name: str) -> np.ndarray:
+        try:
+            return np.load(self.folder / name)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"flowturbo wrote no {name}") from error
 
     def held(self, role: str, error: float, batch: int) -> float:
         if not error <= TOLERANCE:
