@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import re
+import runpy
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +18,20 @@ import torch
 from conftest import REPOSITORY, run_network
 from export.bundle import Classes, Latent, Manifest
 from export.program import compare
-from torch import Tensor, nn
+from torch import nn
 
 diffusers = pytest.importorskip("diffusers")
 
 README = (REPOSITORY / "models" / "export" / "README.md").read_text(encoding="utf-8")
 
 
-def wrapped(name: str, *arguments: object) -> nn.Module:
-    """A wrapper of the README's, by its name."""
+def wrapped(name: str, network: nn.Module) -> nn.Module:
+    """In a wrapper of the README's, by its name."""
     (code,) = re.findall(rf"```python\n(import torch\n.*?class {name}\(.*?)```", README, re.DOTALL)
-    names: dict = {}
-    exec(code, names)  # a documented example of this repository
-    return names[name](*arguments).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "wrappers.py"
+        path.write_text(code)
+        return runpy.run_path(str(path))[name](network).eval()
 
 
 def unet(**changes: object) -> nn.Module:
@@ -79,7 +82,8 @@ def test_a_network_of_diffusers_becomes_a_bundle(make: Callable[[], nn.Module], 
 
 
 def test_one_without_classes_becomes_a_bundle(program: Path, tmp_path: Path) -> None:
-    network = wrapped("Unconditional", unet(num_class_embeds=None))
+    one = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    network = wrapped("Unconditional", unet(num_class_embeds=None, **one))
     assert run_network(network, program, tmp_path / "out", given=False) < 1e-4
 
 
