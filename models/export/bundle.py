@@ -57,6 +57,8 @@ def write_bundle(
     `program` is flowturbo's (`find_program`), which has to run the bundle and agree; without one, the report says so.
     """
     out = Path(out)
+    if out.is_symlink():
+        out = out.resolve()  # the link stays
     check(out, manifest, networks, dtype)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,8 @@ def keep_others(old: Path, new: Path) -> None:
 
 def install(built: Path, out: Path, replaced: Path) -> None:
     """Moves `built` to `out`. A folder there makes way to `replaced`, and comes back if the move fails."""
+    if out.exists():
+        shutil.copymode(out, built)
     try:
         if out.is_dir():
             out.rename(replaced)

@@ -137,7 +137,7 @@ def count_classes(rows: int, classes: int | None) -> tuple[int, bool]:
                 f"without label dropout leaves, or --classes {rows - 1} if the last is the null class"
             )
         return (1, False) if rows == 1 else (rows - 1, True)
-    if rows not in (classes, classes + 1):
+    if classes < 1 or rows not in (classes, classes + 1):
         raise ExportError(
             f"the label table has {rows} rows, not those of {classes} classes or labels: {classes + 1}, or {classes} "
             "without a null class"

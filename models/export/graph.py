@@ -62,16 +62,22 @@ def trace(module: nn.Module, signature: Signature) -> ir.Model:
     dimensions = {axis: torch.export.Dim(name) for axis, name in symbolic.items()}
     axes: list = [dimensions for _ in signature.inputs]
     with exporting(module), quiet():
-        program = torch.onnx.export(
-            module,
-            tuple(signature.zeros(2)),
-            input_names=list(signature.inputs),
-            output_names=[signature.output],
-            opset_version=OPSET,
-            dynamo=True,
-            dynamic_shapes=nest_like_forward(module, axes),
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module,
+                tuple(signature.zeros(2)),
+                input_names=list(signature.inputs),
+                output_names=[signature.output],
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=nest_like_forward(module, axes),
+                verbose=False,
+            )
+        except Exception as error:  # tracing runs the module's own code
+            while error.__cause__ is not None:
+                error = error.__cause__
+            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise ExportError(f"PyTorch cannot export {type(module).__name__}: {lines[0]}") from error
     return program.model
 
 

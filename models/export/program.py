@@ -51,11 +51,18 @@ def find_program(named: Path | None = None) -> Path:
     return Path(found).resolve()
 
 
-def compare(program: Path, bundle: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: str) -> float:
+def compare(
+    program: Path,
+    bundle: Path,
+    manifest: Manifest,
+    networks: dict[str, nn.Module],
+    dtype: str,
+    batches: tuple[int, ...] = (1, 3),
+) -> float:
     """Runs the bundle's networks; the largest error over what it is an error of, within TOLERANCE."""
     with tempfile.TemporaryDirectory(prefix="flowturbo-run-") as folder:
         run = Comparison(program, bundle, manifest, networks, dtype, Path(folder))
-        errors = [run.latents(batch) for batch in (1, 3)]
+        errors = [run.latents(batch) for batch in batches]
         if "decoder" in networks:
             errors.append(run.decoder())
             if "encoder" in networks:
@@ -75,14 +82,14 @@ class Comparison:
     def latents(self, batch: int) -> float:
         """A Heun step of the predictor from the same noise, then one of the refiner if there is one."""
         latent, labels = self.manifest.latent, self.manifest.classes.known
-        chosen = [labels[0], labels[len(labels) // 2], labels[-1]][-batch:]
+        chosen = [labels[0], labels[len(labels) // 2], labels[-1]][:batch]
         noise = normal((batch, latent.channels, latent.height, latent.width), seed=batch)
         np.save(self.folder / "noise.npy", noise.numpy())
         schedule = "H1R1" if "refiner" in self.networks else "H1"
         files = ["--noise", "noise.npy", "--output", "latents.npy", "--trajectory", "states.npy"]
         self.run("latents", self.bundle, "--class", ",".join(map(str, chosen)), "--schedule", schedule, *files)
         worst, before = 0.0, noise
-        states = np.load(self.folder / "states.npy")
+        states = self.numbers("states.npy")
         for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen), strict=False):
             scale = max(float((want - before).abs().max()), 1e-2 * float(want.abs().max()))
             worst = max(worst, self.held(role, np.abs(got - want.numpy()).max() / scale, batch))
@@ -115,7 +122,7 @@ class Comparison:
         how = ["--class", "0", "--seed", "1", "--schedule", "E1"]
         self.run("latents", self.bundle, *how, "--output", "latents.npy")
         self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
-        return self.picture("decoder", self.decoded(torch.from_numpy(np.load(self.folder / "latents.npy"))))
+        return self.picture("decoder", self.decoded(torch.from_numpy(self.numbers("latents.npy"))))
 
     def encoder(self) -> float:
         """A picture of which nothing is made anew, against the decoder on what the encoder makes of it."""
@@ -141,6 +148,12 @@ class Comparison:
             raise ExportError(f"{role}: flowturbo makes pictures of {got.shape}, PyTorch of {levels.shape}")
         off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5
         return self.held(role, off / max(1.0, float(np.abs(want).max())), 1)
+
+    def numbers(self, name: str) -> np.ndarray:
+        try:
+            return np.load(self.folder / name)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"flowturbo wrote no {name}") from error
 
     def held(self, role: str, error: float, batch: int) -> float:
         if not error <= TOLERANCE:

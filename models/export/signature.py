@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from export.manifest import Manifest
 
-SIZES = ((1, 1, 1), (2, 2, 1), (3, 1, 3))  # images, and how much higher and wider
+SIZES = ((1, 1, 1), (2, 1, 1), (3, 1, 1), (2, 2, 1), (2, 1, 3))  # images, and how much higher and wider
 CLASS = {"predictor": 2, "refiner": 3}  # the place of `y` among the arguments of a forward
 
 

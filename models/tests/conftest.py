@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "models"))
@@ -45,6 +46,19 @@ def export(*arguments: object, run: Path | None = None) -> int:
 
     how = ["--no-run"] if run is None else ["--flowturbo", run]
     return main([str(a) for a in (*arguments, *how)])
+
+
+def run_network(
+    predictor: nn.Module, program: Path, folder: Path, batches: tuple[int, ...] = (1, 3), given: bool = True
+) -> float:
+    """Writes a bundle of a predictor of latents of 4x8x8 and 3 classes; how far flowturbo is off."""
+    from export.bundle import Classes, Latent, Manifest, write_bundle
+    from export.program import compare
+
+    classes = Classes(3) if given else Classes(1, given=False)
+    manifest = Manifest("small", Latent(4, 8, 8), classes, schedule="P8", guidance=1.0)
+    write_bundle(folder, manifest, {"predictor": predictor}, "f32")
+    return compare(program, folder, manifest, {"predictor": predictor}, "f32", batches)
 
 
 def tiny_arguments(out: Path, dtype: str = "f32") -> list[object]:

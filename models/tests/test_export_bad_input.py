@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -285,6 +287,12 @@ def test_networks_without_a_predictor_or_an_image_size_are_refused(tmp_path: Pat
         write_bundle(tmp_path / "out", replace(GOOD, **image), predictor)
 
 
+def stub(role: str, manifest: Manifest, module: nn.Module, folder: Path, *rest: object) -> tuple:
+    """In the place of `write_network`."""
+    (folder / f"{role}.onnx").write_bytes(b"new")
+    return {"file": f"{role}.onnx"}, (role, 0, 3, 0.0)
+
+
 def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
@@ -297,10 +305,6 @@ def test_an_older_bundle_survives_a_failed_move(
     out: str, older: str | None, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from export import bundle
-
-    def stub(role: str, manifest: Manifest, module: nn.Module, folder: Path, *rest: object) -> tuple:
-        (folder / f"{role}.onnx").write_bytes(b"new")
-        return {"file": f"{role}.onnx"}, (role, 0, 3, 0.0)
 
     def replace_fails(source: Path, target: Path) -> None:
         assert source.exists() and not target.is_dir()
@@ -323,6 +327,26 @@ def test_an_older_bundle_survives_a_failed_move(
         write_bundle(tmp_path / out, GOOD, {"predictor": Stub()})
         after = contents(tmp_path)
         assert after != before and {name.split("/")[0] for name in after} == {out}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes and links are those of POSIX")
+@pytest.mark.parametrize("out", ["out", "out.zip"])
+def test_what_an_older_bundle_is_called_and_allowed_stays(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export import bundle
+
+    monkeypatch.setattr(bundle, "write_network", stub)
+    (tmp_path / "link").symlink_to(tmp_path / out)
+    write_bundle(tmp_path / out, GOOD, {"predictor": Stub()})
+    mode = 0o600 if out.endswith(".zip") else 0o700
+    (tmp_path / out).chmod(mode)
+    write_bundle(tmp_path / "link", replace(GOOD, name="newer"), {"predictor": Stub()})
+    assert (tmp_path / "link").is_symlink() and (tmp_path / out).stat().st_mode & 0o777 == mode
+    packed = zipfile.ZipFile(tmp_path / out) if out.endswith(".zip") else None
+    manifest = packed.read("bundle.json") if packed else (tmp_path / out / "bundle.json").read_bytes()
+    assert json.loads(manifest)["name"] == "newer"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["link", out])
 
 
 def test_a_graph_that_differs_from_its_module_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,20 @@ def test_a_bundle_in_the_repository_is_valid(path: Path):
 ABSENT = object()
 
 
+def changed(path: str, value: object) -> dict:
+    """The example that uses every field, with another value at `path`."""
+    manifest = copy.deepcopy(EXAMPLES[1])
+    *parents, key = path.split(".")
+    parent = manifest
+    for name in parents:
+        parent = parent[name]
+    if value is ABSENT:
+        del parent[key]
+    else:
+        parent[key] = value
+    return manifest
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -82,7 +96,8 @@ ABSENT = object()
         ("image", ABSENT),
         ("image.height", 0),
         ("classes.null", -1),
-        ("classes.labels", ["brick", "brick", "sand"]),
+        ("classes.labels", ["brick", " ", "sand"]),
+        ("classes.null", None),
         ("classes.labels", []),
         ("time.direction", "sideways"),
         ("time.scale", 0),
@@ -113,17 +128,22 @@ ABSENT = object()
     ],
 )
 def test_a_broken_rule_is_refused(path: str, value: object):
-    manifest = copy.deepcopy(EXAMPLES[1])
-    *parents, key = path.split(".")
-    parent = manifest
-    for name in parents:
-        parent = parent[name]
-    if value is ABSENT:
-        del parent[key]
-    else:
-        parent[key] = value
     with pytest.raises(jsonschema.ValidationError):
-        validate(manifest)
+        validate(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("classes.null", ABSENT),
+        ("classes.labels", ["crane", "tench, Tinca tinca", "crane"]),
+        ("classes.labels", ["Cardigan", "cardigan", " Mörtel"]),
+        ("networks.predictor.inputs.y", ABSENT),
+        ("networks.refiner.inputs.y", ABSENT),
+    ],
+)
+def test_what_models_may_leave_out_or_repeat_is_valid(path: str, value: object):
+    validate(changed(path, value))
 
 
 def test_an_image_needs_a_decoder_or_an_encoder():

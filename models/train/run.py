@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
+from export.program import find_program
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
 from torch import nn
@@ -235,7 +236,7 @@ class Run:
         manifest = replace(self.manifest, preview=fit_preview(latents, judge.images(latents)))
         networks = {role: network.cpu() for role, network in self.networks().items()}
         try:
-            print(write_bundle(self.chosen.bundle, manifest, networks))
+            print(write_bundle(self.chosen.bundle, manifest, networks, program=program_if_any()))
         except ExportError as error:
             raise SystemExit(f"error: {error}") from error
 
@@ -288,6 +289,14 @@ class Run:
         evaluate.write_json(out / "evaluation.json", numbers)
         counts = torch.cat([images.labels, held_out.labels]).bincount().tolist()
         print(f"wrote {write_report(out, chosen.name, dict(zip(names, counts)), numbers)}")
+
+
+def program_if_any() -> Path | None:
+    """flowturbo's, to run the bundle by; what was trained is written without, too, and said to be so."""
+    try:
+        return find_program()
+    except ExportError:
+        return None
 
 
 def begin(arguments: list[str] | None) -> Run:
