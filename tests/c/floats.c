@@ -84,7 +84,7 @@ static void draw(const ft_model_options *options, int odd) {
   OK(ft_session_generate(session, &request, &pixels));
   CHECK(!memcmp(rgb, wanted, PICTURE));
   OK(ft_session_begin(session, &request));
-  for (bool done = false; !done;) OK(ft_session_step(session, 200, &done));
+  for (uint8_t done = 0; !done;) OK(ft_session_step(session, 200, &done));
   OK(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels));
   memset(rgb, 0, PICTURE);
   OK(ft_session_finish(session, &pixels));
