@@ -57,7 +57,8 @@ impl Decode {
         }
         let places: Vec<usize> = (0..count).collect();
         let outputs = outputs(&self.output, self.separate, &places)?;
-        let _ = interrupt::token();
+        // A decoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
+        interrupt::watch();
         let model = self.computing.load(bundle, 1)?;
         let mut session = model.session();
         let mut images: Vec<Image> = Vec::new();
