@@ -20,8 +20,10 @@
  *   ft_session_generate(session, &request, &pixels);
  *
  * ERRORS. Functions that can fail return an ft_status; ft_last_error_message() says more. After a failure every
- * result is as it was, and the next call works. Nothing here aborts, exits, or throws; memory that the
- * system refuses is the exception: then the process ends.
+ * result is as it was, and the next call works. Nothing here aborts, exits, or throws. Memory that the system
+ * refuses is FT_ERROR_OUT_OF_MEMORY wherever its size comes from a model or a request. What is left are pieces that
+ * do not grow with them (a name, a message), and what tract takes while it reads a graph, and for operations and
+ * networks that the library has no kernels for: where even those are refused, the process ends.
  *
  * OWNERSHIP. ft_..._new and ft_..._open give a handle that the caller frees once with ft_..._free, in any order:
  * a session keeps what it needs of its model. Handles are numbers, never to be looked behind: one that was freed, or
@@ -166,6 +168,11 @@ typedef int32_t ft_status;
  * A handle that was freed already, is of another kind, or never was one.
  */
 #define FT_ERROR_INVALID_HANDLE 11
+
+/**
+ * The system refused memory; the message says how much was asked for. The next call works.
+ */
+#define FT_ERROR_OUT_OF_MEMORY 12
 
 #ifdef __cplusplus
 extern "C" {
@@ -641,6 +648,10 @@ typedef struct ft_model_options {
    * 0.
    */
   uint32_t reserved;
+  /**
+   * NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
+   */
+  const ft_cancel_token *cancel;
 } ft_model_options;
 
 /**
@@ -747,7 +758,7 @@ ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_
  * `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
  * `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
  * field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
- * `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+ * `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_CANCELLED` (by `options.cancel`), `FT_ERROR_RUNTIME`, `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
  */
 ft_status ft_model_open(const char *path,
                         const struct ft_model_options *options,
@@ -1190,7 +1201,7 @@ ft_status ft_session_prepare(struct ft_session *session,
  * it was. A generation under way is given up, one that is done forgotten, also if this fails.
  *
  * Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
- * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`,
+ * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_BUSY`,
  * `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
  * `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
  * share its threads.

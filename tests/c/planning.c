@@ -1,8 +1,12 @@
-/* Planning: the same little memory for every size, limits, a token that stops opening; and memory that the system
+/* Planning: the same little memory for every size, limits, a token that stops it soon; and memory that the system
  * refuses, which is a status and not the end of the process. Argument: a bundle with a decoder of any size. */
+#define _DEFAULT_SOURCE
 #include "check.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* As long as an edge of pictures that take far more memory than planning them may. */
@@ -32,13 +36,62 @@ static void leave(size_t more) {
   CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
 }
 
+static pthread_t planner;
+static ft_cancel_token *token;
+static double cancelled_at;
+static atomic_bool planned;
+
+/* What the planning thread has computed so far, in milliseconds: a busy machine makes it wait, not compute. */
+static double computed(void) {
+  struct timespec time;
+  clockid_t clock;
+  CHECK(pthread_getcpuclockid(planner, &clock) == 0 && clock_gettime(clock, &time) == 0);
+  return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+static void *cancel_later(void *milliseconds) {
+  const double wait = *(const double *)milliseconds, until = computed() + wait;
+  while (!atomic_load(&planned) && computed() < until) nanosleep(&(struct timespec){0, 200000}, NULL);
+  cancelled_at = computed();
+  OK(ft_cancel_token_cancel(token));
+  return NULL;
+}
+
+/* Cancels the planning of new sizes at ever later moments; none may compute for long after that. */
+static void cancel_planning(ft_model *model, ft_request request) {
+  request.width = request.height = 512;
+  double began = computed();
+  OK(ft_model_prepare(model, &request, NULL));
+  const double whole = computed() - began, most = whole / 3 > 50 ? whole / 3 : 50;
+  int stopped = 0;
+  double longest = 0;
+  for (int i = 0; i < 16; i++) {
+    double wait = whole * i / 16;
+    pthread_t thread;
+    request.width += 64;
+    atomic_store(&planned, false);
+    CHECK(pthread_create(&thread, NULL, cancel_later, &wait) == 0);
+    const ft_status status = ft_model_prepare(model, &request, NULL);
+    const double ended = computed();
+    atomic_store(&planned, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(status == FT_OK || status == FT_ERROR_CANCELLED);
+    OK(ft_cancel_token_reset(token));
+    if (status == FT_OK) continue;
+    stopped++;
+    if (ended - cancelled_at > longest) longest = ended - cancelled_at;
+  }
+  printf("%d of 16 were cancelled in %.1f ms, within %.1f ms\n", stopped, whole, longest);
+  CHECK(stopped > 0 && longest < most);
+}
+
 int main(int count, char **arguments) {
   const int64_t class_number = 4;
   const char *path = given(count, arguments);
+  planner = pthread_self();
   ft_model_options options;
   ft_limits limits;
   ft_model *model = NULL;
-  ft_cancel_token *token = NULL;
 
   OK(ft_model_options_init(&options, sizeof options));
   OK(ft_cancel_token_new(&token));
@@ -72,6 +125,8 @@ int main(int count, char **arguments) {
   printf("planning %d x %d took %ld KiB more at its peak\n", EDGE, EDGE, more);
   CHECK(more < 20 * 1024);
   CHECK(memory.session_bytes > 10 * (uint64_t)more * 1024);
+  cancel_planning(model, large);
+  OK(ft_model_prepare(model, &large, &memory));
 
   uint8_t *rgb = malloc(SIZE), *first = malloc(PICTURE), *again = malloc(PICTURE);
   CHECK(rgb && first && again);
