@@ -77,8 +77,8 @@ fn read(
     let nodes = Nodes::note(graph, &onnx);
     let inexact = folded::inexact(graph);
     let weights = initializers::settle(graph, cuts, external)?;
-    allowance
-        .weights(weights.bytes() + graph.initializer.iter().map(|w| w.raw_data.len() as u64).sum::<u64>())?;
+    let inside: u64 = graph.initializer.iter().map(|tensor| tensor.encoded_len() as u64).sum();
+    allowance.weights(weights.bytes() + inside)?;
     allowance.check()?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);
