@@ -174,11 +174,6 @@ const OPERATIONS: [(&str, &str); 57] = [
       b = Transpose(a) perm=[0,6,2,4,1,3,5]
       back = [-1,4,8,16]
       velocity = Reshape(b, back)", ""),
-    ("start = [0]
-      end = [0]
-      axes = [2]
-      e = Slice(x, start, end, axes)
-      velocity = Concat(x, e) axis=2", WHOLE),
     // What depends on time alone, used as it is and by way of one operation.
     ("column = [-1,1]
       t1 = Reshape(t, column)
@@ -197,6 +192,7 @@ const OPERATIONS: [(&str, &str); 57] = [
 
 #[test]
 fn operations_one_by_one_agree_with_plain_tract() {
+    let mut other = Vec::new();
     for (graph, steps) in OPERATIONS {
         let bundle = files(&written(graph)).open().unwrap();
         let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
@@ -205,7 +201,10 @@ fn operations_one_by_one_agree_with_plain_tract() {
             Err(error) if error.kind() == ErrorKind::Unsupported => WHOLE.to_owned(),
             Err(error) => panic!("{graph}: {error}"),
         };
-        assert_eq!(found, steps, "{graph}");
+        if found != steps {
+            other.push(format!("{graph}: {found}, not {steps}"));
+        }
         agrees(&bundle, Role::Predictor, graph);
     }
+    assert!(other.is_empty(), "{}", other.join("\n"));
 }
