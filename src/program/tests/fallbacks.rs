@@ -33,9 +33,8 @@ fn operations_without_a_kernel_are_run_by_tract_and_named() {
              more = Greater(x, zero)
              velocity = Where(more, x, zero)",
         ),
-        // It keeps a state while it runs.
         (
-            "Scan",
+            "GRU",
             "steps = Transpose(x) perm=[1,0,2,3]
              rows = [4, -1, 16]
              sequence = Reshape(steps, rows)
