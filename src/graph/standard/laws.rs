@@ -34,10 +34,12 @@ const KNOWN: &[(&str, &[usize])] = &[
     ("Upsample", &[1]),
 ];
 
-/// No tensor has more elements.
-const MOST: usize = 1 << 31;
-/// Nor one that is made of constants alone, and so made while loading.
+/// No tensor has more elements; not all are made: the scores of an attention never are.
+const MOST: usize = 1 << 40;
+/// Nor has one that is made of constants alone, and so made while loading.
 const MOST_CONSTANT: usize = 1 << 28;
+/// No axis that is resized or repeated has more.
+pub(in super::super) const LONGEST: usize = 1 << 24;
 
 /// False while a value that has to be known is not; tract may still find it.
 pub(super) fn may_speak(seen: &Seen) -> bool {
