@@ -77,7 +77,10 @@ def ask(graph: bytes, batch: int, latent: Sequence[int], backend: str) -> Answer
         command = [program(), "latents", folder, "--noise", folder / "noise.npy", "--quiet", "--threads", "1"]
         command += ["--class", ",".join(str(i) for i in range(batch)), "--schedule", "E1", "--guidance", "1"]
         command += ["--backend", backend, "--output", folder / "latents.npy"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        except subprocess.TimeoutExpired:
+            return Answer(None, f"does not end within {PATIENCE} seconds")
         line = done.stderr.strip()
         if done.returncode == 0:
             return Answer(np.load(folder / "latents.npy") - x, "")
