@@ -53,6 +53,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Shape", integers::shape);
     onnx.op_register.insert("Size", integers::shape);
     onnx.op_register.insert("Slice", |c, n| reading(c, n, slice::wire));
+    onnx.op_register.insert("Softplus", |c, n| reading(c, n, elementwise::softplus));
     onnx.op_register.insert("Swish", |c, n| reading(c, n, elementwise::swish));
     onnx.op_register.insert("Upsample", |c, n| reading(c, n, resize::wire));
     for name in ["GRU", "LSTM", "RNN"] {

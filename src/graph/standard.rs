@@ -11,6 +11,7 @@ mod functions;
 mod laws;
 mod names;
 mod seen;
+mod sequences;
 mod table;
 mod tensors;
 
@@ -20,7 +21,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
 pub(super) use facts::{Placed, register};
-pub(super) use laws::shapes;
+pub(super) use laws::{LONGEST, shapes};
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
 pub(super) use tensors::check as check_tensor;
@@ -39,6 +40,7 @@ pub(super) fn check(model: &mut ModelProto, limits: &Limits) -> Result<()> {
     let opsets = Opsets::read(model)?;
     functions::write_out(model, limits)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
+    sequences::write_out(graph);
     keep_needed(graph)?;
     names::settle(graph);
     Checker { opsets, nodes: 0, most: limits.max_nodes }.graph(graph, &HashSet::new(), 0)?;

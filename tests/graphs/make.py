@@ -242,9 +242,10 @@ def export(module: nn.Module, exporter: str, opset: int, inputs: dict[str, Tenso
 
 
 def shrink(model: onnx.ModelProto) -> None:
-    """Drops what the exporters tell of themselves, and the long names: stack traces, inferred shapes, notes."""
-    del model.graph.value_info[:], model.metadata_props[:], model.graph.metadata_props[:]
-    for part in [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+    """Drops what the exporters tell of themselves, and the long names: stack traces and notes, but for those on shapes."""
+    del model.metadata_props[:], model.graph.metadata_props[:]
+    graph = model.graph
+    for part in [*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]:
         part.doc_string = ""
         del part.metadata_props[:]
     kept = {"", *(port.name for port in [*model.graph.input, *model.graph.output])}
@@ -255,6 +256,8 @@ def shrink(model: onnx.ModelProto) -> None:
         node.name = f"n{number}"
         node.input[:] = [short[name] for name in node.input]
         node.output[:] = [short.setdefault(name, f"v{len(short)}") for name in node.output]
+    for info in model.graph.value_info:
+        info.name = short.get(info.name, info.name)
 
 
 def main() -> None:

@@ -34,10 +34,12 @@ const KNOWN: &[(&str, &[usize])] = &[
     ("Upsample", &[1]),
 ];
 
-/// No tensor has more elements.
-const MOST: usize = 1 << 31;
-/// Nor one that is made of constants alone, and so made while loading.
+/// No tensor has more elements; not all are made: the scores of an attention never are.
+const MOST: usize = 1 << 40;
+/// Nor has one that is made of constants alone, and so made while loading.
 const MOST_CONSTANT: usize = 1 << 28;
+/// No axis that is resized or repeated has more.
+pub(in super::super) const LONGEST: usize = 1 << 24;
 
 /// False while a value that has to be known is not; tract may still find it.
 pub(super) fn may_speak(seen: &Seen) -> bool {
@@ -210,7 +212,17 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "Gemm" => one(sums::gemm(seen)?),
         "Einsum" => one(sums::einsum(seen)?),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
-        "QLinearConv" => one(sums::convolution(seen, 3, Some(8))?),
+        "QLinearConv" => {
+            let shape = sums::convolution(seen, 3, Some(8))?;
+            let scale = seen.shape(4)?.iter().product::<usize>();
+            if scale != 1 && scale != shape[1] {
+                return Err(invalid_bundle(format!(
+                    "the kernel has {scale} scales for {} channels",
+                    shape[1]
+                )));
+            }
+            one(shape)
+        }
         "ConvTranspose" => one(conv_transpose::Spec::read(seen)?.shape),
         "MaxPool" | "AveragePool" => {
             sums::window(seen)?;

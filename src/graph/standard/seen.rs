@@ -98,6 +98,14 @@ pub(in super::super) struct Operand {
     pub(in super::super) value: Option<Arc<Tensor>>,
 }
 
+impl Operand {
+    /// The elements, if they are known and integers.
+    pub(in super::super) fn integers(&self) -> Option<Vec<i64>> {
+        let numbers = self.value.as_ref()?.cast_to::<i64>().ok()?;
+        Some(numbers.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+    }
+}
+
 /// A node and its operands; all their shapes are known.
 pub(in super::super) struct Seen<'a> {
     pub(in super::super) node: &'a Node,
@@ -124,17 +132,16 @@ impl Seen<'_> {
     /// The elements of an operand, `name` in the standard, in a list; `None` if it is left out.
     pub(in super::super) fn integers(&self, place: usize, name: &str) -> Result<Option<Vec<i64>>> {
         let Some(operand) = self.operand(place) else { return Ok(None) };
-        let value = operand.value.as_ref().ok_or_else(|| unknown(name))?;
-        if operand.shape.len() > 1 {
-            return Err(invalid_bundle(format!(
-                "input '{name}' has {} axes, must be a list",
-                operand.shape.len()
-            )));
+        if operand.value.is_none() {
+            return Err(unknown(name));
         }
+        if operand.shape.len() > 1 {
+            let rank = operand.shape.len();
+            return Err(invalid_bundle(format!("input '{name}' has {rank} axes, must be a list")));
+        }
+        let numbers = operand.integers();
         let numbers =
-            value.cast_to::<i64>().and_then(|t| Ok(t.try_as_plain_ram()?.as_slice::<i64>()?.to_vec()));
-        let numbers =
-            numbers.map_err(|_| invalid_bundle(format!("input '{name}' does not hold integers")))?;
+            numbers.ok_or_else(|| invalid_bundle(format!("input '{name}' does not hold integers")))?;
         Ok(Some(numbers))
     }
 

@@ -391,7 +391,7 @@ fn the_attention_operator_is_softmax_between_two_products() {
             "fallback 2, pointwise 3, reduce 1",
         ),
     ] {
-        let operator = format!("{setting}\n o = {operator}\n velocity = Reshape(o, image)");
+        let operator = format!("opset 23\n {setting}\n o = {operator}\n velocity = Reshape(o, image)");
         let values = "c = Transpose(a) perm=[0,2,1,3]\n o = MatMul(s, c)";
         let equation = format!("{setting}\n{by_heads}\n{equation}\n{values}\n{joined}");
         let bundles = [operator, equation].map(|graph| files(&written(&graph)).open().unwrap());

@@ -38,6 +38,7 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
             if !fits || data[..batch] != indices[..batch] {
                 return Err(no_places(data, indices));
             }
+            places_inside(seen, &data[batch..])?;
             one([places, &data[batch + width..]].concat())
         }
         "ScatterND" => {
@@ -48,6 +49,7 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
                     "updates {updates:?} at {indices:?} do not fit {data:?}"
                 )));
             }
+            places_inside(seen, data)?;
             one(data.to_vec())
         }
         "Reshape" => one(reshape(seen)?),
@@ -106,7 +108,8 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
                 let Some(value) = seen.operand(place).and_then(|operand| operand.value.as_ref()) else {
                     return Err(unsupported(format!("input '{name}' must be known while loading")));
                 };
-                let number = value.cast_to_scalar::<f64>().ok().filter(|n| n.is_finite());
+                let number =
+                    value.cast_to_scalar::<f64>().ok().filter(|n| n.is_finite() && value.rank() == 0);
                 number.ok_or_else(|| invalid_bundle(format!("input '{name}' must be one finite number")))
             };
             let (start, limit, delta) = (number(0, "start")?, number(1, "limit")?, number(2, "delta")?);
@@ -226,19 +229,27 @@ fn split(seen: &Seen) -> Result<Shapes> {
 
 /// Holds known indices to an axis of `size` elements.
 fn inside(seen: &Seen, place: usize, size: usize) -> Result<()> {
-    let Some(value) = seen.operand(place).and_then(|operand| operand.value.as_ref()) else { return Ok(()) };
-    let Ok(indices) = value.cast_to::<i64>() else {
+    let Some(operand) = seen.operand(place).filter(|operand| operand.value.is_some()) else { return Ok(()) };
+    let Some(list) = operand.integers() else {
         return Err(invalid_bundle("input 'indices' does not hold integers"));
     };
-    let list =
-        indices.try_as_plain_ram().ok().and_then(|view| view.as_slice::<i64>().ok().map(<[i64]>::to_vec));
-    let size = size as i64;
-    match list.iter().flatten().find(|index| !(-size..size).contains(index)) {
-        Some(index) => {
-            Err(invalid_bundle(format!("input 'indices' holds {index}, but the axis has {size} elements")))
-        }
-        None => Ok(()),
+    list.into_iter().try_for_each(|index| one_inside(index, size))
+}
+
+/// Holds known places, each one index for the first axes of `data`, to these.
+fn places_inside(seen: &Seen, data: &[usize]) -> Result<()> {
+    let Some(places) = seen.operand(1).filter(|operand| operand.value.is_some()) else { return Ok(()) };
+    let width = places.shape.last().copied().unwrap_or(1).max(1);
+    let list = places.integers().unwrap_or_default();
+    let size = |i: usize| data.get(i % width).copied().unwrap_or(0);
+    list.into_iter().enumerate().try_for_each(|(i, index)| one_inside(index, size(i)))
+}
+
+fn one_inside(index: i64, size: usize) -> Result<()> {
+    if (-(size as i64)..size as i64).contains(&index) {
+        return Ok(());
     }
+    Err(invalid_bundle(format!("input 'indices' holds {index}, but the axis has {size} elements")))
 }
 
 fn elements(seen: &Seen, data: &[usize], indices: &[usize]) -> Result<()> {
@@ -279,7 +290,7 @@ fn reshape(seen: &Seen) -> Result<Vec<usize>> {
     }
     let filled = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).ok_or_else(refused)?;
     if let Some(open) = open {
-        if filled == 0 || elements % filled != 0 {
+        if filled == 0 || !elements.is_multiple_of(filled) {
             return Err(refused());
         }
         shape[open] = elements / filled;
