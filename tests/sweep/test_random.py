@@ -27,7 +27,6 @@ LEFT_OPEN = {
     # Padding that makes as many windows as strides may come out negative, which ONNX Runtime refuses.
     "-auto-sparse-": "SAME_",
     # A list of one number for a number.
-    "Dropout-": "has the shape [1]",
     "Range-": "has the shape [1]",
     # Numbers that the type has not, which the standard leaves open.
     "Cast-": "to is ",
