@@ -151,9 +151,6 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
                     )));
                 }
             }
-            Ok(Shapes::new())
-        }
-        "Dropout" => {
             let training = seen.integer(2, "training_mode")?.unwrap_or(0) != 0;
             let ratio = seen.floats(1, "ratio")?.and_then(|list| list.first().copied()).unwrap_or(0.5);
             if training && ratio != 0.0 {
