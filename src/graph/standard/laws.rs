@@ -143,6 +143,14 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         }
         "LRN" => same(),
         "Dropout" => {
+            for place in 1..seen.operands.len() {
+                if seen.operand(place).is_some_and(|operand| !operand.shape.is_empty()) {
+                    let shape = seen.shape(place)?;
+                    return Err(invalid_bundle(format!(
+                        "input {place} is {shape:?}, must be a single number"
+                    )));
+                }
+            }
             let training = seen.integer(2, "training_mode")?.unwrap_or(0) != 0;
             let ratio = seen.floats(1, "ratio")?.and_then(|list| list.first().copied()).unwrap_or(0.5);
             if training && ratio != 0.0 {
