@@ -55,7 +55,7 @@ pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<Bui
         }
     };
     let softcap = node.get_attr_opt::<f32>("softcap")?.filter(|&softcap| softcap != 0.0);
-    if softcap.is_some_and(|softcap| !(softcap > 0.0)) {
+    if softcap.is_some_and(|softcap| softcap.is_nan() || softcap < 0.0) {
         return Err(broken("attribute 'softcap' is below 0"));
     }
     let scale = node.get_attr_opt::<f32>("scale")?;

@@ -151,9 +151,6 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
                     )));
                 }
             }
-            Ok(Shapes::new())
-        }
-        "Dropout" => {
             let training = seen.integer(2, "training_mode")?.unwrap_or(0) != 0;
             let ratio = seen.floats(1, "ratio")?.and_then(|list| list.first().copied()).unwrap_or(0.5);
             if training && ratio != 0.0 {
@@ -221,7 +218,7 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "MatMul" | "MatMulInteger" => one(sums::matmul(seen.shape(0)?, seen.shape(1)?)?),
         "QLinearMatMul" => one(sums::matmul(seen.shape(0)?, seen.shape(3)?)?),
         "Gemm" => one(sums::gemm(seen)?),
-        "Einsum" => one(sums::einsum(seen)?),
+        "Einsum" => Ok(sums::einsum(seen)?.into_iter().map(Some).collect()),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
         "QLinearConv" => {
             let shape = sums::convolution(seen, 3, Some(8))?;
