@@ -223,7 +223,11 @@ fn main() {
     let mut stages = Vec::new();
     std::thread::scope(|scope| {
         for _ in 0..busy {
-            scope.spawn(|| while !stop.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         for part in [requests / 10, requests - requests / 10] {
             let left = AtomicUsize::new(part);
