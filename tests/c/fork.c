@@ -49,7 +49,7 @@ static void child(ft_session *session, bool opens) {
   FAILS(ft_model_get_info(model, &info), FT_ERROR_INVALID_HANDLE, line);
   OK(ft_log_set(NULL, NULL, FT_LOG_OFF));
   /* Tokens are copies. */
-  bool cancelled = true;
+  uint8_t cancelled = 1;
   OK(ft_cancel_token_cancel(token));
   OK(ft_cancel_token_reset(token));
   OK(ft_cancel_token_is_cancelled(token, &cancelled));

@@ -129,7 +129,7 @@ fn a_graph_has_as_many_nodes_as_the_limits_let_it() {
     assert!(read(11).is_ok());
     let error = read(10).err().unwrap();
     assert_eq!(error.kind(), LimitExceeded);
-    assert!(error.to_string().contains("more than Limits::max_nodes (10)"), "{error}");
+    assert!(error.to_string().contains("above the limit of 10 (max_nodes)"), "{error}");
 }
 
 #[test]

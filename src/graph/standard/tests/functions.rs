@@ -65,7 +65,7 @@ fn calls_without_end_are_refused() {
     functions.iter_mut().flat_map(|f| &mut f.node).filter(|n| n.op_type != "Neg").for_each(|n| {
         n.domain = "own".into();
     });
-    check(&calling(functions), LimitExceeded, "", "Limits::max_nodes");
+    check(&calling(functions), LimitExceeded, "", "(max_nodes)");
 }
 
 #[test]
