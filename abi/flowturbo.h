@@ -614,9 +614,11 @@ typedef struct ft_model_options {
    */
   uint32_t release_conditioning;
   /**
-   * 0.
+   * The same request gives the same bits on every processor and with any number of threads; a bundle that tract
+   * would have to compute in part is refused (`FT_ERROR_UNSUPPORTED`). Takes longer where vectors are wider than
+   * 8 floats (AVX-512). 0 or 1.
    */
-  uint32_t reserved;
+  uint32_t deterministic;
 } ft_model_options;
 
 /**

@@ -759,7 +759,8 @@ ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_
  * `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
  * `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
  * field), `FT_ERROR_UNSUPPORTED`, `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE` (NaN among the weights),
- * `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_CANCELLED` (by `options.cancel`), `FT_ERROR_RUNTIME`, `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
+ * `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_CANCELLED` (by `options.cancel`), `FT_ERROR_RUNTIME`,
+ * `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
  */
 ft_status ft_model_open(const char *path,
                         const struct ft_model_options *options,
@@ -1233,8 +1234,8 @@ ft_status ft_session_prepare(struct ft_session *session,
  * it was. A generation under way is given up, one that is done forgotten, also if this fails.
  *
  * Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
- * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_BUSY`,
- * `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
+ * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`,
+ * `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
  * `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
  * share its threads.
  */

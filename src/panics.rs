@@ -4,8 +4,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::Result;
 use crate::error::{invalid_bundle, panic_text, runtime};
+use crate::memory::refused;
+use crate::{Error, Result};
 
 /// Work that is done by tract alone: its panics come of inputs and attributes that make no sense together.
 ///
@@ -13,10 +14,20 @@ use crate::error::{invalid_bundle, panic_text, runtime};
 /// `InvalidBundle`: it panicked.
 pub(crate) fn in_tract<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic_text(panic.as_ref()).replace(['\n', '\r'], " ");
+        let text = panic_text(panic.as_ref());
+        if let Some(refused) = refused_to_tract(text) {
+            return refused;
+        }
+        let text = text.replace(['\n', '\r'], " ");
         let text: String = text.chars().take(200).collect();
         invalid_bundle(format!("tract panicked on it: {text}"))
     })
+}
+
+/// The error of a panic for want of memory: that of a tensor of tract's is the one that says so.
+pub(crate) fn refused_to_tract(text: &str) -> Option<Error> {
+    let size = text.strip_prefix("failed to allocate Layout { size: ")?.split(',').next()?;
+    Some(refused(size.parse().ok()?))
 }
 
 /// Work of our own: a panic in it is told, and never taken for something that a graph may be.
@@ -43,5 +54,9 @@ mod tests {
         assert_eq!(tracts.kind(), ErrorKind::InvalidBundle);
         assert!(tracts.to_string().len() < 300, "{tracts}");
         assert_eq!(in_tract(|| 3).unwrap(), 3);
+        let memory = in_tract(|| panic!("failed to allocate {:?}", std::alloc::Layout::new::<[u64; 9]>()));
+        let memory: Error = memory.map(|(): ()| ()).unwrap_err();
+        assert_eq!(memory.kind(), ErrorKind::OutOfMemory);
+        assert!(memory.to_string().contains("72 bytes"), "{memory}");
     }
 }

@@ -1,7 +1,8 @@
 """Rewrites that leave only plain operators of fixed shape in an exported graph.
 
-The torch exporter leaves things that inference engines dislike: shapes computed at run time (`fold`), `Pad` in wrap mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed
-statistics, and names and metadata that depend on the machine. Only what the signature leaves open stays symbolic.
+The torch exporter leaves things that inference engines dislike: shapes computed at run time (`fold`), `Pad` in wrap mode
+(newer than the opset, and unknown to most engines), `BatchNormalization` with fixed statistics, and names and metadata
+that depend on the machine. Only what the signature leaves open stays symbolic.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from export import ExportError
 from export.fold import Folder, Sizes
 from export.rewrite import Rewrite
 
+NOISE_OPS = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 DYNAMIC_OPS = {"If", "Loop", "Scan", "NonZero", "Unique", "Range", "ConstantOfShape"}
 
 
@@ -27,6 +29,11 @@ def clean(model: ir.Model, keep: Collection[str], sizes: Sequence[Sizes]) -> Non
     `sizes` are some that the symbols of the signature can have.
     """
     graph = model.graph
+    for node in graph:
+        if node.op_type in NOISE_OPS:
+            raise ExportError(
+                f"the graph draws noise of its own: {node.op_type} ({node.name}); noise comes in by x alone"
+            )
     Folder(graph, sizes).fold()
     for node in list(graph):
         if node.op_type == "Reshape":

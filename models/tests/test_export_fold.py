@@ -110,6 +110,11 @@ class BranchesOnNumbers(Network):
         return x if x.mean() > 0 else -x
 
 
+class NoiseOfItsOwn(Network):
+    def between(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
 class WhatIsAboveZero(Network):
     def between(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         return x + x[x > 0].mean()
@@ -144,6 +149,7 @@ SIGNATURE = Signature({"x": ((4, 8, 8), torch.float32), "t": ((), torch.float32)
     [
         (ImageNumbers, r"Mul \(.*\) depends on how many images there are"),
         (WhatIsAboveZero, r"the graph still has a .*(NonZero|Compress)"),
+        (NoiseOfItsOwn, r"draws noise of its own: Random.* \(.*\)"),
         (BranchesOnNumbers, "PyTorch cannot export BranchesOnNumbers: "),
     ],
 )

@@ -66,7 +66,7 @@ impl<R: Read + Seek + Send> Source for Archive<R> {
         // Every read seeks first, so a reader that panicked in the middle of one is still in order.
         let mut reader = lock(&self.reader);
         reader.seek(SeekFrom::Start(entry.start + offset))?;
-        reader.read_exact(buffer)
+        read_exact(&mut *reader, buffer)
     }
 
     fn describe(&self) -> String {
@@ -270,8 +270,26 @@ impl<'a> Record<'a> {
 fn read(reader: &mut (impl Read + Seek), start: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
     reader.seek(SeekFrom::Start(start)).map_err(read_failed)?;
-    reader.read_exact(&mut bytes).map_err(read_failed)?;
+    read_exact(reader, &mut bytes).map_err(read_failed)?;
     Ok(bytes)
+}
+
+/// As [`Read::read_exact`], but a reader that claims more than it was asked for is an error and no panic.
+fn read_exact(reader: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match reader.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                let asked = buffer.len();
+                buffer = buffer.get_mut(count..).ok_or_else(|| {
+                    io::Error::other(format!("the reader says that it read {count} bytes of {asked}"))
+                })?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn read_failed(error: io::Error) -> Error {

@@ -194,8 +194,8 @@ pub unsafe extern "C" fn ft_session_prepare(
 /// it was. A generation under way is given up, one that is done forgotten, also if this fails.
 ///
 /// Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
-/// `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_BUSY`,
-/// `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
+/// `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`,
+/// `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
 /// `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
 /// share its threads.
 #[unsafe(no_mangle)]

@@ -1,5 +1,6 @@
 //! Reads an ONNX graph but for its large weights, holds it against its contract and fixes its shapes.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use super::{Graph, folded, initializers, probe, standard};
 use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
-use crate::error::{Context, Error, invalid_bundle, unsupported};
+use crate::error::{Context, Error, invalid_bundle, panic_text, unsupported};
+use crate::panics::refused_to_tract;
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
@@ -47,7 +49,10 @@ impl Graph {
 
 /// tract indexes into what the file claims; a lying file may make it panic.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let panicked = |_| Err(invalid_bundle("tract panicked on this graph; it is malformed"));
+    let panicked = |panic: Box<dyn Any + Send>| {
+        let malformed = || invalid_bundle("tract panicked on this graph; it is malformed");
+        Err(refused_to_tract(panic_text(panic.as_ref())).unwrap_or_else(malformed))
+    };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
@@ -72,8 +77,8 @@ fn read(
     let nodes = Nodes::note(graph, &onnx);
     let inexact = folded::inexact(graph);
     let weights = initializers::settle(graph, cuts, external)?;
-    allowance
-        .weights(weights.bytes() + graph.initializer.iter().map(|w| w.raw_data.len() as u64).sum::<u64>())?;
+    let inside: u64 = graph.initializer.iter().map(|tensor| tensor.encoded_len() as u64).sum();
+    allowance.weights(weights.bytes() + inside)?;
     allowance.check()?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);

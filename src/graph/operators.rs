@@ -16,6 +16,7 @@ mod recurrent;
 mod reductions;
 mod resample;
 pub(super) mod resize;
+mod scan;
 pub(super) mod slice;
 
 pub(crate) use resample::Resample;
@@ -47,6 +48,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
     onnx.op_register.insert("Range", |c, n| reading(c, n, integers::range));
+    onnx.op_register.insert("Scan", scan::scan);
     onnx.op_register.insert("ScatterND", |c, n| reading(c, n, places::scatter));
     onnx.op_register.insert("Shape", integers::shape);
     onnx.op_register.insert("Size", integers::shape);

@@ -104,12 +104,7 @@ mod tests {
             ("velocity = Transpose(x) perm=3", InvalidBundle, "Transpose", "perm"),
             ("w = noise [3, 5]\n velocity = MatMul(x, w)", InvalidBundle, "MatMul", "16"),
             ("w = noise [7]\n velocity = Add(x, w)", InvalidBundle, "Add", "go together"),
-            (
-                "opset 23\n velocity = Attention(x, x, x) qk_matmul_output_mode=1",
-                InvalidBundle,
-                "Attention",
-                "",
-            ),
+            ("opset 23\n velocity = Attention(x, x, x, , x, x)", Unsupported, "Attention", "cache"),
             (
                 "opset 23\n k = Transpose(x) perm=[0,1,3,2]\n velocity = Attention(x, k, x)",
                 InvalidBundle,

@@ -21,7 +21,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
 pub(super) use facts::{Placed, register};
-pub(super) use laws::shapes;
+pub(super) use laws::{LONGEST, shapes};
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
 pub(super) use tensors::check as check_tensor;

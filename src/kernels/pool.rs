@@ -17,6 +17,8 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     /// One job at a time: sessions on several threads take turns, step by step.
     turn: Mutex<()>,
+    /// Threads that are in [`run`](Parallel::run), or wait for their turn.
+    callers: AtomicUsize,
     threads: Vec<JoinHandle<()>>,
     /// Where the threads are.
     process: Process,
@@ -75,7 +77,8 @@ impl Pool {
             asleep: Mutex::new(0),
             wake: Condvar::new(),
         });
-        let mut pool = Self { shared, turn: Mutex::new(()), threads: Vec::new(), process: Process::this() };
+        let (turn, callers) = (Mutex::new(()), AtomicUsize::new(0));
+        let mut pool = Self { shared, turn, callers, threads: Vec::new(), process: Process::this() };
         for lane in 1..lanes {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("flowturbo-{lane}"));
@@ -100,6 +103,11 @@ impl Parallel for Pool {
         if self.threads.is_empty() || !self.process.is_this() {
             return body(0);
         }
+        let caller = Caller::enter(&self.callers);
+        // As many callers as lanes: each has a processor at best, so none waits for another one's step.
+        if caller.number > 1 && caller.number >= self.lanes() {
+            return body(0);
+        }
         let _turn = lock(&self.turn);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; this function returns, by panic too, when no worker is left inside
@@ -120,6 +128,24 @@ impl Parallel for Pool {
         body(0);
         drop(finish);
         assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked");
+    }
+}
+
+/// A thread in [`Pool::run`], by how many there are with it.
+struct Caller<'a> {
+    all: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Caller<'a> {
+    fn enter(all: &'a AtomicUsize) -> Self {
+        Self { all, number: all.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -244,6 +270,30 @@ mod tests {
                 wait_until(|| *lock(&pool.shared.asleep) == 2);
             }
         }
+    }
+
+    #[test]
+    fn as_many_callers_as_lanes_do_not_wait_for_one_another() {
+        let pool = Pool::new(2).unwrap();
+        let (inside, through) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                pool.run(&|_| {
+                    inside.fetch_add(1, Ordering::Relaxed);
+                    wait_until(|| through.load(Ordering::Relaxed));
+                });
+            });
+            wait_until(|| inside.load(Ordering::Relaxed) > 0);
+            let runs = AtomicUsize::new(0);
+            pool.run(&|lane| {
+                assert_eq!(lane, 0);
+                runs.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(runs.load(Ordering::Relaxed), 1);
+            through.store(true, Ordering::Relaxed);
+            first.join().unwrap();
+        });
+        assert_eq!(pool.callers.load(Ordering::Relaxed), 0);
     }
 
     #[test]

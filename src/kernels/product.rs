@@ -186,7 +186,7 @@ impl Product {
                 Some(weights) => Ahead { weights, first: (soon - pieces) * mine.len() },
                 None => Ahead { weights: &self.weights, first: usize::MAX },
             };
-            // SAFETY: `end` says that all places lie in the arena, `check` found that no other piece
+            // SAFETY: `end` says that all places lie in the arena, `apart` found that no other piece
             // writes what this one touches, and `scratch` holds the sums of a piece.
             unsafe { self.piece(mem, scratch, tiles, &panels[mine], next) };
         });

@@ -186,7 +186,11 @@ impl Net {
 
     pub(super) fn reduce(&mut self, reducer: Reducer, x: Id, axes: Vec<usize>) -> Id {
         let mut dims = self.dims(x).to_vec();
-        axes.iter().filter_map(|&axis| Some(*dims.get_mut(axis)? = 1)).for_each(drop);
+        for &axis in &axes {
+            if let Some(dim) = dims.get_mut(axis) {
+                *dim = 1;
+            }
+        }
         self.float(Op::Reduce(reducer, axes), vec![x], dims)
     }
 

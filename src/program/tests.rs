@@ -115,6 +115,17 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
 }
 
 #[test]
+fn a_panic_of_ours_is_told_and_the_network_is_not_left_to_tract() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
+    let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(1)).unwrap();
+    // The network is wanted once more while it is lowered, for its conditioning.
+    let error = fused(1).compile(graph, &|_| panic!("by the test")).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Runtime);
+    assert_eq!(error.to_string(), "predictor.onnx: a bug in flowturbo, please report it: by the test");
+}
+
+#[test]
 fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();

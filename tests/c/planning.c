@@ -148,5 +148,8 @@ int main(int count, char **arguments) {
   ft_session_free(session);
   ft_model_free(model);
   ft_cancel_token_free(token);
+  options.limits = NULL;
+  options.cancel = token;
+  FAILS(ft_model_open(path, &options, &model), FT_ERROR_INVALID_HANDLE, "freed already");
   return 0;
 }

@@ -99,7 +99,7 @@ fn load(bundle: flowturbo::Result<Bundle>) -> flowturbo::Result<Model> {
 
 /// Every one of a few, then a few of many.
 fn some(calls: usize) -> impl Iterator<Item = usize> {
-    (0..calls).filter(move |&n| n < 24 || n % (calls / 24 + 1) == 0 || n + 4 > calls)
+    (0..calls).filter(move |&n| n < 10 || n % (calls / 10 + 1) == 0 || n + 4 > calls)
 }
 
 pub fn that_fail() {

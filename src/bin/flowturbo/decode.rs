@@ -6,9 +6,10 @@ use clap::Args;
 use flowturbo::{Image, Role};
 use ndarray::Axis;
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
 use crate::generate::{outputs, write};
 use crate::options::{Computing, whole};
+use crate::output::tell;
 use crate::{interrupt, locate, numpy, sheet, units};
 
 /// Decodes latents, such as `flowturbo latents` writes, to PNG
@@ -20,10 +21,10 @@ use crate::{interrupt, locate, numpy, sheet, units};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Decode {
-    /// The latents, .npy
+    /// The latents, .npy; - is standard input
     #[arg(value_name = "LATENTS")]
     latents: PathBuf,
-    /// The PNG file to write; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
+    /// The PNG file to write, - for standard output; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -57,7 +58,8 @@ impl Decode {
         }
         let places: Vec<usize> = (0..count).collect();
         let outputs = outputs(&self.output, self.separate, &places)?;
-        let _ = interrupt::token();
+        // A decoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
+        interrupt::watch();
         let model = self.computing.load(bundle, 1)?;
         let mut session = model.session();
         let mut images: Vec<Image> = Vec::new();
@@ -74,6 +76,6 @@ impl Decode {
         let first = outputs.first().map(|output| output.path().display().to_string()).unwrap_or_default();
         let last = outputs.last().filter(|_| outputs.len() > 1);
         let last = last.map_or(String::new(), |last| format!(" to {}", last.path().display()));
-        print(&format!("{first}{last}: {}\n", units::plural(count, "image")))
+        tell(&outputs, &format!("{first}{last}: {}\n", units::plural(count, "image")))
     }
 }

@@ -213,18 +213,16 @@ struct Recipe<'a> {
 impl Recipe<'_> {
     /// For a file that shows some of the images.
     fn notes(&self, shown: &[usize]) -> Vec<Note> {
-        let (manifest, count) = (self.model.manifest(), self.command.count as usize);
+        let manifest = self.model.manifest();
         let places: Vec<usize> = shown.iter().filter_map(|&i| self.places.get(i).copied()).collect();
-        let mut of: Vec<usize> = places.iter().map(|place| place / count).collect();
-        of.dedup();
-        let shown = of.iter().filter_map(|&i| self.classes.get(i));
+        let shown = self.shown(&places);
         let index = match places.as_slice() {
             [first, .., last] if last - first + 1 == places.len() => format!("{first}-{last}"),
             some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         };
         vec![
             ("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into()),
-            ("flowturbo:class", joined(shown, |class| class_name(*class, manifest))),
+            ("flowturbo:class", joined(shown.iter(), |class| class_name(*class, manifest))),
             ("flowturbo:seed", self.command.seed.to_string()),
             ("flowturbo:index", index),
             ("flowturbo:schedule", self.generation.schedule.to_string()),
@@ -233,6 +231,13 @@ impl Recipe<'_> {
             ("flowturbo:model-hash", self.model.bundle().hash().to_owned()),
             ("flowturbo:command", self.line(manifest)),
         ]
+    }
+
+    /// The classes of the pictures at `places`, each once.
+    fn shown(&self, places: &[usize]) -> Vec<i64> {
+        let mut of: Vec<usize> = places.iter().map(|place| place / self.command.count as usize).collect();
+        of.dedup();
+        of.into_iter().filter_map(|i| self.classes.get(i).copied()).collect()
     }
 
     /// The command without paths; it makes the same pictures with the same bundle.
@@ -263,7 +268,7 @@ impl Recipe<'_> {
         format!(
             "{files}: {} of {width}x{height} ({}), seed {}, {}, guidance {}\n",
             units::plural(generation.images.len(), "image"),
-            joined(self.classes.iter(), |class| class_name(*class, manifest)),
+            joined(self.shown(&self.places).iter(), |class| class_name(*class, manifest)),
             self.command.seed,
             generation.schedule,
             generation.guidance,

@@ -16,7 +16,12 @@ static PRESSED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// The token of all generations of this process: the first ctrl-C cancels it.
 pub fn token() -> CancelToken {
-    let pressed = PRESSED.get_or_init(|| {
+    CancelToken::from(Arc::clone(watch()))
+}
+
+/// From now on, ctrl-C sets a flag.
+pub fn watch() -> &'static Arc<AtomicBool> {
+    PRESSED.get_or_init(|| {
         let pressed = Arc::new(AtomicBool::new(false));
         // In this order, so that the first ctrl-C does not see itself. Where signals cannot be caught, it ends the
         // program as it does without this.
@@ -24,8 +29,7 @@ pub fn token() -> CancelToken {
         let first = second.and_then(|_| flag::register(SIGINT, Arc::clone(&pressed)));
         first.map_or_else(|error| log::warn!("ctrl-C is not caught: {error}"), drop);
         pressed
-    });
-    CancelToken::from(Arc::clone(pressed))
+    })
 }
 
 /// Fails once ctrl-C was pressed, between things that cannot be stopped half-way.

@@ -114,7 +114,8 @@ impl Computing {
             .with_threads(self.threads)
             .with_backend(self.backend.into())
             .with_release_conditioning(self.release_conditioning)
-            .with_deterministic(self.deterministic);
+            .with_deterministic(self.deterministic)
+            .with_cancel(interrupt::token());
         Ok(Model::load(bundle, &options.with_batch(images))?)
     }
 }

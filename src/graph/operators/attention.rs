@@ -55,8 +55,12 @@ pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<Bui
         }
     };
     let softcap = node.get_attr_opt::<f32>("softcap")?.filter(|&softcap| softcap != 0.0);
-    if softcap.is_some_and(|softcap| !(softcap > 0.0)) {
+    if softcap.is_some_and(|softcap| softcap.is_nan() || softcap < 0.0) {
         return Err(broken("attribute 'softcap' is below 0"));
+    }
+    let scale = node.get_attr_opt::<f32>("scale")?;
+    if scale.is_some_and(|scale| scale == 0.0 || !scale.is_finite()) {
+        return Err(broken("attribute 'scale' must be a number that is not 0"));
     }
     let side = |name: &str| -> TractResult<Option<i64>> {
         match node.get_attr_opt::<i64>(name)?.unwrap_or(-1) {
@@ -72,7 +76,7 @@ pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<Bui
         other => return Err(broken(format!("attribute 'is_causal' is {other}, must be 0 or 1"))),
     }
     let masked = node.input.get(3).is_some_and(|name| !name.is_empty());
-    let attention = Attention { heads, scale: node.get_attr_opt("scale")?, softcap, window, masked };
+    let attention = Attention { heads, scale, softcap, window, masked };
     Ok((expand(attention), Vec::new()))
 }
 

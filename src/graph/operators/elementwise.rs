@@ -1,6 +1,6 @@
 //! Functions of one number.
 
-use tract_onnx::tract_core::ops::math::{abs, add, exp, ln, max, min, mul, neg};
+use tract_onnx::tract_core::ops::math::{add, exp, ln, max, min, mul};
 use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::*;
 
@@ -8,21 +8,20 @@ use super::Wiring;
 use crate::error::{invalid_bundle, unsupported};
 use crate::graph::standard::Seen;
 
-/// `max(0, x) + ln(1 + exp(-|x|))`, which no number is too large for.
+/// `ln(1 + exp(x))`, which is `x` where the exponential would be too large.
 pub(super) fn softplus(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let x = to.inputs[0];
     let (kind, rank) = (to.kind(x)?, seen.rank(0)?);
     let number = |to: &mut Wiring, value: f32| {
         to.constant(tensor0(value).cast_to_dt(kind)?.into_owned().broadcast_into_rank(rank)?)
     };
-    let (zero, one) = (number(to, 0.0)?, number(to, 1.0)?);
-    let above = to.op(max(), &[x, zero])?;
-    let size = to.op(abs(), &[x])?;
-    let below = to.op(neg(), &[size])?;
-    let grown = to.op(exp(), &[below])?;
+    let most = number(to, if kind == DatumType::F16 { 10.0 } else { 80.0 })?;
+    let one = number(to, 1.0)?;
+    let held = to.op(min(), &[x, most])?;
+    let grown = to.op(exp(), &[held])?;
     let sum = to.op(add(), &[grown, one])?;
-    let rest = to.op(ln(), &[sum])?;
-    to.op(add(), &[above, rest])
+    let logarithm = to.op(ln(), &[sum])?;
+    to.op(max(), &[logarithm, x])
 }
 
 /// `x sigmoid(alpha x)`.

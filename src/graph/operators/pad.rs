@@ -7,8 +7,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
 use crate::Result;
-use crate::error::{invalid_bundle, unsupported};
-use crate::graph::standard::{Seen, axes};
+use crate::error::{invalid_bundle, limit_exceeded, unsupported};
+use crate::graph::standard::{LONGEST, Seen, axes};
 
 pub(in crate::graph) struct Spec {
     /// Of what is padded.
@@ -66,6 +66,12 @@ impl Spec {
             let message =
                 format!("'pads' crops {before} and {after} of {} along axis {axis}", self.shape[axis]);
             return Err(invalid_bundle(message));
+        }
+        let size = kept + before.max(0) + after.max(0);
+        if self.mode != Mode::Constant && size > LONGEST as i64 {
+            return Err(limit_exceeded(format!(
+                "'pads' makes {size} elements of axis {axis}, which is too large"
+            )));
         }
         let repeats = self.mode != Mode::Constant && before.max(after) > 0;
         if repeats && kept == 0 {

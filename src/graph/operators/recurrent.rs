@@ -102,7 +102,7 @@ pub(super) fn recurrent(_: &ParsingContext, node: &NodeProto) -> TractResult<Bui
         .zip(activations.chunks(per_direction))
         .map(|(&backward, activations)| Direction { backward, activations: activations.to_vec() });
     let clip = node.get_attr_opt::<f32>("clip")?;
-    if clip.is_some_and(|clip| !(clip > 0.0)) {
+    if clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
         return Err(broken("attribute 'clip' must be above 0"));
     }
     let hidden = node.get_attr_opt::<i64>("hidden_size")?;

@@ -5,8 +5,8 @@ use tract_onnx::tract_hir::internal::*;
 use super::Wiring;
 use super::resample::{Line, Resample};
 use crate::Result;
-use crate::error::{invalid_bundle, unsupported};
-use crate::graph::standard::{Seen, axes};
+use crate::error::{invalid_bundle, limit_exceeded, unsupported};
+use crate::graph::standard::{LONGEST, Seen, axes};
 
 pub(in crate::graph) struct Spec {
     axes: Vec<Axis>,
@@ -82,6 +82,12 @@ impl Spec {
             (None, Some(sizes)) => spec.size(seen, &along, &sizes)?,
             (Some(_), Some(_)) => return Err(invalid_bundle("'scales' and 'sizes' are both there")),
             (None, None) => return Err(invalid_bundle("has neither 'scales' nor 'sizes'")),
+        }
+        if let Some(axis) = spec.axes.iter().find(|axis| axis.to > LONGEST) {
+            return Err(limit_exceeded(format!(
+                "makes {} of {} elements, which is too large",
+                axis.to, axis.from
+            )));
         }
         Ok(spec)
     }

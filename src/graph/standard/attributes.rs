@@ -7,7 +7,10 @@ use crate::Result;
 use crate::error::invalid_bundle;
 
 /// Words that an attribute of an operator may be, and the opset from which on.
-const WORDS: &[(&str, &str, &[(&str, i64)])] = &[
+type Words = &'static [(&'static str, i64)];
+
+/// By operator, or for all, and attribute.
+const WORDS: &[(&str, &str, Words)] = &[
     ("BitShift", "direction", &[("LEFT", 0), ("RIGHT", 0)]),
     ("DepthToSpace", "mode", &[("DCR", 0), ("CRD", 0)]),
     ("Gelu", "approximate", &[("none", 0), ("tanh", 0)]),

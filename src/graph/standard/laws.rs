@@ -34,10 +34,12 @@ const KNOWN: &[(&str, &[usize])] = &[
     ("Upsample", &[1]),
 ];
 
-/// No tensor has more elements.
-const MOST: usize = 1 << 31;
-/// Nor one that is made of constants alone, and so made while loading.
+/// No tensor has more elements; not all are made: the scores of an attention never are.
+const MOST: usize = 1 << 40;
+/// Nor has one that is made of constants alone, and so made while loading.
 const MOST_CONSTANT: usize = 1 << 28;
+/// No axis that is resized or repeated has more.
+pub(in super::super) const LONGEST: usize = 1 << 24;
 
 /// False while a value that has to be known is not; tract may still find it.
 pub(super) fn may_speak(seen: &Seen) -> bool {
@@ -141,6 +143,14 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         }
         "LRN" => same(),
         "Dropout" => {
+            for place in 1..seen.operands.len() {
+                if seen.operand(place).is_some_and(|operand| !operand.shape.is_empty()) {
+                    let shape = seen.shape(place)?;
+                    return Err(invalid_bundle(format!(
+                        "input {place} is {shape:?}, must be a single number"
+                    )));
+                }
+            }
             let training = seen.integer(2, "training_mode")?.unwrap_or(0) != 0;
             let ratio = seen.floats(1, "ratio")?.and_then(|list| list.first().copied()).unwrap_or(0.5);
             if training && ratio != 0.0 {
@@ -208,7 +218,7 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "MatMul" | "MatMulInteger" => one(sums::matmul(seen.shape(0)?, seen.shape(1)?)?),
         "QLinearMatMul" => one(sums::matmul(seen.shape(0)?, seen.shape(3)?)?),
         "Gemm" => one(sums::gemm(seen)?),
-        "Einsum" => one(sums::einsum(seen)?),
+        "Einsum" => Ok(sums::einsum(seen)?.into_iter().map(Some).collect()),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
         "QLinearConv" => {
             let shape = sums::convolution(seen, 3, Some(8))?;

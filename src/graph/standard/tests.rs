@@ -144,12 +144,7 @@ fn note(name: &str, kind: DataType, dims: &[&str]) -> ValueInfoProto {
     let dim = dims.iter().map(|text| Dimension { value: Some(value(text)), ..Default::default() }).collect();
     let tensor = type_proto::Tensor { elem_type: kind as i32, shape: Some(TensorShapeProto { dim }) };
     let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto {
-        name: name.into(),
-        r#type: Some(kind),
-        doc_string: "a note".into(),
-        ..Default::default()
-    }
+    ValueInfoProto { name: name.into(), r#type: Some(kind), doc_string: "a note".into() }
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Product {
         workers.each(pieces, self.scratch(), |piece, scratch| {
             let part = piece % parts;
             let tiles = count * part / parts..count * (part + 1) / parts;
-            // SAFETY: `end` and `check` as for the whole product; the sums are only read.
+            // SAFETY: `end` and `apart` as for the whole product; the sums are only read.
             unsafe { self.halved(halves, mem, scratch, tiles, piece / parts, isa) };
         });
     }

@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 57] = [
+const OPERATIONS: [(&str, &str); 56] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -21,7 +21,7 @@ const OPERATIONS: [(&str, &str); 57] = [
     ("velocity = Relu(x)", "pointwise 1"),
     ("velocity = LeakyRelu(x) alpha=0.1", "fallback 1"),
     ("velocity = Elu(x)", "fallback 1, pointwise 2"),
-    ("velocity = Softplus(x)", "pointwise 3"),
+    ("velocity = Softplus(x)", "pointwise 5"),
     ("low = -0.5
       high = 0.25
       velocity = Clip(x, low, high)", "pointwise 2"),
@@ -100,7 +100,7 @@ const OPERATIONS: [(&str, &str); 57] = [
       s = [2,1]
       e = [10,17]
       axes = [2,3]
-      velocity = Slice(a, s, e, axes)", "fallback 1"),
+      velocity = Slice(a, s, e, axes)", ""),
     ("p = [0,0,1,0,0,0,0,2]
       a = Pad(x, p)
       s = [-9,2]
@@ -174,11 +174,6 @@ const OPERATIONS: [(&str, &str); 57] = [
       b = Transpose(a) perm=[0,6,2,4,1,3,5]
       back = [-1,4,8,16]
       velocity = Reshape(b, back)", ""),
-    ("start = [0]
-      end = [0]
-      axes = [2]
-      e = Slice(x, start, end, axes)
-      velocity = Concat(x, e) axis=2", WHOLE),
     // What depends on time alone, used as it is and by way of one operation.
     ("column = [-1,1]
       t1 = Reshape(t, column)
@@ -197,6 +192,7 @@ const OPERATIONS: [(&str, &str); 57] = [
 
 #[test]
 fn operations_one_by_one_agree_with_plain_tract() {
+    let mut other = Vec::new();
     for (graph, steps) in OPERATIONS {
         let bundle = files(&written(graph)).open().unwrap();
         let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
@@ -205,7 +201,10 @@ fn operations_one_by_one_agree_with_plain_tract() {
             Err(error) if error.kind() == ErrorKind::Unsupported => WHOLE.to_owned(),
             Err(error) => panic!("{graph}: {error}"),
         };
-        assert_eq!(found, steps, "{graph}");
+        if found != steps {
+            other.push(format!("{graph}: {found}, not {steps}"));
+        }
         agrees(&bundle, Role::Predictor, graph);
     }
+    assert!(other.is_empty(), "{}", other.join("\n"));
 }

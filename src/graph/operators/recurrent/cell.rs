@@ -168,7 +168,7 @@ impl<'a> Cell<'a> {
         };
         let product = |h: ArrayView2<f32>, gates: Range<usize>| {
             let (axis, part) = of(0, gates);
-            h.dot(&self.r.slice_axis(axis, part).t()) + &self.bias[1].slice_axis(axis, part)
+            h.dot(&self.r.slice_axis(axis, part).t()) + self.bias[1].slice_axis(axis, part)
         };
         let opened = (cut(from_x, 0..2) + product(h, 0..2)).mapv_into(|x| self.activate(0, x));
         let (z, r) = (cut(&opened, 0..1), cut(&opened, 1..2));

@@ -290,7 +290,7 @@ fn reshape(seen: &Seen) -> Result<Vec<usize>> {
     }
     let filled = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)).ok_or_else(refused)?;
     if let Some(open) = open {
-        if filled == 0 || elements % filled != 0 {
+        if filled == 0 || !elements.is_multiple_of(filled) {
             return Err(refused());
         }
         shape[open] = elements / filled;

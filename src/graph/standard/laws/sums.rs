@@ -129,13 +129,13 @@ pub(super) fn reduced(shape: &[usize], axes: &[usize], kept: bool) -> Vec<usize>
     sizes.filter_map(|(i, &n)| if axes.contains(&i) { kept.then_some(1) } else { Some(n) }).collect()
 }
 
-/// Equations of letters; what stands for "all other axes" is left to nobody.
-pub(super) fn einsum(seen: &Seen) -> Result<Vec<usize>> {
+/// Equations of letters; `None` where `...` stands for all other axes.
+pub(super) fn einsum(seen: &Seen) -> Result<Option<Vec<usize>>> {
     let equation: String =
         seen.node.word("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let broken = |what: &str| invalid_bundle(format!("attribute 'equation' is '{equation}': {what}"));
-    if equation.contains('.') {
-        return Err(unsupported("attribute 'equation' with '...' is not supported; write the axes out"));
+    if equation.contains("...") {
+        return Ok(None);
     }
     let (left, right) = equation.split_once("->").map_or((equation.as_str(), None), |(l, r)| (l, Some(r)));
     let terms: Vec<&str> = left.split(',').collect();
@@ -177,5 +177,5 @@ pub(super) fn einsum(seen: &Seen) -> Result<Vec<usize>> {
         }
         shape.push(row.1);
     }
-    Ok(shape)
+    Ok(Some(shape))
 }

@@ -115,6 +115,7 @@ fn what_takes_all_memory_is_refused_before_it_is_made() {
         ),
         ("s = [1.0, 1.0, 1000000.0, 1000000.0]\n velocity = Resize(x, , s)", "Resize"),
         ("p = [0, 0, 2000000000, 0, 0, 0, 0, 2000000000]\n velocity = Pad(x, p)", "Pad"),
+        ("p = [0, 0, 0, 0, 0, 0, 2000000000, 0]\n velocity = Pad(x, p) mode=edge", "Pad"),
     ] {
         check(&written(graph), LimitExceeded, &format!("({operator}): "), "too large");
     }
