@@ -76,26 +76,41 @@ fn a_thread_that_went_to_sleep_is_woken_for_a_job() {
     });
 }
 
-#[test]
-fn callers_on_two_threads_take_turns() {
-    in_many_orders(|| {
-        let pool = Arc::new(Pool::new(2).unwrap());
-        let inside = Arc::new(AtomicUsize::new(0));
-        let call = |pool: Arc<Pool>, inside: Arc<AtomicUsize>, caller: usize| {
+/// Two threads that run jobs of a pool of so many lanes, and the most bodies of one that met one of the other's.
+fn two_callers(lanes: usize) -> usize {
+    let pool = Arc::new(Pool::new(lanes).unwrap());
+    let (inside, met) = (Arc::new([const { AtomicUsize::new(0) }; 2]), Arc::new(AtomicUsize::new(0)));
+    let call = |caller: usize| {
+        let (pool, inside, met) = (Arc::clone(&pool), Arc::clone(&inside), Arc::clone(&met));
+        move || {
             for _ in 0..2 {
-                pool.run(&|_| {
-                    // Two lanes of one caller may be inside, none of the other.
-                    let before = inside.fetch_add(caller, SeqCst);
-                    assert!(before == 0 || before == caller);
+                let own = AtomicUsize::new(0);
+                pool.run(&|lane| {
+                    inside[caller].fetch_add(1, SeqCst);
+                    own.fetch_add(usize::from(lane == 0), SeqCst);
+                    met.fetch_max(inside[1 - caller].load(SeqCst), SeqCst);
                     thread::yield_now();
-                    inside.fetch_sub(caller, SeqCst);
+                    inside[caller].fetch_sub(1, SeqCst);
                 });
+                assert_eq!(own.load(SeqCst), 1);
             }
-        };
-        let other = (Arc::clone(&pool), Arc::clone(&inside));
-        let other = thread::spawn(move || call(other.0, other.1, 100));
-        call(pool, inside, 1);
-        other.join().unwrap();
+        }
+    };
+    let other = thread::spawn(call(1));
+    call(0)();
+    other.join().unwrap();
+    met.load(SeqCst)
+}
+
+#[test]
+fn callers_take_turns() {
+    in_many_orders(|| assert_eq!(two_callers(3), 0));
+}
+
+#[test]
+fn as_many_callers_as_lanes_all_come_through() {
+    in_many_orders(|| {
+        two_callers(2);
     });
 }
 

@@ -3,8 +3,8 @@
 use std::thread;
 
 use super::cancel_token::{
-    ft_cancel_token, ft_cancel_token_cancel, ft_cancel_token_free, ft_cancel_token_is_cancelled, ft_cancel_token_new,
-    ft_cancel_token_reset, token,
+    ft_cancel_token, ft_cancel_token_cancel, ft_cancel_token_free, ft_cancel_token_is_cancelled,
+    ft_cancel_token_new, ft_cancel_token_reset, token,
 };
 use super::status::{FT_ERROR_INVALID_HANDLE, FT_ERROR_LIMIT_EXCEEDED, FT_OK, ft_status};
 use crate::models::in_many_orders;

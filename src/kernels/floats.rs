@@ -116,6 +116,7 @@ mod tests {
         assert!(Floats::none().is_empty());
     }
 
+    #[cfg_attr(miri, ignore = "Miri ends when memory is refused")]
     #[test]
     fn memory_that_nobody_has_is_refused() {
         for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4] {

@@ -288,7 +288,7 @@ mod tests {
     fn every_form_agrees_with_f64_at_every_width() {
         for cols in [1, 3, 15, 16, 17, 64, 72, 96, 130, 1152] {
             for (form, in_place) in [(0, false), (1, true), (2, false), (3, true), (4, false)] {
-                if !in_time(50 * cols) {
+                if !in_time(100 * cols) {
                     continue;
                 }
                 let (rows, stride) = (11, cols + 5);

@@ -14,7 +14,9 @@ pub mod sync {
 
 pub mod thread {
     pub use ::std::thread::*;
-    pub use shuttle::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle, current, park, scope, sleep, spawn, yield_now};
+    pub use shuttle::thread::{
+        Builder, JoinHandle, Scope, ScopedJoinHandle, current, park, scope, sleep, spawn, yield_now,
+    };
 }
 
 pub mod hint {
