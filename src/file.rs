@@ -339,6 +339,7 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[cfg_attr(miri, ignore = "Miri makes no hard links")]
     #[test]
     fn the_mode_stays_and_other_names_keep_what_they_had() {
         use std::os::unix::fs::PermissionsExt;
@@ -357,6 +358,7 @@ mod tests {
     }
 
     #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri numbers descriptors itself")]
     #[test]
     fn descriptors_are_known_by_every_name() {
         use std::os::fd::AsRawFd;

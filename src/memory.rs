@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
+    #[cfg_attr(miri, ignore = "Miri ends when memory is refused")]
     #[test]
     fn refused_memory_is_an_error_that_says_how_much_was_asked_for() {
         let mut vec = vec![1.0f32; 3];

@@ -7,7 +7,8 @@ mod source {
     pub mod error;
     pub mod kernels;
     pub mod lock;
+    pub mod memory;
 }
 
-use source::error::{self, Result};
-use source::{kernels, lock};
+use source::error::{self, Error, ErrorKind, Result};
+use source::{kernels, lock, memory};

@@ -18,8 +18,8 @@ pub struct ft_cancel_token {
     _private: [u8; 0],
 }
 
-/// Tokens that can be in use at the same time.
-const SLOTS: usize = 1 << 12;
+/// Tokens that can be in use at the same time. So few where slots must be used again soon.
+const SLOTS: usize = if cfg!(interleavings) { 1 << 1 } else { 1 << 12 };
 const CANCELLED: usize = 1;
 /// Set in a slot while it holds a token.
 const LIVE: usize = 2;
@@ -154,4 +154,50 @@ pub extern "C" fn ft_cancel_token_free(token: *mut ft_cancel_token) {
         let token = Token::of(token)?;
         token.change(|state| state & !(LIVE | CANCELLED))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::{FT_ERROR_INVALID_HANDLE, FT_OK};
+    use super::*;
+
+    fn new() -> *mut ft_cancel_token {
+        let mut token = std::ptr::null_mut();
+        // SAFETY: a place for a handle.
+        assert_eq!(unsafe { ft_cancel_token_new(&raw mut token) }, FT_OK);
+        token
+    }
+
+    fn is_cancelled(token: *const ft_cancel_token) -> (ft_status, u8) {
+        let mut cancelled = 7;
+        // SAFETY: a place for a byte.
+        (unsafe { ft_cancel_token_is_cancelled(token, &raw mut cancelled) }, cancelled)
+    }
+
+    #[test]
+    fn threads_use_tokens_of_their_own_and_one_that_they_share() {
+        let shared = new().addr();
+        let handle = |address| std::ptr::without_provenance_mut::<ft_cancel_token>(address);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        let own = new();
+                        assert_eq!(is_cancelled(own), (FT_OK, 0));
+                        assert_eq!(ft_cancel_token_cancel(own), FT_OK);
+                        assert_eq!(is_cancelled(own), (FT_OK, 1));
+                        assert_eq!(ft_cancel_token_cancel(handle(shared)), FT_OK);
+                        ft_cancel_token_free(own);
+                        assert_eq!(is_cancelled(own), (FT_ERROR_INVALID_HANDLE, 7));
+                    }
+                });
+            }
+        });
+        assert_eq!(is_cancelled(handle(shared)), (FT_OK, 1));
+        assert_eq!(ft_cancel_token_reset(handle(shared)), FT_OK);
+        let seen = token(handle(shared)).unwrap();
+        assert!(!seen.is_cancelled());
+        ft_cancel_token_free(handle(shared));
+        ft_cancel_token_free(std::ptr::null_mut());
+    }
 }

@@ -148,3 +148,90 @@ impl Seek for Callbacks {
         Ok(self.position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::model::{ft_model, ft_model_open_memory, ft_model_open_reader};
+    use super::super::status::{FT_ERROR_INVALID_BUNDLE, FT_ERROR_IO, FT_OK, ft_last_error_message};
+    use super::*;
+    use crate::bundle::testing::Files;
+
+    /// A program's zip file, and how often it was told that nobody needs it any more.
+    struct Program {
+        zip: Vec<u8>,
+        /// Where a read fails.
+        broken: u64,
+        released: AtomicUsize,
+    }
+
+    unsafe extern "C" fn read(user_data: *mut c_void, offset: u64, buffer: *mut c_void, size: usize) -> i32 {
+        // SAFETY: the tests give a program, which outlives its reader.
+        let program = unsafe { &*user_data.cast::<Program>() };
+        let offset = offset as usize;
+        if (offset..offset + size).contains(&(program.broken as usize)) {
+            return 5;
+        }
+        let from = &program.zip[offset..][..size];
+        // SAFETY: the buffer holds as many bytes.
+        unsafe { from.as_ptr().copy_to_nonoverlapping(buffer.cast(), size) };
+        0
+    }
+
+    unsafe extern "C" fn release(user_data: *mut c_void) {
+        // SAFETY: as above.
+        unsafe { &*user_data.cast::<Program>() }.released.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn message() -> String {
+        // SAFETY: a text, until the next call.
+        unsafe { std::ffi::CStr::from_ptr(ft_last_error_message()) }.to_string_lossy().into_owned()
+    }
+
+    /// The graphs of its bundle are none, so that it is read whole and then refused.
+    fn program(broken: u64) -> Program {
+        Program { zip: Files::minimal().zip(), broken, released: AtomicUsize::new(0) }
+    }
+
+    #[test]
+    fn what_a_program_lends_is_let_go_of_once_also_after_a_failure() {
+        for (broken, status, why) in [
+            (u64::MAX, FT_ERROR_INVALID_BUNDLE, "predictor.onnx"),
+            (0, FT_ERROR_IO, "the read callback returned 5"),
+        ] {
+            let program = program(broken);
+            let user_data = ptr::from_ref(&program).cast_mut().cast();
+            let (mut reader, mut model) = (ft_reader::new(), ptr::null_mut::<ft_model>());
+            // SAFETY: a struct of this size.
+            assert_eq!(unsafe { ft_reader_init(&raw mut reader, size_of::<ft_reader>()) }, FT_OK);
+            reader.size = program.zip.len() as u64;
+            reader.read = Some(read);
+            reader.release = Some(release);
+            reader.user_data = user_data;
+            // SAFETY: a struct and a place; what the callbacks use outlives the call, which fails.
+            let failed = unsafe { ft_model_open_reader(&raw const reader, ptr::null(), &raw mut model) };
+            assert_eq!(failed, status, "{}", message());
+            assert!(message().contains(why), "{}", message());
+            assert_eq!((program.released.load(Ordering::Relaxed), model), (1, ptr::null_mut()));
+        }
+    }
+
+    #[test]
+    fn memory_that_a_program_lends_is_let_go_of_once() {
+        let program = program(u64::MAX);
+        let user_data = ptr::from_ref(&program).cast_mut().cast();
+        let mut model = ptr::null_mut::<ft_model>();
+        for size in [program.zip.len(), 30, 0] {
+            program.released.store(0, Ordering::Relaxed);
+            let data = program.zip.as_ptr().cast();
+            // SAFETY: as many bytes and a place; all outlives the call, which fails.
+            let failed = unsafe {
+                ft_model_open_memory(data, size, Some(release), user_data, ptr::null(), &raw mut model)
+            };
+            assert_eq!(failed, FT_ERROR_INVALID_BUNDLE, "{}", message());
+            assert_eq!(program.released.load(Ordering::Relaxed), 1);
+        }
+    }
+}

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 use super::boundary::Failure;
 use super::of_process::OfProcess;
-use super::status::FT_ERROR_INVALID_HANDLE;
+use super::status::{FT_ERROR_BUSY, FT_ERROR_INVALID_HANDLE, FT_ERROR_PANIC};
 
 /// The kinds: odd, so that no address of anything looks like a handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,5 +119,74 @@ impl<T: Send + Sync> Registry<T> {
         invalid(format!(
             "the handle of {name} was made before this process was forked; make one in the child"
         ))
+    }
+}
+
+impl<T: Send> Registry<Mutex<T>> {
+    /// Does `work` with a session's things. A second call meanwhile is refused, not kept waiting: it may come from a
+    /// callback of the first.
+    pub(super) fn at<H, R>(
+        &self,
+        handle: *const H,
+        work: impl FnOnce(&mut T) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let thing = self.get(handle)?;
+        let mut thing = match thing.try_lock() {
+            Ok(thing) => thing,
+            Err(TryLockError::WouldBlock) => {
+                let message = "the session is at work; use one session for each thread, and none inside its own callback";
+                return Err(Failure::new(FT_ERROR_BUSY, message));
+            }
+            Err(TryLockError::Poisoned(_)) => {
+                let message = "the session was left in the middle by a mistake inside flowturbo; free it";
+                return Err(Failure::new(FT_ERROR_PANIC, message));
+            }
+        };
+        work(&mut thing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Handle = *mut u8;
+
+    #[test]
+    fn a_handle_is_good_until_it_is_freed_and_for_its_own_kind() {
+        static THINGS: Registry<String> = Registry::new(Kind::Model);
+        let (first, second): (Handle, Handle) =
+            (THINGS.insert("first".into()), THINGS.insert("second".into()));
+        assert_eq!(*THINGS.get(first).unwrap(), "first");
+        let held = THINGS.get(second).unwrap();
+        THINGS.remove(second).unwrap();
+        assert_eq!(*held, "second");
+        for (handle, why) in [
+            (second, "an ft_model was freed already"),
+            (Kind::Session.handle(1), "the handle is an ft_session, an ft_model is wanted"),
+            (std::ptr::from_ref(&first).cast_mut().cast(), "the handle was never an ft_model"),
+            (std::ptr::null_mut(), "the handle is NULL"),
+        ] {
+            let failed = THINGS.get(handle).unwrap_err().message;
+            assert!(failed.contains(why), "{failed}");
+            assert!(THINGS.remove(handle).is_err() || handle.is_null());
+        }
+        THINGS.remove(first).unwrap();
+    }
+
+    #[test]
+    fn a_session_does_one_call_at_a_time_and_none_after_a_panic() {
+        static DESKS: Registry<Mutex<u32>> = Registry::new(Kind::Session);
+        let handle: Handle = DESKS.insert(Mutex::new(0));
+        let inside = |count: &mut u32| {
+            *count += 1;
+            Ok(DESKS.at(handle, |_| Ok(())).unwrap_err().status)
+        };
+        assert_eq!(DESKS.at(handle, inside).unwrap(), FT_ERROR_BUSY);
+        assert_eq!(DESKS.at(handle, |count| Ok(*count)).unwrap(), 1);
+        let panics = || DESKS.at::<_, ()>(handle, |_| panic!("on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert_eq!(DESKS.at(handle, |_| Ok(())).unwrap_err().status, FT_ERROR_PANIC);
+        DESKS.remove(handle).unwrap();
     }
 }

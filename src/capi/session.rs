@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::boundary::{Failure, guard, guard_silently};
@@ -13,7 +13,7 @@ use super::registry::{Kind, Registry};
 use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
-use super::status::{FT_ERROR_BUSY, FT_ERROR_PANIC, ft_status};
+use super::status::ft_status;
 use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
 
 /// As long as it takes to end a step of the schedule, or a picture.
@@ -134,20 +134,7 @@ pub(super) fn at<T>(
     session: *const ft_session,
     work: impl FnOnce(&mut Desk) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let desk = SESSIONS.get(session)?;
-    let mut desk: MutexGuard<'_, Desk> = match desk.try_lock() {
-        Ok(desk) => desk,
-        Err(TryLockError::WouldBlock) => {
-            let message =
-                "the session is at work; use one session for each thread, and none inside its own callback";
-            return Err(Failure::new(FT_ERROR_BUSY, message));
-        }
-        Err(TryLockError::Poisoned(_)) => {
-            let message = "the session was left in the middle by a mistake inside flowturbo; free it";
-            return Err(Failure::new(FT_ERROR_PANIC, message));
-        }
-    };
-    work(&mut desk)
+    SESSIONS.at(session, work)
 }
 
 /// Makes a session of `model`.

@@ -106,3 +106,57 @@ pub(super) unsafe fn init<T: Versioned>(to: *mut T, size: usize, name: &str) -> 
         write(to, name, &T::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::{ft_limits, ft_limits_init};
+    use super::super::status::{FT_ERROR_INVALID_ARGUMENT, FT_OK};
+    use super::*;
+
+    /// A struct of an older program: no more memory than it knows, of a size, in place of one of this release.
+    fn older(size: usize) -> Vec<u64> {
+        vec![u64::MAX; size / size_of::<u64>()]
+    }
+
+    #[test]
+    fn an_older_programs_struct_is_read_and_written_as_far_as_it_goes() {
+        for size in (ft_limits::FIRST..=size_of::<ft_limits>()).step_by(8) {
+            let mut memory = older(size);
+            let limits = memory.as_mut_ptr().cast::<ft_limits>();
+            // SAFETY: as many bytes as said.
+            assert_eq!(unsafe { ft_limits_init(limits, size) }, FT_OK);
+            // SAFETY: as above.
+            let mut value = unsafe { read(limits, "limits") }.unwrap();
+            assert_eq!(value.struct_size as usize, size);
+            assert_eq!(value.max_arena_bytes, ft_limits::new().max_arena_bytes);
+            value.max_edge = 77;
+            // SAFETY: as above.
+            unsafe { write(limits, "limits", &value) }.unwrap();
+            // SAFETY: as above.
+            let again = unsafe { read(limits, "limits") }.unwrap();
+            assert_eq!((again.struct_size as usize, again.max_edge), (size, 77));
+        }
+    }
+
+    #[test]
+    fn a_struct_that_no_release_had_is_refused_before_more_than_its_size_is_read() {
+        for (size, status) in [
+            (0, FT_ERROR_INVALID_ARGUMENT),
+            (ft_limits::FIRST - 1, FT_ERROR_INVALID_ARGUMENT),
+            (size_of::<ft_limits>() + 1, FT_ERROR_UNSUPPORTED),
+            (u32::MAX as usize, FT_ERROR_UNSUPPORTED),
+        ] {
+            let said = Box::new(size as u32);
+            let limits = std::ptr::from_ref(&*said).cast::<ft_limits>();
+            // SAFETY: there is a size, and no more is looked at.
+            let (read, writable) = unsafe { (read(limits, "limits"), writable(limits, "limits")) };
+            assert_eq!(
+                (read.err().unwrap().status, writable.unwrap_err().status),
+                (status, status),
+                "{size}"
+            );
+        }
+        // SAFETY: NULL is allowed.
+        assert!(unsafe { read(std::ptr::null::<ft_limits>(), "limits") }.is_err());
+    }
+}

@@ -29,7 +29,7 @@ pub(crate) const LINE: usize = 16;
 const PAGE: usize = 2 << 20;
 /// Bytes from which on memory comes from the system itself, to which it goes back at once: an allocator may
 /// keep what is freed between other things.
-const APART: usize = 1 << 20;
+const APART: usize = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
 
 impl Floats {
     /// None, without an allocation.
@@ -54,7 +54,8 @@ impl Floats {
     /// `OutOfMemory`.
     pub(crate) fn on_large_pages(len: usize) -> Result<Self> {
         let Some(floats) = Self::large(len, 2 * PAGE) else { return Self::zeros(len) };
-        #[cfg(target_os = "linux")]
+        // Miri has none.
+        #[cfg(all(target_os = "linux", not(miri)))]
         if let Held::Pages(pages) = &floats.held {
             // Without large pages all goes on as well, more slowly.
             let _ = pages.advise(memmap2::Advice::HugePage);
@@ -96,11 +97,15 @@ impl DerefMut for Floats {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parallel::in_time;
     use super::*;
 
     #[test]
     fn floats_are_zeros_on_a_cache_line_however_many_there_are() {
-        for len in [0, 1, 17, 1000, PAGE / 2, PAGE + 3] {
+        for len in [0, 1, 17, 1000, APART / 4 + 5, PAGE / 2, PAGE + 3] {
+            if !in_time(len) {
+                continue;
+            }
             for mut floats in [Floats::zeros(len).unwrap(), Floats::on_large_pages(len).unwrap()] {
                 assert!(floats.len() == len && floats.iter().all(|x| *x == 0.0));
                 assert!(floats.as_ptr().addr().is_multiple_of(64));
@@ -111,6 +116,7 @@ mod tests {
         assert!(Floats::none().is_empty());
     }
 
+    #[cfg_attr(miri, ignore = "Miri ends when memory is refused")]
     #[test]
     fn memory_that_nobody_has_is_refused() {
         for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4] {

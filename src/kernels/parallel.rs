@@ -177,6 +177,12 @@ pub(crate) fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)
     }
 }
 
+/// Whether a test has time for a case of so many operations: Miri takes some thousand times as long as a processor.
+#[cfg(test)]
+pub(crate) fn in_time(operations: usize) -> bool {
+    !cfg!(miri) || operations <= 1500
+}
+
 /// Repeatable numbers in -1..1, for tests.
 #[cfg(test)]
 pub(crate) fn noise(count: usize, seed: u64) -> Vec<f32> {

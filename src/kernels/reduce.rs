@@ -206,12 +206,15 @@ unsafe fn maximum<S: Simd>(from: *const f32, count: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parallel::{all_workers, noise};
+    use super::super::parallel::{all_workers, in_time, noise};
     use super::*;
 
     #[test]
     fn rows_of_every_width_agree_with_f64() {
         for (rows, cols) in [(1, 1), (7, 3), (40, 16), (5, 77), (3, 1152), (200, 5)] {
+            if !in_time(10 * rows * cols) {
+                continue;
+            }
             let x = Rows { offset: 2, rows, cols, stride: cols + 1 };
             let start = 2 + rows * x.stride;
             let before: Vec<f32> =

@@ -107,11 +107,15 @@ impl Case {
     }
 
     fn holds(&self) {
-        let mem = noise(ARENA, 3);
+        self.holds_in(ARENA, 400_000);
+    }
+
+    fn holds_in(&self, arena: usize, scratch: usize) {
+        let mem = noise(arena, 3);
         let expected = self.expected(&mem);
         // Rounding grows with the number of terms; a term too many or too few would be far more.
         let near = 2e-5 + 5e-8 * (self.segments.len() * self.k) as f32;
-        all_workers(400_000, |workers| {
+        all_workers(scratch, |workers| {
             let product = self.product(workers);
             assert_eq!(product.halves.is_some(), self.spare.is_some());
             let mut got = mem.clone();
@@ -144,6 +148,26 @@ fn erf(x: f64) -> f64 {
 fn a_linear_layer_is_the_sum_of_products() {
     for (rows, k, cols) in [(1, 1, 1), (2, 3, 5), (13, 7, 16), (18, 33, 48), (29, 64, 64), (40, 50, 131)] {
         Case::linear(rows, k, cols, &[]).holds();
+    }
+}
+
+#[test]
+fn a_small_product_ends_where_its_arena_does() {
+    for cols in [3, 8, 19] {
+        // What is read, a bias, and what is written, which is added to: each begins where the one before ends.
+        let (bias, c) = (53, 53 + cols);
+        let residual = Epilogue::Residual { offset: c, stride: cols + 1 };
+        let case = Case {
+            segments: vec![0],
+            k: 5,
+            cols,
+            a_stride: 6,
+            c_stride: cols + 1,
+            groups: vec![Group { a: 0, c, row: 0, rows: 9, image: 0 }],
+            epilogue: vec![Epilogue::Bias { offset: bias }, residual],
+            spare: None,
+        };
+        case.holds_in(c + 8 * case.c_stride + cols, 4000);
     }
 }
 

@@ -26,6 +26,7 @@ unsafe fn first(n: usize) -> __m256i {
 
 // SAFETY of the bodies: the trait's promise that AVX2 and FMA are there and that pointers are valid.
 #[rustfmt::skip]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;

@@ -22,6 +22,7 @@ fn first(n: usize) -> __mmask16 {
 
 // SAFETY of the bodies: the trait's promise that AVX-512F is there and that pointers are valid.
 #[rustfmt::skip]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;

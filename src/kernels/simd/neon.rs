@@ -33,6 +33,7 @@ unsafe fn square(a: [float32x4_t; 4]) -> [float32x4_t; 4] {
 
 // SAFETY of the bodies: NEON is part of the architecture; pointers are valid by the trait's promise.
 #[rustfmt::skip]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
 impl Simd for Neon {
     type V = V;
     const LANES: usize = 8;

@@ -19,6 +19,7 @@ fn pairs(a: V, b: V, f: impl Fn(f32, f32) -> f32) -> V {
 
 // SAFETY of the bodies: pointers are valid by the trait's promise.
 #[rustfmt::skip]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
 impl Simd for Scalar {
     type V = V;
     const LANES: usize = 8;
