@@ -167,7 +167,10 @@ pub fn compare(predictor: &[u8]) -> Verdict {
 
 /// Whether the fault is in outside software, or the input is too large for fuzzing.
 pub fn is_outside(error: &Error) -> bool {
-    error.to_string().contains("tract panicked") || error.kind() == ErrorKind::LimitExceeded
+    let line = error.to_string();
+    // A pass of tract's over a graph that it took.
+    let lost = line.contains("tract panicked") || line.contains("tract refuses this graph: running pass");
+    lost || error.kind() == ErrorKind::LimitExceeded
 }
 
 /// Holds a failure to the rules for all of them.
