@@ -6,7 +6,8 @@ use flowturbo_fuzz::{Files, check, limits};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let files = || Files(vec![("bundle.json".to_owned(), data.to_vec()), ("predictor.onnx".to_owned(), vec![0; 64])]);
+    let files =
+        || Files(vec![("bundle.json".to_owned(), data.to_vec()), ("predictor.onnx".to_owned(), vec![0; 64])]);
     match Bundle::from_source(files(), &limits()) {
         Ok(bundle) => {
             let again = Bundle::from_source(files(), &limits()).expect("read once, refused the second time");

@@ -1,17 +1,16 @@
-//! Valid predictors of random operators.
+//! Networks as ONNX files: valid predictors of random operators, and the few of the painter.
 
-use arbitrary::{Arbitrary, Unstructured};
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value as Dim};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, type_proto,
 };
 
 /// One operator and its choices; numbers are taken modulo what there is.
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 enum Step {
     Unary(u8, u8),
     Binary(u8, u8, u8),
@@ -32,7 +31,7 @@ enum Step {
 }
 
 /// A graph: up to twelve steps.
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 pub struct Plan(Vec<Step>);
 
 /// A tensor of the graph, and its shape without the batch.
@@ -44,6 +43,8 @@ struct Tensor {
 
 /// The most floats of a tensor.
 const MOST: usize = 1 << 13;
+/// The answer, without the batch.
+const LATENT: [usize; 3] = [4, 8, 16];
 
 #[derive(Default)]
 struct Writer {
@@ -52,20 +53,49 @@ struct Writer {
     tensors: Vec<Tensor>,
 }
 
+impl Step {
+    fn read(&[kind, a, b, c, d]: &[u8; 5]) -> Self {
+        match kind % 16 {
+            0 => Self::Unary(a, b),
+            1 => Self::Binary(a, b, c),
+            2 => Self::Scalar(a, b, c.cast_signed()),
+            3 => Self::Softmax(a, b),
+            4 => Self::Reduce(a, b, c),
+            5 => Self::Transpose(a, b),
+            6 => Self::Reshape(a, b),
+            7 => Self::MatMul(a, b),
+            8 => Self::Product(a, b),
+            9 => Self::Conv(a, b, c),
+            10 => Self::Slice(a, b, c, d),
+            11 => Self::Concat(a, b, c),
+            12 => Self::Pad(a, b, c),
+            13 => Self::Normal(a),
+            14 => Self::Resize(a),
+            _ => Self::Class(a),
+        }
+    }
+}
+
 impl Plan {
-    pub fn read(data: &[u8]) -> Option<Self> {
-        Unstructured::new(data).arbitrary().ok()
+    /// A step is five bytes: which, and its choices.
+    pub fn read(data: &[u8]) -> Self {
+        Self(data.as_chunks().0.iter().take(12).map(Step::read).collect())
     }
 
     /// The ONNX file.
     pub fn write(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        writer.tensors.push(Tensor { name: "x".into(), dims: vec![4, 8, 16] });
+        writer.tensors.push(Tensor { name: "x".into(), dims: LATENT.to_vec() });
         let of_time = writer.node("Reshape", &["t", "times"], &[], vec![1, 1, 1]);
         writer.integers("times", &[-1, 1, 1, 1]);
         writer.tensors.push(of_time);
-        self.0.iter().take(12).for_each(|step| writer.step(step));
-        writer.finish()
+        self.0.iter().for_each(|step| writer.step(step));
+        let inputs = [
+            port("x", DataType::Float, &[4, 8, 16]),
+            port("t", DataType::Float, &[]),
+            port("y", DataType::Int64, &[]),
+        ];
+        writer.answer().file(&inputs, ("velocity", &[4, 8, 16]))
     }
 }
 
@@ -74,7 +104,13 @@ impl Writer {
         self.tensors[usize::from(number) % self.tensors.len()].clone()
     }
 
-    fn node(&mut self, operator: &str, inputs: &[&str], attributes: &[(&str, Attribute)], dims: Vec<usize>) -> Tensor {
+    fn node(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+        dims: Vec<usize>,
+    ) -> Tensor {
         let name = format!("v{}", self.nodes.len());
         self.nodes.push(NodeProto {
             op_type: operator.into(),
@@ -128,12 +164,30 @@ impl Writer {
     fn step(&mut self, step: &Step) {
         let made = match *step {
             Step::Unary(kind, a) => {
-                let a = self.pick(a);
                 let kinds = [
-                    "Neg", "Abs", "Tanh", "Sigmoid", "Relu", "Erf", "Sin", "Cos", "Softplus", "Floor", "HardSwish",
-                    "LeakyRelu", "Identity", "Sign", "Elu",
+                    "Neg",
+                    "Abs",
+                    "Tanh",
+                    "Sigmoid",
+                    "Relu",
+                    "Erf",
+                    "Sin",
+                    "Cos",
+                    "Softplus",
+                    "Floor",
+                    "HardSwish",
+                    "LeakyRelu",
+                    "Identity",
+                    "Sign",
+                    "Elu",
+                    "Ceil",
+                    "Round",
                 ];
-                self.node(kinds[usize::from(kind) % kinds.len()], &[&a.name], &[], a.dims)
+                let kind = kinds[usize::from(kind) % kinds.len()];
+                // Where these jump, rounding would be a difference: of the noise alone.
+                let jumps = ["Floor", "Sign", "Ceil", "Round"].contains(&kind);
+                let a = if jumps { self.tensors[0].clone() } else { self.pick(a) };
+                self.node(kind, &[&a.name], &[], a.dims)
             }
             Step::Binary(kind, a, b) => {
                 let (a, b) = (self.pick(a), self.pick(b));
@@ -161,7 +215,8 @@ impl Writer {
             }
             Step::Reduce(kind, a, axes) => {
                 let a = self.pick(a);
-                let axes: Vec<i64> = (0..a.dims.len() as i64).filter(|i| axes >> i & 1 == 1).map(|i| i + 1).collect();
+                let axes: Vec<i64> =
+                    (0..a.dims.len() as i64).filter(|i| axes >> i & 1 == 1).map(|i| i + 1).collect();
                 if axes.is_empty() {
                     return;
                 }
@@ -196,6 +251,9 @@ impl Writer {
             Step::MatMul(a, cols) => {
                 let a = self.pick(a);
                 let (k, cols) = (a.dims[a.dims.len() - 1], 1 + usize::from(cols) % 40);
+                if k * cols > MOST {
+                    return;
+                }
                 let weights = self.floats(&[k, cols], 0.3);
                 let mut dims = a.dims.clone();
                 *dims.last_mut().unwrap() = cols;
@@ -203,8 +261,13 @@ impl Writer {
             }
             Step::Product(a, b) => {
                 let (a, b) = (self.pick(a), self.pick(b));
-                let (&[.., rows, k], &[.., depth, cols]) = (a.dims.as_slice(), b.dims.as_slice()) else { return };
-                if k != depth || a.dims.len() != b.dims.len() || a.dims[..a.dims.len() - 2] != b.dims[..b.dims.len() - 2] {
+                let (&[.., rows, k], &[.., depth, cols]) = (a.dims.as_slice(), b.dims.as_slice()) else {
+                    return;
+                };
+                if k != depth
+                    || a.dims.len() != b.dims.len()
+                    || a.dims[..a.dims.len() - 2] != b.dims[..b.dims.len() - 2]
+                {
                     return;
                 }
                 let mut dims = a.dims[..a.dims.len() - 2].to_vec();
@@ -214,7 +277,11 @@ impl Writer {
             Step::Conv(a, channels, kind) => {
                 let a = self.pick(a);
                 let &[c, h, w] = a.dims.as_slice() else { return };
-                let (out, size, stride) = (1 + usize::from(channels) % 12, 1 + usize::from(kind) % 3, 1 + usize::from(kind / 4) % 2);
+                let (out, size, stride) = (
+                    1 + usize::from(channels) % 12,
+                    1 + usize::from(kind) % 3,
+                    1 + usize::from(kind / 4) % 2,
+                );
                 let pad = usize::from(kind / 16) % 2;
                 if h + 2 * pad < size || w + 2 * pad < size {
                     return;
@@ -239,7 +306,8 @@ impl Writer {
             Step::Concat(a, b, axis) => {
                 let (a, b) = (self.pick(a), self.pick(b));
                 let axis = usize::from(axis) % a.dims.len();
-                let fits = a.dims.len() == b.dims.len() && (0..a.dims.len()).all(|i| i == axis || a.dims[i] == b.dims[i]);
+                let fits = a.dims.len() == b.dims.len()
+                    && (0..a.dims.len()).all(|i| i == axis || a.dims[i] == b.dims[i]);
                 if !fits {
                     return;
                 }
@@ -262,25 +330,17 @@ impl Writer {
                 let a = self.pick(a);
                 let width = a.dims[a.dims.len() - 1];
                 let (scale, bias) = (self.floats(&[width], 1.0), self.floats(&[width], 1.0));
-                self.node("LayerNormalization", &[&a.name, &scale, &bias], &[("axis", Attribute::Int(-1))], a.dims)
+                self.node(
+                    "LayerNormalization",
+                    &[&a.name, &scale, &bias],
+                    &[("axis", Attribute::Int(-1))],
+                    a.dims,
+                )
             }
             Step::Resize(a) => {
                 let a = self.pick(a);
                 let &[c, h, w] = a.dims.as_slice() else { return };
-                let scales = format!("c{}", self.constants.len());
-                self.constants.push(TensorProto {
-                    name: scales.clone(),
-                    data_type: DataType::Float as i32,
-                    dims: vec![4],
-                    float_data: vec![1.0, 1.0, 2.0, 2.0],
-                    ..TensorProto::default()
-                });
-                let attributes = [
-                    ("mode", Attribute::Text("nearest")),
-                    ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
-                    ("nearest_mode", Attribute::Text("floor")),
-                ];
-                self.node("Resize", &[&a.name, "", &scales], &attributes, vec![c, 2 * h, 2 * w])
+                self.enlarge(&a.name, 2.0, vec![c, 2 * h, 2 * w])
             }
             Step::Class(width) => {
                 let width = 1 + usize::from(width) % 20;
@@ -295,30 +355,116 @@ impl Writer {
         }
     }
 
-    /// Brings the last tensor to the answer's shape.
-    fn finish(mut self) -> Vec<u8> {
+    /// Brings the last tensor to the answer's shape: adds up its runs of so many floats, the last one filled with zeros.
+    fn answer(mut self) -> Self {
         let last = self.tensors[self.tensors.len() - 1].clone();
-        let all: usize = last.dims.iter().product();
-        let (flat, image) = (self.shape(&[-1, all as i64]), self.shape(&[-1, 4, 8, 16]));
-        let weights = self.floats(&[all, 512], 1.0 / (all as f32).sqrt());
-        let rows = self.node("Reshape", &[&last.name, &flat], &[], vec![all]);
-        let mixed = self.node("MatMul", &[&rows.name, &weights], &[], vec![512]);
-        self.node("Reshape", &[&mixed.name, &image], &[], vec![4, 8, 16]);
-        self.nodes.last_mut().unwrap().output = vec!["velocity".into()];
+        let (all, one) = (last.dims.iter().product::<usize>(), LATENT.iter().product::<usize>());
+        let runs = all.div_ceil(one);
+        let shapes = [
+            vec![-1, all as i64],
+            vec![0, 0, 0, (runs * one - all) as i64],
+            vec![-1, runs as i64, one as i64],
+        ];
+        let [flat, pads, table] = shapes.map(|shape| self.shape(&shape));
+        let (axis, image) = (self.shape(&[1]), self.shape(&[-1, 4, 8, 16]));
+        let mut rows = self.node("Reshape", &[&last.name, &flat], &[], vec![all]);
+        if all != runs * one {
+            rows = self.node("Pad", &[&rows.name, &pads], &[], vec![runs * one]);
+        }
+        let rows = self.node("Reshape", &[&rows.name, &table], &[], vec![runs, one]);
+        let sums =
+            self.node("ReduceSum", &[&rows.name, &axis], &[("keepdims", Attribute::Int(0))], vec![one]);
+        self.node("Reshape", &[&sums.name, &image], &[], LATENT.to_vec());
+        self
+    }
+
+    /// The ONNX file; the last node makes the output.
+    fn file(mut self, inputs: &[ValueInfoProto], output: (&str, &[i64])) -> Vec<u8> {
+        self.nodes.last_mut().unwrap().output = vec![output.0.into()];
         let graph = GraphProto {
             name: "fuzzed".into(),
             node: self.nodes,
-            input: vec![
-                port("x", DataType::Float, &[4, 8, 16]),
-                port("t", DataType::Float, &[]),
-                port("y", DataType::Int64, &[]),
-            ],
-            output: vec![port("velocity", DataType::Float, &[4, 8, 16])],
+            input: inputs.to_vec(),
+            output: vec![port(output.0, DataType::Float, output.1)],
             initializer: self.constants,
             ..GraphProto::default()
         };
         let opset = OperatorSetIdProto { version: 18, ..Default::default() };
-        ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+        ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }
+            .encode_to_vec()
+    }
+
+    /// A convolution with a square kernel; strides are as large as `stride`, borders are filled up.
+    fn conv(&mut self, of: &str, [inputs, outputs]: [usize; 2], size: usize, stride: usize) -> Tensor {
+        let weights = self.floats(&[outputs, inputs, size, size], 1.0 / size as f32);
+        let ints = |value: usize, count: usize| Attribute::Ints(vec![value as i64; count]);
+        let attributes = [("pads", ints((size - stride) / 2, 4)), ("strides", ints(stride, 2))];
+        self.node("Conv", &[of, &weights], &attributes, vec![])
+    }
+
+    /// Columns and rows, so many times.
+    fn enlarge(&mut self, of: &str, times: f32, dims: Vec<usize>) -> Tensor {
+        let scales = format!("c{}", self.constants.len());
+        self.constants.push(TensorProto {
+            name: scales.clone(),
+            data_type: DataType::Float as i32,
+            dims: vec![4],
+            float_data: vec![1.0, 1.0, times, times],
+            ..TensorProto::default()
+        });
+        let attributes = [
+            ("mode", Attribute::Text("nearest")),
+            ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
+            ("nearest_mode", Attribute::Text("floor")),
+        ];
+        self.node("Resize", &[of, "", &scales], &attributes, dims)
+    }
+}
+
+/// A network of the painter.
+#[derive(Clone, Copy)]
+pub enum Net {
+    Predictor,
+    Refiner,
+    Decoder,
+    Encoder,
+}
+
+impl Net {
+    pub fn write(self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let float = |name: &str, image: &[i64]| port(name, DataType::Float, image);
+        let (latent, image) = ([4, 4, 4], [3, 32, 32]);
+        let (mut inputs, output) = match self {
+            Self::Predictor => (vec![float("x", &latent)], ("velocity", &latent[..])),
+            Self::Refiner => (vec![float("x", &latent), float("v", &latent)], ("offset", &latent[..])),
+            Self::Decoder => {
+                let large = writer.enlarge("latent", 8.0, vec![]);
+                let colours = writer.conv(&large.name, [4, 3], 3, 1);
+                writer.node("Tanh", &[&colours.name], &[], vec![]);
+                return writer.file(&[float("latent", &latent)], ("image", &image));
+            }
+            Self::Encoder => {
+                writer.conv("image", [3, 4], 8, 8);
+                return writer.file(&[float("image", &image)], ("latent", &latent));
+            }
+        };
+        let seen = if inputs.len() == 1 {
+            "x".to_owned()
+        } else {
+            writer.node("Add", &["x", "v"], &[], vec![]).name
+        };
+        writer.integers("image", &[-1, 4, 1, 1]);
+        writer.integers("times", &[-1, 1, 1, 1]);
+        let table = writer.floats(&[4, 4], 1.0);
+        let class = writer.node("Gather", &[&table, "y"], &[("axis", Attribute::Int(0))], vec![]);
+        let class = writer.node("Reshape", &[&class.name, "image"], &[], vec![]);
+        let time = writer.node("Reshape", &["t", "times"], &[], vec![]);
+        let mixed = writer.conv(&seen, [4, 4], 3, 1);
+        let mixed = writer.node("Mul", &[&mixed.name, &time.name], &[], vec![]);
+        writer.node("Add", &[&mixed.name, &class.name], &[], vec![]);
+        inputs.extend([float("t", &[]), port("y", DataType::Int64, &[])]);
+        writer.file(&inputs, output)
     }
 }
 
@@ -339,8 +485,12 @@ impl Attribute {
         let proto = AttributeProto { name: name.into(), ..AttributeProto::default() };
         match self {
             Self::Int(i) => AttributeProto { r#type: AttributeType::Int as i32, i: *i, ..proto },
-            Self::Ints(ints) => AttributeProto { r#type: AttributeType::Ints as i32, ints: ints.clone(), ..proto },
-            Self::Text(text) => AttributeProto { r#type: AttributeType::String as i32, s: (*text).into(), ..proto },
+            Self::Ints(ints) => {
+                AttributeProto { r#type: AttributeType::Ints as i32, ints: ints.clone(), ..proto }
+            }
+            Self::Text(text) => {
+                AttributeProto { r#type: AttributeType::String as i32, s: (*text).into(), ..proto }
+            }
         }
     }
 }

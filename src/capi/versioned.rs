@@ -50,6 +50,12 @@ fn known<T: Versioned>(size: usize) -> Result<usize, Failure> {
             ),
         ));
     }
+    // No release's: a pointer of which half is the program's points anywhere.
+    if size % align_of::<T>() != 0 {
+        return Err(Failure::argument(format!(
+            "{name}.struct_size is {size}, which is in the middle of a field: set it to sizeof({name}), or call the struct's init function"
+        )));
+    }
     Ok(size)
 }
 

@@ -32,9 +32,14 @@ static void structs(void) {
     memset(bytes, 0xee, sizeof bytes);
 #define SIZES(init, type, first)                                                          \
   do {                                                                                    \
-    ft_status wanted = size < (first)        ? FT_ERROR_INVALID_ARGUMENT                  \
-                       : size > sizeof(type) ? FT_ERROR_UNSUPPORTED                       \
-                                             : FT_OK;                                     \
+    struct aligned {                                                                      \
+      char before;                                                                        \
+      type it;                                                                            \
+    };                                                                                    \
+    ft_status wanted = size < (first)                          ? FT_ERROR_INVALID_ARGUMENT \
+                       : size > sizeof(type)                   ? FT_ERROR_UNSUPPORTED     \
+                       : size % offsetof(struct aligned, it) != 0 ? FT_ERROR_INVALID_ARGUMENT \
+                                                               : FT_OK;                   \
     STATUS(init((type *)(void *)bytes, size), wanted);                                    \
     for (size_t i = wanted == FT_OK ? size : 0; i < sizeof bytes; i++) CHECK(bytes[i] == 0xee); \
     if (wanted != FT_OK) CHECK(strstr(ft_last_error_message(), #type ".struct_size is"));  \
@@ -181,6 +186,9 @@ static void requests(ft_session *session) {
     FAILS(ft_session_prepare(session, &request), status, part);           \
   } while (0)
   WRONG(struct_size, 0, FT_ERROR_INVALID_ARGUMENT, "ft_request.struct_size is 0");
+  /* Half a pointer, which a careless binding's size would make one to anywhere. */
+  WRONG(struct_size, (uint32_t)(offsetof(ft_request, init) + sizeof(void *) / 2), FT_ERROR_INVALID_ARGUMENT,
+        "in the middle of a field");
   WRONG(struct_size, sizeof request + 64, FT_ERROR_UNSUPPORTED, "newer flowturbo.h");
   WRONG(reserved, 1, FT_ERROR_INVALID_ARGUMENT, "request.reserved");
   WRONG(image_count, 0, FT_ERROR_INVALID_ARGUMENT, "classes: empty");

@@ -206,6 +206,7 @@ impl InferenceOp for Checked {
                 || Err(unsupported(format!("takes numbers of type {kind:?}")).into()),
             );
         }
+        guarded(&self.node, || Ok(whole(&self.node, &facts)?))?;
         let shapes = match self.node.see(&facts, |fact| typed(fact)) {
             Some(seen) => self.laws(&seen)?,
             None => Shapes::new(),
@@ -225,6 +226,45 @@ impl InferenceOp for Checked {
     }
 
     as_op!();
+}
+
+/// Inputs that count or point at something. tract takes other numbers for them, and cuts what follows the point.
+const WHOLE: &[(&str, &[usize])] = &[
+    ("ConstantOfShape", &[0]),
+    ("CumSum", &[1]),
+    ("Expand", &[1]),
+    ("Gather", &[1]),
+    ("GatherElements", &[1]),
+    ("GatherND", &[1]),
+    ("Pad", &[1, 3]),
+    ("Reshape", &[1]),
+    ("Scatter", &[1]),
+    ("ScatterElements", &[1]),
+    ("ScatterND", &[1]),
+    ("Slice", &[1, 2, 3, 4]),
+    ("Split", &[1]),
+    ("Squeeze", &[1]),
+    ("Tile", &[1]),
+    ("TopK", &[1]),
+    ("Trilu", &[1]),
+    ("Unsqueeze", &[1]),
+];
+
+/// Refuses other numbers than integers where the standard has those alone.
+fn whole(node: &Node, facts: &[&TypedFact]) -> Result<(), Error> {
+    let row = WHOLE.iter().find(|(operator, _)| *operator == node.operator);
+    let places = match row {
+        Some((_, places)) => places,
+        None if node.operator.starts_with("Reduce") => &[1][..],
+        None => return Ok(()),
+    };
+    for &place in places {
+        let kind = node.input(facts, place).map(|fact| fact.datum_type);
+        if let Some(kind) = kind.filter(|kind| !kind.is_integer() && !kind.is_tdim()) {
+            return Err(invalid_bundle(format!("input {place} holds numbers of type {kind:?}, must be integers")));
+        }
+    }
+    Ok(())
 }
 
 /// Types of numbers that tract plans for an operator, and then cannot compute, or not well.

@@ -51,6 +51,11 @@ impl Node {
         Some(Seen { node: self, operands: operands.collect::<Option<_>>()? })
     }
 
+    /// What is known of the input with this place in the standard, if the node lists it.
+    pub(super) fn input<'a, F>(&self, facts: &'a [F], place: usize) -> Option<&'a F> {
+        facts.get((*self.slots.get(place)?)?)
+    }
+
     fn attribute(&self, name: &str, kind: AttributeType) -> Option<&AttributeProto> {
         self.attributes.iter().find(|a| a.name == name && a.r#type == kind as i32)
     }

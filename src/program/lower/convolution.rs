@@ -167,9 +167,14 @@ impl Lowering<'_> {
     }
 
     /// `[N, C, H, W]` with its channels side by side and its pixels evenly spaced.
-    fn channels_last(&mut self, id: Id, place: Place) -> Place {
+    fn channels_last(&mut self, id: Id, mut place: Place) -> Place {
+        if place.dims[2..] == [1, 1] {
+            // A single pixel may have any stride: that of pixels side by side is one that every kernel takes.
+            let channels = place.dims[1];
+            place.strides[2..].fill(channels);
+        }
         // Pixels that repeat one another have to be apart.
-        let apart = place.strides[3] >= place.dims[1] || place.dims[2] * place.dims[3] == 1;
+        let apart = place.strides[3] >= place.dims[1];
         let even = apart && (place.strides[1] == 1 || place.dims[1] == 1);
         if even && (place.dims[0] == 1 || place.strides[0] >= place.strides[3]) {
             let pixels = place.permute(&[0, 2, 3, 1]);

@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 56] = [
+const OPERATIONS: [(&str, &str); 57] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -93,6 +93,16 @@ const OPERATIONS: [(&str, &str); 56] = [
       velocity = Resize(a, none, s) mode=nearest", "fallback 1, stage 1"),
     ("a = GlobalAveragePool(x)
       velocity = Mul(x, a)", "pointwise 1, reduce 1"),
+    // A single pixel, however the reduction left its strides.
+    ("a = GlobalAveragePool(x)
+      b = ReduceMax(a) axes=[2,3]
+      none = noise [0]
+      by = [1,1,8,8]
+      s = Cast(by) to=1
+      c = Resize(b, none, s) mode=nearest
+      d = ReduceMax(c) axes=[2]
+      e = ReduceMax(d) axes=[3]
+      velocity = Mul(x, e)", "pointwise 1, reduce 4, stage 1"),
     ("a = DepthToSpace(x) blocksize=2
       velocity = SpaceToDepth(a) blocksize=2", ""),
     ("p = [0,0,1,2,0,0,3,4]

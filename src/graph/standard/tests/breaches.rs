@@ -87,6 +87,24 @@ fn axes_orders_places_and_counts_lie_within_the_tensor() {
 }
 
 #[test]
+fn what_counts_or_points_is_made_of_integers() {
+    for (graph, operator, place) in [
+        ("i = [1.0, 2.5]\n a = Gather(x, i) axis=3\n b = ReduceSum(a)\n velocity = Add(x, b)", "Gather", 1),
+        ("a = Gather(x, t) axis=3\n b = ReduceSum(a)\n velocity = Add(x, b)", "Gather", 1),
+        ("a = Abs(x)\n velocity = GatherElements(x, a) axis=3", "GatherElements", 1),
+        ("i = [0.0]\n a = Unsqueeze(x, i)\n velocity = Squeeze(a)", "Unsqueeze", 1),
+        ("i = [2.0]\n a = ReduceSum(x, i)\n velocity = Add(x, a)", "ReduceSum", 1),
+        ("s = [1.0, 1.0, 1.0, 1.0]\n velocity = Tile(x, s)", "Tile", 1),
+        ("s = [0.0]\n e = [16]\n a = [3]\n velocity = Slice(x, s, e, a)", "Slice", 1),
+        ("a = 1.0\n velocity = CumSum(x, a)", "CumSum", 1),
+        ("s = [0.0, 4.0, 8.0, 16.0]\n velocity = Reshape(x, s)", "Reshape", 1),
+    ] {
+        let cause = format!("input {place} holds numbers of type F32, must be integers");
+        check(&written(graph), InvalidBundle, &format!("({operator}): "), &cause);
+    }
+}
+
+#[test]
 fn sizes_that_contradict_each_other_are_told() {
     for (graph, operator, cause) in [
         ("w = noise [4, 3, 3, 3]\n velocity = Conv(x, w)", "Conv", "does not fit"),
