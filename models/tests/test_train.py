@@ -287,7 +287,7 @@ def test_a_folder_without_sub_folders_is_one_class(tmp_path: Path) -> None:
 def test_classes_that_a_bundle_cannot_hold_are_refused_before_training(tmp_path: Path) -> None:
     write_smoke_images(tmp_path / "data", 32)
     (tmp_path / "data" / "class1").rename(tmp_path / "data" / "17")
-    with pytest.raises(SystemExit, match="label '17' reads as a number"):
+    with pytest.raises(SystemExit, match="label '17' of class 0 reads as another class's number"):
         again(tmp_path / "work", "--data", str(tmp_path / "data"))
     assert not (tmp_path / "work" / "autoencoder.pt").exists()
 
