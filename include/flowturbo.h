@@ -34,6 +34,11 @@
  * that takes `ft_x *` wants it for itself, unless it says otherwise. Two threads on one session do no harm: one
  * gets FT_ERROR_BUSY. A model computes on its own threads, on the caller's, or on those of ft_model_options.parallel_for.
  *
+ * THE PROCESS. All is computed under the default floating-point environment (to the nearest, small numbers kept,
+ * nothing trapped), callbacks and lent threads included; when a call returns, rounding, traps and flags are the
+ * caller's again. After fork() a child frees its parent's handles in silence, and gets FT_ERROR_INVALID_HANDLE for any
+ * other use of them but of cancel tokens, which are copies; it opens models of its own.
+ *
  * STRUCTS. Each begins with its size as the program knows it. Structs only grow, at the end: a program that was built
  * with an older header goes on working; one that was built with a newer header than the library gets
  * FT_ERROR_UNSUPPORTED. Fill them by their init function, or set struct_size where the comment says so.
@@ -144,7 +149,7 @@ typedef int32_t ft_status;
 #define FT_ERROR_CANCELLED 7
 
 /**
- * A network failed while it ran, or a mistake inside the library stopped its planning.
+ * A network failed while it ran, a mistake inside the library stopped its planning, or the system refuses threads.
  */
 #define FT_ERROR_RUNTIME 8
 
@@ -241,7 +246,8 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Sets who hears of what the library logs, for the whole library: nobody, unless this is called.
+ * Sets who hears of what the library logs, for the whole library: nobody, unless this is called. A forked child begins
+ * with nobody.
  *
  * NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
  *
@@ -604,7 +610,8 @@ typedef struct ft_model_options {
    */
   uint32_t struct_size;
   /**
-   * Threads of the model's own, the calling one among them; 0 for one per processor. At most 1024.
+   * Threads of the model's own, the calling one among them; 0 for one per processor, or as many as the system gives.
+   * At most 1024; so many or `FT_ERROR_RUNTIME`.
    */
   uint32_t threads;
   /**
@@ -642,9 +649,11 @@ typedef struct ft_model_options {
    */
   uint32_t release_conditioning;
   /**
-   * 0.
+   * The same request gives the same bits on every processor and with any number of threads; a bundle that tract
+   * would have to compute in part is refused (`FT_ERROR_UNSUPPORTED`). Takes longer where vectors are wider than
+   * 8 floats (AVX-512). 0 or 1.
    */
-  uint32_t reserved;
+  uint32_t deterministic;
   /**
    * NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
    */
