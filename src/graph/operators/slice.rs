@@ -5,7 +5,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
 use crate::Result;
-use crate::error::invalid_bundle;
+use crate::error::{invalid_bundle, unsupported};
 use crate::graph::standard::{Seen, axes};
 
 /// What is taken of each axis.
@@ -30,6 +30,8 @@ impl Spec {
         if [ends.len(), along.len(), steps.len()].iter().any(|&len| len != starts.len()) {
             return Err(invalid_bundle("'starts', 'ends', 'axes' and 'steps' are not of one length"));
         }
+        // Of shapes, nothing may be taken.
+        let constant = seen.operands.iter().flatten().all(|operand| operand.value.is_some());
         let whole = |&size: &usize| Taken { start: 0, step: 1, len: size, size };
         let mut taken: Vec<Taken> = shape.iter().map(whole).collect();
         for (i, axis) in axes("axes", &along, shape.len())?.into_iter().enumerate() {
@@ -48,6 +50,12 @@ impl Spec {
                 return Err(invalid_bundle("'steps' holds 0"));
             };
             let len = len.div_ceil(step.unsigned_abs()) as usize;
+            if len == 0 && !constant {
+                let (from, to) = (starts[i], ends[i]);
+                return Err(unsupported(format!(
+                    "'starts' {from} and 'ends' {to} leave a tensor without elements: axis {axis} has {size}"
+                )));
+            }
             taken[axis] = Taken { start: start as usize, step, len, size: shape[axis] };
         }
         Ok(Self(taken))
