@@ -51,7 +51,7 @@ fn known<T: Versioned>(size: usize) -> Result<usize, Failure> {
         ));
     }
     // No release's: a pointer of which half is the program's points anywhere.
-    if size % align_of::<T>() != 0 {
+    if !size.is_multiple_of(align_of::<T>()) {
         return Err(Failure::argument(format!(
             "{name}.struct_size is {size}, which is in the middle of a field: set it to sizeof({name}), or call the struct's init function"
         )));
