@@ -261,7 +261,9 @@ fn whole(node: &Node, facts: &[&TypedFact]) -> Result<(), Error> {
     for &place in places {
         let kind = node.input(facts, place).map(|fact| fact.datum_type);
         if let Some(kind) = kind.filter(|kind| !kind.is_integer() && !kind.is_tdim()) {
-            return Err(invalid_bundle(format!("input {place} holds numbers of type {kind:?}, must be integers")));
+            return Err(invalid_bundle(format!(
+                "input {place} holds numbers of type {kind:?}, must be integers"
+            )));
         }
     }
     Ok(())
