@@ -6,6 +6,7 @@ use half::f16;
 use tract_onnx::prelude::tract_num_traits::Zero;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::translator::Translate;
+use tract_onnx::tract_core::ops::cnn::{Conv, PaddingSpec};
 
 use super::Graph;
 use super::contract::Port;
@@ -55,8 +56,26 @@ impl Translate<TypedFact, Box<dyn TypedOp>, TypedFact, Box<dyn TypedOp>> for Fil
         }
         let inputs: Option<TVec<OutletId>> = node.inputs.iter().map(|o| mapping.get(o).copied()).collect();
         let inputs = inputs.ok_or_else(|| invalid_bundle(format!("node '{}' lacks an input", node.name)))?;
-        target.wire_node(&node.name, node.op.clone(), &inputs)
+        let op = with_own_stride(node.op.as_ref()).unwrap_or_else(|| node.op.clone());
+        target.wire_node(&node.name, op, &inputs)
     }
+}
+
+/// A convolution whose stride stays with it: its padding in the one form that tract's optimiser leaves alone.
+///
+/// Otherwise it thins out what goes in, and moves that before whatever makes it: before a softmax along the same axis
+/// that gives other numbers, before a new axis it fails.
+fn with_own_stride(op: &dyn TypedOp) -> Option<Box<dyn TypedOp>> {
+    let mut conv =
+        op.downcast_ref::<Conv>().filter(|conv| conv.pool_spec.strides().iter().any(|&n| n > 1))?.clone();
+    let none = || tvec![0; conv.pool_spec.rank()];
+    let (before, after) = match &conv.pool_spec.padding {
+        PaddingSpec::Explicit(before, after) => (before.clone(), after.clone()),
+        PaddingSpec::Valid => (none(), none()),
+        _ => return None,
+    };
+    conv.pool_spec.padding = PaddingSpec::ExplicitOnnxPool(before, after, false);
+    Some(Box::new(conv))
 }
 
 impl std::fmt::Debug for Fill<'_> {

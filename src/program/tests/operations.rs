@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 57] = [
+const OPERATIONS: [(&str, &str); 58] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -93,6 +93,11 @@ const OPERATIONS: [(&str, &str); 57] = [
       velocity = Resize(a, none, s) mode=nearest", "fallback 1, stage 1"),
     ("a = GlobalAveragePool(x)
       velocity = Mul(x, a)", "pointwise 1, reduce 1"),
+    // tract would take every other number before the softmax.
+    ("a = Softmax(x) axis=3
+      w = noise [4,4,1,1]
+      b = Conv(a, w) strides=[1,2]
+      velocity = Concat(b, b) axis=3", "product 1, reduce 1"),
     // A single pixel, however the reduction left its strides.
     ("a = GlobalAveragePool(x)
       b = ReduceMax(a) axes=[2,3]
