@@ -6,6 +6,8 @@
 //! among [`Workers`]. Activations are row-major, token by token, channels last; a [`Rows`] says where.
 
 mod attention;
+#[cfg(test)]
+mod bits;
 mod copy;
 mod default_floats;
 mod floats;
