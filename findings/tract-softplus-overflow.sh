@@ -5,40 +5,17 @@
 #   ONNX Runtime [ 10.000046  88.  90. 100.]
 #   tract        [ 10.000046  88.  inf  inf]
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
   tract==0.23.9 onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6
 cd "$work"
-venv/bin/python - <<'PYTHON'
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here venv/bin/python - <<'PYTHON'
 import numpy as np
-import onnx
-import onnxruntime
-import tract
-from onnx import TensorProto, helper, numpy_helper
-
-
-def answers(node, constants, x, opset=18):
-    """What ONNX Runtime and tract make of a graph of one node."""
-    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * x.ndim)
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
-        [output],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    theirs = session.run(None, {"x": x})[0]
-    del model.graph.output[0].type.tensor_type.shape.dim[:]
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, theirs.shape))
-    onnx.save(model, "model.onnx")
-    loaded = tract.onnx().load("model.onnx").into_model().into_runnable()
-    return theirs, loaded.run([x])[0].to_numpy()
-
+from answers import answers
+from onnx import helper
 
 x = np.array([[10, 88, 90, 100]], np.float32)
 theirs, tracts = answers(helper.make_node("Softplus", ["x"], ["y"]), {}, x, opset=13)
