@@ -1,13 +1,10 @@
 //! Networks as ONNX files: valid predictors of random operators, and the few of the painter.
 
 use prost::Message;
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value as Dim};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, type_proto,
-};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+
+use crate::proto::{Attribute, port};
 
 /// One operator and its choices; numbers are taken modulo what there is.
 #[derive(Debug)]
@@ -472,35 +469,4 @@ impl Net {
 fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let fits = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || *a == 1 || *b == 1);
     fits.then(|| a.iter().zip(b).map(|(&a, &b)| a.max(b)).collect())
-}
-
-enum Attribute {
-    Int(i64),
-    Ints(Vec<i64>),
-    Text(&'static str),
-}
-
-impl Attribute {
-    fn proto(&self, name: &str) -> AttributeProto {
-        let proto = AttributeProto { name: name.into(), ..AttributeProto::default() };
-        match self {
-            Self::Int(i) => AttributeProto { r#type: AttributeType::Int as i32, i: *i, ..proto },
-            Self::Ints(ints) => {
-                AttributeProto { r#type: AttributeType::Ints as i32, ints: ints.clone(), ..proto }
-            }
-            Self::Text(text) => {
-                AttributeProto { r#type: AttributeType::String as i32, s: (*text).into(), ..proto }
-            }
-        }
-    }
-}
-
-/// A tensor of any number of images.
-fn port(name: &str, kind: DataType, image: &[i64]) -> ValueInfoProto {
-    let dimension = |value| Dimension { value: Some(value), ..Default::default() };
-    let batch = std::iter::once(Dim::DimParam("N".into()));
-    let dim = batch.chain(image.iter().map(|&n| Dim::DimValue(n))).map(dimension).collect();
-    let tensor = type_proto::Tensor { elem_type: kind as i32, shape: Some(TensorShapeProto { dim }) };
-    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
 }

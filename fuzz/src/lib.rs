@@ -3,6 +3,7 @@
 mod graph;
 mod mutate;
 mod painter;
+mod proto;
 
 use std::io;
 use std::time::Duration;
