@@ -1276,9 +1276,10 @@ ft_status ft_session_reset(struct ft_session *session);
  * of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
- * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run to their end. A failure ends
- * the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at
- * a time per session; sessions of a model take turns on its threads, an operation at a time.
+ * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
+ * to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing
+ * was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation at a time,
+ * and when more of them work than there are processors, each waits for its turn of 2 ms too.
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,
