@@ -1299,8 +1299,8 @@ ft_status ft_session_get_steps(struct ft_session *session,
  * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
  *
  * `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
- * which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing was
- * begun. Threads: one at a time per session.
+ * which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
+ * was begun. Threads: one at a time per session.
  */
 ft_status ft_session_preview(struct ft_session *session,
                              ft_preview kind,

@@ -303,7 +303,7 @@ impl Model {
             roles.push((Role::Refiner, settled.refiner_call(manifest)));
         }
         let one = Extent { batch: 1, ..settled.extent };
-        // The noise, x and x̃, then three velocities, and the inputs and the answer of a call, as far as they are not lent.
+        // The noise, x and x̃, three velocities; the inputs and the answer of a call, as far as they are not lent.
         let mut floats = latents * (3 + 3 * settled.parts as u64);
         let [lends_v, lends_answer] = settled.lends(manifest);
         floats += windows * (1 + u64::from(!lends_v) + u64::from(!lends_answer));

@@ -343,8 +343,8 @@ pub unsafe extern "C" fn ft_session_get_steps(
 /// in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
 ///
 /// `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
-/// which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing was
-/// begun. Threads: one at a time per session.
+/// which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
+/// was begun. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_preview(
     session: *mut ft_session,
@@ -410,11 +410,13 @@ pub unsafe extern "C" fn ft_session_get_latents(
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::ft_model_open;
-    use super::super::request::ft_request_init;
+    use super::super::model::{ft_model_free, ft_model_open};
+    use super::super::request::FT_OUTPUT_LATENTS;
     use super::super::status::{FT_ERROR_INVALID_ARGUMENT, FT_OK};
+    use super::super::versioned::Versioned;
     use super::*;
 
+    #[cfg_attr(miri, ignore = "plans networks")]
     #[test]
     fn a_programs_arrays_are_not_held_beside_the_sessions_own() {
         let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-sit/bundle\0");
@@ -424,37 +426,27 @@ mod tests {
             assert_eq!(ft_model_open(bundle.as_ptr().cast(), std::ptr::null(), &raw mut model), FT_OK);
             assert_eq!(ft_session_new(model, &raw mut session), FT_OK);
         }
-        let held = || at(session, |desk| Ok(desk.request.noise.is_some())).unwrap();
-        let floats = at(session, |desk| {
-            Ok(desk.session.model().manifest().latent_shape(desk.session.model().manifest().extent(1)))
-        })
-        .unwrap();
-        let noise = vec![0.5f32; floats.iter().product()];
-        let class = 0i64;
-        let mut request = std::mem::MaybeUninit::<ft_request>::uninit();
-        // SAFETY: as many bytes; an integer that outlives the calls.
-        let mut request = unsafe {
-            assert_eq!(ft_request_init(request.as_mut_ptr(), size_of::<ft_request>()), FT_OK);
-            request.assume_init()
+        let manifest = MODELS.get(model).unwrap().model.manifest().clone();
+        let noise = vec![0.5; manifest.latent_shape(manifest.extent(1)).iter().product()];
+        let (class, mask) = (0, [0; 3]);
+        let mut request = ft_request {
+            classes: &raw const class,
+            output: FT_OUTPUT_LATENTS,
+            noise: noise.as_ptr(),
+            noise_count: noise.len(),
+            ..ft_request::new()
         };
-        request.classes = &raw const class;
-        request.output = super::super::request::FT_OUTPUT_LATENTS;
-        request.noise = noise.as_ptr();
-        request.noise_count = noise.len();
-        // SAFETY: a request whose arrays outlive the calls.
-        unsafe {
-            assert_eq!(ft_session_begin(session, &raw const request), FT_OK);
-            assert!(!held());
-            // What fails behind the copying, too.
-            request.mask = [0u8; 3].as_ptr();
-            request.mask_size = 3;
-            assert_eq!(
-                ft_session_generate(session, &raw const request, std::ptr::null()),
-                FT_ERROR_INVALID_ARGUMENT
-            );
-            assert!(!held());
-        }
+        let held = || at(session, |desk| Ok(desk.request.noise.is_some())).unwrap();
+        // SAFETY: arrays that outlive the calls.
+        assert_eq!(unsafe { ft_session_begin(session, &raw const request) }, FT_OK);
+        assert!(!held());
+        // What is wrong is seen when the noise is copied already.
+        (request.mask, request.mask_size) = (mask.as_ptr(), mask.len());
+        // SAFETY: as above.
+        let failed = unsafe { ft_session_generate(session, &raw const request, std::ptr::null()) };
+        assert_eq!(failed, FT_ERROR_INVALID_ARGUMENT);
+        assert!(!held());
         ft_session_free(session);
-        super::super::model::ft_model_free(model);
+        ft_model_free(model);
     }
 }

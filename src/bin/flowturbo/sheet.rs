@@ -29,7 +29,7 @@ pub fn columns(classes: usize, of_each: usize, lead: bool) -> usize {
     }
 }
 
-/// Lays `images` out in rows of `columns`, a new row after each `of_each` of them. Fails if there is no memory for that.
+/// Lays `images` out in rows of `columns`, a new row after each `of_each` of them. Fails if there is no memory for it.
 pub fn compose(images: &[Image], of_each: usize, columns: usize) -> Result<Sheet, Failure> {
     let (of_each, columns) = (of_each.max(1), columns.clamp(1, of_each.max(1)));
     let (cell_width, cell_height) = images.first().map_or((0, 0), |image| (image.width, image.height));
