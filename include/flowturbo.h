@@ -273,7 +273,7 @@ typedef uint32_t ft_pixel_format;
 /**
  * The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
  * the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
- * the call overlaps it.
+ * the call overlaps it, but for `ft_request.init`.
  */
 typedef struct ft_pixels {
   /**
@@ -899,7 +899,7 @@ typedef struct ft_progress {
   size_t latent_count;
   /**
    * With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
-   * preview_width]` pixels of RGB8 without gaps; otherwise, or if the decoder failed, NULL.
+   * preview_width]` pixels of RGB8 without gaps; otherwise, or if none could be made, NULL.
    */
   const uint8_t *preview;
   /**
@@ -1300,9 +1300,8 @@ ft_status ft_session_get_steps(struct ft_session *session,
  * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
  *
  * `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
- * which takes as long as decoding does. Errors: `FT_ERROR_INVALID_ARGUMENT` (nothing was begun, no decoder, memory that cannot hold the
- * pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
- * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ * which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
+ * was begun. Threads: one at a time per session.
  */
 ft_status ft_session_preview(struct ft_session *session,
                              ft_preview kind,
@@ -1341,10 +1340,9 @@ extern "C" {
  * Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
  * `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
  *
- * The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size
- * that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
- * `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
- * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ * The memory of `pixels` is only read. A generation under way goes on. Errors: as `ft_session_generate`, but none is
+ * `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a size that the encoder cannot take, another count, no
+ * encoder, memory that cannot hold the pictures. Threads: one at a time per session.
  */
 ft_status ft_session_encode(ft_session *session,
                             const ft_pixels *pixels,
@@ -1358,10 +1356,9 @@ ft_status ft_session_encode(ft_session *session,
  * Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
  * pictures of the model's own size; see `ft_session_decode_sized` for others.
  *
- * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
- * `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
- * the pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
- * `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+ * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
+ * `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
+ * multiple of a latent's, no decoder, memory that cannot hold the pictures. Threads: one at a time per session.
  */
 ft_status ft_session_decode(ft_session *session,
                             const float *latents,

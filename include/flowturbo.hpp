@@ -247,11 +247,15 @@ struct model_options {
   /// Upper bounds on what comes from outside: ft_limits_init, then by hand.
   std::optional<ft_limits> limits;
   bool release_conditioning = false;
+  /// The same bits on every processor and with any number of threads.
+  bool deterministic = false;
   /// Stops the opening from another thread.
   const cancel_token* cancel = nullptr;
   /// See ft_option.
   std::vector<std::pair<std::string, std::string>> named;
 };
+
+struct request;
 
 /// A bundle planned for this machine.
 class model {
@@ -320,6 +324,17 @@ class model {
     return found;
   }
 
+  /// The name of a preset, 0 to preset_count - 1.
+  result<std::string> preset_name(std::uint32_t index) const {
+    const char* name = nullptr;
+    const ft_status status = ft_model_preset_name(handle_.get(), index, &name);
+    if (status != FT_OK) return detail::fail<std::string>(error(status));
+    return std::string(name);
+  }
+
+  /// Plans what a request needs, and tells the memory it will take.
+  result<ft_memory> prepare(const request& what) const;
+
   ft_model* handle() const noexcept { return handle_.get(); }
 
  private:
@@ -334,6 +349,7 @@ class model {
     raw.struct_size = sizeof raw;
     raw.limits = options.limits ? &*options.limits : nullptr;
     raw.release_conditioning = options.release_conditioning ? 1 : 0;
+    raw.deterministic = options.deterministic ? 1 : 0;
     raw.cancel = options.cancel ? options.cancel->handle() : nullptr;
     raw.threads = options.threads;
     raw.batch = options.batch;
@@ -395,6 +411,63 @@ struct request {
   /// Do not decode.
   bool latents_only = false;
 };
+
+namespace detail {
+
+/// A request as the library reads it. Points at the request, and at itself.
+struct raw_request {
+  ft_request raw{};
+  std::vector<std::int64_t> classes;
+  std::vector<float> amounts;
+
+  raw_request(const raw_request&) = delete;
+  explicit raw_request(const request& what) {
+    raw.struct_size = sizeof raw;
+    raw.image_count = static_cast<std::uint32_t>(what.classes.size());
+    raw.classes = what.classes.data();
+    raw.seed = what.seed;
+    raw.schedule = what.schedule.empty() ? nullptr : what.schedule.c_str();
+    raw.guidance = what.guidance;
+    raw.output = what.latents_only ? FT_OUTPUT_LATENTS : FT_OUTPUT_PICTURES;
+    raw.noise = what.noise.data();
+    raw.noise_count = what.noise.size();
+    raw.cancel = what.cancel ? what.cancel->handle() : nullptr;
+    raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
+    raw.preset = what.preset.empty() ? nullptr : what.preset.c_str();
+    raw.tile = what.tile;
+    raw.width = what.width;
+    raw.height = what.height;
+    raw.strength = what.strength;
+    raw.init = what.init ? &*what.init : nullptr;
+    raw.init_count = what.init_count;
+    raw.mask = what.mask.data();
+    raw.mask_size = what.mask.size();
+    raw.variation = what.variation;
+    raw.variation_seed = what.variation_seed;
+    raw.seeds = what.seeds.empty() ? nullptr : what.seeds.data();
+    raw.seed_count = what.seeds.size();
+    raw.streams = what.streams.empty() ? nullptr : what.streams.data();
+    raw.stream_count = what.streams.size();
+    for (const auto& [class_number, amount] : what.morphs) {
+      classes.push_back(class_number);
+      amounts.push_back(amount);
+    }
+    // One for each class; without amounts the library refuses them, instead of reading past their end.
+    raw.morph_classes = classes.empty() ? nullptr : classes.data();
+    raw.morph_amounts = classes.size() == what.classes.size() ? amounts.data() : nullptr;
+  }
+};
+
+}  // namespace detail
+
+inline result<ft_memory> model::prepare(const request& what) const {
+  const detail::raw_request filled(what);
+  ft_memory memory{};
+  memory.struct_size = sizeof memory;
+  const ft_status status = ft_model_prepare(handle_.get(), &filled.raw, &memory);
+  if (status != FT_OK) return detail::fail<ft_memory>(error(status));
+  return memory;
+}
 
 /// Whether there is more to do.
 enum class state { busy, done };
@@ -534,47 +607,12 @@ class session {
   ft_status take(const flowturbo::request& what, Call call) {
     auto watching = std::make_unique<watch>();
     watching->progress = what.progress;
-    ft_request raw{};
-    raw.struct_size = sizeof raw;
-    raw.image_count = static_cast<std::uint32_t>(what.classes.size());
-    raw.classes = what.classes.data();
-    raw.seed = what.seed;
-    raw.schedule = what.schedule.empty() ? nullptr : what.schedule.c_str();
-    raw.guidance = what.guidance;
-    raw.output = what.latents_only ? FT_OUTPUT_LATENTS : FT_OUTPUT_PICTURES;
-    raw.noise = what.noise.data();
-    raw.noise_count = what.noise.size();
-    raw.cancel = what.cancel ? what.cancel->handle() : nullptr;
+    detail::raw_request filled(what);
     if (what.progress) {
-      raw.progress = tell;
-      raw.progress_data = watching.get();
+      filled.raw.progress = tell;
+      filled.raw.progress_data = watching.get();
     }
-    raw.preview = what.preview ? FT_PREVIEW_LINEAR : FT_PREVIEW_NONE;
-    raw.preset = what.preset.empty() ? nullptr : what.preset.c_str();
-    raw.tile = what.tile;
-    raw.width = what.width;
-    raw.height = what.height;
-    raw.strength = what.strength;
-    raw.init = what.init ? &*what.init : nullptr;
-    raw.init_count = what.init_count;
-    raw.mask = what.mask.data();
-    raw.mask_size = what.mask.size();
-    raw.variation = what.variation;
-    raw.variation_seed = what.variation_seed;
-    raw.seeds = what.seeds.empty() ? nullptr : what.seeds.data();
-    raw.seed_count = what.seeds.size();
-    raw.streams = what.streams.empty() ? nullptr : what.streams.data();
-    raw.stream_count = what.streams.size();
-    std::vector<std::int64_t> classes;
-    std::vector<float> amounts;
-    for (const auto& [class_number, amount] : what.morphs) {
-      classes.push_back(class_number);
-      amounts.push_back(amount);
-    }
-    // One for each class; without amounts the library refuses them, instead of reading past their end.
-    raw.morph_classes = classes.empty() ? nullptr : classes.data();
-    raw.morph_amounts = classes.size() == what.classes.size() ? amounts.data() : nullptr;
-    const ft_status status = call(&raw);
+    const ft_status status = call(&filled.raw);
     if (status != FT_ERROR_BUSY && status != FT_ERROR_INVALID_HANDLE) watch_ = std::move(watching);
     return status;
   }

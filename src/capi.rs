@@ -41,7 +41,6 @@ mod boundary;
 #[cfg(test)]
 mod layout;
 mod of_process;
-mod png;
 mod pointers;
 mod registry;
 mod versioned;

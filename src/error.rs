@@ -82,15 +82,26 @@ const LONGEST_MESSAGE: usize = 800;
 
 /// The beginning and the end of what is too long.
 fn show(text: &str, longest: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // Names from files may hold line breaks and terminal codes: they are shown, not sent.
-    let mut write = |c: char| {
-        if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
-    };
+    let mut write = |c: char| put(c, f);
     let Some((end, _)) = text.char_indices().nth(longest) else { return text.chars().try_for_each(write) };
     let half = text.char_indices().nth(longest / 2).map_or(end, |(at, _)| at);
     let rest = text.char_indices().rev().nth(longest / 2 - 1).map_or(half, |(at, _)| at);
     let (first, last) = (&text[..half], &text[rest..]);
     first.chars().chain(" … ".chars()).chain(last.chars()).try_for_each(&mut write)
+}
+
+/// Names from files, and panics, may hold line breaks and terminal codes: they are shown, not sent.
+fn put(c: char, to: &mut impl Write) -> fmt::Result {
+    if c.is_control() { write!(to, "{}", c.escape_default()) } else { to.write_char(c) }
+}
+
+/// `text` as a line, however long.
+#[cfg(feature = "capi")]
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    // A `String` takes everything.
+    let _ = text.chars().try_for_each(|c| put(c, &mut line));
+    line
 }
 
 impl std::error::Error for Error {}

@@ -62,6 +62,19 @@ impl Destination {
         matches!(self.way, Way::StandardOutput)
     }
 
+    /// Whether what is written here takes the place of what is written to `other`, whatever names they go by.
+    #[must_use]
+    pub fn is_also(&self, other: &Self) -> bool {
+        use Way::{Over, Replace, StandardOutput};
+        match (&self.way, &other.way) {
+            (Replace { target, .. } | Over(target), Replace { target: other, .. } | Over(other)) => {
+                target == other
+            }
+            (StandardOutput, StandardOutput) => true,
+            _ => false,
+        }
+    }
+
     /// The path as the user wrote it.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -126,6 +139,9 @@ impl Way {
         for _ in 0..MOST_LINKS {
             let Ok(link) = fs::read_link(&target) else {
                 Aside::create(&target, None)?;
+                // The one name of many that existing files have too.
+                let folder = target.parent().unwrap_or(&target).canonicalize()?;
+                let target = folder.join(target.file_name().unwrap_or_default());
                 return Ok(Self::Replace { target, old: None });
             };
             target = target.parent().unwrap_or(&target).join(link);
@@ -330,6 +346,18 @@ mod tests {
         assert_eq!(fs::read(at("file")).unwrap(), b"new");
         assert_eq!(fs::read(at("to be made")).unwrap(), b"made");
         assert!(["link", "second", "early"].iter().all(|name| at(name).is_symlink()));
+        fs::create_dir(at("folder")).unwrap();
+        symlink(folder.path(), at("folder/up")).unwrap();
+        symlink("not yet", at("later")).unwrap();
+        let also =
+            |a: &str, b: &str| Destination::new(&at(a)).unwrap().is_also(&Destination::new(&at(b)).unwrap());
+        assert!(
+            also("file", "folder/../second")
+                && also("not yet", "folder/up/not yet")
+                && also("later", "not yet")
+        );
+        assert!(!also("file", "to be made") && !also("not yet", "nor this"));
+        assert!(Destination::standard_output().is_also(&Destination::standard_output()));
         assert!(Destination::new(&at("circle")).is_err());
         put(Path::new("/dev/null"), b"gone");
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

@@ -96,6 +96,9 @@ mod memory;
 mod model;
 mod net;
 mod panics;
+#[cfg(any(feature = "capi", feature = "cli"))]
+#[doc(hidden)]
+pub mod picture;
 mod preview;
 mod program;
 mod recent;

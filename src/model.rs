@@ -297,33 +297,36 @@ impl Model {
     pub fn prepare(&self, request: &Request, output: Output) -> Result<Memory> {
         let (settled, manifest) = (request.settle(self.bundle())?, self.manifest());
         let call = settled.call(manifest);
-        let latents = settled.shape.iter().product::<usize>();
-        let windows = manifest.latent_shape(call).iter().product::<usize>();
+        // Sums of what fits in memory each, but hardly together on a machine of 32 bits.
+        let floats_of = |shape: [usize; 4]| shape.iter().map(|&n| n as u64).product::<u64>();
+        let (latents, windows) = (floats_of(settled.shape), floats_of(manifest.latent_shape(call)));
         let mut roles = vec![(Role::Predictor, call)];
         if settled.schedule.needs_refiner() {
             roles.push((Role::Refiner, settled.refiner_call(manifest)));
         }
         let one = Extent { batch: 1, ..settled.extent };
-        // The noise, x and x̃, then three velocities, and the input of a call; of windows also v and the answer.
-        let mut floats = latents * (3 + 3 * settled.parts);
-        floats += windows * if settled.windows.is_identity() { 1 } else { 3 };
+        // The noise, x and x̃, three velocities; the inputs and the answer of a call, as far as they are not lent.
+        let mut floats = latents * (3 + 3 * settled.parts as u64);
+        let [lends_v, lends_answer] = settled.lends(manifest);
+        floats += windows * (1 + u64::from(!lends_v) + u64::from(!lends_answer));
         if output == Output::Pictures {
-            let pictures = settled.pictures(manifest)?;
-            floats += latents / settled.extent.batch + pictures.iter().product::<usize>();
+            floats += latents / settled.extent.batch as u64 + floats_of(settled.pictures(manifest)?);
             roles.push((Role::Decoder, one));
         }
-        if let (Some(_), Some(images)) = (&request.init, manifest.image_shape(settled.extent)) {
-            floats += latents;
+        if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(settled.extent)) {
+            floats += init.len() as u64 + latents;
             if request.mask.is_some() {
-                floats += images.iter().product::<usize>() / 3 * 4 + latents;
+                // One of each pixel, and for each cell whether it stays.
+                floats += floats_of(images) / 3 + latents;
             }
             roles.push((Role::Encoder, one));
         }
-        let mut memory = Memory { model: 0, session: size_of::<f32>() * floats, passing: 0 };
+        let bytes = usize::try_from(floats.saturating_mul(size_of::<f32>() as u64)).unwrap_or(usize::MAX);
+        let mut memory = Memory { model: 0, session: bytes, passing: 0 };
         for (role, extent) in roles {
             let of = self.program(role, extent, &request.cancel)?.memory();
-            memory.model += of.weights;
-            memory.session += of.instance;
+            memory.model = memory.model.saturating_add(of.weights);
+            memory.session = memory.session.saturating_add(of.instance);
             memory.passing = memory.passing.max(of.passing);
         }
         Ok(memory)
@@ -449,7 +452,7 @@ impl Model {
 fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
     let threads = match (&options.parallel, options.threads) {
         (Some(parallel), _) => parallel.lanes(),
-        (None, 0) => std::thread::available_parallelism().map_or(1, usize::from),
+        (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
         (None, threads) => threads,
     };
     if !(1..=MAX_THREADS).contains(&threads) {

@@ -107,12 +107,13 @@ impl Colours {
             let patch = |i: usize| i % size * edge / size;
             size < 3 * edge || (patch(i) == patch(i + 1) && patch(i) == patch(i + size - 1))
         };
-        let mut latent = Vec::with_capacity(channels * height * width);
+        let mut latent = Vec::new();
+        memory::reserve(&mut latent, channels * height * width)?;
         for channel in 0..channels {
             let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
             latent.extend(pixels.map(|(y, x)| patch(channel, y, x) / scale + shift));
         }
-        let mut picture = vec![0.0; 3 * rows * columns];
+        let mut picture = memory::filled(3 * rows * columns, 0.0)?;
         let cancel = CancelToken::new();
         let mut decoder = model.program(Role::Decoder, extent, &cancel)?.instantiate()?;
         decoder.run(&[Input::F32(&latent)], &mut picture, &cancel)?;

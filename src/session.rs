@@ -174,11 +174,16 @@ impl Session {
         observer: &mut Observer,
     ) -> Result<()> {
         let _default = DefaultFloats::enter();
+        self.begin_into(request, pixels)?;
+        self.finish_into(pixels, observer)
+    }
+
+    /// Begins a generation of pictures if `pixels` can hold them.
+    pub(crate) fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
         let settled = request.settle(self.model.bundle())?;
         let [images, _, height, width] = settled.pictures(self.model.manifest())?;
         pixels.hold([images, height, width])?;
-        self.begin(request, Output::Pictures)?;
-        self.finish_into(pixels, observer)
+        self.begin(request, Output::Pictures)
     }
 
     /// Samples without decoding: the final latents `[N, C, H, W]`.
@@ -362,7 +367,8 @@ impl Session {
         }
     }
 
-    fn run_to_the_end(&mut self, observer: &mut Observer) -> Result<()> {
+    /// Steps until everything is done.
+    pub(crate) fn run_to_the_end(&mut self, observer: &mut Observer) -> Result<()> {
         while !self.step(Some(Duration::MAX), observer)? {}
         Ok(())
     }

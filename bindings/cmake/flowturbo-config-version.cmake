@@ -1,5 +1,11 @@
 # A program gets the major version that it asks for, as new as it asks for or newer. The header knows which this is.
-file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../../../include/flowturbo.h" PACKAGE_VERSION REGEX "FT_VERSION_STRING")
+foreach(_flowturbo_up ../../.. ../../../..) # as in flowturbo-config.cmake
+  set(_flowturbo_header "${CMAKE_CURRENT_LIST_DIR}/${_flowturbo_up}/include/flowturbo.h")
+  if(EXISTS "${_flowturbo_header}")
+    file(STRINGS "${_flowturbo_header}" PACKAGE_VERSION REGEX "FT_VERSION_STRING")
+    break()
+  endif()
+endforeach()
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PACKAGE_VERSION "${PACKAGE_VERSION}")
 string(REGEX MATCH "^[0-9]+" _flowturbo_major "${PACKAGE_VERSION}")
 if(_flowturbo_major EQUAL PACKAGE_FIND_VERSION_MAJOR AND NOT PACKAGE_VERSION VERSION_LESS PACKAGE_FIND_VERSION)

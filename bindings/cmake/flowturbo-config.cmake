@@ -3,7 +3,13 @@ if(TARGET flowturbo::flowturbo)
   return()
 endif()
 include("${CMAKE_CURRENT_LIST_DIR}/flowturbo-targets.cmake")
-get_filename_component(_flowturbo_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+# Above the folder of libraries, which may be one of the machine's name inside of lib.
+foreach(_flowturbo_up ../../.. ../../../..)
+  get_filename_component(_flowturbo_prefix "${CMAKE_CURRENT_LIST_DIR}/${_flowturbo_up}" ABSOLUTE)
+  if(EXISTS "${_flowturbo_prefix}/include/flowturbo.h")
+    break()
+  endif()
+endforeach()
 
 # The first that exists of the files named, or "".
 function(_flowturbo_file result)

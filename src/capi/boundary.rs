@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::status::{self, FT_ERROR_INVALID_ARGUMENT, FT_ERROR_PANIC, FT_OK, ft_status};
 use crate::Error;
-use crate::error::panic_text;
+use crate::error::{one_line, panic_text};
 use crate::kernels::DefaultFloats;
 
 /// Why a call fails.
@@ -49,7 +49,7 @@ pub(super) fn guard(work: impl FnOnce() -> Result<(), Failure>) -> ft_status {
     match catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked) {
         Ok(()) => FT_OK,
         Err(Failure { status, message }) => {
-            let message = without_nul(&message);
+            let message = without_nul(&one_line(&message));
             // At the very end of a thread there is no reader left.
             let _ = LAST.try_with(|last| *last.borrow_mut() = message);
             status
@@ -73,4 +73,29 @@ pub(super) fn last_message() -> *const c_char {
 pub(super) fn without_nul(text: &str) -> CString {
     let end = text.find('\0').unwrap_or(text.len());
     CString::new(&text[..end]).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use super::super::status::FT_ERROR_IO;
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_failed() {
+        let told = |work: fn() -> Result<(), Failure>| {
+            let status = guard(work);
+            // SAFETY: a text, until the next call.
+            (status, unsafe { CStr::from_ptr(last_message()) }.to_str().unwrap())
+        };
+        let (status, message) = told(|| Err(Failure::new(FT_ERROR_IO, "a\nb\0c: cannot be written")));
+        assert_eq!((status, message), (FT_ERROR_IO, "a\\nb\\u{0}c: cannot be written"));
+        let (status, message) = told(|| {
+            assert_eq!(1, 2, "on purpose");
+            Ok(())
+        });
+        assert_eq!(status, FT_ERROR_PANIC);
+        assert!(message.contains("on purpose") && !message.contains('\n'), "{message}");
+    }
 }

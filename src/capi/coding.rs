@@ -13,10 +13,9 @@ use crate::bundle::Extent;
 /// Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
 /// `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
 ///
-/// The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size
-/// that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
-/// `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
-/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+/// The memory of `pixels` is only read. A generation under way goes on. Errors: as `ft_session_generate`, but none is
+/// `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a size that the encoder cannot take, another count, no
+/// encoder, memory that cannot hold the pictures. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_encode(
     session: *mut ft_session,
@@ -54,10 +53,9 @@ pub unsafe extern "C" fn ft_session_encode(
 /// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
 /// pictures of the model's own size; see `ft_session_decode_sized` for others.
 ///
-/// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
-/// `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
-/// the pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
-/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+/// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
+/// `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
+/// multiple of a latent's, no decoder, memory that cannot hold the pictures. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_decode(
     session: *mut ft_session,

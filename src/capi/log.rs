@@ -42,6 +42,8 @@ pub type ft_log_callback = Option<
 struct Listener {
     callback: unsafe extern "C" fn(*mut c_void, ft_log_level, *const c_char, *const c_char),
     user_data: *mut c_void,
+    /// A message that was on its way when this was set may matter less.
+    level: LevelFilter,
 }
 
 // SAFETY: the header asks for a callback that may be called from any thread.
@@ -72,8 +74,9 @@ impl Log for Forward {
         if INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true) {
             return;
         }
-        if let Some(Listener { callback, user_data }) =
+        if let Some(Listener { callback, user_data, level }) =
             &*listener().read().unwrap_or_else(PoisonError::into_inner)
+            && record.level() <= *level
         {
             let (target, message) = (without_nul(record.target()), without_nul(&record.args().to_string()));
             // Whatever the callback does to it.
@@ -101,9 +104,9 @@ pub unsafe extern "C" fn ft_log_set(
     level: ft_log_level,
 ) -> ft_status {
     guard(|| {
-        let filter = LevelFilter::iter().nth(level as usize);
-        let filter =
-            filter.ok_or_else(|| Failure::argument(format!("level: {level} is none of FT_LOG_...")))?;
+        let known = LevelFilter::iter().nth(level as usize);
+        let level =
+            known.ok_or_else(|| Failure::argument(format!("level: {level} is none of FT_LOG_...")))?;
         if INSIDE.try_with(Cell::get).unwrap_or(true) {
             return Err(Failure::new(FT_ERROR_BUSY, "ft_log_set was called by a log callback"));
         }
@@ -114,9 +117,43 @@ pub unsafe extern "C" fn ft_log_set(
                 "the program has a logger of the Rust crate log already",
             ));
         }
-        let listener = callback.map(|callback| Listener { callback, user_data });
-        log::set_max_level(if listener.is_some() { filter } else { LevelFilter::Off });
+        let listener = callback.map(|callback| Listener { callback, user_data, level });
+        log::set_max_level(listener.as_ref().map_or(LevelFilter::Off, |listener| listener.level));
         *self::listener().write().unwrap_or_else(PoisonError::into_inner) = listener;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::status::FT_OK;
+    use super::*;
+
+    /// Of this test's messages; others may be told meanwhile.
+    unsafe extern "C" fn count(told: *mut c_void, _: ft_log_level, target: *const c_char, _: *const c_char) {
+        // SAFETY: a text, and the number below.
+        let (target, told) = unsafe { (std::ffi::CStr::from_ptr(target), &*told.cast::<AtomicUsize>()) };
+        told.fetch_add(usize::from(target == c"on its way"), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_message_that_was_on_its_way_when_the_level_changed_is_held_to_the_new_one() {
+        static TOLD: AtomicUsize = AtomicUsize::new(0);
+        let user_data = std::ptr::from_ref(&TOLD).cast_mut().cast();
+        let arrives = || {
+            let warning = Record::builder().level(log::Level::Warn).target("on its way").build();
+            Forward.log(&warning);
+            TOLD.swap(0, Ordering::Relaxed)
+        };
+        for (level, told) in [(FT_LOG_WARN, 1), (FT_LOG_ERROR, 0), (FT_LOG_TRACE, 1), (FT_LOG_OFF, 0)] {
+            // SAFETY: a callback that takes the number, which stays.
+            assert_eq!(unsafe { ft_log_set(Some(count), user_data, level) }, FT_OK);
+            assert_eq!(arrives(), told, "level {level}");
+        }
+        // SAFETY: no callback.
+        assert_eq!(unsafe { ft_log_set(None, std::ptr::null_mut(), FT_LOG_TRACE) }, FT_OK);
+        assert_eq!(arrives(), 0);
+    }
 }

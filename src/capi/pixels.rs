@@ -4,11 +4,11 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 
 use super::boundary::{Failure, guard};
-use super::png::{self, Stored};
 use super::pointers::{array, array_mut, text};
-use super::status::ft_status;
+use super::status::{FT_ERROR_IO, ft_status};
 use super::versioned::{self, Versioned};
-use crate::{PixelFormat, Pixels, PixelsRef};
+use crate::file::Destination;
+use crate::{PixelFormat, Pixels, PixelsRef, picture};
 
 /// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
 /// of a texture is the picture's top.
@@ -27,7 +27,7 @@ pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
 
 /// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
 /// the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
-/// the call overlaps it.
+/// the call overlaps it, but for `ft_request.init`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_pixels {
@@ -69,7 +69,7 @@ unsafe impl Versioned for ft_pixels {
 pub(super) unsafe fn read<'a>(pixels: *const ft_pixels) -> Result<Pixels<'a>, Failure> {
     // SAFETY: the caller's promise.
     let raw = unsafe { versioned::read(pixels, "pixels")? };
-    let format = format(raw.format)?;
+    let format = format(raw.format, "pixels")?;
     // SAFETY: the caller's promise.
     let data = unsafe { array_mut(raw.data.cast::<u8>(), raw.size, "pixels.data")? };
     let mut pixels = Pixels::new(format, data);
@@ -89,7 +89,7 @@ pub(super) unsafe fn read<'a>(pixels: *const ft_pixels) -> Result<Pixels<'a>, Fa
 pub(super) unsafe fn read_only<'a>(pixels: *const ft_pixels, name: &str) -> Result<PixelsRef<'a>, Failure> {
     // SAFETY: the caller's promise.
     let raw = unsafe { versioned::read(pixels, name)? };
-    let format = format(raw.format)?;
+    let format = format(raw.format, name)?;
     // SAFETY: the caller's promise.
     let data = unsafe { array(raw.data.cast_const().cast::<u8>(), raw.size, &format!("{name}.data"))? };
     let mut pixels = PixelsRef::new(format, data);
@@ -102,14 +102,14 @@ pub(super) unsafe fn read_only<'a>(pixels: *const ft_pixels, name: &str) -> Resu
     Ok(pixels)
 }
 
-fn format(format: ft_pixel_format) -> Result<PixelFormat, Failure> {
+fn format(format: ft_pixel_format, name: &str) -> Result<PixelFormat, Failure> {
     Ok(match format {
         FT_PIXEL_RGB8 => PixelFormat::Rgb8,
         FT_PIXEL_RGBA8 => PixelFormat::Rgba8,
         FT_PIXEL_BGRA8 => PixelFormat::Bgra8,
         FT_PIXEL_RGB_F16 => PixelFormat::RgbF16,
         FT_PIXEL_RGB_F32 => PixelFormat::RgbF32,
-        other => return Err(Failure::argument(format!("pixels.format: {other} is none of FT_PIXEL_..."))),
+        other => return Err(Failure::argument(format!("{name}.format: {other} is none of FT_PIXEL_..."))),
     })
 }
 
@@ -141,7 +141,43 @@ pub unsafe extern "C" fn ft_pixels_save_png(
         let (raw, path) = unsafe { (versioned::read(pixels, "pixels")?, text(path, "path")?) };
         // SAFETY: as above.
         let data = unsafe { array(raw.data.cast_const().cast::<u8>(), raw.size, "pixels.data")? };
-        let picture = Stored { format: format(raw.format)?, data, row_stride: raw.row_stride };
-        png::save(&picture, width as usize, height as usize, Path::new(path))
+        let format = format(raw.format, "pixels")?;
+        save_png(format, data, raw.row_stride, [width as usize, height as usize], Path::new(path))
     })
+}
+
+/// Writes the picture at the beginning of `data`, in rows that begin `stride` bytes apart; 0 is for rows without gaps.
+fn save_png(
+    format: PixelFormat,
+    data: &[u8],
+    stride: usize,
+    [width, height]: [usize; 2],
+    path: &Path,
+) -> Result<(), Failure> {
+    let order = match format {
+        PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
+        PixelFormat::Bgra8 => [2, 1, 0],
+        PixelFormat::RgbF16 | PixelFormat::RgbF32 => {
+            return Err(Failure::argument("pixels.format: PNG files take formats of 8 bits"));
+        }
+    };
+    let (each, found) = (format.bytes(), data.len());
+    let row = width.saturating_mul(each);
+    let stride = if stride == 0 { row } else { stride };
+    let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
+    if width == 0 || height == 0 || stride < row || found < wanted {
+        return Err(Failure::argument(format!(
+            "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {format} takes {wanted} in rows \
+             of {row} or more"
+        )));
+    }
+    let fill = |y: usize, rgb: &mut [u8]| {
+        let pixels = data[y * stride..][..row].chunks_exact(each);
+        for (to, pixel) in rgb.chunks_exact_mut(3).zip(pixels) {
+            to.copy_from_slice(&order.map(|i| pixel[i]));
+        }
+    };
+    Destination::new(path)
+        .and_then(|to| to.write(|out| picture::write(out, (width, height), &[], fill)))
+        .map_err(|error| Failure::new(FT_ERROR_IO, format!("{}: cannot be written: {error}", path.display())))
 }

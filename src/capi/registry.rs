@@ -6,6 +6,7 @@
 //! work on it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
@@ -58,6 +59,8 @@ impl Kind {
 }
 
 const TAG_BITS: u32 = 3;
+/// The largest number that a handle has room for.
+const MOST: usize = usize::MAX >> TAG_BITS;
 
 fn invalid(message: String) -> Failure {
     Failure::new(FT_ERROR_INVALID_HANDLE, message)
@@ -83,15 +86,21 @@ impl<T: Send + Sync> Registry<T> {
     }
 
     fn live(&self) -> &'static Live<T> {
-        self.live.get(|| Live { first: self.made.load(Ordering::Relaxed), things: RwLock::default() })
+        self.live.get(|| Live { first: self.made.load(Ordering::Relaxed) & MOST, things: RwLock::default() })
     }
 
     /// Keeps `thing` until its handle is freed.
     pub(super) fn insert<H>(&self, thing: T) -> *mut H {
-        let live = self.live();
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        live.things.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(thing));
-        self.kind.handle(number)
+        let (live, thing) = (self.live(), Arc::new(thing));
+        let mut things = live.things.write().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            // Behind the largest they begin anew, and one made long ago may still be in use.
+            let number = self.made.fetch_add(1, Ordering::Relaxed) & MOST;
+            if let Entry::Vacant(place) = things.entry(number) {
+                place.insert(thing);
+                return self.kind.handle(number);
+            }
+        }
     }
 
     pub(super) fn get<H>(&self, handle: *const H) -> Result<Arc<T>, Failure> {
@@ -172,6 +181,18 @@ mod tests {
             assert!(THINGS.remove(handle).is_err() || handle.is_null());
         }
         THINGS.remove(first).unwrap();
+    }
+
+    #[test]
+    fn numbers_that_run_out_begin_anew_and_none_is_in_use_twice() {
+        static THINGS: Registry<usize> = Registry::new(Kind::Model);
+        let held: [Handle; 2] = [THINGS.insert(0), THINGS.insert(1)];
+        THINGS.made.store(MOST, Ordering::Relaxed);
+        let late: [Handle; 3] = [THINGS.insert(2), THINGS.insert(3), THINGS.insert(4)];
+        for (i, handle) in held.into_iter().chain(late).enumerate() {
+            assert_eq!(*THINGS.get(handle).unwrap(), i);
+        }
+        held.into_iter().chain(late).for_each(|handle| THINGS.remove(handle).unwrap());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use ndarray::{Array3, Array4, ArrayView4};
+use ndarray::{Array3, Array4};
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
@@ -10,7 +10,7 @@ use super::pixels::{self, ft_pixels};
 use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
-use crate::bundle::Extent;
+use crate::error::Context;
 use crate::{Model, Morph, Output, Request, Role, Tile, Variation, memory};
 
 /// What a generation makes.
@@ -65,7 +65,7 @@ pub struct ft_progress {
     /// How many.
     pub latent_count: usize,
     /// With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
-    /// preview_width]` pixels of RGB8 without gaps; otherwise, or if the decoder failed, NULL.
+    /// preview_width]` pixels of RGB8 without gaps; otherwise, or if none could be made, NULL.
     pub preview: *const u8,
     /// Bytes of it.
     pub preview_size: usize,
@@ -290,10 +290,7 @@ impl ft_request {
             return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
         }
         // SAFETY: the caller's promise.
-        let (classes, noise) = unsafe {
-            let classes = array(self.classes, self.image_count as usize, "request.classes")?;
-            (classes, array(self.noise, self.noise_count, "request.noise")?)
-        };
+        let classes = unsafe { array(self.classes, self.image_count as usize, "request.classes")? };
         // SAFETY: as above.
         let (schedule, preset) = unsafe { (self.schedule()?, self.preset()?) };
         match (preset, &mut request.preset) {
@@ -316,25 +313,11 @@ impl ft_request {
         request.seed = self.seed;
         request.guidance = (self.guidance != FT_GUIDANCE_DEFAULT).then_some(self.guidance);
         request.cancel = cancel_token::token(self.cancel)?;
-        request.noise = None;
-        if !self.noise.is_null() {
-            let shape = self.latent_shape(model)?;
-            model.bundle().limits().check_tensor(shape)?;
-            let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
-            if found != wanted {
-                return Err(Failure::argument(format!(
-                    "request.noise_count: {found} floats, {shape:?} takes {wanted}"
-                )));
-            }
-            let view = ArrayView4::from_shape(shape, noise);
-            let view = view.map_err(|error| Failure::argument(format!("request.noise: {error}")))?;
-            let floats = memory::collected(view.len(), view.iter().copied())?;
-            let noise = Array4::from_shape_vec(shape, floats);
-            request.noise =
-                Some(noise.map_err(|error| Failure::argument(format!("request.noise: {error}")))?);
-        }
         // SAFETY: as above.
-        unsafe { self.fill_edit(model, request) }
+        unsafe {
+            self.fill_edit(request, model)?;
+            self.fill_arrays(request, model)
+        }
     }
 
     /// # Safety
@@ -351,23 +334,11 @@ impl ft_request {
         (!self.preset.is_null()).then(|| unsafe { text(self.preset, "request.preset") }).transpose()
     }
 
-    /// `[N, C, H, W]` of the latents that are asked for.
-    fn latent_shape(&self, model: &Model) -> Result<[usize; 4], Failure> {
-        let manifest = model.manifest();
-        let extent = manifest.extent(self.image_count as usize);
-        let ([down, across], [height, width]) = (manifest.cell().unwrap_or([1, 1]), extent.cells);
-        let cells = |pixels: u32, cell: usize, own: usize| {
-            if pixels == 0 { own } else { pixels as usize / cell }
-        };
-        let cells = [cells(self.height, down, height), cells(self.width, across, width)];
-        Ok(manifest.latent_shape(Extent { cells, ..extent }))
-    }
-
-    /// What a request begins with and how its pictures lie, all that came with the second release.
+    /// How the pictures lie, and what each of them is.
     ///
     /// # Safety
     /// What the fields point at is there.
-    unsafe fn fill_edit(&self, model: &Model, request: &mut Request) -> Result<(), Failure> {
+    unsafe fn fill_edit(&self, request: &mut Request, model: &Model) -> Result<(), Failure> {
         let images = self.image_count as usize;
         request.tile = match self.tile {
             FT_TILE_NONE => Tile::None,
@@ -378,10 +349,7 @@ impl ft_request {
                 return Err(Failure::argument(format!("request.tile: {other} is none of FT_TILE_...")));
             }
         };
-        let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
-        let edge = |asked: u32, own: u32| if asked == 0 { own as usize } else { asked as usize };
-        let [height, width] = [edge(self.height, own[0]), edge(self.width, own[1])];
-        request.size = (self.height != 0 || self.width != 0).then_some([height, width]);
+        request.size = (self.height != 0 || self.width != 0).then_some(self.size(model));
         let (seed, amount) = (self.variation_seed, self.variation);
         request.variation = (amount != 0.0).then_some(Variation { seed, amount });
         request.morphs.clear();
@@ -410,21 +378,52 @@ impl ft_request {
             // SAFETY: as above.
             known.extend_from_slice(unsafe { array(given, count, name)? });
         }
-        (request.init, request.mask, request.strength) = (None, None, 1.0);
+        Ok(())
+    }
+
+    /// Height and width of the pictures, in pixels.
+    fn size(&self, model: &Model) -> [usize; 2] {
+        let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
+        let edge = |asked: u32, own: u32| if asked == 0 { own as usize } else { asked as usize };
+        [edge(self.height, own[0]), edge(self.width, own[1])]
+    }
+
+    /// Copies of what the program's arrays hold, once all else makes sense: their sizes follow from it.
+    ///
+    /// # Safety
+    /// What the fields point at is there.
+    unsafe fn fill_arrays(&self, request: &mut Request, model: &Model) -> Result<(), Failure> {
+        (request.noise, request.init, request.mask, request.strength) = (None, None, None, 1.0);
+        // SAFETY: the caller's promise.
+        let noise = unsafe { array(self.noise, self.noise_count, "request.noise")? };
+        if !self.noise.is_null() {
+            let shape = request.settle(model.bundle())?.shape;
+            let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
+            if found != wanted {
+                return Err(Failure::argument(format!(
+                    "request.noise_count: {found} floats, {shape:?} takes {wanted}"
+                )));
+            }
+            let floats = memory::collected(found, noise.iter().copied())?;
+            let noise = Array4::from_shape_vec(shape, floats);
+            request.noise =
+                Some(noise.map_err(|error| Failure::argument(format!("request.noise: {error}")))?);
+        }
+        let [height, width] = self.size(model);
         if !self.init.is_null() {
             if !model.manifest().has(Role::Encoder) {
                 return Err(Failure::argument("request.init: this bundle has no encoder"));
             }
-            // The sizes, before an array is made of them.
             request.check(model.bundle())?;
             // SAFETY: as above.
             let pixels = unsafe { pixels::read_only(self.init, "request.init")? };
             let shape = [self.init_count.max(1) as usize, height, width];
             model.bundle().limits().check_tensor([shape[0], 3, height, width])?;
-            request.init = Some(pixels.to_array(shape)?);
+            request.init = Some(pixels.to_array(shape).at(|| "request.init".to_owned())?);
         }
         request.strength = self.strength;
         if !self.mask.is_null() {
+            let images = self.image_count as usize;
             // SAFETY: as above.
             let bytes = unsafe { array(self.mask, self.mask_size, "request.mask")? };
             let (one, found) = (height.saturating_mul(width), bytes.len());

@@ -14,7 +14,7 @@ use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
 use super::status::ft_status;
-use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session};
+use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session, memory};
 
 /// As long as it takes to end a step of the schedule, or a picture.
 // Digits, since generators of bindings do not know UINT64_MAX.
@@ -69,9 +69,10 @@ impl Watch {
         let (images, _, height, width) = progress.latent.dim();
         self.rgb.clear();
         if self.preview {
-            self.rgb.resize(images * height * width * 3, 0);
+            let drawn = memory::resize(&mut self.rgb, images * height * width * 3, 0)
+                .and_then(|()| progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)));
             // That there are colours or a decoder was checked; one that fails makes no preview.
-            if progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)).is_err() {
+            if drawn.is_err() {
                 self.rgb.clear();
             }
         }
@@ -100,7 +101,25 @@ impl Watch {
 }
 
 impl Desk {
-    /// Takes a request over; whatever becomes of it, the generation before it is given up.
+    /// Takes a request over and begins with it; whatever becomes of it, the generation before it is given up, and the
+    /// copies of the program's arrays are let go: the session has made its own.
+    ///
+    /// # Safety
+    /// `request` is NULL or an `ft_request`, and what it points at is there.
+    unsafe fn begin<T>(
+        &mut self,
+        request: *const ft_request,
+        begin: impl FnOnce(&mut Session, &Request, Output) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // SAFETY: the caller's promise.
+        let taken = unsafe { self.take(request) };
+        let begun = taken.and_then(|output| begin(&mut self.session, &self.request, output));
+        let Request { noise, init, mask, .. } = &mut self.request;
+        (*noise, *init, *mask) = (None, None, None);
+        begun
+    }
+
+    /// What a request asks for, if that makes sense.
     ///
     /// # Safety
     /// `request` is NULL or an `ft_request`, and what it points at is there.
@@ -178,12 +197,14 @@ pub unsafe extern "C" fn ft_session_prepare(
 ) -> ft_status {
     guard(|| {
         at(session, |desk| {
+            let begin =
+                |session: &mut Session, request: &Request, output| Ok(session.prepare(request, output)?);
             // SAFETY: the header asks the caller for a struct.
-            let output = unsafe { desk.take(request)? };
+            unsafe { desk.begin(request, begin)? };
             if desk.watch.preview {
                 desk.session.model().colours()?;
             }
-            Ok(desk.session.prepare(&desk.request, output)?)
+            Ok(())
         })
     })
 }
@@ -206,20 +227,29 @@ pub unsafe extern "C" fn ft_session_generate(
 ) -> ft_status {
     guard(|| {
         at(session, |desk| {
-            // SAFETY: the header asks the caller for structs and their memory.
-            let output = unsafe { desk.take(request)? };
-            let Desk { session, request, watch, .. } = desk;
+            let begin = |session: &mut Session, request: &Request, output| match output {
+                Output::Pictures => {
+                    // SAFETY: the header asks the caller for a struct and its memory.
+                    let mut pixels = unsafe { pixels::read(pixels)? };
+                    session.begin_into(request, &mut pixels)?;
+                    Ok(Some(pixels))
+                }
+                Output::Latents if pixels.is_null() => {
+                    session.begin(request, output)?;
+                    Ok(None)
+                }
+                Output::Latents => {
+                    Err(Failure::argument("pixels: must be NULL for a request of FT_OUTPUT_LATENTS"))
+                }
+            };
+            // SAFETY: as above.
+            let pixels = unsafe { desk.begin(request, begin)? };
+            let Desk { session, watch, .. } = desk;
             let observer = &mut |progress: &Progress| watch.tell(progress);
-            if output == Output::Pictures {
-                // SAFETY: as above.
-                let mut pixels = unsafe { pixels::read(pixels)? };
-                return Ok(session.generate_into(request, &mut pixels, observer)?);
+            match pixels {
+                Some(mut pixels) => session.finish_into(&mut pixels, observer)?,
+                None => session.run_to_the_end(observer)?,
             }
-            if !pixels.is_null() {
-                return Err(Failure::argument("pixels: must be NULL for a request of FT_OUTPUT_LATENTS"));
-            }
-            session.begin(request, output)?;
-            while !session.step(Some(Duration::MAX), observer)? {}
             Ok(())
         })
     })
@@ -235,9 +265,10 @@ pub unsafe extern "C" fn ft_session_generate(
 pub unsafe extern "C" fn ft_session_begin(session: *mut ft_session, request: *const ft_request) -> ft_status {
     guard(|| {
         at(session, |desk| {
+            let begin =
+                |session: &mut Session, request: &Request, output| Ok(session.begin(request, output)?);
             // SAFETY: the header asks the caller for a struct.
-            let output = unsafe { desk.take(request)? };
-            Ok(desk.session.begin(&desk.request, output)?)
+            unsafe { desk.begin(request, begin) }
         })
     })
 }
@@ -313,9 +344,8 @@ pub unsafe extern "C" fn ft_session_get_steps(
 /// in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
 ///
 /// `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
-/// which takes as long as decoding does. Errors: `FT_ERROR_INVALID_ARGUMENT` (nothing was begun, no decoder, memory that cannot hold the
-/// pictures), `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
-/// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
+/// which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
+/// was begun. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_preview(
     session: *mut ft_session,
@@ -377,4 +407,47 @@ pub unsafe extern "C" fn ft_session_get_latents(
             Ok(())
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{ft_model_free, ft_model_open};
+    use super::super::request::FT_OUTPUT_LATENTS;
+    use super::super::status::{FT_ERROR_INVALID_ARGUMENT, FT_OK};
+    use super::super::versioned::Versioned;
+    use super::*;
+
+    #[cfg_attr(miri, ignore = "plans networks")]
+    #[test]
+    fn a_programs_arrays_are_not_held_beside_the_sessions_own() {
+        let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-sit/bundle\0");
+        let (mut model, mut session) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a text and places.
+        unsafe {
+            assert_eq!(ft_model_open(bundle.as_ptr().cast(), std::ptr::null(), &raw mut model), FT_OK);
+            assert_eq!(ft_session_new(model, &raw mut session), FT_OK);
+        }
+        let manifest = MODELS.get(model).unwrap().model.manifest().clone();
+        let noise = vec![0.5; manifest.latent_shape(manifest.extent(1)).iter().product()];
+        let (class, mask) = (0, [0; 3]);
+        let mut request = ft_request {
+            classes: &raw const class,
+            output: FT_OUTPUT_LATENTS,
+            noise: noise.as_ptr(),
+            noise_count: noise.len(),
+            ..ft_request::new()
+        };
+        let held = || at(session, |desk| Ok(desk.request.noise.is_some())).unwrap();
+        // SAFETY: arrays that outlive the calls.
+        assert_eq!(unsafe { ft_session_begin(session, &raw const request) }, FT_OK);
+        assert!(!held());
+        // What is wrong is seen when the noise is copied already.
+        (request.mask, request.mask_size) = (mask.as_ptr(), mask.len());
+        // SAFETY: as above.
+        let failed = unsafe { ft_session_generate(session, &raw const request, std::ptr::null()) };
+        assert_eq!(failed, FT_ERROR_INVALID_ARGUMENT);
+        assert!(!held());
+        ft_session_free(session);
+        ft_model_free(model);
+    }
 }

@@ -192,6 +192,9 @@ impl Layout {
         (row_stride, image_stride): (Option<usize>, Option<usize>),
         [images, height, width]: [usize; 3],
     ) -> Result<Self> {
+        if [images, height, width].contains(&0) {
+            return Err(invalid_argument(format!("{name}: {images} of {width} x {height} pixels are none")));
+        }
         // Without gaps the size is known, and another one is a mistake.
         let dense = row_stride.is_none() && image_stride.is_none();
         let row = width.saturating_mul(format.bytes());
@@ -245,9 +248,9 @@ impl Layout {
     }
 }
 
-/// Bytes from the start of the first of `count` things to the end of the last.
+/// Bytes from the start of the first of `count` things, at least one, to the end of the last.
 fn spread(count: usize, stride: usize, last: usize) -> usize {
-    count.checked_sub(1).map_or(0, |gaps| gaps.saturating_mul(stride).saturating_add(last))
+    (count - 1).saturating_mul(stride).saturating_add(last)
 }
 
 /// Memory to draw to.
@@ -319,7 +322,7 @@ pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
     }
     let draw = |image: ndarray::ArrayView3<f32>| {
         let (_, height, width) = image.dim();
-        let picture: Vec<f32> = image.iter().copied().collect();
+        let picture = memory::collected(image.len(), image.iter().copied())?;
         rgb8(&picture, height, width)
     };
     images.axis_iter(Axis(0)).map(draw).collect()
@@ -388,6 +391,10 @@ mod tests {
             assert!(error < 0.005, "{format}: {error}");
         }
         assert!(PixelsRef::rgb8(&bytes).to_array([1, 10, 11]).is_err());
+        // So many of nothing that nobody lives to see the last.
+        for shape in [[usize::MAX, usize::MAX, 0], [usize::MAX, 0, 1], [0, usize::MAX, 1]] {
+            assert!(PixelsRef::rgb8(&[]).to_array(shape).unwrap_err().to_string().contains("are none"));
+        }
         let floats: Vec<u8> =
             [5.0f32, -3.0, f32::INFINITY].iter().flat_map(|value| value.to_ne_bytes()).collect();
         let read = PixelsRef::new(PixelFormat::RgbF32, &floats).to_array([1, 1, 1]).unwrap();

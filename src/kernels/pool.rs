@@ -4,7 +4,9 @@
 //! next step for a moment before it sleeps. rayon was not taken: it allocates for work that comes from
 //! outside its pool, and nothing may be allocated while sampling.
 
+use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,7 +33,8 @@ struct Shared {
     body: Mutex<Option<Body>>,
     /// Threads that are through with the current job.
     left: AtomicUsize,
-    panicked: AtomicBool,
+    /// The first of the current job.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     stop: AtomicBool,
     asleep: Mutex<usize>,
     wake: Condvar,
@@ -72,7 +75,7 @@ impl Pool {
             gate: AtomicUsize::new(0),
             body: Mutex::new(None),
             left: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
+            panic: Mutex::new(None),
             stop: AtomicBool::new(false),
             asleep: Mutex::new(0),
             wake: Condvar::new(),
@@ -118,7 +121,7 @@ impl Parallel for Pool {
         *lock(&shared.body) = Some(Body(forgotten));
         shared.left.store(0, Ordering::Relaxed);
         // Of a job whose caller panicked as well.
-        shared.panicked.store(false, Ordering::Relaxed);
+        *lock(&shared.panic) = None;
         let job = shared.gate.load(Ordering::Relaxed) / JOB;
         shared.gate.store(job.wrapping_add(1).wrapping_mul(JOB) | OPEN, Ordering::Release);
         if *lock(&shared.asleep) > 0 {
@@ -127,7 +130,10 @@ impl Parallel for Pool {
         let finish = Finish(shared);
         body(0);
         drop(finish);
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked");
+        let panic = lock(&shared.panic).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -179,8 +185,8 @@ impl Shared {
             if let Some(Body(body)) = body {
                 // SAFETY: this thread has entered the job, and `Pool::run` waits until it has left.
                 let body = unsafe { &*body };
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(lane))).is_err() {
-                    self.panicked.store(true, Ordering::Relaxed);
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(lane))) {
+                    lock(&self.panic).get_or_insert(panic);
                 }
             }
             self.left.fetch_add(1, Ordering::Release);
@@ -237,6 +243,7 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::panic_text;
 
     /// However late a busy machine lets another thread run; a minute is never.
     fn wait_until(happened: impl Fn() -> bool) {
@@ -313,7 +320,8 @@ mod tests {
                     assert!(!bad.contains(&lane), "on purpose");
                 });
             };
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+            assert_eq!(panic_text(panic.as_ref()), "on purpose");
             pool.run(&|_| {});
         }
     }

@@ -38,6 +38,12 @@ impl Settled<'_> {
         manifest.extent(self.refiner_parts * self.windows.calls(self.extent.batch).0)
     }
 
+    /// Whether the networks read the sampler's own `v`, and write to its own answer, instead of a copy.
+    pub(crate) fn lends(&self, manifest: &Manifest) -> [bool; 2] {
+        let direct = self.windows.is_identity();
+        [direct && manifest.time.velocity_sign > 0, direct]
+    }
+
     pub(crate) fn grid(&self) -> Grid {
         Grid::new(self.schedule.steps().len(), self.strength)
     }

@@ -103,11 +103,11 @@ impl GuidedField {
         buffers.blend.clear();
         buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
         let floats = extent.batch * channels * windows.area();
-        let direct = windows.is_identity();
+        let [lends_v, lends_answer] = settled.lends(manifest);
         let call = &mut buffers.call;
         memory::resize(&mut call.x, floats, 0.0)?;
-        memory::resize(&mut call.v, if direct && time.velocity_sign > 0 { 0 } else { floats }, 0.0)?;
-        memory::resize(&mut call.answer, if direct { 0 } else { floats }, 0.0)?;
+        memory::resize(&mut call.v, if lends_v { 0 } else { floats }, 0.0)?;
+        memory::resize(&mut call.answer, if lends_answer { 0 } else { floats }, 0.0)?;
         memory::resize(&mut call.times, extent.batch, 0.0)?;
         memory::resize(&mut call.labels, extent.batch, null)?;
         for (axis, weights) in buffers.weights.iter_mut().enumerate() {

@@ -190,7 +190,9 @@ static void refusals(ft_session *session, ft_request good, bool encoder) {
     return;
   }
   init.size--;
-  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "take");
+  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "request.init: pixels: ");
+  init.format = 9;
+  WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "request.init.format: 9");
   init.struct_size = 1;
   WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "struct_size is 1");
   init = pixels_of(NULL, PICTURE);

@@ -144,6 +144,11 @@ int main(int count, char **arguments) {
     CHECK(memcmp(first, again, PICTURE) == 0);
   }
   for (int i = 0; i < SIZE; i++) CHECK(rgb[i] == 7);
+  /* A file takes no memory that grows with its picture: this one is far larger, and cannot be compressed. */
+  for (uint32_t i = 0, number = 1; i < SIZE; i++) rgb[i] = (uint8_t)((number = number * 1664525 + 1013904223) >> 24);
+  leave(2 << 20);
+  OK(ft_pixels_save_png(&pixels, EDGE, EDGE, "/dev/null"));
+  leave(0);
   free(rgb), free(first), free(again);
   ft_session_free(session);
   ft_model_free(model);

@@ -209,6 +209,14 @@ static void requests(ft_session *session) {
   request.noise_count = (size_t)1 << 45;
   FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.noise_count");
   WRONG(noise_count, 3, FT_ERROR_INVALID_ARGUMENT, "request.noise is NULL");
+  /* What is wrong first is told first, not what follows from it. */
+  good.noise = noise;
+  good.noise_count = 3;
+  WRONG(image_count, 0, FT_ERROR_INVALID_ARGUMENT, "classes: empty");
+  WRONG(width, 1, FT_ERROR_INVALID_ARGUMENT, "must be at least");
+  WRONG(width, UINT32_MAX, FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  good.noise = NULL;
+  good.noise_count = 0;
   WRONG(cancel, (const ft_cancel_token *)session, FT_ERROR_INVALID_HANDLE, "is an ft_session");
   FAILS(ft_session_generate(NULL, &good, &pixels), FT_ERROR_INVALID_ARGUMENT, "NULL, an ft_session is wanted");
   FAILS(ft_session_generate(session, NULL, &pixels), FT_ERROR_INVALID_ARGUMENT, "request is NULL");
@@ -284,6 +292,7 @@ static void pictures(ft_session *session) {
   FAILS(ft_pixels_save_png(&good, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "rows of 2");
   good.row_stride = 0;
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no/such/folder/x.png"), FT_ERROR_IO, "no/such/folder");
+  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no\nsuch/x.png"), FT_ERROR_IO, "no\\nsuch/x.png: ");
   good.format = FT_PIXEL_RGB_F32;
   good.size = 8 * 8 * 12;
   FAILS(ft_pixels_save_png(&good, 8, 8, "x.png"), FT_ERROR_INVALID_ARGUMENT, "formats of 8 bits");

@@ -108,6 +108,10 @@ static void opening(const char* bundle, const char* zip, const std::vector<std::
   MUST(ft::detail::done(ft_limits_init(&*options.limits, sizeof(ft_limits))));
   options.limits->max_batch = 2;
   CHECK(first(MUST(ft::model::open(bundle, options))) == wanted && calls > 20);
+  options.deterministic = true;
+  options.named = {{"backend", "reference"}};
+  REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
+  options.deterministic = false;
   options.named = {{"backend", "none"}};
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
@@ -170,6 +174,14 @@ int main(int count, char** arguments) {
   ft::request request;
   request.classes = {MUST(model.find_class(label))};
   REFUSED(model.find_class("no class"), FT_ERROR_INVALID_ARGUMENT);
+  for (std::uint32_t i = 0; i < info.preset_count; i++) {
+    request.preset = MUST(model.preset_name(i));
+    CHECK(MUST(model.prepare(request)).session_bytes > std::size_t{info.width} * info.height * 3 * sizeof(float));
+  }
+  REFUSED(model.preset_name(info.preset_count), FT_ERROR_INVALID_ARGUMENT);
+  request.preset = "none such";
+  REFUSED(model.prepare(request), FT_ERROR_INVALID_ARGUMENT);
+  request.preset.clear();
   request.schedule = "H1R1";
   const std::vector<std::uint8_t> wanted = MUST(session.generate(request))[0].rgba;
   opening(arguments[1], arguments[2], wanted);

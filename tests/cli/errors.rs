@@ -169,12 +169,14 @@ fn outputs_that_cannot_be_written_are_found_before_anything_is_loaded() {
     let folder = tempdir().unwrap();
     let at = |name: &str| argument(folder.path().join(name));
     let (bundle, nowhere, here) = (tiny(), at("none/out.npy"), at("out.npy"));
+    let around = argument(folder.path().join("..").join(folder.path().file_name().unwrap()).join("out.npy"));
     let sample = ["latents", &bundle, "--seed", "1", "--class", "3"];
     for (more, code, words) in [
         (&["-o", &nowhere][..], 1, &["none/out.npy: cannot be written: No such file"][..]),
         (&["-o", &here, "--trajectory", &nowhere], 1, &["none/out.npy: cannot be written"]),
         (&["-o", &at("")], 1, &["cannot be written: is a directory"]),
         (&["-o", &here, "--trajectory", &here], 2, &["name the same file"]),
+        (&["-o", &here, "--trajectory", &around], 2, &["name the same file"]),
     ] {
         let arguments: Vec<&str> = sample.iter().chain(more).copied().collect();
         let mut command = flowturbo(&arguments);

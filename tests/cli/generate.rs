@@ -93,6 +93,8 @@ fn the_file_says_how_to_make_it_again() {
         ],
     );
     assert!(made.bytes("a.png") == made.bytes("c.png"));
+    made.add("d.png", &["--class", "1", "--steps", "1", "--deterministic"]);
+    assert!(made.picture("d.png").note("flowturbo:command").ends_with(" --deterministic"));
 }
 
 #[test]

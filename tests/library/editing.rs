@@ -1,7 +1,7 @@
 //! Images to begin with, masks, variations and morphs on the bundled model.
 
-use flowturbo::{ErrorKind, Generation, Image, Model, PixelsRef, Request};
-use ndarray::{Array3, Array4, Axis, s};
+use flowturbo::{ErrorKind, Generation, Image, Model, Output, PixelsRef, Request};
+use ndarray::{Array3, Array4, Axis, concatenate, s};
 
 use crate::common::largest_error;
 use crate::textures;
@@ -206,4 +206,17 @@ fn what_makes_no_sense_is_refused_with_its_name_and_the_session_goes_on() {
     }
     refused(ErrorKind::NonFinite, "init: holds", request().with_init(not_a_number, 1.0), &mut session);
     assert!(session.generate(&request().with_init(init(), 0.5).with_mask(mask())).is_ok());
+}
+
+#[test]
+fn the_memory_that_is_told_counts_each_image_to_begin_with_and_its_mask() {
+    let model = model();
+    let told = |request: &Request| model.prepare(request, Output::Latents).unwrap().session;
+    let one = request().with_init(init(), 0.5);
+    let two = request().with_init(concatenate![Axis(0), init(), init()], 0.5);
+    let masked = one.clone().with_mask(Array3::ones([1, EDGE, EDGE]));
+    let pixels = EDGE * EDGE * size_of::<f32>();
+    assert_eq!(told(&two) - told(&one), 3 * pixels);
+    // A mask for all is kept for each.
+    assert!(told(&masked) - told(&one) >= 2 * pixels);
 }

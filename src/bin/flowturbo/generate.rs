@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use flowturbo::picture::{self, Note};
 use flowturbo::{Generation, Image, Manifest, Model, Request};
 use ndarray::Axis;
 
@@ -12,7 +13,6 @@ use crate::editing::Editing;
 use crate::failure::Failure;
 use crate::options::{self, Computing, Sampling, class_name, plain_name};
 use crate::output::{Output, STANDARD, tell};
-use crate::picture::{self, Note};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
 use crate::{locate, machine, units};
@@ -181,13 +181,16 @@ pub fn write(
     notes: impl Fn(&[usize]) -> Vec<Note>,
 ) -> Result<(), Failure> {
     let all: Vec<usize> = (0..images.len()).collect();
+    let write = |output: &Output, width: usize, height: usize, rgb: &[u8], notes: &[Note]| {
+        let fill = |y: usize, row: &mut [u8]| row.copy_from_slice(&rgb[y * row.len()..][..row.len()]);
+        output.write(|out| picture::write(out, (width, height), notes, fill))
+    };
     if let ([output], [_, _, ..]) = (outputs, images) {
-        let (sheet, notes) = (sheet::compose(images, of_each, columns), notes(&all));
-        return output.write(|out| picture::write(out, (sheet.width, sheet.height), &sheet.rgb, &notes));
+        let (sheet, notes) = (sheet::compose(images, of_each, columns)?, notes(&all));
+        return write(output, sheet.width, sheet.height, &sheet.rgb, &notes);
     }
     for ((output, image), shown) in outputs.iter().zip(images).zip(all.chunks(1)) {
-        let (size, notes) = ((image.width, image.height), notes(shown));
-        output.write(|out| picture::write(out, size, &image.rgb, &notes))?;
+        write(output, image.width, image.height, &image.rgb, &notes(shown))?;
     }
     Ok(())
 }
@@ -246,8 +249,10 @@ impl Recipe<'_> {
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
         let only = self.command.only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let only = if only.is_empty() { only } else { format!(" --only {only}") };
+        let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
         format!(
-            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
+            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance \
+             {guidance}{}{columns}{bits}",
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,

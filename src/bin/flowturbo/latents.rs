@@ -58,14 +58,10 @@ impl Latents {
             (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
             (None, seed) => request.with_seed(seed.unwrap_or_default()),
         };
-        let same = || Failure::Usage("--output and --trajectory name the same file".into());
-        if self.trajectory.as_ref() == Some(&self.output) {
-            return Err(same());
-        }
         let output = Output::new(&self.output)?;
         let trajectory = self.trajectory.as_deref().map(Output::new).transpose()?;
-        if output.is_standard() && trajectory.as_ref().is_some_and(Output::is_standard) {
-            return Err(same());
+        if trajectory.as_ref().is_some_and(|trajectory| trajectory.is_also(&output)) {
+            return Err(Failure::Usage("--output and --trajectory name the same file".into()));
         }
         let model = self.computing.load(bundle, request.classes.len())?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! options, editing, given, input (arguments and their files) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times)
-//!     ─▶ picture, sheet, numpy ─▶ output
+//!     ─▶ sheet, numpy ─▶ output
 //! ```
 //!
 //! Every failure ends here, as one line on stderr and an exit code.
@@ -25,7 +25,6 @@ mod machine;
 mod numpy;
 mod options;
 mod output;
-mod picture;
 mod sheet;
 mod steps;
 mod times;

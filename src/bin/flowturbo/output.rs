@@ -34,6 +34,11 @@ impl Output {
         self.0.is_standard_output()
     }
 
+    /// Whether this and `other` are one file, or both standard output.
+    pub fn is_also(&self, other: &Self) -> bool {
+        self.0.is_also(&other.0)
+    }
+
     /// The path as the user wrote it.
     pub fn path(&self) -> &Path {
         self.0.path()

@@ -2,6 +2,8 @@
 
 use flowturbo::Image;
 
+use crate::failure::Failure;
+
 /// Pixels between two pictures.
 const GAP: usize = 4;
 
@@ -27,14 +29,19 @@ pub fn columns(classes: usize, of_each: usize, lead: bool) -> usize {
     }
 }
 
-/// Lays `images` out in rows of `columns`, a new row after each `of_each` of them.
-pub fn compose(images: &[Image], of_each: usize, columns: usize) -> Sheet {
+/// Lays `images` out in rows of `columns`, a new row after each `of_each` of them. Fails if there is no memory for it.
+pub fn compose(images: &[Image], of_each: usize, columns: usize) -> Result<Sheet, Failure> {
     let (of_each, columns) = (of_each.max(1), columns.clamp(1, of_each.max(1)));
     let (cell_width, cell_height) = images.first().map_or((0, 0), |image| (image.width, image.height));
     let rows: Vec<&[Image]> = images.chunks(of_each).flat_map(|class| class.chunks(columns)).collect();
     let extent = |count: usize, cell: usize| (count * (cell + GAP)).saturating_sub(GAP);
     let (width, height) = (extent(columns, cell_width), extent(rows.len(), cell_height));
-    let mut rgb = Vec::with_capacity(width * height * 3);
+    let mut rgb = Vec::new();
+    rgb.try_reserve_exact(width * height * 3).map_err(|_| {
+        let message =
+            format!("a sheet of {width} x {height} pixels: there is no memory for it; take --separate");
+        Failure::Failed(message)
+    })?;
     for row in rows {
         if !rgb.is_empty() {
             rgb.resize(rgb.len() + GAP * width * 3, WHITE);
@@ -50,7 +57,7 @@ pub fn compose(images: &[Image], of_each: usize, columns: usize) -> Sheet {
             rgb.resize(end, WHITE);
         }
     }
-    Sheet { width, height, rgb }
+    Ok(Sheet { width, height, rgb })
 }
 
 #[cfg(test)]
@@ -66,19 +73,21 @@ mod tests {
 
     #[test]
     fn one_picture_is_its_own_sheet() {
-        let sheet = compose(&images(1), 1, 1);
+        let sheet = compose(&images(1), 1, 1).unwrap();
         assert_eq!((sheet.width, sheet.height, sheet.rgb), (1, 1, vec![0; 3]));
     }
 
     #[test]
     fn each_class_starts_a_row_and_empty_places_are_white() {
-        let sheet = compose(&images(3), 2, 2);
+        let sheet = compose(&images(3), 2, 2).unwrap();
         assert_eq!((sheet.width, sheet.height), (2 + GAP, 2 + GAP));
         let pixel = |x: usize, y: usize| sheet.rgb[(y * sheet.width + x) * 3];
         let last = 1 + GAP;
         assert_eq!((pixel(0, 0), pixel(last, 0), pixel(0, last), pixel(last, last)), (0, 128, 255, 255));
         assert_eq!((pixel(1, 0), pixel(0, 1)), (WHITE, WHITE));
         assert_eq!(sheet.rgb.len(), sheet.width * sheet.height * 3);
+        let wide = 1 << (usize::BITS - 6);
+        assert!(compose(&images(1), wide, wide).is_err(), "more than any memory");
     }
 
     #[test]

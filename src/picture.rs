@@ -1,20 +1,30 @@
-//! PNG files that say how they were made.
+//! PNG files that say how they were made. Written row by row: no more memory is taken than some rows need.
+
+#![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 
 use png::{BitDepth, ColorType, Encoder};
 
+use crate::memory;
+
 /// A note in the file: keyword and text.
 pub type Note = (&'static str, String);
 
-/// Writes `height * width * 3` bytes of RGB with `notes`.
+/// Bytes of compressed rows in a chunk of the file.
+const CHUNK: usize = 1 << 15;
+
+/// Writes a picture of 8-bit RGB with `notes`; `fill` is asked for each row in turn, `width * 3` bytes.
 ///
 /// Nothing in the file depends on when or where it is written, so equal pictures are equal bytes.
+///
+/// # Errors
+/// Those of `out`; a width or height that PNG files do not have.
 pub fn write(
     out: &mut dyn Write,
     (width, height): (usize, usize),
-    rgb: &[u8],
     notes: &[Note],
+    mut fill: impl FnMut(usize, &mut [u8]),
 ) -> io::Result<()> {
     let edge = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
     let mut encoder = Encoder::new(out, edge(width)?, edge(height)?);
@@ -29,7 +39,13 @@ pub fn write(
         }
     }
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(rgb)?;
+    let mut row = memory::filled(width * 3, 0).map_err(io::Error::other)?;
+    let mut rows = writer.stream_writer_with_size(CHUNK)?;
+    for y in 0..height {
+        fill(y, &mut row);
+        rows.write_all(&row)?;
+    }
+    rows.finish()?;
     Ok(writer.finish()?)
 }
 
@@ -39,11 +55,12 @@ mod tests {
 
     #[test]
     fn pixels_and_notes_come_back() {
-        let (rgb, mut file) = ([1, 2, 3, 4, 5, 6], Vec::new());
+        let (rgb, mut file) = ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], Vec::new());
         let notes = [("Software", "x".to_owned()), ("flowturbo:class", "mörtel".to_owned())];
-        write(&mut file, (2, 1), &rgb, &notes).unwrap();
+        let fill = |y: usize, row: &mut [u8]| row.copy_from_slice(&rgb[y * 6..][..6]);
+        write(&mut file, (2, 2), &notes, fill).unwrap();
         let mut reader = png::Decoder::new(io::Cursor::new(file)).read_info().unwrap();
-        let mut pixels = [0; 6];
+        let mut pixels = [0; 12];
         reader.next_frame(&mut pixels).unwrap();
         assert_eq!(pixels, rgb);
         let info = reader.info();
