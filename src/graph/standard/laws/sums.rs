@@ -71,6 +71,21 @@ pub(super) fn window(seen: &Seen) -> Result<Window> {
     })
 }
 
+/// Holds the window of a pooling to the standard: each of its places has to hold something of the tensor.
+pub(super) fn pool(seen: &Seen) -> Result<()> {
+    let Window { pads, .. } = window(seen)?;
+    let kernel = seen.node.ints("kernel_shape").unwrap_or_default();
+    for (i, &pad) in pads.iter().enumerate() {
+        let size = kernel.get(i % kernel.len().max(1)).copied().unwrap_or(i64::MAX);
+        if pad as i64 >= size {
+            return Err(invalid_bundle(format!(
+                "attribute 'pads' holds {pad}, must be less than the kernel's {size}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The kernel is input `kernel`, the bias perhaps input `bias`.
 pub(super) fn convolution(seen: &Seen, kernel: usize, bias: Option<usize>) -> Result<Vec<usize>> {
     let window = window(seen)?;
