@@ -33,6 +33,7 @@ pub(super) fn settle(
     let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
     let mut bytes = 0;
     for (i, mut tensor) in tensors.into_iter().enumerate() {
+        allowance.check()?;
         let cut = cuts.remove(&i);
         let outside = external_part(&tensor, external).at(|| place(&tensor))?.or(cut);
         bytes += outside.as_ref().map_or(tensor.encoded_len() as u64, Part::length);

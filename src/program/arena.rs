@@ -18,27 +18,24 @@ pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(V
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
     let mut offsets = vec![0; lives.len()];
+    // In the order of their offsets.
     let mut placed: Vec<usize> = Vec::new();
     let mut total = 0;
     for i in order {
         go_on()?;
         let life = lives[i];
-        let mut rivals: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&j| lives[j].first <= life.last && life.first <= lives[j].last)
-            .map(|&j| (offsets[j], offsets[j] + lives[j].len))
-            .collect();
-        rivals.sort_unstable();
         let mut offset = 0;
-        for (start, end) in rivals {
-            if offset + life.len <= start {
+        for &j in &placed {
+            if offset + life.len <= offsets[j] {
                 break;
             }
-            offset = offset.max(end.next_multiple_of(LINE));
+            if lives[j].first <= life.last && life.first <= lives[j].last {
+                offset = offset.max((offsets[j] + lives[j].len).next_multiple_of(LINE));
+            }
         }
         offsets[i] = offset;
         total = total.max(offset + life.len);
-        placed.push(i);
+        placed.insert(placed.partition_point(|&j| offsets[j] <= offset), i);
     }
     Ok((offsets, total))
 }

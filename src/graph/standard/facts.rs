@@ -15,7 +15,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::*;
 
 use super::laws::{self, Shapes};
-use super::{Node, Operand, Seen, budget};
+use super::{Node, Operand, Seen, budget, names};
 use crate::Error;
 use crate::error::{invalid_bundle, panic_text, unsupported};
 use crate::graph::operators::{self, Built};
@@ -227,6 +227,10 @@ impl InferenceOp for Checked {
         guarded(&self.node, || {
             budget::check()?;
             let made = self.inner.to_typed(source, node, target, mapping)?;
+            // tract calls every one by its operator, so that there could be one only.
+            if let (names::IF, Some(outlet)) = (self.node.operator.as_str(), made.first()) {
+                target.rename_node(outlet.node, &node.name)?;
+            }
             for &outlet in &made {
                 let fact = target.outlet_fact(outlet)?;
                 let found = fact.shape.as_concrete();

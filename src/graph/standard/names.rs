@@ -5,6 +5,9 @@ use std::hash::{DefaultHasher, Hasher};
 
 use tract_onnx::pb::GraphProto;
 
+/// What tract calls a node of this operator until it is renamed.
+pub(super) const IF: &str = "If";
+
 /// Gives every node a name of its own, that of its first output if it has none.
 ///
 /// tract wants the names of nodes and weights to differ, and makes names for the parts of a node from the node's:
@@ -18,7 +21,7 @@ pub(super) fn settle(graph: &mut GraphProto) {
     }
     let inputs = graph.input.iter().map(|input| input.name.clone());
     let weights = graph.initializer.iter().map(|tensor| tensor.name.clone());
-    let mut taken: HashSet<String> = inputs.chain(weights).collect();
+    let mut taken: HashSet<String> = inputs.chain(weights).chain([IF.to_owned()]).collect();
     let owners: HashSet<u64> = taken.iter().flat_map(|name| wholes(name)).collect();
     let nodes: HashSet<u64> = graph.node.iter().map(|node| whole(&node.name)).collect();
     for (number, node) in graph.node.iter_mut().enumerate() {

@@ -120,6 +120,27 @@ fn graphs_inside_of_nodes_are_held_to_the_standard_too() {
 }
 
 #[test]
+fn a_graph_may_branch_more_than_once() {
+    let mut model = branches(node("Abs", &["x"], "inner"));
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    let mut again = nodes[0].clone();
+    for graph in again.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()) {
+        let name = format!("{} again", graph.output[0].name);
+        graph.node[0].input[0] = "once".into();
+        (graph.node[0].output[0], graph.output[0].name) = (name.clone(), name);
+    }
+    nodes[0].output[0] = "once".into();
+    nodes.insert(1, node("Neg", &["once"], "minus"));
+    nodes.push(again);
+    nodes[1].name = "If".into();
+    nodes.last_mut().unwrap().output[0] = "twice".into();
+    nodes.push(node("Add", &["twice", "minus"], "velocity"));
+    assert!(answer(&model).iter().all(|&y| y == 0.0));
+    model.graph.as_mut().unwrap().node[3].input[1] = "twice".into();
+    assert_eq!(answer(&model)[7], 2.0);
+}
+
+#[test]
 fn a_graph_has_as_many_nodes_as_the_limits_let_it() {
     let lines: Vec<String> = (0..9).map(|i| format!("v{} = Relu(v{i})", i + 1)).collect();
     let text = format!("v0 = Relu(x)\n{}\nvelocity = Neg(v9)", lines.join("\n"));

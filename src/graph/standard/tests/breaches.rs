@@ -215,12 +215,14 @@ fn what_would_be_made_while_loading_is_refused_before_it_is() {
             "304 axes",
         ),
         (
-            rows(
-                8,
-                "made = AveragePool(e) kernel_shape=[1048576,1048576] pads=[1048575,1048575,1048575,1048575]",
-            ),
+            rows(1 << 30, "made = AveragePool(e) kernel_shape=[1,4096] pads=[0,4095,0,4095]"),
             "AveragePool",
             "too large",
+        ),
+        (
+            rows(8, "made = MaxPool(e) kernel_shape=[65536,65536] pads=[65535,65535,0,0]"),
+            "MaxPool",
+            "'kernel_shape' is [65536, 65536]",
         ),
     ] {
         check(&written(&graph), LimitExceeded, &format!("({operator}): "), cause);
