@@ -307,3 +307,24 @@ fn unread(node: &Node, kind: DatumType) -> bool {
 fn differs(tracts: &dyn std::fmt::Debug, standards: &[usize]) -> Error {
     unsupported(format!("tract makes {tracts:?} of it, the standard {standards:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_panic_names_its_node_and_one_for_want_of_memory_says_so() {
+        let proto = NodeProto { name: "n".into(), op_type: "Relu".into(), ..NodeProto::default() };
+        let node = Node::new(&proto, 17);
+        for (text, kind) in [
+            ("index 7", ErrorKind::InvalidBundle),
+            ("failed to allocate Layout { size: 72, align: 8 }", ErrorKind::OutOfMemory),
+        ] {
+            let error = guarded(&node, || -> TractResult<()> { panic!("{text}") }).unwrap_err();
+            let Placed(error) = error.downcast_ref().unwrap();
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().starts_with("node 'n' (Relu): "), "{error}");
+        }
+    }
+}
