@@ -36,7 +36,8 @@ pub struct Limits {
     pub max_tensor_bytes: u64,
     /// Nodes of one ONNX graph, those of its subgraphs and functions among them.
     pub max_nodes: u32,
-    /// All weights of one network as they are stored, in bytes.
+    /// All weights of one network as they are stored, in bytes. What is computed of constants while loading, and what
+    /// functions of the file are written out to, is held to the same number.
     pub max_weight_bytes: u64,
     /// The scratch memory that one network computes in, in bytes.
     pub max_arena_bytes: u64,

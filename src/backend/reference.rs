@@ -13,6 +13,7 @@ use super::{Backend, Footprint, Input, Instance, Pace, Program};
 use crate::error::{Context, panic_text, runtime, unsupported};
 use crate::graph::{Contract, Graph};
 use crate::net::Net;
+use crate::panics::refused_to_tract;
 use crate::{Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
@@ -71,7 +72,13 @@ fn executor(threads: usize) -> Result<Executor> {
 fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> TractResult<R> {
     // The scope restores on return only, so the panic is stopped inside of it.
     let outcome = multithread_tract_scope(executor.clone(), || catch_unwind(AssertUnwindSafe(work)));
-    outcome.unwrap_or_else(|panic| bail!("tract panicked: {}", panic_text(panic.as_ref())))
+    outcome.unwrap_or_else(|panic| {
+        let text = panic_text(panic.as_ref());
+        match refused_to_tract(text) {
+            Some(refused) => Err(refused.into()),
+            None => bail!("tract panicked: {text}"),
+        }
+    })
 }
 
 impl Backend for Reference {
@@ -84,7 +91,10 @@ impl Backend for Reference {
         }
         let (model, executor) = (graph.materialise()?, self.executor()?);
         let plan = scoped(&executor, || SimplePlan::new(model.into_optimized()?))
-            .map_err(|error| unsupported(format!("tract cannot plan this graph: {error:#}")))
+            .map_err(|error| {
+                let own = error.downcast_ref::<Error>().cloned();
+                own.unwrap_or_else(|| unsupported(format!("tract cannot plan this graph: {error:#}")))
+            })
             .at(|| file.clone())?;
         Ok(Arc::new(Planned { plan, contract, file, executor }))
     }

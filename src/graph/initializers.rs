@@ -7,30 +7,37 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
 
 use super::standard::check_tensor;
 use super::weights::{LARGE, Precision, Weight, Weights};
 use crate::Result;
+use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
 use crate::error::{Context, invalid_bundle};
 
 /// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
-/// files, and gives the other initializers theirs.
+/// files, and gives the other initializers theirs, as far as `allowance` lets it: many may lie in one place.
 pub(super) fn settle(
     graph: &mut GraphProto,
     cuts: Vec<(usize, Part)>,
     external: &ExternalData,
+    allowance: &Allowance,
 ) -> Result<Weights> {
     let tensors = std::mem::take(&mut graph.initializer);
     let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let uses = Uses::new(graph, &names);
     let mut cuts: HashMap<usize, Part> = cuts.into_iter().collect();
     let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
+    let mut bytes = 0;
     for (i, mut tensor) in tensors.into_iter().enumerate() {
+        allowance.check()?;
         let cut = cuts.remove(&i);
         let outside = external_part(&tensor, external).at(|| place(&tensor))?.or(cut);
+        bytes += outside.as_ref().map_or(tensor.encoded_len() as u64, Part::length);
+        allowance.weights(bytes)?;
         let Some(part) = outside else {
             check_tensor(&tensor).at(|| place(&tensor))?;
             kept.push(tensor);

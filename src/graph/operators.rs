@@ -69,7 +69,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     }
 }
 
-type Built = (Box<dyn InferenceOp>, Vec<String>);
+pub(super) type Built = (Box<dyn InferenceOp>, Vec<String>);
 
 /// tract's own reading of a node.
 fn tracts(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {

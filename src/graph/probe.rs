@@ -13,7 +13,7 @@ use super::refusal::Nodes;
 use crate::Result;
 use crate::error::{panic_text, unsupported};
 
-/// Operations that take more elements are not tried: it would take long.
+/// Operations that take and make more elements are not tried: it would take long.
 const MOST: usize = 1 << 16;
 
 /// Types that products have kernels for.
@@ -50,13 +50,17 @@ pub(super) fn check(model: &TypedModel, nodes: &Nodes) -> Result<()> {
 /// Runs an operation on tensors whose elements are all `value`, but for constants.
 fn tried(node: &TypedNode, facts: &[&TypedFact], value: i64) -> std::result::Result<(), String> {
     let mut inputs = tvec!();
-    let mut elements = 0;
+    let mut elements = 0usize;
+    for fact in facts.iter().copied().chain(node.outputs.iter().map(|output| &output.fact)) {
+        let Some(shape) = fact.shape.as_concrete() else { return Ok(()) };
+        elements =
+            elements.saturating_add(shape.iter().fold(1, |product: usize, &n| product.saturating_mul(n)));
+    }
+    if elements > MOST {
+        return Ok(());
+    }
     for fact in facts {
         let Some(shape) = fact.shape.as_concrete() else { return Ok(()) };
-        elements += shape.iter().product::<usize>();
-        if elements > MOST {
-            return Ok(());
-        }
         let tensor = match &fact.konst {
             Some(constant) => Ok(constant.clone().into_tvalue()),
             None => tensor0(value)

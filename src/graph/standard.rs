@@ -6,10 +6,12 @@
 //! the shapes. What the standard has is data: [`table`] and [`attributes`].
 
 mod attributes;
+mod budget;
 mod facts;
 mod functions;
 mod laws;
 mod names;
+mod order;
 mod seen;
 mod sequences;
 mod table;
@@ -20,8 +22,9 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
+pub(super) use budget::Budget;
 pub(super) use facts::{Placed, register};
-pub(super) use laws::{LONGEST, shapes};
+pub(super) use laws::{LONGEST, MOST_CONSTANT, shapes};
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Table, kind_name};
 pub(super) use tensors::check as check_tensor;
@@ -36,15 +39,15 @@ const STANDARD: &str = "ai.onnx";
 /// Graphs inside of graphs, at most.
 const DEEPEST: usize = 16;
 
-/// Refuses what breaks the standard, writes functions out, and drops nodes that no output needs.
+/// Refuses what breaks the standard, writes functions out, drops nodes that no output needs and orders the others.
 pub(super) fn check(model: &mut ModelProto, allowance: &Allowance) -> Result<()> {
     let opsets = Opsets::read(model)?;
     functions::write_out(model, allowance)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     sequences::write_out(graph);
-    keep_needed(graph)?;
+    order::keep_needed(graph)?;
     names::settle(graph);
-    Checker { opsets, nodes: 0, allowance }.graph(graph, &HashSet::new(), 0)?;
+    Checker { opsets, nodes: 0, allowance }.graph(graph, &mut Vec::new())?;
     write_defaults(graph);
     Ok(())
 }
@@ -57,7 +60,11 @@ impl Opsets {
         let table = Table::get();
         let mut opsets = HashMap::new();
         for import in &model.opset_import {
-            opsets.insert(domain(&import.domain).to_owned(), import.version);
+            let domain = domain(&import.domain);
+            let known = opsets.insert(domain.to_owned(), import.version);
+            if known.is_some_and(|known| known != import.version) {
+                return Err(invalid_bundle(format!("the file says twice which opset of '{domain}' it uses")));
+            }
         }
         let Some(&opset) = opsets.get(STANDARD) else {
             return Err(invalid_bundle("the file does not say which opset of ONNX it uses"));
@@ -105,53 +112,6 @@ fn write_defaults(graph: &mut GraphProto) {
     }
 }
 
-/// Drops the nodes that no output needs: they may be of any kind.
-fn keep_needed(graph: &mut GraphProto) -> Result<()> {
-    let mut makers: HashMap<&str, usize> = HashMap::new();
-    for (i, node) in graph.node.iter().enumerate() {
-        for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if makers.insert(name, i).is_some() {
-                return Err(invalid_bundle(format!("makes '{name}', which is made elsewhere too")))
-                    .at(|| place(node));
-            }
-        }
-    }
-    let given: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
-    let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    for (&name, &i) in &makers {
-        if given.contains(name) || weights.contains(name) {
-            let message = format!("makes '{name}', which is an input or a weight too");
-            return Err(invalid_bundle(message)).at(|| place(&graph.node[i]));
-        }
-    }
-    for output in &graph.output {
-        let name = output.name.as_str();
-        if !makers.contains_key(name) && !given.contains(name) && !weights.contains(name) {
-            return Err(invalid_bundle(format!("nothing makes the output '{name}'")));
-        }
-    }
-    let mut needed = vec![false; graph.node.len()];
-    let mut names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    while let Some(name) = names.pop() {
-        let Some(&i) = makers.get(name) else { continue };
-        if !std::mem::replace(&mut needed[i], true) {
-            takes(&graph.node[i], &mut names);
-        }
-    }
-    let mut needed = needed.into_iter();
-    graph.node.retain(|_| needed.next().unwrap_or(false));
-    Ok(())
-}
-
-/// The names that a node and the graphs inside it may take from around.
-fn takes<'a>(node: &'a NodeProto, names: &mut Vec<&'a str>) {
-    names.extend(node.input.iter().map(String::as_str));
-    for graph in inner_graphs(node) {
-        names.extend(graph.output.iter().map(|output| output.name.as_str()));
-        graph.node.iter().for_each(|node| takes(node, names));
-    }
-}
-
 fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }
@@ -163,8 +123,9 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Checks a graph whose nodes may also take the names `around`.
-    fn graph(&mut self, graph: &GraphProto, around: &HashSet<&str>, depth: usize) -> Result<()> {
+    /// Checks a graph whose nodes may also take the names `around`, those of each graph that it lies in.
+    fn graph<'g>(&mut self, graph: &'g GraphProto, around: &mut Vec<HashSet<&'g str>>) -> Result<()> {
+        let depth = around.len();
         if depth > DEEPEST {
             return Err(limit_exceeded(format!("graphs lie more than {DEEPEST} deep inside of graphs")));
         }
@@ -173,34 +134,35 @@ impl Checker<'_> {
         }
         let inputs = graph.input.iter().map(|input| input.name.as_str());
         let weights = graph.initializer.iter().map(|tensor| tensor.name.as_str());
-        let mut known: HashSet<&str> = around.iter().copied().chain(inputs).chain(weights).collect();
+        let mut own: HashSet<&str> = inputs.chain(weights).collect();
         for node in &graph.node {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
-                if depth > 0 && known.contains(name.as_str()) {
+                if depth > 0 && (known(around, name) || own.contains(name.as_str())) {
                     let message = format!("makes '{name}', which is made elsewhere too");
                     return Err(invalid_bundle(message)).at(|| place(node));
                 }
-                known.insert(name);
+                own.insert(name);
             }
         }
+        around.push(own);
         // The outermost graph's are held to their files when these are read.
         for tensor in graph.initializer.iter().filter(|_| depth > 0) {
             tensors::check(tensor).at(|| format!("weight '{}'", tensor.name))?;
         }
         for node in &graph.node {
-            self.node(node, &known, depth).at(|| place(node))?;
+            self.node(node, around).at(|| place(node))?;
         }
-        match graph.output.iter().find(|output| !known.contains(output.name.as_str())) {
-            Some(output) => Err(invalid_bundle(format!("nothing makes the output '{}'", output.name))),
-            None => Ok(()),
+        if let Some(output) = graph.output.iter().find(|output| !known(around, &output.name)) {
+            return Err(invalid_bundle(format!("nothing makes the output '{}'", output.name)));
         }
+        around.pop();
+        Ok(())
     }
 
-    fn node(&mut self, node: &NodeProto, known: &HashSet<&str>, depth: usize) -> Result<()> {
+    fn node<'g>(&mut self, node: &'g NodeProto, around: &mut Vec<HashSet<&'g str>>) -> Result<()> {
         self.nodes += 1;
         self.allowance.nodes(self.nodes)?;
-        if let Some(name) = node.input.iter().find(|name| !name.is_empty() && !known.contains(name.as_str()))
-        {
+        if let Some(name) = node.input.iter().find(|name| !name.is_empty() && !known(around, name)) {
             return Err(invalid_bundle(format!("takes '{name}', which nothing makes")));
         }
         let (domain, name) = (domain(&node.domain), node.op_type.as_str());
@@ -239,7 +201,7 @@ impl Checker<'_> {
             return Err(invalid_bundle(format!("lacks the attribute '{}'", row.name)));
         }
         for graph in inner_graphs(node) {
-            self.graph(graph, known, depth + 1)?;
+            self.graph(graph, around)?;
         }
         Ok(())
     }
@@ -269,6 +231,10 @@ impl Checker<'_> {
         }
         attributes::check(&node.op_type, opset, attribute)
     }
+}
+
+fn known(graphs: &[HashSet<&str>], name: &str) -> bool {
+    graphs.iter().any(|names| names.contains(name))
 }
 
 fn counted(what: &str, names: &[String], Count { least, most }: Count) -> Result<()> {

@@ -11,13 +11,17 @@ use super::weights::{LARGE, Precision, Weights};
 use super::*;
 use crate::backend::{Backend, Input, Reference};
 use crate::bundle::testing::Files;
-use crate::{Bundle, CancelToken, ErrorKind, Result, Role};
+use crate::{Bundle, CancelToken, ErrorKind, Limits, Result, Role};
 
 const BOTH: [Precision; 2] = [Precision::F32, Precision::F16];
 
 fn import(files: &Files) -> Result<Graph> {
     let bundle = files.open().unwrap();
     Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2))
+}
+
+fn allowance() -> Allowance {
+    Allowance::new(&Limits::default(), &CancelToken::new())
 }
 
 /// The tests' predictor, made as exporters make it: half precision is widened by a cast.
@@ -86,7 +90,7 @@ fn small_weights_are_part_of_the_graph_wherever_they_are() {
         let weight = TensorProto { dims: vec![128, elements as i64], raw_data, ..matrix(Precision::F32) };
         let data = external(weight.clone()).open().unwrap().external_data(Role::Predictor).unwrap();
         let mut graph = reverser(outside(weight.clone(), 3)).graph.unwrap();
-        let weights = initializers::settle(&mut graph, Vec::new(), &data).unwrap();
+        let weights = initializers::settle(&mut graph, Vec::new(), &data, &allowance()).unwrap();
         assert_eq!(weights.len(), staying);
         assert_eq!(graph.initializer.len(), 3 - staying);
         if staying == 0 {
@@ -173,7 +177,7 @@ fn weights_whose_value_tract_may_need_are_part_of_the_graph() {
         let data = external(matrix(Precision::F32)).open().unwrap().external_data(Role::Predictor).unwrap();
         let graph = proto.graph.as_mut().unwrap();
         graph.initializer[2] = outside(matrix(Precision::F32), 3);
-        let weights = initializers::settle(graph, Vec::new(), &data).unwrap();
+        let weights = initializers::settle(graph, Vec::new(), &data, &allowance()).unwrap();
         assert_eq!(weights.len(), staying, "{name}");
         assert_eq!((graph.initializer.len(), graph.input.len()), (3 - staying, 3 + staying), "{name}");
         if staying == 0 {

@@ -63,11 +63,6 @@ impl Weights {
         self.0.push(weight);
     }
 
-    /// As they are stored.
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.iter().map(|weight| weight.part.length()).sum()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -70,20 +70,27 @@ impl Net {
         (id, scale)
     }
 
-    /// The same below changes of shape, which are then made anew.
+    /// The same below changes of shape, which are then made anew; there may be any number of them.
     fn stripped(&mut self, id: Id) -> (Id, f32) {
-        let (below, scale) = self.unscaled(id);
-        let op = self.op(below).clone();
-        let (Op::Reshape | Op::Permute(_)) = op else { return (below, scale) };
-        let (inner, factor) = self.stripped(self.inputs(below)[0]);
-        if factor == 1.0 {
-            return (below, scale);
+        let (top, mut scale) = self.unscaled(id);
+        let (mut at, mut passed) = (top, Vec::new());
+        // The lowest factor: what it is of, and the changes of shape above.
+        let (mut bare, mut above) = (top, 0);
+        while let Op::Reshape | Op::Permute(_) = self.op(at) {
+            passed.push(at);
+            let (below, factor) = self.unscaled(self.inputs(at)[0]);
+            if factor != 1.0 {
+                (bare, above, scale) = (below, passed.len(), scale * factor);
+            }
+            at = below;
         }
-        let same = match op {
-            Op::Permute(axes) => self.permute(inner, axes),
-            _ => self.reshape(inner, self.dims(below).to_vec()),
-        };
-        (same, scale * factor)
+        for &change in passed[..above].iter().rev() {
+            bare = match self.op(change).clone() {
+                Op::Permute(axes) => self.permute(bare, axes),
+                _ => self.reshape(bare, self.dims(change).to_vec()),
+            };
+        }
+        (bare, scale)
     }
 
     /// `x` with axes in the order `to`, behind as many axes of size 1 as make four.
@@ -97,5 +104,30 @@ impl Net {
         let mut dims = vec![1; 4 - to.len()];
         dims.extend(self.dims(x));
         Some(self.reshape(x, dims))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_found_below_any_number_of_changes_of_shape() {
+        let mut net = Net::new();
+        let x = net.float(Op::Input(0), Vec::new(), vec![2, 3, 4]);
+        let mut last = net.unary(Unary::Mul(0.5), x);
+        for _ in 0..50_000 {
+            last = net.permute(last, vec![0, 2, 1]);
+            last = net.reshape(last, vec![2, 3, 4]);
+        }
+        let (mut bare, scale) = net.stripped(last);
+        assert_eq!((net.dims(bare), scale), (&[2, 3, 4][..], 0.5));
+        while bare != x {
+            assert!(matches!(net.op(bare), Op::Reshape | Op::Permute(_)));
+            bare = net.inputs(bare)[0];
+        }
+        // Without one, nothing is made anew.
+        let whole = net.permute(x, vec![0, 2, 1]);
+        assert_eq!(net.stripped(whole), (whole, 1.0));
     }
 }

@@ -105,8 +105,13 @@ impl Net {
         };
         match (op, inner) {
             (Unary::Mul(1.0) | Unary::Add(0.0), _) => return x,
-            (Unary::Mul(b), Some((Unary::Mul(a), y))) => return self.unary(Unary::Mul(a * b), y),
-            (Unary::Add(b), Some((Unary::Add(a), y))) => return self.unary(Unary::Add(a + b), y),
+            // One number in place of two where it is a plain one, and where no digits are lost between the two.
+            (Unary::Mul(b), Some((Unary::Mul(a), y))) if (a * b).is_normal() => {
+                return self.unary(Unary::Mul(a * b), y);
+            }
+            (Unary::Add(b), Some((Unary::Add(a), y))) if a * b >= 0.0 && (a + b).is_finite() => {
+                return self.unary(Unary::Add(a + b), y);
+            }
             (Unary::Recip, Some((Unary::Sqrt, y))) => return self.unary(Unary::Rsqrt, y),
             (Unary::Mul(factor), None) => {
                 if let Some(id) = self.mean(x, factor) {
@@ -130,7 +135,7 @@ impl Net {
                 Binary::Add => Some(Unary::Add(c)),
                 Binary::Sub => Some(Unary::Add(-c)),
                 Binary::Mul => Some(Unary::Mul(c)),
-                Binary::Div => Some(Unary::Mul(1.0 / c)),
+                Binary::Div => Some(c.recip()).filter(|factor| factor.is_normal()).map(Unary::Mul),
                 Binary::Max => Some(Unary::Clamp(c, f32::INFINITY)),
                 Binary::Min => Some(Unary::Clamp(f32::NEG_INFINITY, c)),
             };

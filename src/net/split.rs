@@ -7,7 +7,7 @@
 
 use tract_onnx::prelude::DatumType;
 
-use super::{Id, Net, Op};
+use super::{Id, Net, Node, Op};
 use crate::kernels::LINE;
 
 /// A net in two parts. A row of the table between them holds every crossing tensor of one condition.
@@ -95,6 +95,9 @@ impl Net {
     /// For each node, whether row `n` of its first axis follows from row `n` of the inputs.
     fn by_row(&self) -> Vec<bool> {
         let constant = self.constant();
+        let images =
+            |node: &Node| matches!(node.op, Op::Input(_)).then(|| node.dims.first().copied()).flatten();
+        let images = self.nodes.iter().find_map(images);
         let mut by_row: Vec<bool> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let rows = node.dims.first().copied();
@@ -110,7 +113,7 @@ impl Net {
             let kept = match &node.op {
                 Op::Input(_) => true,
                 Op::Constant(_) | Op::Weight(_) | Op::Given(_) | Op::Fallback(..) => false,
-                Op::Reshape => all && rows == self.dims(node.inputs[0]).first().copied(),
+                Op::Reshape => all,
                 Op::Permute(axes) => all && axes.first() == Some(&0),
                 Op::Slice { axis, .. } | Op::Concat(axis) => all && *axis > 0,
                 Op::Softmax(axis) | Op::Normal { axis, .. } => all && *axis > 0,
@@ -134,7 +137,7 @@ impl Net {
                     by_row[node.inputs[0]] && node.inputs[1..].iter().all(|&id| constant[id])
                 }
             };
-            by_row.push(kept);
+            by_row.push(kept && rows == images);
         }
         by_row
     }

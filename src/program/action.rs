@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
-use crate::Result;
-use crate::error::{Context, runtime};
+use crate::error::{Context, panic_text, runtime};
 use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
+use crate::panics::refused_to_tract;
+use crate::{Error, Result};
 
 pub(super) enum Action {
     Product(Box<Product>),
@@ -126,7 +127,10 @@ impl Action {
             Self::Softmax(softmax) => softmax.run(workers, mem),
             Self::Gather(gather) => return gather.run(mem, integers),
             Self::Fallback(fallback) => {
-                return fallback.run(mem).map_err(|e| runtime(format!("{e:#}").replace('\n', " ")));
+                return fallback.run(mem).map_err(|error| {
+                    let own = error.downcast_ref::<Error>().cloned();
+                    own.unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
+                });
             }
         }
         Ok(())
@@ -161,7 +165,10 @@ impl Fallback {
             tensors.push(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue());
         }
         let results = catch_unwind(AssertUnwindSafe(|| self.plan.run(tensors)));
-        let results = results.unwrap_or_else(|_| bail!("tract panicked in {}", self.operation))?;
+        let results = results.unwrap_or_else(|panic| match refused_to_tract(panic_text(panic.as_ref())) {
+            Some(refused) => Err(refused.into()),
+            None => bail!("tract panicked in {}", self.operation),
+        })?;
         let view = results[0].try_as_plain_ram()?;
         let values = view.as_slice::<f32>()?;
         if values.len() != self.len {

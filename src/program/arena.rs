@@ -1,5 +1,6 @@
 //! Places buffers in one memory: two that are alive at the same time never overlap.
 
+use crate::Result;
 use crate::kernels::LINE;
 
 /// A stretch of memory, needed from step `first` to step `last`.
@@ -12,33 +13,31 @@ pub(super) struct Life {
 }
 
 /// An offset for each buffer, on a cache line, and the floats that all of them take: the largest first, each
-/// at the lowest place that is free for its whole life.
-pub(super) fn place(lives: &[Life]) -> (Vec<usize>, usize) {
+/// at the lowest place that is free for its whole life. `go_on` is asked before each.
+pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(Vec<usize>, usize)> {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
     let mut offsets = vec![0; lives.len()];
+    // In the order of their offsets.
     let mut placed: Vec<usize> = Vec::new();
     let mut total = 0;
     for i in order {
+        go_on()?;
         let life = lives[i];
-        let mut rivals: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&j| lives[j].first <= life.last && life.first <= lives[j].last)
-            .map(|&j| (offsets[j], offsets[j] + lives[j].len))
-            .collect();
-        rivals.sort_unstable();
         let mut offset = 0;
-        for (start, end) in rivals {
-            if offset + life.len <= start {
+        for &j in &placed {
+            if offset + life.len <= offsets[j] {
                 break;
             }
-            offset = offset.max(end.next_multiple_of(LINE));
+            if lives[j].first <= life.last && life.first <= lives[j].last {
+                offset = offset.max((offsets[j] + lives[j].len).next_multiple_of(LINE));
+            }
         }
         offsets[i] = offset;
         total = total.max(offset + life.len);
-        placed.push(i);
+        placed.insert(placed.partition_point(|&j| offsets[j] <= offset), i);
     }
-    (offsets, total)
+    Ok((offsets, total))
 }
 
 #[cfg(test)]
@@ -49,7 +48,7 @@ mod tests {
     fn buffers_that_never_meet_share_memory_and_others_do_not() {
         let lives = [(100, 0, 1), (50, 1, 2), (100, 2, 3), (7, 0, 3)];
         let lives = lives.map(|(len, first, last)| Life { len, first, last });
-        let (offsets, total) = place(&lives);
+        let (offsets, total) = place(&lives, || Ok(())).unwrap();
         assert_eq!(offsets[0], offsets[2]);
         for (i, a) in lives.iter().enumerate() {
             for (j, b) in lives.iter().enumerate().skip(i + 1) {

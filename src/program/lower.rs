@@ -32,6 +32,7 @@ use crate::kernels::{Isa, LINE, Packed, Parallel};
 use crate::net::{Id, Net, Op, Table};
 use crate::panics::in_flowturbo;
 use chain::Chain;
+use constants::Origin;
 
 /// A lowered net.
 pub(super) struct Lowered {
@@ -104,6 +105,8 @@ struct Lowering<'a> {
     places: Vec<Option<Place>>,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
+    /// Where the numbers of constant nodes come from; none for what has to be computed.
+    origins: Vec<Option<Origin>>,
     /// Nodes that another one's step computes along.
     absorbed: Vec<bool>,
     /// Nodes whose rows have their place in a larger buffer: the buffer, and where each row starts and the next.
@@ -136,6 +139,7 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
         places: vec![None; count],
         buffers: Vec::new(),
         drafts: Vec::new(),
+        origins: constants::origins(net),
         absorbed: vec![false; count],
         targets: HashMap::new(),
         chains: std::iter::repeat_with(|| None).take(count).collect(),
@@ -244,13 +248,13 @@ impl Lowering<'_> {
         if let Some(place) = &self.places[id] {
             return Ok(place.clone());
         }
-        if let Some(source) = self.source(id) {
+        if let Some(origin) = self.origins[id].clone() {
             if let Op::Broadcast = self.net.op(id) {
                 let place = self.place(self.net.inputs(id)[0])?.broadcast(self.net.dims(id));
                 self.places[id] = Some(place.clone());
                 return Ok(place);
             }
-            let floats = self.read(&source)?;
+            let floats = self.read(&origin)?;
             let buffer = self.buffer(floats.len());
             self.buffers[buffer].constant = Some(floats);
             let place = Place::dense(buffer, &self.net.nodes[id].dims);
@@ -385,7 +389,7 @@ impl Lowering<'_> {
         if all.is_none() {
             self.setting.graph.allowance.arena(None)?;
         }
-        let (offsets, arena) = arena::place(&lives);
+        let (offsets, arena) = arena::place(&lives, || self.setting.graph.allowance.check())?;
         self.setting.graph.allowance.arena(Some(arena))?;
         let mut steps = Vec::with_capacity(last);
         for draft in self.drafts {

@@ -12,6 +12,7 @@ use std::path::Path;
 use super::action::Action;
 use super::*;
 use crate::graph::ElementType;
+use crate::graph::testing::{files, written};
 use crate::kernels::{Packed, Pool};
 use crate::{Bundle, Role, noise};
 
@@ -150,6 +151,20 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
         }
         assert_eq!(answers[0], answers[1], "{times}");
     }
+}
+
+#[test]
+fn what_has_other_rows_than_images_is_no_condition() {
+    // Only one image goes with seven rows of its time.
+    let text = "a = [1]\n seven = [7, 1]\n row = [1, -1]\n latent = [1, 4, 8, 16]
+        u = Unsqueeze(t, a)\n e = Expand(u, seven)\n c = Cos(e)\n z = Reshape(x, row)
+        p = MatMul(c, z)\n m = ReduceMax(p) axes=[0]\n velocity = Reshape(m, latent)";
+    let bundle = files(&written(text)).open().unwrap();
+    let ours = answers(&bundle, Role::Predictor, 1, &fused(1));
+    let noise = |seed, len| noise(seed, [1, 1, 1, len]).unwrap().into_raw_vec_and_offset().0;
+    let (x, time) = (noise(0, ours.len()), noise(1, 1)[0].abs().min(1.0));
+    let wanted: Vec<f32> = x.iter().map(|x| x * time.cos()).collect();
+    assert!(apart(&ours, &wanted).0 < 1e-5);
 }
 
 #[test]

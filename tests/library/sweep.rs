@@ -155,7 +155,9 @@ enum Outcome {
 fn swept(family: &str) -> (Vec<String>, BTreeMap<String, String>) {
     let noise = Array1::read_npy(File::open(folder().join("noise.npy")).unwrap()).unwrap();
     let (mut wrong, mut refused) = (Vec::new(), BTreeMap::new());
-    for (name, case) in cases(family) {
+    let cases = cases(family);
+    assert!(cases.len() > 50, "{family} has {} cases", cases.len());
+    for (name, case) in cases {
         let outcomes =
             [("fused", BackendKind::Fused), ("reference", BackendKind::Reference)].map(|(word, backend)| {
                 let answer = catch_unwind(AssertUnwindSafe(|| case.answer(backend, &noise)));

@@ -13,6 +13,8 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 use tract_onnx::tract_hir::internal::*;
 
 use super::{Built, Wiring, broken, refused};
+use crate::error::limit_exceeded;
+use crate::graph::standard::MOST_CONSTANT;
 
 /// What is added to the score of a key that a query must not see: two of them are a number still.
 const UNSEEN: f32 = f32::MIN / 2.0;
@@ -135,7 +137,7 @@ impl Expansion for Attention {
             scores = wiring.times(scores, softcap)?;
         }
         // Which keys a query sees, as far as that is known while loading.
-        let seen = self.seen(l, s);
+        let seen = self.seen(l, s)?;
         let mut blind = None;
         if let Some(&mask) = inputs.get(3) {
             let mask = wiring.spread(mask, [n, hq, l, s])?;
@@ -176,14 +178,21 @@ fn product(axes: &str) -> TractResult<EinSum> {
 }
 
 impl Attention {
-    /// Whether each of `l` queries sees each of `s` keys, but for the mask.
-    fn seen(&self, l: usize, s: usize) -> Vec<bool> {
+    /// Whether each of `l` queries sees each of `s` keys, but for the mask; nothing where all see all.
+    fn seen(&self, l: usize, s: usize) -> TractResult<Vec<bool>> {
         let [left, right] = self.window;
+        if left.is_none() && right.is_none() {
+            return Ok(Vec::new());
+        }
+        if l.saturating_mul(s) > MOST_CONSTANT {
+            let message = format!("a window over {l} queries and {s} keys, which are too many");
+            return Err(limit_exceeded(message).into());
+        }
         let sees = |i: usize, j: usize| {
             let ahead = j as i64 - i as i64;
             left.is_none_or(|left| ahead >= -left) && right.is_none_or(|right| ahead <= right)
         };
-        (0..l).flat_map(|i| (0..s).map(move |j| sees(i, j))).collect()
+        Ok((0..l).flat_map(|i| (0..s).map(move |j| sees(i, j))).collect())
     }
 }
 

@@ -70,7 +70,8 @@ impl Spec {
             }
             let size = x[2 + i] as i64;
             // As much as the kernel reaches.
-            let full = stride * (size - 1) + extra + (w[2 + i] as i64 - 1) * spec.dilations[i] as i64 + 1;
+            let reach = (w[2 + i] as i64 - 1).saturating_mul(spec.dilations[i] as i64);
+            let full = stride.saturating_mul(size - 1).saturating_add(extra + 1).saturating_add(reach);
             let (before, after) = match (wanted, automatic) {
                 (None, "NOTSET") => (pads[i] as i64, pads[spatial + i] as i64),
                 (None, "VALID") => (0, 0),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tract_onnx::tract_core::ops::array::{Pad, PadMode};
+use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice};
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
@@ -114,11 +114,13 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let mut x = to.inputs[0];
     for axis in 0..spec.shape.len() {
         let start = spec.before[axis].min(0).unsigned_abs() as usize;
-        let kept: Vec<usize> = (start..start + spec.kept(axis) as usize).collect();
-        if kept.is_empty() {
+        let kept = spec.kept(axis) as usize;
+        if kept == 0 {
             return Err(unsupported("crops everything").into());
         }
-        x = to.pick(x, axis, &kept)?;
+        if kept < spec.shape[axis] {
+            x = to.op(Slice::new(axis, start, start + kept), &[x])?;
+        }
     }
     let more = |pads: &[i64]| pads.iter().map(|&pad| pad.max(0) as usize).collect::<Vec<_>>();
     let (before, after) = (more(&spec.before), more(&spec.after));

@@ -3,7 +3,7 @@
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::math::{add, exp, ln, sub};
+use tract_onnx::tract_core::ops::math::{add, exp, ln, max, min, sub};
 use tract_onnx::tract_core::ops::nn::{Reduce as Fold, Reducer as Folder};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::nn::{Reduce, Reducer};
@@ -150,7 +150,7 @@ impl Expansion for Reduction {
 }
 
 impl Reduction {
-    /// `m + ln Σ exp(x - m)`, where `m` is the largest.
+    /// `m + ln Σ exp(x - m)`, where `m` is the largest, or the number next to it that is finite.
     fn log_sum_exp(
         &self,
         prefix: &str,
@@ -161,6 +161,20 @@ impl Reduction {
         let along: TVec<usize> = axes.iter().map(|&axis| axis as usize).collect();
         let name = |step: &str| format!("{prefix}.{step}");
         let most = model.wire_node(name("max"), Fold::new(along.clone(), Folder::Max), &[x])?[0];
+        let kind = model.outlet_fact(x)?.datum_type;
+        let rank = model.outlet_fact(x)?.rank();
+        let greatest = match kind {
+            DatumType::F16 => 65504.0,
+            DatumType::F32 => f64::from(f32::MAX),
+            _ => f64::MAX,
+        };
+        let mut bound = |step: &str, value: f64| {
+            let value = tensor0(value).cast_to_dt(kind)?.into_owned().broadcast_into_rank(rank)?;
+            model.add_const(name(step), value)
+        };
+        let (least, greatest) = (bound("least", -greatest)?, bound("greatest", greatest)?);
+        let most = model.wire_node(name("above"), max(), &[most, least])?[0];
+        let most = model.wire_node(name("below"), min(), &[most, greatest])?[0];
         let less = model.wire_node(name("less"), sub(), &[x, most])?;
         let powers = model.wire_node(name("exp"), exp(), &less)?;
         let sum = model.wire_node(name("sum"), Fold::new(along.clone(), Folder::Sum), &powers)?;

@@ -20,6 +20,12 @@ struct Axis {
     scale: f32,
 }
 
+impl Axis {
+    fn is_unchanged(&self) -> bool {
+        self.from == self.to && self.scale == 1.0
+    }
+}
+
 /// What the attributes say.
 struct Filter {
     kind: Kind,
@@ -83,7 +89,8 @@ impl Spec {
             (Some(_), Some(_)) => return Err(invalid_bundle("'scales' and 'sizes' are both there")),
             (None, None) => return Err(invalid_bundle("has neither 'scales' nor 'sizes'")),
         }
-        if let Some(axis) = spec.axes.iter().find(|axis| axis.to > LONGEST) {
+        let too_long = |axis: &&Axis| !axis.is_unchanged() && axis.from.max(axis.to) > LONGEST;
+        if let Some(axis) = spec.axes.iter().find(too_long) {
             return Err(limit_exceeded(format!(
                 "makes {} of {} elements, which is too large",
                 axis.to, axis.from
@@ -267,12 +274,11 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     if kind != DatumType::F32 {
         return Err(unsupported(format!("takes numbers of type {kind:?}, must be F32")).into());
     }
-    let unchanged = |axis: &Axis| axis.from == axis.to && axis.scale == 1.0;
     let lines: Vec<(usize, Line)> = spec
         .axes
         .iter()
         .enumerate()
-        .filter(|(_, axis)| !unchanged(axis))
+        .filter(|(_, axis)| !axis.is_unchanged())
         .map(|(i, axis)| (i, spec.filter.line(axis)))
         .filter(|(_, line)| !line.is_identity())
         .collect();

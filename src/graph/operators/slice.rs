@@ -5,8 +5,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
 use crate::Result;
-use crate::error::{invalid_bundle, unsupported};
-use crate::graph::standard::{Seen, axes};
+use crate::error::{invalid_bundle, limit_exceeded, unsupported};
+use crate::graph::standard::{LONGEST, Seen, axes};
 
 /// What is taken of each axis.
 pub(in crate::graph) struct Spec(Vec<Taken>);
@@ -50,6 +50,11 @@ impl Spec {
                 return Err(invalid_bundle("'steps' holds 0"));
             };
             let len = len.div_ceil(step.unsigned_abs()) as usize;
+            if step != 1 && len > LONGEST {
+                let message =
+                    format!("'steps' {step} leaves {len} elements of axis {axis}, the most are {LONGEST}");
+                return Err(limit_exceeded(message));
+            }
             if len == 0 && !constant {
                 let (from, to) = (starts[i], ends[i]);
                 return Err(unsupported(format!(

@@ -106,11 +106,14 @@ const LEAST: &[(&str, i64)] = &[
     ("strides", 1),
 ];
 
-/// Attributes that may be any number.
-const FREE: &[&str] = &["starts", "ends", "value_int", "value_ints", "seed", "batch_dims"];
+/// Attributes that may be any number: what lies beyond a tensor is held to it.
+const FREE: &[&str] = &["start", "starts", "end", "ends", "value_int", "value_ints", "seed", "batch_dims"];
+
+/// Numbers that may be infinite.
+const INFINITE: &[&str] = &["extrapolation_value", "max", "min", "value", "value_float", "value_floats"];
 
 /// No size or place in a tensor is beyond it.
-const LARGEST: i64 = 1 << 31;
+pub(super) const LARGEST: i64 = 1 << 31;
 
 /// Holds the value of an attribute of `operator` to what the standard has at `opset`.
 pub(super) fn check(operator: &str, opset: i64, attribute: &AttributeProto) -> Result<()> {
@@ -138,9 +141,8 @@ pub(super) fn check(operator: &str, opset: i64, attribute: &AttributeProto) -> R
             }
         }
         Ok(AttributeType::Float | AttributeType::Floats) => {
-            let may_be_infinite = name.starts_with("value") || name == "extrapolation_value";
             for value in attribute.floats.iter().chain([&attribute.f]) {
-                if value.is_nan() || (value.is_infinite() && !may_be_infinite) {
+                if value.is_nan() || (value.is_infinite() && !INFINITE.contains(&name)) {
                     return refused(format!("holds {value}"));
                 }
             }

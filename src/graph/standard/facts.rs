@@ -15,17 +15,17 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::*;
 
 use super::laws::{self, Shapes};
-use super::{Node, Operand, Seen};
+use super::{Node, Operand, Seen, budget, names};
 use crate::Error;
 use crate::error::{invalid_bundle, panic_text, unsupported};
-use crate::graph::operators;
+use crate::graph::operators::{self, Built};
+use crate::panics::refused_to_tract;
 
 /// A reader of graphs whose operations are all wrapped.
 pub(in super::super) fn register(onnx: &mut Onnx) {
     onnx.op_register.0 = readers().op_register.0.keys().map(|name| (name.clone(), READ)).collect();
 }
 
-type Built = (Box<dyn InferenceOp>, Vec<String>);
 type Reader = fn(&ParsingContext, &NodeProto) -> TractResult<Built>;
 
 const READ: Reader = read;
@@ -48,7 +48,7 @@ fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Built> {
     if node.op_type == "Constant" {
         return Ok((inner, closures));
     }
-    Ok((Box::new(Checked { inner, node: Arc::new(seen), shapes: None }), closures))
+    Ok((Box::new(Checked { inner, node: Arc::new(seen), shapes: None, counted: OnceLock::new() }), closures))
 }
 
 /// Runs what tract has to say of a node; its errors and panics name the node.
@@ -70,7 +70,9 @@ fn guarded<T>(node: &Node, work: impl FnOnce() -> TractResult<T>) -> TractResult
         Ok(Err(error)) if error.is::<Placed>() => Err(error),
         Ok(done) => Ok(done.map_err(|error| Placed(refused(error).at(node.place.clone())))?),
         Err(panic) => {
-            let panicked = invalid_bundle(format!("tract panicked on it: {}", panic_text(panic.as_ref())));
+            let text = panic_text(panic.as_ref());
+            let panicked = refused_to_tract(text)
+                .unwrap_or_else(|| invalid_bundle(format!("tract panicked on it: {text}")));
             Err(Placed(panicked.at(node.place.clone())).into())
         }
     }
@@ -95,6 +97,8 @@ struct Checked {
     node: Arc<Node>,
     /// What comes out by the standard, once all that goes in is known.
     shapes: Option<Shapes>,
+    /// Set once tract has computed its results, which are constants then.
+    counted: OnceLock<()>,
 }
 
 impl PartialEq for Checked {
@@ -137,6 +141,13 @@ impl EvalOp for Checked {
         // Too early is no error, and has to stay what it is.
         match catch_unwind(AssertUnwindSafe(|| self.inner.eval_out_of_plan(inputs))) {
             Ok(Err(error)) if error.root_cause().is::<TooEarly>() => Err(error),
+            Ok(Ok(Some(made))) => guarded(&self.node, || {
+                if self.counted.set(()).is_ok() {
+                    let bytes = made.iter().map(|tensor| tensor.len() * tensor.datum_type().size_of());
+                    budget::constant(bytes.sum::<usize>() as u64)?;
+                }
+                Ok(Some(made))
+            }),
             Ok(done) => guarded(&self.node, || done),
             Err(panic) => guarded(&self.node, || std::panic::resume_unwind(panic)),
         }
@@ -154,6 +165,7 @@ impl InferenceOp for Checked {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
+        guarded(&self.node, || Ok(budget::check()?))?;
         if self.shapes.is_none()
             && let Some(seen) = self.node.see(&inputs, inferred)
             && laws::may_speak(&seen)
@@ -207,18 +219,26 @@ impl InferenceOp for Checked {
             );
         }
         guarded(&self.node, || Ok(whole(&self.node, &facts)?))?;
-        let shapes = match self.node.see(&facts, |fact| typed(fact)) {
+        let mut shapes = match self.node.see(&facts, |fact| typed(fact)) {
             Some(seen) => self.laws(&seen)?,
             None => Shapes::new(),
-        };
+        }
+        .into_iter();
         guarded(&self.node, || {
+            budget::check()?;
             let made = self.inner.to_typed(source, node, target, mapping)?;
-            for (&outlet, shape) in made.iter().zip(shapes) {
+            // tract calls every one by its operator, so that there could be one only.
+            if let (names::IF, Some(outlet)) = (self.node.operator.as_str(), made.first()) {
+                target.rename_node(outlet.node, &node.name)?;
+            }
+            for &outlet in &made {
                 let fact = target.outlet_fact(outlet)?;
-                if let Some(shape) = shape
-                    && fact.shape.as_concrete() != Some(&shape)
-                {
-                    return Err(differs(&fact.shape, &shape).into());
+                let found = fact.shape.as_concrete();
+                match shapes.next().flatten() {
+                    Some(shape) if found != Some(&shape) => return Err(differs(&fact.shape, &shape).into()),
+                    Some(_) => {}
+                    // Where the standard's is not known, tract's is no larger.
+                    None => found.map_or(Ok(()), |found| laws::hold(found, fact.konst.is_some()))?,
                 }
             }
             Ok(made)
@@ -286,4 +306,25 @@ fn unread(node: &Node, kind: DatumType) -> bool {
 
 fn differs(tracts: &dyn std::fmt::Debug, standards: &[usize]) -> Error {
     unsupported(format!("tract makes {tracts:?} of it, the standard {standards:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_panic_names_its_node_and_one_for_want_of_memory_says_so() {
+        let proto = NodeProto { name: "n".into(), op_type: "Relu".into(), ..NodeProto::default() };
+        let node = Node::new(&proto, 17);
+        for (text, kind) in [
+            ("index 7", ErrorKind::InvalidBundle),
+            ("failed to allocate Layout { size: 72, align: 8 }", ErrorKind::OutOfMemory),
+        ] {
+            let error = guarded(&node, || -> TractResult<()> { panic!("{text}") }).unwrap_err();
+            let Placed(error) = error.downcast_ref().unwrap();
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().starts_with("node 'n' (Relu): "), "{error}");
+        }
+    }
 }

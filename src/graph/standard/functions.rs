@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use prost::Message;
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 use super::{domain, inner_graphs, place};
@@ -11,6 +12,8 @@ use crate::error::{Context, invalid_bundle, unsupported};
 
 /// Functions that call functions, at most.
 const DEEPEST: usize = 32;
+/// Letters of a call's name that the names of what it calls begin with.
+const LONGEST: usize = 100;
 
 /// Writes all calls of the file's own functions out.
 pub(super) fn write_out(model: &mut ModelProto, allowance: &Allowance) -> Result<()> {
@@ -26,9 +29,15 @@ pub(super) fn write_out(model: &mut ModelProto, allowance: &Allowance) -> Result
     for function in &functions {
         let key = (domain(function.domain()).to_owned(), function.name().to_owned());
         let fits = opset(&function.opset_import).is_none_or(|opset| Some(opset) == own);
-        known.insert(key, (function, fits));
+        if known.insert(key, (function, fits)).is_some() {
+            let (domain, name) = (function.domain(), function.name());
+            let message = format!(
+                "two functions '{name}' of the domain '{domain}'; export the model with them inlined"
+            );
+            return Err(unsupported(message));
+        }
     }
-    let mut writer = Writer { known, calls: 0, written: 0, allowance };
+    let mut writer = Writer { known, nodes: 0, bytes: 0, allowance };
     match &mut model.graph {
         Some(graph) => writer.graph(graph),
         None => Ok(()),
@@ -38,9 +47,10 @@ pub(super) fn write_out(model: &mut ModelProto, allowance: &Allowance) -> Result
 struct Writer<'a> {
     /// By domain and name; whether the function is written for the file's own opset.
     known: HashMap<(String, String), (&'a FunctionProto, bool)>,
-    /// Numbers the calls, for names that nobody else has.
-    calls: usize,
-    written: u32,
+    /// Nodes so far, calls among them; numbers the calls, for names that nobody else has.
+    nodes: u32,
+    /// What calls were written out to: a constant is there as often as its function is called.
+    bytes: u64,
     allowance: &'a Allowance,
 }
 
@@ -60,12 +70,12 @@ impl<'a> Writer<'a> {
 
     /// Appends `node`, or what it calls.
     fn node(&mut self, mut node: NodeProto, to: &mut Vec<NodeProto>, depth: usize) -> Result<()> {
+        self.nodes += 1;
+        self.allowance.nodes(self.nodes)?;
         let Some((function, fits)) = self.function(&node) else {
             for graph in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
                 self.graph(graph)?;
             }
-            self.written += 1;
-            self.allowance.nodes(self.written)?;
             to.push(node);
             return Ok(());
         };
@@ -78,10 +88,19 @@ impl<'a> Writer<'a> {
             ))
             .at(|| place(&node));
         }
-        self.calls += 1;
-        let names = Names::new(function, &node, self.calls);
+        for (what, given, known) in
+            [("inputs", &node.input, &function.input), ("outputs", &node.output, &function.output)]
+        {
+            if given.iter().skip(known.len()).any(|name| !name.is_empty()) {
+                let message = format!("has {} {what}, the function has {}", given.len(), known.len());
+                return Err(invalid_bundle(message)).at(|| place(&node));
+            }
+        }
+        let names = Names::new(function, &node, self.nodes);
         for inner in &function.node {
             let written = names.node(inner).at(|| place(&node))?;
+            self.bytes += written.encoded_len() as u64;
+            self.allowance.weights(self.bytes).at(|| place(&node))?;
             self.node(written, to, depth + 1)?;
         }
         Ok(())
@@ -97,7 +116,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn new(function: &'a FunctionProto, call: &'a NodeProto, number: usize) -> Self {
+    fn new(function: &'a FunctionProto, call: &'a NodeProto, number: u32) -> Self {
         let pairs = |names: &'a [String], given: &'a [String]| {
             // What a call leaves out is left out inside.
             let given = given.iter().map(String::as_str).chain(std::iter::repeat(""));
@@ -106,7 +125,8 @@ impl<'a> Names<'a> {
         let inputs = pairs(&function.input, &call.input);
         let outputs = pairs(&function.output, &call.output).filter(|(_, given)| !given.is_empty());
         let caller = if call.name.is_empty() { &call.op_type } else { &call.name };
-        let prefix = format!("{caller}/{number}/");
+        let start = caller.char_indices().rev().nth(LONGEST - 1).map_or(0, |(at, _)| at);
+        let prefix = format!("{}/{number}/", &caller[start..]);
         Self { values: inputs.chain(outputs).collect(), call, optional: &function.attribute, prefix }
     }
 

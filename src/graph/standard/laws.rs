@@ -5,7 +5,8 @@
 mod moves;
 mod sums;
 
-use super::seen::{Seen, axes, axis};
+use super::attributes::LARGEST;
+use super::seen::{Operand, Seen, axes, axis};
 use crate::Result;
 use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::operators::{self, conv_transpose, pad, resize, slice};
@@ -15,10 +16,14 @@ pub(in super::super) type Shapes = Vec<Option<Vec<usize>>>;
 
 /// Inputs that have to be known while loading.
 const KNOWN: &[(&str, &[usize])] = &[
+    ("BlackmanWindow", &[0]),
     ("ConstantOfShape", &[0]),
     ("CumSum", &[1]),
     ("Dropout", &[1, 2]),
     ("Expand", &[1]),
+    ("HammingWindow", &[0]),
+    ("HannWindow", &[0]),
+    ("MelWeightMatrix", &[0, 1]),
     ("OneHot", &[1, 2]),
     ("Pad", &[1, 2, 3]),
     ("Range", &[0, 1, 2]),
@@ -37,9 +42,12 @@ const KNOWN: &[(&str, &[usize])] = &[
 /// No tensor has more elements; not all are made: the scores of an attention never are.
 const MOST: usize = 1 << 40;
 /// Nor has one that is made of constants alone, and so made while loading.
-const MOST_CONSTANT: usize = 1 << 28;
+pub(in super::super) const MOST_CONSTANT: usize = 1 << 28;
 /// No axis that is resized or repeated has more.
 pub(in super::super) const LONGEST: usize = 1 << 24;
+
+/// No tensor has more axes.
+const MOST_AXES: usize = 64;
 
 /// False while a value that has to be known is not; tract may still find it.
 pub(super) fn may_speak(seen: &Seen) -> bool {
@@ -58,16 +66,26 @@ pub(in super::super) fn shapes(seen: &Seen) -> Result<Shapes> {
         .filter_map(|(shape, &there)| there.then_some(shape))
         .collect();
     let constant = seen.operands.iter().flatten().all(|operand| operand.value.is_some());
-    for shape in shapes.iter().flatten() {
-        let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-        if elements.is_none_or(|n| n > if constant { MOST_CONSTANT } else { MOST }) {
-            return Err(limit_exceeded(format!("makes a tensor of shape {shape:?}, which is too large")));
-        }
-        if elements == Some(0) && !constant {
-            return Err(unsupported(format!("makes a tensor without elements, of shape {shape:?}")));
-        }
-    }
+    // What only depends on a shape is made while loading, too.
+    let made = constant || seen.node.operator == "EyeLike";
+    shapes.iter().flatten().try_for_each(|shape| hold(shape, made))?;
     Ok(shapes)
+}
+
+/// Refuses a shape that is too large, or empty; those of constants may be empty.
+pub(super) fn hold(shape: &[usize], constant: bool) -> Result<()> {
+    if shape.len() > MOST_AXES {
+        let axes = shape.len();
+        return Err(limit_exceeded(format!("makes a tensor of {axes} axes, the most are {MOST_AXES}")));
+    }
+    let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    if elements.is_none_or(|n| n > if constant { MOST_CONSTANT } else { MOST }) {
+        return Err(limit_exceeded(format!("makes a tensor of shape {shape:?}, which is too large")));
+    }
+    if elements == Some(0) && !constant {
+        return Err(unsupported(format!("makes a tensor without elements, of shape {shape:?}")));
+    }
+    Ok(())
 }
 
 fn of_operator(seen: &Seen) -> Result<Shapes> {
@@ -75,54 +93,16 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
     let same = || Ok(vec![Some(seen.shape(0)?.to_vec())]);
     let one = |shape: Vec<usize>| Ok(vec![Some(shape)]);
     match node.operator.as_str() {
-        "Abs"
-        | "Acos"
-        | "Acosh"
-        | "Asin"
-        | "Asinh"
-        | "Atan"
-        | "Atanh"
-        | "BitwiseNot"
-        | "Cast"
-        | "CastLike"
-        | "Ceil"
-        | "Celu"
-        | "Clip"
-        | "Cos"
-        | "Cosh"
-        | "Elu"
-        | "Erf"
-        | "Exp"
-        | "Floor"
-        | "Gelu"
-        | "HardSigmoid"
-        | "HardSwish"
-        | "Identity"
-        | "IsInf"
-        | "IsNaN"
-        | "LeakyRelu"
-        | "Log"
-        | "Mish"
-        | "Neg"
-        | "Not"
-        | "QuickGelu"
-        | "Reciprocal"
-        | "Relu"
-        | "Round"
-        | "Selu"
-        | "Shrink"
-        | "Sigmoid"
-        | "Sign"
-        | "Sin"
-        | "Sinh"
-        | "Softplus"
-        | "Softsign"
-        | "Sqrt"
-        | "Swish"
-        | "Tan"
-        | "Tanh"
-        | "ThresholdedRelu"
-        | "MeanVarianceNormalization" => same(),
+        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseNot" | "Cast"
+        | "CastLike" | "Ceil" | "Celu" | "Cos" | "Cosh" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu"
+        | "HardSigmoid" | "HardSwish" | "Identity" | "IsInf" | "IsNaN" | "LeakyRelu" | "Log" | "Mish"
+        | "Neg" | "Not" | "QuickGelu" | "Reciprocal" | "Relu" | "Round" | "Selu" | "Shrink" | "Sigmoid"
+        | "Sign" | "Sin" | "Sinh" | "Softplus" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh"
+        | "ThresholdedRelu" => same(),
+        "Clip" => {
+            single_numbers(seen)?;
+            same()
+        }
         "Softmax" | "LogSoftmax" | "Hardmax" => {
             axis("axis", node.int("axis").unwrap_or(if node.opset < 13 { 1 } else { -1 }), seen.rank(0)?)?;
             same()
@@ -131,26 +111,31 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
             axis("axis", node.int("axis").unwrap_or(-1), seen.rank(0)?)?;
             same()
         }
-        "BatchNormalization" | "InstanceNormalization" => {
-            let channels = seen.shape(0)?.get(1).copied().unwrap_or(1);
-            for place in 1..seen.operands.len() {
-                if seen.shape(place)? != [channels] {
-                    let shape = seen.shape(place)?;
-                    return Err(invalid_bundle(format!("input {place} is {shape:?}, must be [{channels}]")));
-                }
+        "MeanVarianceNormalization" => {
+            axes("axes", node.ints("axes").unwrap_or(&[0, 2, 3]), seen.rank(0)?)?;
+            same()
+        }
+        "GroupNormalization" => {
+            let channels = seen.shape(0)?.get(1).copied().unwrap_or(0);
+            let groups = node.int("num_groups").unwrap_or(1).max(1) as usize;
+            if channels % groups != 0 {
+                return Err(invalid_bundle(format!(
+                    "attribute 'num_groups' is {groups}, which does not part {channels} channels"
+                )));
             }
+            one_for_each(seen, channels)?;
+            same()
+        }
+        "BatchNormalization" if node.flag("training_mode") => Err(unsupported(
+            "attribute 'training_mode' is not supported; export the model in evaluation mode",
+        )),
+        "BatchNormalization" | "InstanceNormalization" => {
+            one_for_each(seen, seen.shape(0)?.get(1).copied().unwrap_or(1))?;
             same()
         }
         "LRN" => same(),
         "Dropout" => {
-            for place in 1..seen.operands.len() {
-                if seen.operand(place).is_some_and(|operand| !operand.shape.is_empty()) {
-                    let shape = seen.shape(place)?;
-                    return Err(invalid_bundle(format!(
-                        "input {place} is {shape:?}, must be a single number"
-                    )));
-                }
-            }
+            single_numbers(seen)?;
             let training = seen.integer(2, "training_mode")?.unwrap_or(0) != 0;
             let ratio = seen.floats(1, "ratio")?.and_then(|list| list.first().copied()).unwrap_or(0.5);
             if training && ratio != 0.0 {
@@ -164,7 +149,9 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
             same()
         }
         "Trilu" => {
-            seen.integer(1, "k")?;
+            if let Some(k) = seen.integer(1, "k")?.filter(|k| !(-LARGEST..=LARGEST).contains(k)) {
+                return Err(invalid_bundle(format!("input 'k' is {k}, which no tensor is large enough for")));
+            }
             if seen.rank(0)? < 2 {
                 return Err(invalid_bundle("takes a tensor of fewer than two axes"));
             }
@@ -233,7 +220,7 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         }
         "ConvTranspose" => one(conv_transpose::Spec::read(seen)?.shape),
         "MaxPool" | "AveragePool" => {
-            sums::window(seen)?;
+            sums::pool(seen)?;
             Ok(Shapes::new())
         }
         "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
@@ -261,6 +248,29 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "Resize" | "Upsample" => one(resize::Spec::read(seen)?.shape()),
         _ => moves::shapes(seen),
     }
+}
+
+/// Holds all inputs but the first to be single numbers.
+fn single_numbers(seen: &Seen) -> Result<()> {
+    for (place, operand) in seen.operands.iter().enumerate().skip(1) {
+        if let Some(Operand { shape, .. }) = operand
+            && !matches!(shape.as_slice(), [] | [1])
+        {
+            return Err(invalid_bundle(format!("input {place} is {shape:?}, must be a single number")));
+        }
+    }
+    Ok(())
+}
+
+/// Holds all inputs but the first to be lists of `count` numbers.
+fn one_for_each(seen: &Seen, count: usize) -> Result<()> {
+    for place in 1..seen.operands.len() {
+        let shape = seen.shape(place)?;
+        if shape != [count] {
+            return Err(invalid_bundle(format!("input {place} is {shape:?}, must be [{count}]")));
+        }
+    }
+    Ok(())
 }
 
 /// The shape that both have when axes of one element are repeated.

@@ -14,6 +14,7 @@ struct Split {
 
 enum Sizes {
     Equal(i64),
+    /// Where each part starts, and the last one ends.
     Listed(Vec<i64>),
 }
 
@@ -34,12 +35,16 @@ pub(super) fn write_out(graph: &mut GraphProto) {
         });
         let (Some(split), Some(place)) = (splits.get(sequence), place) else { continue };
         let bounds = match &split.sizes {
-            Sizes::Equal(size) => size.checked_mul(place as i64).map(|start| (start, *size)),
-            Sizes::Listed(sizes) => sizes.get(place).map(|&size| (sizes[..place].iter().sum(), size)),
+            Sizes::Equal(size) => {
+                size.checked_mul(place as i64).map(|start| (start, start.saturating_add(*size)))
+            }
+            Sizes::Listed(bounds) => {
+                bounds.get(place..).and_then(|rest| Some((*rest.first()?, *rest.get(1)?)))
+            }
         };
-        let Some((start, size)) = bounds else { continue };
+        let Some((start, end)) = bounds else { continue };
         let mut input = vec![split.x.clone()];
-        for (what, number) in [("start", start), ("end", start.saturating_add(size)), ("axis", split.axis)] {
+        for (what, number) in [("start", start), ("end", end), ("axis", split.axis)] {
             // No name in a file begins like this by chance.
             let name = format!("#{what} of {}", node.output.first().map_or("", String::as_str));
             input.push(name.clone());
@@ -87,7 +92,13 @@ fn split(node: &NodeProto, constants: &HashMap<String, Vec<i64>>) -> Option<(Str
     let [x, size] = node.input.as_slice() else { return None };
     let sizes = match constants.get(size)?.as_slice() {
         &[size] if size > 0 => Sizes::Equal(size),
-        list if list.len() > 1 && list.iter().all(|&size| size > 0) => Sizes::Listed(list.to_vec()),
+        list if list.len() > 1 && list.iter().all(|&size| size > 0) => {
+            let mut bounds = vec![0i64];
+            for size in list {
+                bounds.push(bounds.last()?.checked_add(*size)?);
+            }
+            Sizes::Listed(bounds)
+        }
         _ => return None,
     };
     let axis = node.attribute.iter().find(|a| a.name == "axis").map_or(0, |a| a.i);

@@ -66,7 +66,8 @@ fn opsets_and_domains_that_are_not_known_are_refused() {
     for version in [0, 6, 99, -1, i64::MAX] {
         check(&opsets(&[("", version)]), Unsupported, "", &format!("opset {version} "));
     }
-    assert!(import(&opsets(&[("ai.onnx", 17), ("ai.onnx.ml", 3)])).is_ok());
+    assert!(import(&opsets(&[("ai.onnx", 17), ("ai.onnx.ml", 3), ("", 17)])).is_ok());
+    check(&opsets(&[("ai.onnx", 17), ("", 11)]), InvalidBundle, "", "twice which opset of 'ai.onnx'");
     let mut model = written("velocity = Normalizer(x)");
     model.graph.as_mut().unwrap().node[0].domain = "ai.onnx.ml".into();
     check(&model, Unsupported, "(Normalizer)", "the domain 'ai.onnx.ml'");
@@ -119,6 +120,27 @@ fn graphs_inside_of_nodes_are_held_to_the_standard_too() {
 }
 
 #[test]
+fn a_graph_may_branch_more_than_once() {
+    let mut model = branches(node("Abs", &["x"], "inner"));
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    let mut again = nodes[0].clone();
+    for graph in again.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()) {
+        let name = format!("{} again", graph.output[0].name);
+        graph.node[0].input[0] = "once".into();
+        (graph.node[0].output[0], graph.output[0].name) = (name.clone(), name);
+    }
+    nodes[0].output[0] = "once".into();
+    nodes.insert(1, node("Neg", &["once"], "minus"));
+    nodes.push(again);
+    nodes[1].name = "If".into();
+    nodes.last_mut().unwrap().output[0] = "twice".into();
+    nodes.push(node("Add", &["twice", "minus"], "velocity"));
+    assert!(answer(&model).iter().all(|&y| y == 0.0));
+    model.graph.as_mut().unwrap().node[3].input[1] = "twice".into();
+    assert_eq!(answer(&model)[7], 2.0);
+}
+
+#[test]
 fn a_graph_has_as_many_nodes_as_the_limits_let_it() {
     let lines: Vec<String> = (0..9).map(|i| format!("v{} = Relu(v{i})", i + 1)).collect();
     let text = format!("v0 = Relu(x)\n{}\nvelocity = Neg(v9)", lines.join("\n"));
@@ -136,6 +158,44 @@ fn a_graph_has_as_many_nodes_as_the_limits_let_it() {
 fn nodes_that_no_output_needs_may_be_of_any_kind() {
     let model = written("a = FancyMax(x)\n b = Softmax(a) axis=9\n c = Bernoulli(b)\n velocity = Neg(x)");
     assert_eq!(answer(&model)[7], -1.0);
+}
+
+#[test]
+fn nodes_may_come_in_any_order_but_not_in_a_circle() {
+    let text = "velocity = Neg(b)\n b = Add(a, x)\n a = Abs(x)";
+    assert_eq!(answer(&written(text))[7], -2.0);
+    for text in ["velocity = Neg(a)\n a = Add(x, b)\n b = Abs(a)", "a = Add(x, a)\n velocity = Neg(a)"] {
+        check(&written(text), InvalidBundle, "node 'makes ", "made of its own result");
+    }
+}
+
+#[test]
+fn bounds_that_lie_beyond_everything_do_not_stop_a_sound_graph() {
+    let clipped = answer(&written("opset 10\n velocity = Clip(x) min=3.0 max=inf"));
+    assert_eq!((clipped[0], clipped[700]), (3.0, element(700)));
+    let shape = "a = Shape(x) start=-9223372036854775808 end=9223372036854775807\n velocity = Reshape(x, a)";
+    assert_eq!(answer(&written(shape))[7], 1.0);
+}
+
+#[test]
+fn a_logarithm_of_a_sum_of_nothing_is_minus_infinity() {
+    // Only the first row of each plane has a number.
+    let text = "r = [0.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]
+        s = [8, 1]\n c = Reshape(r, s)\n most = 3.0e38\n m = Mul(c, most)\n w = Add(x, m)\n z = Add(w, m)
+        l = ReduceLogSumExp(z) axes=[3]\n e = Exp(l)\n velocity = Add(x, e)";
+    let answers = answer(&written(text));
+    assert!(answers[16..128].iter().enumerate().all(|(i, &y)| y == element(16 + i)), "{:?}", &answers[..32]);
+    assert!(answers[..16].iter().all(|y| y.is_finite() && *y > 1.0));
+}
+
+#[test]
+fn a_name_may_have_any_number_of_dots() {
+    let mut model = written("half = 0.3\n a = Mul(x, half)\n velocity = Neg(a)");
+    let dots = "n.".repeat(150_000);
+    let graph = model.graph.as_mut().unwrap();
+    (graph.initializer[0].name, graph.node[0].input[1]) = (dots.clone(), dots.clone());
+    graph.node[1].name = dots;
+    assert_eq!(answer(&model)[7], -0.3);
 }
 
 /// A note that `name` is of these dimensions.

@@ -72,7 +72,7 @@ impl Lowering<'_> {
         let inputs = self.net.inputs(node);
         let steps: Vec<(What, Id)> = match self.net.op(node) {
             Op::Einsum(_) if node != root => {
-                return inputs.iter().any(|&id| self.source(id).is_some()).then_some(node);
+                return inputs.iter().any(|&id| self.origins[id].is_some()).then_some(node);
             }
             Op::Convolution(_) | Op::Normal { .. } if node != root => return Some(node),
             Op::Unary(op @ (Unary::Silu | Unary::GeluTanh | Unary::GeluErf | Unary::Mul(_))) => {

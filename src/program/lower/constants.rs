@@ -7,45 +7,56 @@ use tract_onnx::prelude::Tensor;
 use super::{Lowering, Place, Setting};
 use crate::error::unsupported;
 use crate::kernels::{Packed, Values, Workers};
-use crate::net::{Constant, Id, Op};
+use crate::net::{Constant, Net, Op};
 use crate::program::packs::{self, Layout, Stored};
 use crate::{Result, memory};
 
 /// Numbers of a constant or a weight file, seen through changes of shape. The place's buffer means nothing.
+#[derive(Clone)]
 pub(super) struct Origin {
     from: From,
     pub(super) place: Place,
 }
 
+#[derive(Clone)]
 enum From {
     Constant(Arc<Tensor>),
     Weight(usize),
 }
 
-impl Lowering<'_> {
-    /// Where a constant node's numbers come from; none for what has to be computed.
-    pub(super) fn source(&self, id: Id) -> Option<Origin> {
-        let node = &self.net.nodes[id];
-        let (from, place) = match &node.op {
+/// Where the numbers of each node come from; none for what has to be computed.
+pub(super) fn origins(net: &Net) -> Vec<Option<Origin>> {
+    let mut origins: Vec<Option<Origin>> = Vec::with_capacity(net.nodes.len());
+    for node in &net.nodes {
+        let below = || origins[node.inputs[0]].as_ref();
+        let origin = match &node.op {
             Op::Constant(Constant(tensor)) => {
-                (From::Constant(Arc::clone(tensor)), Place::dense(0, &node.dims))
+                Some(Origin { from: From::Constant(Arc::clone(tensor)), place: Place::dense(0, &node.dims) })
             }
-            Op::Weight(index) => (From::Weight(*index), Place::dense(0, &node.dims)),
-            Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast => {
-                let Origin { from, place } = self.source(node.inputs[0])?;
-                let place = match &node.op {
-                    Op::Permute(axes) => place.permute(axes),
-                    Op::Slice { axis, start } => place.slice(*axis, *start, node.dims[*axis]),
-                    Op::Broadcast => place.broadcast(&node.dims),
-                    _ => place.reshape(&node.dims)?,
-                };
-                (from, place)
+            Op::Weight(index) => {
+                Some(Origin { from: From::Weight(*index), place: Place::dense(0, &node.dims) })
             }
-            _ => return None,
+            Op::Permute(axes) => below().map(|origin| origin.at(origin.place.permute(axes))),
+            Op::Slice { axis, start } => {
+                below().map(|origin| origin.at(origin.place.slice(*axis, *start, node.dims[*axis])))
+            }
+            Op::Broadcast => below().map(|origin| origin.at(origin.place.broadcast(&node.dims))),
+            Op::Reshape => below().and_then(|origin| Some(origin.at(origin.place.reshape(&node.dims)?))),
+            _ => None,
         };
-        Some(Origin { from, place })
+        origins.push(origin);
     }
+    origins
+}
 
+impl Origin {
+    /// The same numbers, seen at another place.
+    fn at(&self, place: Place) -> Self {
+        Self { from: self.from.clone(), place }
+    }
+}
+
+impl Lowering<'_> {
     /// The numbers, row-major.
     pub(super) fn read(&self, origin: &Origin) -> Result<Vec<f32>> {
         self.with_values(origin, |values| {

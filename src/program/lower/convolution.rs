@@ -196,8 +196,8 @@ impl Lowering<'_> {
             return Err(unsupported("is not a convolution"));
         };
         let inputs = net.inputs(anchor);
-        let kernel =
-            self.source(inputs[1]).ok_or_else(|| unsupported("has a kernel that is not constant"))?;
+        let kernel = self.origins[inputs[1]].clone();
+        let kernel = kernel.ok_or_else(|| unsupported("has a kernel that is not constant"))?;
         let zeros = (window.before != [0; 2] || window.after != [0; 2]).then_some(Margins {
             before: window.before,
             after: window.after,
@@ -220,7 +220,7 @@ impl Lowering<'_> {
             return Err(unsupported("is not an image"));
         };
         let row_stride = out_channels.next_multiple_of(LINE);
-        let buffer = self.buffer(images * out_rows * out_cols * row_stride);
+        let buffer = self.buffer_of(&[images, out_rows, out_cols, row_stride])?;
         let whole = [height, width, window.stride[0], window.stride[1]] == [1; 4];
         let (runs, each) = if whole { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
         let groups = (0..images * runs).map(|i| Group {

@@ -29,7 +29,7 @@ impl Lowering<'_> {
             return Err(unsupported("is not a product"));
         };
         let inputs = self.net.inputs(anchor);
-        let (x, w, of_x, of_w) = match (self.source(inputs[0]), self.source(inputs[1])) {
+        let (x, w, of_x, of_w) = match (self.origins[inputs[0]].clone(), self.origins[inputs[1]].clone()) {
             (_, Some(w)) => (inputs[0], w, &einsum.a, &einsum.b),
             (Some(w), None) => (inputs[1], w, &einsum.b, &einsum.a),
             _ => return self.other_product(anchor, last, links, &einsum),
@@ -68,10 +68,13 @@ impl Lowering<'_> {
         let count: usize = sizes.iter().product();
         let target = self.targets.get(&last).copied();
         let target = target.filter(|_| rank == 1 && einsum.out.first() == outer.first());
-        let Target { buffer, offset, stride: row_stride } = target.unwrap_or_else(|| {
-            let stride = n.next_multiple_of(LINE);
-            Target { buffer: self.buffer(count * stride), offset: 0, stride }
-        });
+        let Target { buffer, offset, stride: row_stride } = match target {
+            Some(target) => target,
+            None => {
+                let stride = n.next_multiple_of(LINE);
+                Target { buffer: self.buffer_of(&[count, stride])?, offset: 0, stride }
+            }
+        };
         let steps = Place::dense(buffer, sizes).strides;
         let out_columns = Place::dense(buffer, &weight.dims[inner.len()..]).strides;
         let mut place = Place { buffer, offset, dims: Vec::new(), strides: Vec::new() };

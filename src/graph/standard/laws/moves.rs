@@ -1,8 +1,8 @@
 //! Shapes of what moves elements or makes them anew.
 
-use super::{Shapes, broadcast};
+use super::{LONGEST, Shapes, broadcast};
 use crate::Result;
-use crate::error::{invalid_bundle, unsupported};
+use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::standard::seen::{Seen, axes, axis};
 
 pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
@@ -118,6 +118,18 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
             }
             one(vec![((limit - start) / delta).ceil().max(0.0) as usize])
         }
+        "BlackmanWindow" | "HammingWindow" | "HannWindow" => {
+            let size = seen.integer(0, "size")?.unwrap_or(0);
+            let size = usize::try_from(size).ok().filter(|&size| size > 0);
+            one(vec![size.ok_or_else(|| invalid_bundle("input 'size' must be at least 1"))?])
+        }
+        "MelWeightMatrix" => {
+            let count = |place: usize, name: &str| {
+                let count = seen.integer(place, name)?.and_then(|count| usize::try_from(count).ok());
+                count.ok_or_else(|| invalid_bundle(format!("input '{name}' must not be negative")))
+            };
+            one(vec![count(1, "dft_length")? / 2 + 1, count(0, "num_mel_bins")?])
+        }
         "EyeLike" => {
             if seen.rank(0)? != 2 {
                 return Err(invalid_bundle(format!("takes {:?}, must be a matrix", seen.shape(0)?)));
@@ -129,6 +141,9 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
             let Some(depth) = usize::try_from(depth).ok().filter(|&depth| depth > 0) else {
                 return Err(invalid_bundle(format!("input 'depth' is {depth}, must be at least 1")));
             };
+            if depth > LONGEST {
+                return Err(limit_exceeded(format!("input 'depth' is {depth}, the most are {LONGEST}")));
+            }
             if seen.shape(2)? != [2] {
                 return Err(invalid_bundle(format!("input 'values' is {:?}, must be [2]", seen.shape(2)?)));
             }

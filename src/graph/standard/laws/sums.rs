@@ -1,8 +1,8 @@
 //! Shapes of what sums: products, convolutions, reductions.
 
-use super::broadcast;
+use super::{LONGEST, broadcast};
 use crate::Result;
-use crate::error::{invalid_bundle, unsupported};
+use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::standard::seen::Seen;
 
 pub(super) fn matmul(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
@@ -69,6 +69,26 @@ pub(super) fn window(seen: &Seen) -> Result<Window> {
         dilations: node.each("dilations", spatial, 1)?,
         pads,
     })
+}
+
+/// Holds the window of a pooling to the standard: each of its places has to hold something of the tensor.
+pub(super) fn pool(seen: &Seen) -> Result<()> {
+    let Window { pads, .. } = window(seen)?;
+    let kernel = seen.node.ints("kernel_shape").unwrap_or_default();
+    // A plan has a number for each place of the window.
+    let places = kernel.iter().try_fold(1usize, |all, &n| all.checked_mul(usize::try_from(n).ok()?));
+    if places.is_none_or(|places| places > LONGEST) {
+        return Err(limit_exceeded(format!("attribute 'kernel_shape' is {kernel:?}, which is too large")));
+    }
+    for (i, &pad) in pads.iter().enumerate() {
+        let size = kernel.get(i % kernel.len().max(1)).copied().unwrap_or(i64::MAX);
+        if pad as i64 >= size {
+            return Err(invalid_bundle(format!(
+                "attribute 'pads' holds {pad}, must be less than the kernel's {size}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The kernel is input `kernel`, the bias perhaps input `bias`.

@@ -1,8 +1,10 @@
 //! Nodes that break the standard, each in one place.
 
-use super::check;
+use super::{check, import};
 use crate::ErrorKind::{InvalidBundle, LimitExceeded, Unsupported};
-use crate::graph::testing::written;
+use crate::graph::Graph;
+use crate::graph::testing::{files, written};
+use crate::{Limits, Role};
 
 #[test]
 fn attributes_are_held_to_the_standard_of_the_files_opset() {
@@ -30,6 +32,19 @@ fn attributes_are_held_to_the_standard_of_the_files_opset() {
         ("velocity = Celu(x) alpha=0.0", "Celu", "'alpha' is 0"),
         ("velocity = Einsum(x) equation=nchw->nchwk", "Einsum", "'k' comes from nowhere"),
         ("velocity = Mish(x)", "Mish", "came with opset 18"),
+        (
+            "velocity = MaxPool(x) kernel_shape=[3,3] pads=[1,1,1,3]",
+            "MaxPool",
+            "'pads' holds 3, must be less",
+        ),
+        ("velocity = AveragePool(x) kernel_shape=[2,2] pads=[2,0,0,0]", "AveragePool", "'pads' holds 2"),
+        ("velocity = MeanVarianceNormalization(x) axes=[2,-2]", "MeanVarianceNormalization", "axis 2 twice"),
+        ("velocity = MeanVarianceNormalization(x) axes=[4]", "MeanVarianceNormalization", "'axes' is 4"),
+        (
+            "opset 21\n s = noise [4]\n velocity = GroupNormalization(x, s, s) num_groups=3",
+            "GroupNormalization",
+            "'num_groups' is 3",
+        ),
     ] {
         check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
     }
@@ -81,6 +96,11 @@ fn axes_orders_places_and_counts_lie_within_the_tensor() {
         ("p = [0, 0, 1, 1]\n velocity = Pad(x, p)", "Pad", "two numbers for each of 4 axes"),
         ("s = [1.0, 1.0, -2.0, 1.0]\n velocity = Resize(x, , s)", "Resize", "'scales' holds -2"),
         ("velocity = Resize(x)", "Resize", "neither 'scales' nor 'sizes'"),
+        (
+            "k = [9223372036854775807]\n a = [0]\n b = Squeeze(k, a)\n velocity = Trilu(x, b)",
+            "Trilu",
+            "'k' is 9223372036854775807",
+        ),
     ] {
         check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
     }
@@ -117,6 +137,12 @@ fn sizes_that_contradict_each_other_are_told() {
         ("s = noise [3]\n velocity = InstanceNormalization(x, s, s)", "InstanceNormalization", "must be [4]"),
         ("i = [0, 0]\n u = noise [3, 4, 8, 16]\n velocity = ScatterND(x, i, u)", "ScatterND", "do not fit"),
         ("g = noise [2, 8, 16, 3]\n velocity = GridSample(x, g)", "GridSample", "does not fit"),
+        ("m = noise [16]\n velocity = Clip(x, m)", "Clip", "must be a single number"),
+        (
+            "opset 21\n s = noise [2]\n velocity = GroupNormalization(x, s, s) num_groups=2",
+            "GroupNormalization",
+            "must be [4]",
+        ),
     ] {
         check(&written(graph), InvalidBundle, &format!("({operator}): "), cause);
     }
@@ -140,6 +166,91 @@ fn what_takes_all_memory_is_refused_before_it_is_made() {
 }
 
 #[test]
+fn what_would_be_made_while_loading_is_refused_before_it_is() {
+    // Rows that nobody has: a tensor of them is never made, but what follows would be.
+    let rows = |count: u64, then: &str| {
+        format!(
+            "s = [2, 4, {count}, 16]\n row = ReduceMax(x) axes=[2] keepdims=1\n e = Expand(row, s)\n {then}
+             m = ReduceMax(made) keepdims=0\n velocity = Add(x, m)"
+        )
+    };
+    let axes = vec!["1"; 300].join(", ");
+    for (graph, operator, cause) in [
+        (
+            "d = [8589934592]\n v = [0.0, 1.0]\n hot = OneHot(y, d, v)\n velocity = Softmax(hot)".into(),
+            "OneHot",
+            "'depth' is 8589934592",
+        ),
+        (
+            "s = [8589934592]\n a = [0]\n k = Squeeze(s, a)\n velocity = HannWindow(k)".into(),
+            "HannWindow",
+            "too large",
+        ),
+        (
+            "s = [100000, 100000]\n g = ReduceMax(t) keepdims=1\n e = Expand(g, s)\n velocity = EyeLike(e)"
+                .into(),
+            "EyeLike",
+            "too large",
+        ),
+        (
+            format!(
+                "opset 23\n {}",
+                rows(1 << 20, "made = Attention(e, e, e) is_causal=1").replace("axes=[2] ", "")
+            ),
+            "Attention",
+            "which are too many",
+        ),
+        (
+            rows(
+                1 << 30,
+                "a = [0]\n b = [9223372036854775807]\n c = [2]\n d = [2]\n made = Slice(e, a, b, c, d)",
+            ),
+            "Slice",
+            "'steps' 2 leaves",
+        ),
+        (rows(1 << 30, "z = [2, 4, 1, 16]\n made = Resize(e, , , z) mode=linear"), "Resize", "too large"),
+        (
+            format!("s = [{axes}, 2, 4, 8, 16]\n r = Reshape(x, s)\n velocity = Squeeze(r)"),
+            "Reshape",
+            "304 axes",
+        ),
+        (
+            rows(1 << 30, "made = AveragePool(e) kernel_shape=[1,4096] pads=[0,4095,0,4095]"),
+            "AveragePool",
+            "too large",
+        ),
+        (
+            rows(8, "made = MaxPool(e) kernel_shape=[65536,65536] pads=[65535,65535,0,0]"),
+            "MaxPool",
+            "'kernel_shape' is [65536, 65536]",
+        ),
+    ] {
+        check(&written(&graph), LimitExceeded, &format!("({operator}): "), cause);
+    }
+    // Of what is only padded, nothing is made.
+    let padded = rows(1 << 30, "p = [0, 0, 1, 0, 0, 0, 1, 0]\n made = Pad(e, p)");
+    assert!(import(&written(&padded)).is_ok());
+    // Numbers that are no floats are tried; not so many.
+    let many = "s = [1073741824, 2]\n e = Expand(y, s)\n m = ReduceMax(e) keepdims=0\n f = Cast(m) to=1\n velocity = Add(x, f)";
+    assert!(import(&written(many)).is_ok());
+}
+
+#[test]
+fn what_is_computed_of_constants_counts_as_weights() {
+    let text = "s = [100000]\n z = ConstantOfShape(s)\n e = Exp(z)\n m = ReduceMax(e) keepdims=0\n velocity = Add(x, m)";
+    let read = |most: u64| {
+        let bundle = files(&written(text)).open_with(&Limits::default().with_max_weight_bytes(most)).unwrap();
+        Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2))
+    };
+    // Two lists of floats, and a few numbers.
+    assert!(read(2 * 400_000 + 1000).is_ok());
+    let error = read(2 * 400_000 - 1).err().unwrap();
+    assert_eq!(error.kind(), LimitExceeded);
+    let line = error.to_string();
+    assert!(line.contains("node 'makes e' (Exp)") && line.contains("(max_weight_bytes)"), "{line}");
+}
+
+#[test]
 fn what_the_standard_has_and_we_have_not_is_named() {
     let crop = "s = [2, 4, 8, 16]\n r = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]\n \
                 velocity = Resize(x, r, , s) coordinate_transformation_mode=tf_crop_and_resize";
@@ -157,6 +268,11 @@ fn what_the_standard_has_and_we_have_not_is_named() {
         ("velocity = RandomNormalLike(x)", "RandomNormalLike", "a seed must give one picture"),
         ("velocity = RandomUniform() shape=[2,4,8,16]", "RandomUniform", "a seed must give one picture"),
         ("velocity = Bernoulli(x)", "Bernoulli", "a seed must give one picture"),
+        (
+            "s = [1.0, 1.0, 1.0, 1.0]\n velocity = BatchNormalization(x, s, s, s, s) training_mode=1",
+            "BatchNormalization",
+            "'training_mode'",
+        ),
     ] {
         check(&written(graph), Unsupported, &format!("({operator}): "), cause);
     }

@@ -1,11 +1,13 @@
 //! Functions that a file brings along.
 
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, FunctionProto, ModelProto, OperatorSetIdProto};
+use tract_onnx::pb::{AttributeProto, FunctionProto, ModelProto, OperatorSetIdProto, TensorProto};
 
 use super::{answer, check, import};
 use crate::ErrorKind::{InvalidBundle, LimitExceeded, Unsupported};
-use crate::graph::testing::written;
+use crate::graph::Graph;
+use crate::graph::testing::{files, written};
+use crate::{Limits, Role};
 
 /// A function of `a` that makes `velocity`.
 fn function(name: &str, body: &str, attributes: &[&str]) -> FunctionProto {
@@ -62,10 +64,47 @@ fn calls_without_end_are_refused() {
         ));
     }
     functions.push(function("Deep20", "velocity = Neg(a)", &[]));
-    functions.iter_mut().flat_map(|f| &mut f.node).filter(|n| n.op_type != "Neg").for_each(|n| {
-        n.domain = "own".into();
-    });
+    let own = |functions: &mut Vec<FunctionProto>| {
+        let nodes = functions.iter_mut().flat_map(|f| &mut f.node).filter(|node| node.op_type != "Neg");
+        nodes.for_each(|node| node.domain = "own".into());
+    };
+    own(&mut functions);
+    check(&calling(functions.clone()), LimitExceeded, "", "(max_nodes)");
+    // Nor may they come to nothing.
+    functions[21].node.clear();
     check(&calling(functions), LimitExceeded, "", "(max_nodes)");
+}
+
+#[test]
+fn what_they_are_written_out_to_is_bounded_like_weights() {
+    // A constant of 1 MB, in each of 4096 calls.
+    let calls: Vec<String> = (0..4096).map(|i| format!("b{i} = Once(a)")).collect();
+    let mut constant = function("Once", "velocity = Constant()", &[]);
+    let value = TensorProto { name: "n".repeat(1 << 20), ..TensorProto::default() };
+    let kind = AttributeType::Tensor as i32;
+    let value = AttributeProto { name: "value".into(), r#type: kind, t: Some(value), ..Default::default() };
+    constant.node[0].attribute.push(value);
+    let twice = twice(&format!("{}\nvelocity = Add(b0, b1)", calls.join("\n")));
+    let limits = Limits::default().with_max_weight_bytes(1 << 24);
+    let bundle = files(&calling(vec![twice.clone(), constant])).open_with(&limits).unwrap();
+    let error = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).err().unwrap();
+    assert_eq!(error.kind(), LimitExceeded);
+    assert!(error.to_string().contains("(Once): takes 1677"), "{error}");
+    // A name as long is not repeated in those of what it calls.
+    let mut model = calling(vec![twice, function("Once", "velocity = Neg(a)", &[])]);
+    model.graph.as_mut().unwrap().node[0].name = "n".repeat(1 << 20);
+    let bundle = files(&model).open_with(&limits).unwrap();
+    assert!(Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).is_ok());
+}
+
+#[test]
+fn calls_that_do_not_tell_which_function_or_what_of_it_they_mean_are_refused() {
+    let both = vec![twice("velocity = Add(a, a)"), twice("velocity = Neg(a)")];
+    check(&calling(both), Unsupported, "", "two functions 'Twice' of the domain 'own'");
+    let mut model = calling(vec![twice("velocity = Add(a, a)")]);
+    let node = &mut model.graph.as_mut().unwrap().node[0];
+    node.input.push("x".into());
+    check(&model, InvalidBundle, "(Twice)", "has 2 inputs, the function has 1");
 }
 
 #[test]
