@@ -25,7 +25,8 @@ use edit::Edit;
 use field::Buffers;
 use run::Run;
 
-/// Called after each step of the schedule and after each decoded picture; `Break` stops the generation with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+/// Called after each step of the schedule and after each decoded picture; `Break` stops the generation with
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
 /// The scratch memory to run one generation at a time.
@@ -241,8 +242,8 @@ impl Session {
     /// a decoded picture. True once everything is done.
     ///
     /// The clock is looked at between the operations of a network, so a call takes longer than its budget by
-    /// at most one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their
-    /// end. After an error the generation is over.
+    /// at most one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to
+    /// their end. After an error the generation is over.
     ///
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.

@@ -13,8 +13,8 @@ use crate::bundle::Extent;
 /// Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
 /// `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
 ///
-/// The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size
-/// that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
+/// The memory of `pixels` is only read. A generation under way goes on. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a
+/// size that the encoder cannot take, another count, no encoder, memory that cannot hold the pictures),
 /// `FT_ERROR_LIMIT_EXCEEDED`, `FT_ERROR_NON_FINITE`, `FT_ERROR_RUNTIME`, `FT_ERROR_BUSY`, `FT_ERROR_PANIC`,
 /// `FT_ERROR_INVALID_HANDLE`. Threads: one at a time per session.
 #[unsafe(no_mangle)]
@@ -51,8 +51,8 @@ pub unsafe extern "C" fn ft_session_encode(
     })
 }
 
-/// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
-/// pictures of the model's own size; see `ft_session_decode_sized` for others.
+/// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to
+/// N pictures of the model's own size; see `ft_session_decode_sized` for others.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors:
 /// `FT_ERROR_INVALID_ARGUMENT` (NULL, a count that is no multiple of a latent's, no decoder, memory that cannot hold
@@ -69,7 +69,8 @@ pub unsafe extern "C" fn ft_session_decode(
     unsafe { ft_session_decode_sized(session, latents, count, 0, 0, pixels) }
 }
 
-/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's own.
+/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's
+/// own.
 ///
 /// Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
 /// Threads: one at a time per session.

@@ -10,8 +10,8 @@ use super::status::ft_status;
 use super::versioned::{self, Versioned};
 use crate::{PixelFormat, Pixels, PixelsRef};
 
-/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
-/// of a texture is the picture's top.
+/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
+/// bottom of a texture is the picture's top.
 pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.

@@ -34,7 +34,8 @@ impl Stored<'_> {
         let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
         if width == 0 || height == 0 || stride < row || found < wanted {
             return Err(Failure::argument(format!(
-                "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {} takes {wanted} in rows of {row} or more",
+                "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {} takes {wanted} in \
+                 rows of {row} or more",
                 self.format
             )));
         }

@@ -67,7 +67,8 @@ fn presets_written_to_a_folder_are_there_for_every_command_and_the_rest_stays() 
     let before = fs::read_to_string(&path).unwrap();
     let mine = before.replace(
         "\"guidance\": 4.0\n",
-        "\"guidance\": 4.0,\n    \"presets\": {\n      \"mine\": {\"schedule\": \"H1R1\"}, \"fast\": {\"schedule\": \"E9\"}\n    }\n",
+        "\"guidance\": 4.0,\n    \"presets\": {\n      \"mine\": {\"schedule\": \"H1R1\"}, \
+         \"fast\": {\"schedule\": \"E9\"}\n    }\n",
     );
     assert_ne!(mine, before);
     fs::write(&path, &mine).unwrap();

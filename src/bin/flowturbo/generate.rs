@@ -247,7 +247,8 @@ impl Recipe<'_> {
         let only = self.command.only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let only = if only.is_empty() { only } else { format!(" --only {only}") };
         format!(
-            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance {guidance}{}{columns}",
+            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} \
+             --guidance {guidance}{}{columns}",
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,

@@ -102,7 +102,8 @@ impl Given {
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > MOST_PIXELS {
             return Err(format!(
-                "is {width} x {height} pixels; at most {MOST_PIXELS} are read, such as 16384 x 16384: make it smaller first"
+                "is {width} x {height} pixels; at most {MOST_PIXELS} are read, such as 16384 x 16384: make it \
+                 smaller first"
             ));
         }
         let (colour, bytes) = (decoder.color_type(), decoder.total_bytes());
@@ -339,8 +340,8 @@ mod tests {
         [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
     }
 
-    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0 and
-    /// column 0 are.
+    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0
+    /// and column 0 are.
     const STORED: [&[&[u8]]; 8] = [
         &[&[1, 2, 3], &[4, 5, 6]],
         &[&[3, 2, 1], &[6, 5, 4]],
