@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::generate::{outputs, write};
 use crate::options::{Computing, whole};
 use crate::output::tell;
-use crate::{interrupt, locate, numpy, sheet, units};
+use crate::{input, interrupt, locate, numpy, sheet, units};
 
 /// Decodes latents, such as `flowturbo latents` writes, to PNG
 ///
@@ -54,7 +54,7 @@ impl Decode {
         let count = latents.len_of(Axis(0));
         if count == 0 || !latents.iter().all(|value| value.is_finite()) {
             let what = if count == 0 { "no latents" } else { "a number that is not finite" };
-            return Err(Failure::Usage(format!("{}: holds {what}", self.latents.display())));
+            return Err(Failure::Usage(format!("{}: holds {what}", input::name(&self.latents))));
         }
         let places: Vec<usize> = (0..count).collect();
         let outputs = outputs(&self.output, self.separate, &places)?;
