@@ -32,10 +32,8 @@ pub(crate) use default_floats::DefaultFloats;
 pub(crate) use floats::{Floats, LINE};
 pub(crate) use group_norm::GroupNorm;
 pub(crate) use norm::{Measure, Modulation, Norm};
-#[cfg(test)]
-pub(crate) use parallel::Inline;
 pub use parallel::Parallel;
-pub(crate) use parallel::{Shared, Workers};
+pub(crate) use parallel::{Inline, Shared, Workers};
 pub use peaks::Peaks;
 pub(crate) use pointwise::{Binary, Pointwise, Step, Unary};
 pub(crate) use pool::Pool;

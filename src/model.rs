@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod programs;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -15,9 +17,9 @@ use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
 use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
-use crate::recent::Recent;
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session};
+use programs::Programs;
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -124,16 +126,16 @@ impl ModelOptions {
 /// A bundle planned for this machine.
 ///
 /// Clones share everything. Networks are planned for a batch size when a request first needs it, and
-/// the last two sizes of each are kept; they share their packed weights. Loading plans the predictor, the
-/// refiner and the decoder for [`ModelOptions::batch`] images with the bundle's own guidance, which also proves
-/// them sound.
+/// the last two sizes of each are kept, with those that sessions hold; they share their packed weights. Loading plans
+/// the predictor, the refiner and the decoder for [`ModelOptions::batch`] images with the bundle's own guidance, which
+/// also proves them sound.
 #[derive(Clone)]
 pub struct Model(Arc<Inner>);
 
 struct Inner {
     bundle: Bundle,
     backend: Box<dyn Backend>,
-    programs: Mutex<Recent<Arc<dyn Program>>>,
+    programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
     /// Fitted when a first preview is wanted.
@@ -377,7 +379,12 @@ impl Model {
         let _default = DefaultFloats::enter();
         self.check_process()?;
         if let Some(program) = self.programs().get(role, extent) {
-            return Ok(Arc::clone(program));
+            return Ok(program);
+        }
+        // So that others' computing does not keep it from looking at its token; one that waited may find it done.
+        let _turn = self.0.backend.turn(cancel)?;
+        if let Some(program) = self.programs().get(role, extent) {
+            return Ok(program);
         }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
@@ -389,7 +396,7 @@ impl Model {
         let program = self.checked(role, &allowance, compile)?;
         let Extent { batch, cells: [height, width] } = extent;
         log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
-        self.programs().put(role, extent, Arc::clone(&program));
+        self.programs().put(role, extent, &program);
         Ok(program)
     }
 
@@ -433,7 +440,7 @@ impl Model {
         Ok(done)
     }
 
-    fn programs(&self) -> MutexGuard<'_, Recent<Arc<dyn Program>>> {
+    fn programs(&self) -> MutexGuard<'_, Programs> {
         lock(&self.0.programs)
     }
 }
@@ -450,6 +457,7 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
     }
     let lent = options.parallel.as_ref().map(Arc::clone);
+    let is_lent = lent.is_some();
     let reference = match (&lent, options.threads) {
         (Some(_), _) => Reference::new(1),
         (None, 0) => Reference::up_to(threads),
@@ -479,6 +487,7 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         })?),
     };
     let fused = Fused::new(parallel, reference);
+    let fused = if is_lent { fused.lent() } else { fused };
     Ok(Box::new(if options.deterministic { fused.deterministic() } else { fused }))
 }
 

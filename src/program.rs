@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, ready};
 
-use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
+use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference, Turn, Turns};
 use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
-use crate::kernels::{Isa, Parallel};
+use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
 use crate::net::{Net, Split, Table};
 use crate::panics::in_flowturbo;
@@ -39,6 +39,10 @@ pub(crate) struct Fused {
     /// Holds programs to the same bits everywhere.
     deterministic: bool,
     parallel: Arc<dyn Parallel>,
+    /// What one session computes for all runs on these: lent threads may come back with another session's work, which
+    /// would wait for the first.
+    for_all: Arc<dyn Parallel>,
+    turns: Arc<Turns>,
     reference: Reference,
     packs: Packs,
     /// Of all networks that somebody holds.
@@ -50,15 +54,24 @@ pub(crate) struct Fused {
 impl Fused {
     /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
     pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             isa: Isa::available()[0],
             deterministic: false,
+            turns: Arc::new(Turns::new(processors.max(parallel.lanes()))),
+            for_all: Arc::clone(&parallel),
             parallel,
             reference,
             packs: Packs::default(),
             conditions: Mutex::default(),
             release: AtomicBool::new(false),
         }
+    }
+
+    /// The threads are an application's, which has an order of its own for what runs on them.
+    pub(crate) fn lent(mut self) -> Self {
+        (self.for_all, self.turns) = (Arc::new(Inline), Arc::new(Turns::new(usize::MAX)));
+        self
     }
 
     /// The same bits on every processor, or none: what tract would compute is refused.
@@ -87,8 +100,8 @@ impl Fused {
         Setting { graph, isa: self.isa, parallel, packs, hollow: false }
     }
 
-    fn runner(&self, lowered: Lowered) -> Runner {
-        Runner { lowered, isa: self.isa, parallel: Arc::clone(&self.parallel) }
+    fn runner(&self, lowered: Lowered, parallel: &Arc<dyn Parallel>) -> Runner {
+        Runner { lowered, isa: self.isa, parallel: Arc::clone(parallel), turns: Arc::clone(&self.turns) }
     }
 
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
@@ -106,7 +119,11 @@ impl Fused {
                 }
             }
         };
-        Ok(FusedProgram { runner: self.runner(lowered), conditions, file: graph.file.clone() })
+        Ok(FusedProgram {
+            runner: self.runner(lowered, &self.parallel),
+            conditions,
+            file: graph.file.clone(),
+        })
     }
 
     /// The conditioning part of `graph`, which is the same for each of its batch sizes; none if it is not.
@@ -139,7 +156,8 @@ impl Fused {
         let Some(split) = split else { return Ok(None) };
         let release = self.release.load(Ordering::Relaxed);
         let setting = Setting { hollow: release, ..self.setting(&wide) };
-        let runner = self.runner(lower::lower(&split.conditioning, setting, Some(&split.table))?);
+        let lowered = lower::lower(&split.conditioning, setting, Some(&split.table))?;
+        let runner = self.runner(lowered, &self.for_all);
         let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, split.table));
         let mut known = lock(&self.conditions);
         known.retain(|conditions| conditions.strong_count() > 0);
@@ -175,6 +193,10 @@ impl Backend for Fused {
         self.parallel.lanes()
     }
 
+    fn turn<'a>(&'a self, cancel: &CancelToken) -> Result<Option<Turn<'a>>> {
+        self.turns.take(cancel).map(Some)
+    }
+
     fn release_conditioning(&self) {
         self.release.store(true, Ordering::Relaxed);
         lock(&self.conditions).iter().filter_map(Weak::upgrade).for_each(|conditions| conditions.release());
@@ -203,7 +225,7 @@ impl Program for FusedProgram {
     }
 
     fn fallbacks(&self) -> Vec<Fallback> {
-        let conditions = self.conditions.iter().flat_map(|conditions| conditions.fallbacks());
+        let conditions = self.conditions.iter().flat_map(|conditions| conditions.fallbacks.iter().cloned());
         self.runner.fallbacks().chain(conditions).collect()
     }
 

@@ -1,7 +1,7 @@
 """Does flowturbo compute what the modules compute? Its program runs a bundle before the bundle is moved into place.
 
-Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit picture, the encoder by the
-latent of one.
+Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit picture, the encoder by
+the latent of one.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{CancelToken, Result};
+use crate::CancelToken;
 
 /// A cancel token, and a moment from which on a run pauses after the operation at hand.
 #[derive(Clone, Copy)]
@@ -21,14 +21,9 @@ impl<'a> Pace<'a> {
         Self::new(cancel, None)
     }
 
-    /// The token, for what does not pause.
+    /// The token.
     pub(crate) fn cancel(self) -> &'a CancelToken {
         self.cancel
-    }
-
-    /// Fails once the run is cancelled.
-    pub(crate) fn check(self) -> Result<()> {
-        self.cancel.check()
     }
 
     /// Whether it is time to return.

@@ -136,7 +136,7 @@ impl Instance for Run {
         }
         let answer = scoped(executor, || {
             plan.spawn()?.run_plan_with_eval(tensors, |context, state, node, inputs| {
-                pace.check()?;
+                pace.cancel().check()?;
                 eval(context, state, node, inputs)
             })
         });

@@ -38,10 +38,8 @@ pub trait Parallel: Send + Sync {
 }
 
 /// All work on the calling thread.
-#[cfg(test)]
 pub(crate) struct Inline;
 
-#[cfg(test)]
 impl Parallel for Inline {
     fn lanes(&self) -> usize {
         1

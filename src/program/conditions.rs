@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use super::runner::Runner;
-use crate::backend::{Fallback, Footprint, Input, Pace};
+use crate::backend::{Fallback, Footprint, Input, Turns};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
 use crate::lock::lock;
@@ -56,7 +56,11 @@ pub(super) struct Conditions {
     ports: Ports,
     /// Pairs in one run.
     count: usize,
-    /// Locked while something is computed, which may take long.
+    /// The operations of the part that tract runs.
+    pub(super) fallbacks: Vec<Fallback>,
+    /// One session computes at a time.
+    turns: Turns,
+    /// Locked by whoever has the turn, which may take long: nobody who has one to compute waits for it.
     source: Mutex<Source>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
     table: Mutex<Table>,
@@ -121,8 +125,9 @@ impl Conditions {
     ) -> Self {
         let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
         let table = Table { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
+        let fallbacks = runner.fallbacks().collect();
         let (source, table) = (Mutex::new(Source { runner, keep }), Mutex::new(table));
-        Self { file: file.to_owned(), layout, ports, count, source, table }
+        Self { file: file.to_owned(), layout, ports, count, fallbacks, turns: Turns::new(1), source, table }
     }
 
     /// Gives the weights up, now and after each time that they are read again.
@@ -137,11 +142,6 @@ impl Conditions {
         let Footprint { weights, instance, .. } = lock(&self.source).runner.footprint();
         let rows = size_of::<f32>() * self.table().rows.capacity();
         Footprint { weights: weights + rows, instance: 0, passing: instance }
-    }
-
-    /// The operations of the part that tract runs.
-    pub(super) fn fallbacks(&self) -> Vec<Fallback> {
-        lock(&self.source).runner.fallbacks().collect()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -172,35 +172,33 @@ impl Conditions {
                 let at = table.pairs.iter().position(|known| *known == wanted);
                 at.map(|at| row.copy_from_slice(&table.rows[at * row.len()..][..row.len()])).is_some()
             };
-            if known(&self.table(), row) {
-                continue;
-            }
-            let mut missing = self.table().missing((i..).map_while(pair));
-            missing.truncate(self.count);
-            // Copied at once: in a small table another one may take its place.
             let mut found = false;
-            let copy = |computed: (u32, i64), answer: &[f32]| {
-                if computed == wanted {
-                    row.copy_from_slice(answer);
-                    found = true;
-                }
-            };
-            self.compute(&missing, copy, cancel)?;
-            // Another session may have been quicker.
-            if !found && !known(&self.table(), row) {
-                return Err(runtime("a condition was not computed"));
+            // Another session may be quicker, and in a small table others may take the row's place again.
+            while !found && !known(&self.table(), row) {
+                let mut missing = self.table().missing((i..).map_while(pair));
+                missing.truncate(self.count);
+                let copy = |computed: (u32, i64), answer: &[f32]| {
+                    if computed == wanted {
+                        row.copy_from_slice(answer);
+                        found = true;
+                    }
+                };
+                self.compute(&missing, copy, cancel)?;
             }
         }
         Ok(())
     }
 
-    /// Runs the conditioning part for at most `count` pairs, filled up with the last one; `each` sees them.
+    /// Runs the conditioning part for those of at most `count` pairs that are still missing, filled up with the last
+    /// one; `each` sees them.
     fn compute(
         &self,
         pairs: &[(u32, i64)],
         mut each: impl FnMut((u32, i64), &[f32]),
         cancel: &CancelToken,
     ) -> Result<()> {
+        let _turn = self.turns.take(cancel)?;
+        let pairs = self.table().missing(pairs.iter().copied());
         let Some(&last) = pairs.last() else { return Ok(()) };
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
@@ -217,7 +215,7 @@ impl Conditions {
         }
         // Seldom needed, and not to be held beside the memory that sampling needs.
         let mut memory = runner.memory()?;
-        let answer = runner.run_reading(&mut memory, &inputs, *keep, Pace::to_the_end(cancel))?;
+        let answer = runner.run_reading(&mut memory, &inputs, *keep, cancel)?;
         let mut table = self.table();
         for (&pair, row) in pairs.iter().zip(answer.chunks_exact(self.layout.row)) {
             table.insert(pair, row)?;

@@ -6,16 +6,17 @@ use std::task::Poll;
 
 use super::action::Action;
 use super::lower::{Lowered, Placed};
-use crate::Result;
-use crate::backend::{Fallback, Footprint, Input, Pace};
+use crate::backend::{Fallback, Footprint, Input, Pace, Turns};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
+use crate::{CancelToken, Result};
 
 /// Steps, and what they run on.
 pub(super) struct Runner {
     pub(super) lowered: Lowered,
     pub(super) isa: Isa,
     pub(super) parallel: Arc<dyn Parallel>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// All memory that one run at a time needs.
@@ -82,6 +83,7 @@ impl Runner {
         pace: Pace,
     ) -> Poll<Result<&'a [f32]>> {
         let begun = std::mem::take(&mut memory.next);
+        let mut turn = self.turns.take(pace.cancel())?;
         if begun == 0 {
             self.enter(memory, inputs)?;
         }
@@ -93,7 +95,7 @@ impl Runner {
                 *next = i;
                 return Poll::Pending;
             }
-            pace.check()?;
+            turn.keep(pace.cancel())?;
             step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
         }
         Poll::Ready(Ok(self.output(memory)))
@@ -106,15 +108,16 @@ impl Runner {
         memory: &'a mut Memory,
         inputs: &[Input],
         keep: bool,
-        pace: Pace,
+        cancel: &CancelToken,
     ) -> Result<&'a [f32]> {
+        let mut turn = self.turns.take(cancel)?;
         self.enter(memory, inputs)?;
         let integers = integers(inputs);
         let Memory { arena, scratch, .. } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
         let mut buffer = Vec::new();
         for step in &mut self.lowered.steps {
-            pace.check()?;
+            turn.keep(cancel)?;
             step.fill(&mut buffer, &mut workers)?;
             let outcome = step.action.run(&mut workers, arena, &integers);
             if !keep {

@@ -1,4 +1,5 @@
-//! Pictures that the user gives to `flowturbo generate` and `encode`. What each kind of file means is tested beside its reader.
+//! Pictures that the user gives to `flowturbo generate` and `encode`. What each kind of file means is tested beside its
+//! reader.
 
 use std::fs;
 use std::io::Write;
