@@ -1,7 +1,7 @@
 #!/bin/sh
-# Closes a static library: of the thousands of names in the archive that cargo makes, only the ft_ functions can be linked
-# to afterwards, and only by the program, plugin or shared library that holds the archive; nobody sees them from outside.
-# Two plugins in a process then each use their own copy, and other Rust archives may be linked beside it.
+# Closes a static library: of the thousands of names in the archive that cargo makes, only the ft_ functions can be
+# linked to afterwards, and only by the program, plugin or shared library that holds the archive; nobody sees them from
+# outside. Two plugins in a process then each use their own copy, and other Rust archives may be linked beside it.
 #
 #   bindings/closed-archive.sh target/release/libflowturbo.a libflowturbo.a
 #
@@ -31,8 +31,8 @@ $CC -c "$work/hidden.s" -o "$work/hidden.o"
 $LD -r -z noexecstack -o "$work/whole.o" "$work/hidden.o" "$from"
 # Without groups: of two groups with one name a linker drops one, and what was local to it is missing then. Without the
 # bitcode of Rust's own library, on which the plugin of an older LLVM ends ar.
-$OBJCOPY --keep-global-symbols="$work/names" --remove-section=.group --remove-section=.llvmbc --remove-section=.llvmcmd \
-  --strip-debug "$work/whole.o" "$work/flowturbo.o"
+$OBJCOPY --keep-global-symbols="$work/names" --remove-section=.group --remove-section=.llvmbc \
+  --remove-section=.llvmcmd --strip-debug "$work/whole.o" "$work/flowturbo.o"
 
 rm -f "$work/closed.a"
 $AR crs "$work/closed.a" "$work/flowturbo.o"

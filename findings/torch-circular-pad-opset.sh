@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Circular padding, the seam of every tiling texture, exported by PyTorch 2.15.0 (dynamo) for opset 18: the file says opset
-# 18 and has a Pad with mode "wrap", which the ONNX standard has from Pad-19 on. The checker of onnx 1.23.2 lets it pass,
-# with full_check too, and ONNX Runtime 1.32.0 runs it. A reader that goes by the standard would refuse it.
+# Circular padding, the seam of every tiling texture, exported by PyTorch 2.15.0 (dynamo) for opset 18: the file says
+# opset 18 and has a Pad with mode "wrap", which the ONNX standard has from Pad-19 on. The checker of onnx 1.23.2 lets
+# it pass, with full_check too, and ONNX Runtime 1.32.0 runs it. A reader that goes by the standard would refuse it.
 # Seen: opset 18, Pad, mode wrap, checker passes, first row [15. 12. 13. 14. 15. 12.]
 set -euo pipefail
 work=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Resize with align_corners and a scale that gives no whole size: ONNX Runtime 1.32.0 spreads the corners over the whole
-# output (length floor(4 * 0.8) = 3, so steps of (4 - 1) / (3 - 1)); tract 0.23.9 over the length before rounding, in steps
-# of (4 - 1) / (4 * 0.8 - 1), so that the last corner is not reached. Nothing is refused.
+# output (length floor(4 * 0.8) = 3, so steps of (4 - 1) / (3 - 1)); tract 0.23.9 over the length before rounding, in
+# steps of (4 - 1) / (4 * 0.8 - 1), so that the last corner is not reached. Nothing is refused.
 # Seen of 0, 1, 2, 3 with scale 0.8:
 #   ONNX Runtime [0.  1.5  3.]
 #   tract        [0.  1.3636364  2.7272727]

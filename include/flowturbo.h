@@ -32,7 +32,8 @@
  *
  * THREADS. A function that takes `const ft_x *` may be called for the same x by any number of threads at a time; one
  * that takes `ft_x *` wants it for itself, unless it says otherwise. Two threads on one session do no harm: one
- * gets FT_ERROR_BUSY. A model computes on its own threads, on the caller's, or on those of ft_model_options.parallel_for.
+ * gets FT_ERROR_BUSY. A model computes on its own threads, on the caller's, or on those of
+ * ft_model_options.parallel_for.
  *
  * THE PROCESS. All is computed under the default floating-point environment (to the nearest, small numbers kept,
  * nothing trapped), callbacks and lent threads included; when a call returns, rounding, traps and flags are the
@@ -249,7 +250,8 @@ extern "C" {
  * Sets who hears of what the library logs, for the whole library: nobody, unless this is called. A forked child begins
  * with nobody.
  *
- * NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
+ * NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called
+ * again.
  *
  * Errors: `FT_ERROR_INVALID_ARGUMENT` (no such level), `FT_ERROR_BUSY` (called from inside a callback, or the
  * program is a Rust program with a logger of its own). Threads: any.
@@ -265,8 +267,8 @@ ft_status ft_log_set(ft_log_callback callback,
 /* ==== pixels The caller's memory for pictures ============================================================ */
 
 /**
- * What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
- * of a texture is the picture's top.
+ * What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
+ * bottom of a texture is the picture's top.
  */
 typedef uint32_t ft_pixel_format;
 
@@ -840,10 +842,11 @@ ft_status ft_model_preset_name(const struct ft_model *model,
 
 /**
  * The class called `name`: a label or one of the synonyms between its commas, in any case and with accents composed or
- * not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a synonym.
+ * not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a
+ * synonym.
  *
- * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their numbers),
- * `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their
+ * numbers), `FT_ERROR_INVALID_HANDLE`. Threads: any.
  */
 ft_status ft_model_find_class(const struct ft_model *model,
                               const char *name,
@@ -870,7 +873,8 @@ typedef uint32_t ft_output;
  */
 typedef struct ft_progress {
   /**
-   * sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not there.
+   * sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not
+   * there.
    */
   uint32_t struct_size;
   /**
@@ -882,7 +886,8 @@ typedef struct ft_progress {
    */
   uint32_t steps;
   /**
-   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are decoded.
+   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are
+   * decoded.
    */
   uint32_t kind;
   /**
@@ -925,9 +930,9 @@ typedef struct ft_progress {
 } ft_progress;
 
 /**
- * Called after each step of the schedule and after each decoded picture, on the thread that called the library. `progress` and all it points at
- * are the library's, for the time of the call. Another answer than 0 stops the generation with
- * `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
+ * Called after each step of the schedule and after each decoded picture, on the thread that called the library.
+ * `progress` and all it points at are the library's, for the time of the call. Another answer than 0 stops the
+ * generation with `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
  */
 typedef int32_t (*ft_progress_callback)(void *user_data, const struct ft_progress *progress);
 
@@ -955,8 +960,7 @@ typedef struct ft_request {
   uint32_t image_count;
   /**
    * The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
-   * that is not -1.
-   * They are looked at, and must be there, in each call that takes the request.
+   * that is not -1. They are looked at, and must be there, in each call that takes the request.
    */
   const int64_t *classes;
   /**
@@ -970,8 +974,7 @@ typedef struct ft_request {
   const char *schedule;
   /**
    * Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
-   * null class allows. `FT_GUIDANCE_DEFAULT` for the
-   * bundle's own.
+   * null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
    */
   float guidance;
   /**
@@ -996,7 +999,8 @@ typedef struct ft_request {
    */
   ft_progress_callback progress;
   /**
-   * For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or freed.
+   * For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or
+   * freed.
    */
   void *progress_data;
   /**
@@ -1064,8 +1068,8 @@ typedef struct ft_request {
    */
   const float *morph_amounts;
   /**
-   * NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes with
-   * its seed.
+   * NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes
+   * with its seed.
    */
   const uint64_t *seeds;
   /**
@@ -1244,9 +1248,9 @@ ft_status ft_session_prepare(struct ft_session *session,
  *
  * Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
  * `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`,
- * `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
- * `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
- * share its threads.
+ * `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header),
+ * and as `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a
+ * model share its threads.
  */
 ft_status ft_session_generate(struct ft_session *session,
                               const ft_request *request,
@@ -1266,8 +1270,8 @@ ft_status ft_session_begin(struct ft_session *session,
 /**
  * Gives the generation under way up, or forgets the last one: its callback and pixels are no longer the library's.
  *
- * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one
- * at a time per session.
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads:
+ * one at a time per session.
  */
 ft_status ft_session_reset(struct ft_session *session);
 
@@ -1277,9 +1281,9 @@ ft_status ft_session_reset(struct ft_session *session);
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
  * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
- * to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing
- * was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation at a time,
- * and when more of them work than there are processors, each waits for its turn of 2 ms too.
+ * to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
+ * nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
+ * at a time, and when more of them work than there are processors, each waits for its turn of 2 ms too.
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,
@@ -1297,7 +1301,8 @@ ft_status ft_session_get_steps(struct ft_session *session,
 
 /**
  * Draws what the generation under way, or the last one, looks like so far. A program that steps looks when it likes,
- * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
+ * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new
+ * step.
  *
  * `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
  * which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
@@ -1353,8 +1358,8 @@ ft_status ft_session_encode(ft_session *session,
                             size_t count);
 
 /**
- * Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
- * pictures of the model's own size; see `ft_session_decode_sized` for others.
+ * Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to
+ * N pictures of the model's own size; see `ft_session_decode_sized` for others.
  *
  * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
  * `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
@@ -1366,7 +1371,8 @@ ft_status ft_session_decode(ft_session *session,
                             const ft_pixels *pixels);
 
 /**
- * As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's own.
+ * As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's
+ * own.
  *
  * Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
  * Threads: one at a time per session.

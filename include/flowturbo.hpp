@@ -8,8 +8,8 @@
 //   pictures[0].save_png("grass.png");
 //
 // ERRORS are exceptions of type flowturbo::error. With FLOWTURBO_NO_EXCEPTIONS defined nothing throws: functions that
-// can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Files with and without it may
-// be parts of one program: their types are different ones.
+// can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Files with and without it
+// may be parts of one program: their types are different ones.
 //
 // OWNERSHIP. model, session and cancel_token own their handles; they move and do not copy. What a request points at
 // (a cancel token, noise) must be there while it is used. A progress lambda is kept until the session takes another
@@ -580,13 +580,15 @@ class session {
   result<std::vector<float>> encode(const ft_pixels& pictures, std::uint32_t images, std::uint32_t width = 0,
                                     std::uint32_t height = 0) {
     std::vector<float> latents(latent_of(width, height) * images);
-    const ft_status status = ft_session_encode(handle_.get(), &pictures, width, height, images, latents.data(), latents.size());
+    const ft_status status =
+        ft_session_encode(handle_.get(), &pictures, width, height, images, latents.data(), latents.size());
     if (status != FT_OK) return why<std::vector<float>>(status);
     return latents;
   }
 
   /// To pictures of a size, 0 for the model's own.
-  result<void> decode(view<const float> latents, const ft_pixels& memory, std::uint32_t width = 0, std::uint32_t height = 0) {
+  result<void> decode(view<const float> latents, const ft_pixels& memory, std::uint32_t width = 0,
+                      std::uint32_t height = 0) {
     return ended(ft_session_decode_sized(handle_.get(), latents.data(), latents.size(), width, height, &memory));
   }
 

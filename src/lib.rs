@@ -41,8 +41,8 @@
 //!
 //! # Tiles, edits, larger pictures
 //!
-//! A request may ask for a picture that [tiles](Request::with_tile) or is [larger](Request::with_size) than trained, begin
-//! with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel, be a
+//! A request may ask for a picture that [tiles](Request::with_tile) or is [larger](Request::with_size) than trained,
+//! begin with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel, be a
 //! [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
 //!
 //! # Threads and repeatability

@@ -68,7 +68,9 @@ macro_rules! with {
     ($($name:ident => $field:ident: $type:ty;)*) => {
         impl Limits {
             $(
-                #[doc = concat!("These limits with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[doc = concat!(
+                    "These limits with another [`", stringify!($field), "`](Self::", stringify!($field), ").",
+                )]
                 #[must_use]
                 pub fn $name(mut self, value: $type) -> Self {
                     self.$field = value;

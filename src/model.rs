@@ -242,8 +242,8 @@ impl Model {
     /// number itself; see [`Classes::find`](crate::manifest::Classes::find).
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) lists the numbers of several classes that it may mean; names
-    /// the nearest label and lists the others if it means none.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) lists the numbers of several classes that it may mean;
+    /// names the nearest label and lists the others if it means none.
     pub fn class(&self, name: &str) -> Result<i64> {
         self.manifest().classes.find(name)
     }

@@ -274,7 +274,8 @@ pub struct Progress<'a> {
 
 impl Progress<'_> {
     /// What the pictures look like so far, as
-    /// [`Session::preview_into`](crate::Session::preview_into) with [`PreviewKind::Linear`](crate::PreviewKind::Linear).
+    /// [`Session::preview_into`](crate::Session::preview_into) with
+    /// [`PreviewKind::Linear`](crate::PreviewKind::Linear).
     ///
     /// # Errors
     /// As there.

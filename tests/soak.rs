@@ -1,8 +1,9 @@
-//! Many requests of every kind, made at random by eight sessions of one model at the same time: none fails, repeated ones
-//! give the same bits, memory stays flat, cancels are quick, and all come to an end.
+//! Many requests of every kind, made at random by eight sessions of one model at the same time: none fails, repeated
+//! ones give the same bits, memory stays flat, cancels are quick, and all come to an end.
 //!
 //! A program of its own without the test harness: memory is the whole process's. `FLOWTURBO_SOAK` is the number of
-//! requests; from 1000 on memory and cancels are held to limits. `FLOWTURBO_SOAK_BUSY` is the number of busy loops beside it.
+//! requests; from 1000 on memory and cancels are held to limits. `FLOWTURBO_SOAK_BUSY` is the number of busy loops
+//! beside it.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! What threads meet in, the files of ../../src themselves, run in thousands of orders that Shuttle chooses: the pool, turns to
-//! compute, cancel tokens, the registry of handles and its sessions.
+//! What threads meet in, the files of ../../src themselves, run in thousands of orders that Shuttle chooses: the pool,
+//! turns to compute, cancel tokens, the registry of handles and its sessions.
 //!
-//! Here `std` is the crate beside this one. To Shuttle every atomic number is sequentially consistent; that weaker orders
-//! are enough is for Miri to doubt (../miri).
+//! Here `std` is the crate beside this one. To Shuttle every atomic number is sequentially consistent; that weaker
+//! orders are enough is for Miri to doubt (../miri).
 
 #![allow(dead_code, unused_imports, reason = "what uses them is not here")]
 

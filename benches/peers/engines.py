@@ -16,8 +16,9 @@ Function = Callable[..., np.ndarray]
 
 
 class OnnxRuntime:
-    """Threads spin during a call, its default and fastest, but not after: the networks of an image have a pool each, and
-    the predictor's would spin while the refiner runs, which more than doubles the time of an image of the bundled model.
+    """Threads spin during a call, its default and fastest, but not after: the networks of an image have a pool each,
+    and the predictor's would spin while the refiner runs, which more than doubles the time of an image of the bundled
+    model.
     """
 
     def __init__(self, threads: int):

@@ -77,7 +77,8 @@ def rounds(
     budget: float,
     wanted: Callable[[str], bool],
 ) -> Iterator[dict]:
-    """An estimate of each row's time, then `count` rounds: seconds of a call for each peer and row, and what else went on meanwhile."""
+    """An estimate of each row's time, then `count` rounds: seconds of a call for each peer and row, and what else went
+    on meanwhile."""
     for index in range(count + 1):
         entry = {"peaks": program.peaks() if index else None, "load": os.getloadavg()[0], "seconds": {}}
         idle_cpu, other_cpu = [], []

@@ -19,11 +19,19 @@ TEXTURES = REPOSITORY / "models" / "textures"
 PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"), "release", "flowturbo")
 # OpenVINO is not among what models/requirements.txt asks for, and compiling by PyTorch takes a compiler and long.
 PEERS = ("flowturbo", "tract", "onnxruntime", "torch")
+# Of other schedules, the shorter.
+ROWS = (*COMPARED, "H1P5R3", "H8")
 CALLS = tuple(f"| {role} call |" for role in COMPARED)
 
 
-def test_the_modules_answer_as_the_graphs_they_are_made_of(tmp_path: Path) -> None:
-    bundle, random = Bundle(TEXTURES, tmp_path), np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights for PyTorch are made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_the_modules_answer_as_the_graphs_they_are_made_of(cache: Path) -> None:
+    bundle, random = Bundle(TEXTURES, cache), np.random.default_rng(0)
     bundle.make_torch_files()
     for network in bundle.networks.values():
         feed = {name: random.standard_normal(shape).astype(np.float32) for name, shape in network.shapes.items()}
@@ -33,11 +41,11 @@ def test_the_modules_answer_as_the_graphs_they_are_made_of(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not PROGRAM.is_file(), reason=f"{PROGRAM} is not built: cargo build --release")
-def test_the_bundled_model_runs_on_every_peer(tmp_path: Path) -> None:
-    command = [sys.executable, HERE / "run.py", TEXTURES, "--program", PROGRAM]
+def test_the_bundled_model_runs_on_every_peer(cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, HERE / "run.py", TEXTURES, "--program", PROGRAM, "--rows", ",".join(ROWS)]
     command += ["--peers", ",".join(PEERS), "--threads", "1", "--rounds", "1", "--seconds", "0.1", "--starts", "0"]
     tables = subprocess.run(
-        [*command, "--cache", tmp_path / "cache", "--json", tmp_path / "numbers.json"],
+        [*command, "--cache", cache, "--json", tmp_path / "numbers.json"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -50,4 +58,5 @@ def test_the_bundled_model_runs_on_every_peer(tmp_path: Path) -> None:
         assert {*COMPARED, "H1P5R3"} <= set(entry["seconds"][peer])
         assert min(entry["seconds"][peer].values()) > 0
     rows = [line for line in tables.splitlines() if line.startswith((*CALLS, "| image, H1P5R3 |"))]
+    assert "| image, 8 Heun steps |" in tables
     assert len(rows) == 4 and all(cell.strip() for row in rows for cell in row.strip("|").split("|"))

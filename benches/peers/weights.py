@@ -50,7 +50,8 @@ def save(network: Network) -> None:
 
 
 def read_decoder_config(state: State) -> AutoencoderConfig:
-    """Its layers: a convolution and an activation, blocks, twice an upsampling with blocks behind it, and four to pixels."""
+    """Its layers: a convolution and an activation, blocks, twice an upsampling with blocks behind it, and four to
+    pixels."""
     last = max(int(name.split(".")[1]) for name in state)
     upsampling = [n for n in range(last) if f"layers.{n}.conv.weight" in state]
     first, widths = state["layers.0.weight"], [len(state[f"layers.{n}.conv.weight"]) for n in upsampling]

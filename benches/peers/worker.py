@@ -2,9 +2,9 @@
 
     python worker.py ENGINE THREADS GUIDANCE
 
-`load` imports the engine, `open` (bundle, cache) opens every network, `time` (row, calls) times a network or a whole image,
-`latents` (schedule, noise, out) samples from file to file, `memory` tells the peak: {"do": "time", "row": "predictor", "calls": 3}.
-Between requests the process waits in a read and computes nothing.
+`load` imports the engine, `open` (bundle, cache) opens every network, `time` (row, calls) times a network or a whole
+image, `latents` (schedule, noise, out) samples from file to file, `memory` tells the peak: {"do": "time", "row":
+"predictor", "calls": 3}. Between requests the process waits in a read and computes nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-//! Valid graphs of random operators: the fused kernels' numbers are plain tract's. The last graph is written to the file
-//! that `FUZZ_ONNX` names.
+//! Valid graphs of random operators: the fused kernels' numbers are plain tract's. The last graph is written to the
+//! file that `FUZZ_ONNX` names.
 #![no_main]
 
 use flowturbo_fuzz::{Plan, Verdict, compare, contain_panics};

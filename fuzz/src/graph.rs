@@ -352,7 +352,8 @@ impl Writer {
         }
     }
 
-    /// Brings the last tensor to the answer's shape: adds up its runs of so many floats, the last one filled with zeros.
+    /// Brings the last tensor to the answer's shape: adds up its runs of so many floats, the last one filled with
+    /// zeros.
     fn answer(mut self) -> Self {
         let last = self.tensors[self.tensors.len() - 1].clone();
         let (all, one) = (last.dims.iter().product::<usize>(), LATENT.iter().product::<usize>());

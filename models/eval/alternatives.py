@@ -1,7 +1,9 @@
-"""Bundles that differ from the one that is judged in their refiner alone, so that the runtime itself tells what it is worth.
+"""Bundles that differ from the one that is judged in their refiner alone, so that the runtime itself tells what it is
+worth.
 
 `reuse`: an offset of zero, so that a refiner step is an Euler step along the cached velocity. It costs no network.
-Refiners of another depth, width or range of steps, and a small network that stands in for one, are trained by refiners.py.
+Refiners of another depth, width or range of steps, and a small network that stands in for one, are trained by
+refiners.py.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int) -> Classifier:
 
 
 def cross_validate(features: np.ndarray, labels: np.ndarray, images: np.ndarray, classes: int) -> np.ndarray:
-    """Whether each of [N] was classified rightly by a classifier that saw no variant of its image; `images` [N] says whose."""
+    """Whether each of [N] was classified rightly by a classifier that saw no variant of its image; `images` [N] says
+    whose."""
     fold = np.random.default_rng(0).permutation(images.max() + 1)[images] % FOLDS
     right = np.zeros(len(labels), bool)
     for number in range(FOLDS):

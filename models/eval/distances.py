@@ -29,7 +29,8 @@ class Gaussian:
 
 
 class Frechet:
-    """Distances to one reference: `|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))` (Heusel et al., arXiv 1706.08500, eq. 6)."""
+    """Distances to one reference: `|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))` (Heusel et al., arXiv 1706.08500, eq.
+    6)."""
 
     def __init__(self, reference: Gaussian):
         self.reference = reference

@@ -1,4 +1,5 @@
-"""Samples a row of the plan and scores it. All rows start from the same noise and classes, so they differ in method alone."""
+"""Samples a row of the plan and scores it. All rows start from the same noise and classes, so they differ in method
+alone."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ CHUNK = 22  # pictures sampled at once
 
 @dataclass
 class Judge:
-    """`models`: the bundle that is judged under the name "", and its alternatives by theirs. `each` pictures of a class."""
+    """`models`: the bundle that is judged under the name "", and its alternatives by theirs. `each` pictures of a
+    class."""
 
     store: Store
     extractor: Extractor
@@ -105,7 +107,8 @@ class Judge:
         """`latents` of a row's pictures (or the first `count`), and how often the `predictor` was evaluated for each.
 
         Filed under the networks that had a part in them: another decoder only decodes them anew, and another refiner
-        changes only the rows that have steps of its own. Filed chunk by chunk: more pictures are added to those there are.
+        changes only the rows that have steps of its own. Filed chunk by chunk: more pictures are added to those there
+        are.
         """
         parts = [
             self.store.arrays(self.latents_key(row, some), lambda some=some: self.latents_anew(row, some))

@@ -1,4 +1,5 @@
-"""The nearest training image of samples, of held-out images, and of training images that went through the autoencoder."""
+"""The nearest training image of samples, of held-out images, and of training images that went through the
+autoencoder."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ SHOWN = 11  # closest pairs on the sheet
 
 @dataclass(frozen=True)
 class Memory:
-    """Kind of picture -> distances [N] to its nearest training image; and the closest pairs, uint8 [SHOWN,H,W,3] each."""
+    """Kind of picture -> distances [N] to its nearest training image; and the closest pairs, uint8 [SHOWN,H,W,3]
+    each."""
 
     features: dict[str, np.ndarray]
     pixels: dict[str, np.ndarray]

@@ -1,4 +1,5 @@
-"""A set of pictures to compare others with, by every distance, and the four sets of real ones that rows are held against."""
+"""A set of pictures to compare others with, by every distance, and the four sets of real ones that rows are held
+against."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ class Reference:
         self.kernel = Kernel(features.content)
 
     def compare(self, content: np.ndarray, texture: np.ndarray, resamples: np.ndarray) -> dict:
-        """Distances of [N,D] of each view; with each its margin, and what it comes to for every resample [repeats,N]."""
+        """Distances of [N,D] of each view; with each its margin, and what it comes to for every resample
+        [repeats,N]."""
         result = {}
         for view, features in zip(VIEWS, (content, texture)):
             frechet = self.frechet[view]

@@ -26,7 +26,8 @@ from eval.alternatives import replace_refiner
 
 
 class Whole(SiT):
-    """A small velocity predictor in a refiner's place: it answers for the whole velocity, whatever the cached one was."""
+    """A small velocity predictor in a refiner's place: it answers for the whole velocity, whatever the cached one
+    was."""
 
     def forward(self, x: Tensor, v: Tensor, t: Tensor, y: Tensor) -> Tensor:
         return super().forward(x, t, y) - v

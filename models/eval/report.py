@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,10 +70,11 @@ def run(results: Results, others: Results) -> str:
         f"{name} {1000 * seconds:.2f} ms"
         for name, seconds in zip(("predictor", "refiner", "decoder"), vars(times.costs).values())
     )
-    return (
+    return textwrap.fill(
         f"{results.count} pictures a row ({others.count} for guidance, ablations and caching). "
         f"Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
-        f"of {times.rounds} rounds in which all schedules took turns. One guided evaluation: {costs}."
+        f"of {times.rounds} rounds in which all schedules took turns. One guided evaluation: {costs}.",
+        width=120,
     )
 
 

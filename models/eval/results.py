@@ -60,7 +60,8 @@ class Results:
         return points
 
     def difference(self, row: Row, base: Row, measure: str) -> tuple[float, float]:
-        """How much farther than `base` a row is, and the margin: much smaller than theirs, since resamples are paired."""
+        """How much farther than `base` a row is, and the margin: much smaller than theirs, since resamples are
+        paired."""
         ours, theirs = self.scores[row], self.scores[base]
         resampled = np.subtract(ours[f"{measure}_resampled"], theirs[f"{measure}_resampled"])
         return ours[measure] - theirs[measure], margin(resampled)

@@ -1,6 +1,8 @@
-"""The shipped library, called through its C API (include/flowturbo.h): the pictures that are judged are the ones users get.
+"""The shipped library, called through its C API (include/flowturbo.h): the pictures that are judged are the ones users
+get.
 
-The structs repeat the header's, field for field. The library is told their sizes and refuses ones that it does not know.
+The structs repeat the header's, field for field. The library is told their sizes and refuses ones that it does not
+know.
 """
 
 from __future__ import annotations

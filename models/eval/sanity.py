@@ -1,7 +1,7 @@
 """Do the distances see what a bad generator does? Real pictures, spoilt by degrees, must come out ever farther away.
 
-Each fault has levels from hardly visible to plain; `none 0` among the results is a fresh draw of unspoilt pictures, so numbers
-read as multiples of what the sample size alone makes.
+Each fault has levels from hardly visible to plain; `none 0` among the results is a fresh draw of unspoilt pictures, so
+numbers read as multiples of what the sample size alone makes.
 """
 
 from __future__ import annotations

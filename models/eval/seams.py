@@ -1,7 +1,7 @@
 """Do pictures that should tile, tile? How far neighbouring pixels differ across the border, against inside.
 
-Both sides of a border are neighbours once the picture is repeated. Where nothing is wrong they differ as much as any two
-neighbours, a ratio of 1; a visible seam is well above. The border is also an edge of the decoder's cells, so it is
+Both sides of a border are neighbours once the picture is repeated. Where nothing is wrong they differ as much as any
+two neighbours, a ratio of 1; a visible seam is well above. The border is also an edge of the decoder's cells, so it is
 compared with all neighbours, and with the other cells' edges alone. Ways to sample start from the same noise.
 """
 
@@ -71,7 +71,8 @@ class Shifted:
 
 
 def measure(judge: Judge, schedule: str, each: int) -> Seams:
-    """`schedule` for classes, `each` pictures of them, and sizes; Euler for the ways, not all of which the runtime has."""
+    """`schedule` for classes, `each` pictures of them, and sizes; Euler for the ways, not all of which the runtime
+    has."""
     key = {"bundle": judge.models[""].hash} | judge.identity
     shown = {"seams": schedule, "each": each, "large": LARGE, "large count": LARGE_COUNT}
     arrays = judge.store.arrays(key | shown, lambda: pictures(judge, schedule, each))
@@ -121,7 +122,8 @@ def averaged(judge: Judge, shifts: tuple[tuple[int, int], ...], count: int) -> n
 
 
 def compare(judge: Judge) -> dict[str, dict]:
-    """Ways to make pictures tile, by Euler's steps from the same noise, and how far their pictures are from real ones."""
+    """Ways to make pictures tile, by Euler's steps from the same noise, and how far their pictures are from real
+    ones."""
     count = min(judge.each, EACH_WAY) * len(judge.real.classes)
     _, height, width = judge.models[""].latent_shape
     cell = judge.models[""].cell

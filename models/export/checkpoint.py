@@ -146,7 +146,8 @@ def count_classes(rows: int, classes: int | None) -> tuple[int, bool]:
 
 
 def cut_learned_sigma(state: State, config: SiTConfig) -> tuple[State, SiTConfig]:
-    """Drops the rows of the last layer that make the learned sigma; rows run over (patch row, patch column, channel)."""
+    """Drops the rows of the last layer that make the learned sigma; rows run over (patch row, patch column,
+    channel)."""
     if config.out_channels == config.latent_channels:
         return state, config
     state = dict(state)

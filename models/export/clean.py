@@ -1,8 +1,8 @@
 """Rewrites that leave only plain operators of fixed shape in an exported graph.
 
-The torch exporter leaves things that inference engines dislike: shapes computed at run time (`fold`), `Pad` in wrap mode
-(newer than the opset, and unknown to most engines), `BatchNormalization` with fixed statistics, and names and metadata
-that depend on the machine. Only what the signature leaves open stays symbolic.
+The torch exporter leaves things that inference engines dislike: shapes computed at run time (`fold`), `Pad` in wrap
+mode (newer than the opset, and unknown to most engines), `BatchNormalization` with fixed statistics, and names and
+metadata that depend on the machine. Only what the signature leaves open stays symbolic.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def check(graph: ir.Graph) -> None:
 
 
 def rename(graph: ir.Graph, keep: Collection[str]) -> None:
-    """Nodes and values are called `module.path/Op`, weights as in the state dict, other constants after their reader."""
+    """Nodes and values are called `module.path/Op`, weights as in the state dict, other constants after their
+    reader."""
     paths: dict[ir.Node, str] = {}
     counts: Counter[str] = Counter()
     done: set[ir.Value] = set()

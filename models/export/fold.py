@@ -109,8 +109,8 @@ class Folder:
 
     def depends(self, node: ir.Node) -> ExportError:
         return ExportError(
-            f"{label(node)} depends on how many images there are, or on how large they are, in a way that a fixed graph "
-            "cannot say"
+            f"{label(node)} depends on how many images there are, or on how large they are, in a way that a fixed "
+            "graph cannot say"
         )
 
     def constant(self, value: ir.Value) -> ir.Value:

@@ -201,7 +201,8 @@ def check_labels(labels: list[str], count: int) -> None:
 
 
 def check_schedule(schedule: str) -> None:
-    """`H1P5R3` or `HPPPPPRRR`: Euler, Heun, pseudo-corrector and refiner steps; a refiner step needs a velocity before it."""
+    """`H1P5R3` or `HPPPPPRRR`: Euler, Heun, pseudo-corrector and refiner steps; a refiner step needs a velocity before
+    it."""
     steps = re.findall(r"([EHPR])([0-9]*)", schedule)
     written = "".join(kind + count for kind, count in steps)
     require(steps and written == schedule, f"schedule {schedule!r}: write it like H1P5R3 or HPPPPPRRR")

@@ -1,6 +1,7 @@
 """Does flowturbo compute what the modules compute? Its program runs a bundle before the bundle is moved into place.
 
-Predictor and refiner are compared by the states of a sampled latent, decoder and encoder by 8-bit pictures.
+Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit picture, the encoder by
+the latent of one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ TOLERANCE = 1e-3  # of what the networks add to a latent, or of a picture
 VARIABLE = "FLOWTURBO_PROGRAM"
 NAME = "flowturbo.exe" if os.name == "nt" else "flowturbo"
 BUILT = Path(__file__).resolve().parents[2] / "target" / "release" / NAME
-NEARLY_DONE = 1e-6  # how much of an encoded picture is made anew: nothing that can be seen
 
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -65,8 +65,8 @@ def compare(
         errors = [run.latents(batch) for batch in batches]
         if "decoder" in networks:
             errors.append(run.decoder())
-            if "encoder" in networks:
-                errors.append(run.encoder())
+        if "encoder" in networks:
+            errors.append(run.encoder())
         return max(errors)
 
 
@@ -86,8 +86,9 @@ class Comparison:
         noise = normal((batch, latent.channels, latent.height, latent.width), seed=batch)
         np.save(self.folder / "noise.npy", noise.numpy())
         schedule = "H1R1" if "refiner" in self.networks else "H1"
+        how = ["--class", ",".join(map(str, chosen)), "--schedule", schedule, "--guidance", "1"]
         files = ["--noise", "noise.npy", "--output", "latents.npy", "--trajectory", "states.npy"]
-        self.run("latents", self.bundle, "--class", ",".join(map(str, chosen)), "--schedule", schedule, *files)
+        self.run("latents", *how, *files)
         worst, before = 0.0, noise
         states = self.numbers("states.npy")
         for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen), strict=False):
@@ -118,26 +119,26 @@ class Comparison:
         return states
 
     def decoder(self) -> float:
-        """The picture of a seed, against the decoder on the latent of that seed."""
-        how = ["--class", "0", "--seed", "1", "--schedule", "E1"]
-        self.run("latents", self.bundle, *how, "--output", "latents.npy")
-        self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
-        return self.picture("decoder", self.decoded(torch.from_numpy(self.numbers("latents.npy"))))
+        """The picture of a latent."""
+        latent = self.manifest.latent
+        sampled = normal((1, latent.channels, latent.height, latent.width), seed=1)
+        np.save(self.folder / "latent.npy", sampled.numpy())
+        self.run("decode", "latent.npy", "--output", "picture.png")
+        inner = sampled / latent.scale + latent.shift
+        return self.picture("decoder", reference(self.networks["decoder"], [inner], self.dtype)[0])
 
     def encoder(self) -> float:
-        """A picture of which nothing is made anew, against the decoder on what the encoder makes of it."""
+        """The latent of a picture."""
         latent, (height, width) = self.manifest.latent, self.manifest.image
         pixels = (normal((height, width, 3), seed=1) * 40 + 128).clamp(0, 255).to(torch.uint8)
-        Image.fromarray(pixels.numpy()).save(self.folder / "init.png")
-        how = ["--class", "0", "--schedule", "E1", "--init", "init.png", "--strength", f"{NEARLY_DONE:.7f}"]
-        self.run("generate", "--bundle", self.bundle, *how, "--output", "picture.png")
+        Image.fromarray(pixels.numpy()).save(self.folder / "picture.png")
+        self.run("encode", "picture.png", "--output", "latent.npy")
         image = (pixels.permute(2, 0, 1)[None] / 127.5 - 1).contiguous()
-        mean = torch.from_numpy(reference(self.networks["encoder"], [image], self.dtype))
-        return self.picture("encoder", self.decoded((mean - latent.shift) * latent.scale))
-
-    def decoded(self, sampled: Tensor) -> np.ndarray:
-        latent = self.manifest.latent
-        return reference(self.networks["decoder"], [sampled / latent.scale + latent.shift], self.dtype)[0]
+        want = (reference(self.networks["encoder"], [image], self.dtype) - latent.shift) * latent.scale
+        got = self.numbers("latent.npy")
+        if got.shape != want.shape:
+            raise ExportError(f"encoder: flowturbo makes latents of {got.shape}, PyTorch of {want.shape}")
+        return self.held("encoder", np.abs(got - want).max() / np.abs(want).max(), 1)
 
     def picture(self, role: str, want: np.ndarray) -> float:
         """How far the PNG is off, beyond what rounding to whole levels explains."""
@@ -164,7 +165,8 @@ class Comparison:
         return float(error)
 
     def run(self, command: str, *arguments: object) -> None:
-        line = [self.program, command, *arguments, "--guidance", "1", "--threads", torch.get_num_threads(), "--quiet"]
+        rest = ["--bundle", self.bundle, "--threads", torch.get_num_threads(), "--quiet"]
+        line = [self.program, command, *arguments, *rest]
         try:
             done = subprocess.run([str(a) for a in line], check=False, capture_output=True, cwd=self.folder)
         except OSError as error:

@@ -16,7 +16,8 @@ CLASS = {"predictor": 2, "refiner": 3}  # the place of `y` among the arguments o
 
 @dataclass(frozen=True)
 class Signature:
-    """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its output."""
+    """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its
+    output."""
 
     inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
     output: str

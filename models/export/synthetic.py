@@ -30,7 +30,8 @@ def random_networks(size: str, seed: int = 0) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def enliven(network: SiT) -> SiT:
-    """Fills what `initialise` leaves zero, so that every block works; velocities are of order 1, a refiner's offsets of 0.1."""
+    """Fills what `initialise` leaves zero, so that every block works; velocities are of order 1, a refiner's offsets of
+    0.1."""
     hidden = network.config.hidden_size
     for block in network.blocks:
         nn.init.normal_(block.adaLN_modulation[-1].weight, std=0.5 * hidden**-0.5)

@@ -1,4 +1,5 @@
-"""What PyTorch asks of shapes at run time is folded where the batch alone is open: flowturbo runs it for 1, 2, 3 images."""
+"""What PyTorch asks of shapes at run time is folded where the batch alone is open: flowturbo runs it for 1, 2, 3
+images."""
 
 from __future__ import annotations
 

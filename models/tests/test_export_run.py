@@ -58,6 +58,8 @@ def test_a_network_that_flowturbo_computes_otherwise_is_named(role: str, whole: 
     with torch.no_grad():
         largest = max(spoiled[role].parameters(), key=lambda p: p.numel() if p.dim() > 1 else 0)
         largest.mul_(1.05)
+    if role == "encoder":  # which is run without a decoder too
+        del spoiled["decoder"]
     with pytest.raises(ExportError, match=rf"^{role}\.onnx: flowturbo is .* away from PyTorch for .*, more than"):
         compare(program, out, MANIFEST, spoiled, "f16")
 

@@ -1,4 +1,5 @@
-"""Models of diffusers become bundles by the wrapper that the README shows; files as other tools write them are run as they are."""
+"""Models of diffusers become bundles by the wrapper that the README shows; files as other tools write them are run as
+they are."""
 
 from __future__ import annotations
 

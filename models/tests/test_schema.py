@@ -1,4 +1,5 @@
-"""`docs/bundle.schema.json` accepts the documented examples and every bundle in the repository, and refuses bad ones."""
+"""`docs/bundle.schema.json` accepts the documented examples and every bundle in the repository, and refuses bad
+ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Stages 1 and 4: the autoencoder. L1 and perceptual losses, the contrast of neighbours, then a small patch discriminator.
+"""Stages 1 and 4: the autoencoder. L1 and perceptual losses, the contrast of neighbours, then a small patch
+discriminator.
 
 Stage 1 trains both halves. Stage 4 goes on with the decoder alone: the latents that the transformers were
 trained on stay as they are, while what is seen of them gets sharper.

@@ -42,7 +42,8 @@ class Images:
 
 
 def load_images(folder: Path, size: int) -> Images:
-    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`; says what it passes over.
+    """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`; says what it passes
+    over.
 
     A folder without sub-folders is one class, of its own name.
     """

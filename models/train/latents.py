@@ -19,7 +19,8 @@ TOKEN = 2  # latent cells along the edge of the transformer's patch
 
 
 class Latents:
-    """`values` float16 [K*V,C,h,w]: the V variants of image k are rows k*V .. k*V+V. `features`: the same of `align`."""
+    """`values` float16 [K*V,C,h,w]: the V variants of image k are rows k*V .. k*V+V. `features`: the same of
+    `align`."""
 
     def __init__(self, values: Tensor, features: Tensor, labels: Tensor, variants: int, generator: torch.Generator):
         self.values, self.features, self.labels, self.variants = values, features, labels, variants

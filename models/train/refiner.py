@@ -1,10 +1,10 @@
 """Stage 3: the velocity refiner (FlowTurbo, arXiv 2409.18128, section 3.2).
 
-As in the paper it learns `F(x', t') - v`, how far the predictor's answer is from a velocity `v` of before. The paper takes
-`x'` an Euler step away from the straight path to a training image. Here both are of the paths that the sampler takes:
-pictures go from noise to data under guidance, in long steps up to some time and in short ones from there on, and any two
-moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps. Velocities
-are those that pseudo-corrector steps keep, F at the Euler step's end, which is a little beside the state.
+As in the paper it learns `F(x', t') - v`, how far the predictor's answer is from a velocity `v` of before. The paper
+takes `x'` an Euler step away from the straight path to a training image. Here both are of the paths that the sampler
+takes: pictures go from noise to data under guidance, in long steps up to some time and in short ones from there on, and
+any two moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps.
+Velocities are those that pseudo-corrector steps keep, F at the Euler step's end, which is a little beside the state.
 
 Velocities are guided ones, which the predictor makes of two answers. The refiner is told a guided velocity and answers
 the offset to a guided one (`guidance.refiner_guided` in docs/bundle.md): one evaluation for an image, not two.
@@ -39,7 +39,8 @@ class Paths(NamedTuple):
 
 
 class Questions(NamedTuple):
-    """What the refiner is asked, a row each: states, cached velocities, times and classes; and the offsets to answer."""
+    """What the refiner is asked, a row each: states, cached velocities, times and classes; and the offsets to
+    answer."""
 
     x: Tensor
     v: Tensor
@@ -133,7 +134,8 @@ class Memory:
             self.add(walker.walk())
 
     def ask(self, count: int, max_delta: float) -> Questions:
-        """`v` is that of a random moment; the state, one up to twice `max_delta` later: an R step's second call is there."""
+        """`v` is that of a random moment; the state, one up to twice `max_delta` later: an R step's second call is
+        there."""
         oldest = 2 * max_delta
 
         def uniform(below: int) -> list[int]:

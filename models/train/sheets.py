@@ -21,7 +21,8 @@ def save_sheet(
     names: list[str] | None = None,
     heads: list[str] | None = None,
 ) -> None:
-    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row; `names` are left of the rows, `heads` evenly above all columns."""
+    """Writes [K,3,H,W] in [-1, 1] as a grid, row by row; `names` are left of the rows, `heads` evenly above all
+    columns."""
     count, _, h, w = images.shape
     rows, margin, head = -(-count // columns), MARGIN if names else 0, HEAD if heads else 0
     sheet = np.full((head + rows * (h + gap) - gap, margin + columns * (w + gap) - gap, 3), 255, np.uint8)

@@ -78,7 +78,8 @@ class Log:
             writer.writerow([budget.step, round(budget.seconds, 1), *(f"{v:.5g}" for v in values.values())])
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         print(
-            f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  {shown}",
+            f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  "
+            f"{shown}",
             flush=True,
         )
 

@@ -29,7 +29,8 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Package:
-    """Where the index's paths lie: below `prefix`, in the zip file `archive` of the package or in the package itself."""
+    """Where the index's paths lie: below `prefix`, in the zip file `archive` of the package or in the package
+    itself."""
 
     version: str  # that the index was made from, of Debian 12
     prefix: str

@@ -1,8 +1,8 @@
 //! Turns to compute, when more sessions want to than there are processors.
 //!
 //! Left to the system, eight threads on two processors each wait for all others before they look at their cancel tokens
-//! again. Here as many compute as there are processors, each for a slice of time; the others sleep, in the order in which
-//! they came, and look at their tokens now and then.
+//! again. Here as many compute as there are processors, each for a slice of time; the others sleep, in the order in
+//! which they came, and look at their tokens now and then.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,8 @@ use crate::lock::lock;
 use crate::memory::refused;
 use crate::{CancelToken, Result};
 
-/// How long one computes while others wait: some steps of a network. Those that check the order of things have no clock.
+/// How long one computes while others wait: some steps of a network. Those that check the order of things have no
+/// clock.
 const SLICE: Duration = Duration::from_millis(if cfg!(interleavings) { 0 } else { 2 });
 /// How often one that waits looks at its cancel token.
 const LOOK: Duration = Duration::from_millis(4);

@@ -94,7 +94,10 @@ impl Directory {
             .filter_map(|at| Some((at, Record::at(&tail, at, b"PK\x05\x06")?)))
             .find(|(at, end)| end.u16(20).is_some_and(|comment| at + 22 + usize::from(comment) == tail.len()))
             .ok_or_else(|| {
-                invalid_bundle("is not a zip file or was cut short; a bundle is a folder with bundle.json or a zip of its files")
+                invalid_bundle(
+                    "is not a zip file or was cut short; a bundle is a folder with bundle.json or a zip of its \
+                     files",
+                )
             })?;
         let (directory, end_start) =
             match at.checked_sub(20).and_then(|at| Record::at(&tail, at, b"PK\x06\x07")) {

@@ -35,8 +35,8 @@ pub trait Source: Send + Sync {
     fn describe(&self) -> String;
 }
 
-/// A folder of files. Each is opened when it is first asked for, all of a bundle's while that is opened, and stays open:
-/// the calling program may change its folder, and this one may be renamed, replaced or deleted.
+/// A folder of files. Each is opened when it is first asked for, all of a bundle's while that is opened, and stays
+/// open: the calling program may change its folder, and this one may be renamed, replaced or deleted.
 pub(super) struct Folder {
     path: PathBuf,
     files: Mutex<BTreeMap<String, Arc<Held>>>,

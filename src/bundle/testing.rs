@@ -43,7 +43,10 @@ impl Files {
             "format": "flowturbo-bundle", "format_version": "1.0", "name": "test.1_a-b",
             "description": "one line", "license": "MIT",
             "latent": { "channels": 4, "height": 8, "width": 16, "scale": 0.5, "shift": 0.25 },
-            "image": { "height": 64, "width": 128, "wraps": true, "preview": [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0.5]] },
+            "image": {
+                "height": 64, "width": 128, "wraps": true,
+                "preview": [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0.5]],
+            },
             "classes": { "count": 2, "null": 2, "labels": ["brick", "moss"] },
             "time": { "direction": "data_to_noise", "scale": 1000.0, "velocity_sign": -1 },
             "guidance": { "channels": 3 },

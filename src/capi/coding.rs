@@ -50,8 +50,8 @@ pub unsafe extern "C" fn ft_session_encode(
     })
 }
 
-/// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to N
-/// pictures of the model's own size; see `ft_session_decode_sized` for others.
+/// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to
+/// N pictures of the model's own size; see `ft_session_decode_sized` for others.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
 /// `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
@@ -67,7 +67,8 @@ pub unsafe extern "C" fn ft_session_decode(
     unsafe { ft_session_decode_sized(session, latents, count, 0, 0, pixels) }
 }
 
-/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's own.
+/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's
+/// own.
 ///
 /// Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.
 /// Threads: one at a time per session.

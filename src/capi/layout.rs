@@ -29,11 +29,24 @@ fn layout() -> String {
         ft_pixels: struct_size, format, data, size, row_stride, image_stride;
         ft_reader: struct_size, reserved, size, read, release, user_data, reserved_end;
         ft_option: key, value;
-        ft_model_options: struct_size, threads, batch, lanes, parallel_for, parallel_data, options, option_count, limits, release_conditioning, deterministic, cancel;
-        ft_limits: struct_size, max_edge, max_channels, max_classes, max_batch, max_steps, max_manifest_bytes, max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes;
-        ft_model_info: struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks, null_class, guidance, threads, name, description, license, schedule, hash, cell_width, cell_height, preset_count, tiles, reserved_end;
-        ft_progress: struct_size, step, steps, kind, microseconds, latents, latent_count, preview, preview_size, preview_width, preview_height, decoded, pictures;
-        ft_request: struct_size, image_count, classes, seed, schedule, guidance, output, noise, noise_count, cancel, progress, progress_data, preview, reserved, preset, tile, width, height, strength, init, init_count, variation, variation_seed, mask, mask_size, morph_classes, morph_amounts, seeds, seed_count, streams, stream_count;
+        ft_model_options:
+            struct_size, threads, batch, lanes, parallel_for, parallel_data, options, option_count, limits,
+            release_conditioning, deterministic, cancel;
+        ft_limits:
+            struct_size, max_edge, max_channels, max_classes, max_batch, max_steps, max_manifest_bytes,
+            max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes;
+        ft_model_info:
+            struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks,
+            null_class, guidance, threads, name, description, license, schedule, hash, cell_width,
+            cell_height, preset_count, tiles, reserved_end;
+        ft_progress:
+            struct_size, step, steps, kind, microseconds, latents, latent_count, preview, preview_size,
+            preview_width, preview_height, decoded, pictures;
+        ft_request:
+            struct_size, image_count, classes, seed, schedule, guidance, output, noise, noise_count, cancel,
+            progress, progress_data, preview, reserved, preset, tile, width, height, strength, init,
+            init_count, variation, variation_seed, mask, mask_size, morph_classes, morph_amounts, seeds,
+            seed_count, streams, stream_count;
         ft_memory: struct_size, reserved, model_bytes, session_bytes, passing_bytes;
     }
     table

@@ -93,7 +93,8 @@ impl Log for Forward {
 /// Sets who hears of what the library logs, for the whole library: nobody, unless this is called. A forked child begins
 /// with nobody.
 ///
-/// NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called again.
+/// NULL, or `FT_LOG_OFF`, ends it. Once the call returns, the former callback is not running and will not be called
+/// again.
 ///
 /// Errors: `FT_ERROR_INVALID_ARGUMENT` (no such level), `FT_ERROR_BUSY` (called from inside a callback, or the
 /// program is a Rust program with a logger of its own). Threads: any.

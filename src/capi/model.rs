@@ -460,10 +460,11 @@ pub unsafe extern "C" fn ft_model_preset_name(
 }
 
 /// The class called `name`: a label or one of the synonyms between its commas, in any case and with accents composed or
-/// not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a synonym.
+/// not, or a number as text. An exact spelling is meant before one that differs in case, a whole label before a
+/// synonym.
 ///
-/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their numbers),
-/// `FT_ERROR_INVALID_HANDLE`. Threads: any.
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such class: the message names the nearest; several: it lists their
+/// numbers), `FT_ERROR_INVALID_HANDLE`. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_model_find_class(
     model: *const ft_model,

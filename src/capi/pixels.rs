@@ -10,8 +10,8 @@ use super::versioned::{self, Versioned};
 use crate::file::Destination;
 use crate::{PixelFormat, Pixels, PixelsRef, picture};
 
-/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the bottom
-/// of a texture is the picture's top.
+/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
+/// bottom of a texture is the picture's top.
 pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
@@ -167,8 +167,8 @@ fn save_png(
     let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
     if width == 0 || height == 0 || stride < row || found < wanted {
         return Err(Failure::argument(format!(
-            "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {format} takes {wanted} in rows \
-             of {row} or more"
+            "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {format} takes {wanted} in \
+             rows of {row} or more"
         )));
     }
     let fill = |y: usize, rgb: &mut [u8]| {

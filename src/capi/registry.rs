@@ -143,7 +143,8 @@ impl<T: Send> Registry<Mutex<T>> {
         let mut thing = match thing.try_lock() {
             Ok(thing) => thing,
             Err(TryLockError::WouldBlock) => {
-                let message = "the session is at work; use one session for each thread, and none inside its own callback";
+                let message = "the session is at work; use one session for each thread, and none inside its \
+                               own callback";
                 return Err(Failure::new(FT_ERROR_BUSY, message));
             }
             Err(TryLockError::Poisoned(_)) => {

@@ -50,13 +50,15 @@ pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_progress {
-    /// sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not there.
+    /// sizeof(ft_progress) as the library knows it: what lies behind it, in a newer header than the library's, is not
+    /// there.
     pub struct_size: u32,
     /// Steps done, from 1.
     pub step: u32,
     /// Steps in all.
     pub steps: u32,
-    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are decoded.
+    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are
+    /// decoded.
     pub kind: u32,
     /// The time that the step took, or the picture.
     pub microseconds: u64,
@@ -79,9 +81,9 @@ pub struct ft_progress {
     pub pictures: u32,
 }
 
-/// Called after each step of the schedule and after each decoded picture, on the thread that called the library. `progress` and all it points at
-/// are the library's, for the time of the call. Another answer than 0 stops the generation with
-/// `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
+/// Called after each step of the schedule and after each decoded picture, on the thread that called the library.
+/// `progress` and all it points at are the library's, for the time of the call. Another answer than 0 stops the
+/// generation with `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
 pub type ft_progress_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const ft_progress) -> i32>;
 
@@ -94,8 +96,7 @@ pub struct ft_request {
     /// Pictures to make, at least 1.
     pub image_count: u32,
     /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
-    /// that is not -1.
-    /// They are looked at, and must be there, in each call that takes the request.
+    /// that is not -1. They are looked at, and must be there, in each call that takes the request.
     pub classes: *const i64,
     /// Seed of the noise: the same bits on every machine.
     pub seed: u64,
@@ -103,8 +104,7 @@ pub struct ft_request {
     /// bundle's own.
     pub schedule: *const c_char,
     /// Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
-    /// null class allows. `FT_GUIDANCE_DEFAULT` for the
-    /// bundle's own.
+    /// null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
     pub guidance: f32,
     /// `FT_OUTPUT_PICTURES` unless set.
     pub output: ft_output,
@@ -117,7 +117,8 @@ pub struct ft_request {
     pub cancel: *const ft_cancel_token,
     /// NULL, or called after each step and each decoded picture.
     pub progress: ft_progress_callback,
-    /// For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or freed.
+    /// For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or
+    /// freed.
     pub progress_data: *mut c_void,
     /// The preview that `progress` is shown: `FT_PREVIEW_NONE` unless set, or `FT_PREVIEW_LINEAR`.
     pub preview: ft_preview,
@@ -153,8 +154,8 @@ pub struct ft_request {
     pub morph_classes: *const i64,
     /// How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
     pub morph_amounts: *const f32,
-    /// NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes with
-    /// its seed.
+    /// NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes
+    /// with its seed.
     pub seeds: *const u64,
     /// `image_count`.
     pub seed_count: usize,

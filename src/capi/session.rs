@@ -216,9 +216,9 @@ pub unsafe extern "C" fn ft_session_prepare(
 ///
 /// Errors: `FT_ERROR_INVALID_ARGUMENT` (the message names the field), `FT_ERROR_LIMIT_EXCEEDED`,
 /// `FT_ERROR_NON_FINITE` (names the step), `FT_ERROR_CANCELLED`, `FT_ERROR_RUNTIME`, `FT_ERROR_OUT_OF_MEMORY`,
-/// `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header), and as
-/// `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a model
-/// share its threads.
+/// `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`, `FT_ERROR_UNSUPPORTED` (a struct of a newer header),
+/// and as `ft_model_open` if a network must be read first. Threads: one at a time per session; several sessions of a
+/// model share its threads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_generate(
     session: *mut ft_session,
@@ -275,8 +275,8 @@ pub unsafe extern "C" fn ft_session_begin(session: *mut ft_session, request: *co
 
 /// Gives the generation under way up, or forgets the last one: its callback and pixels are no longer the library's.
 ///
-/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads: one
-/// at a time per session.
+/// Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads:
+/// one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status {
     guard(|| {
@@ -293,9 +293,9 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 ///
 /// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
 /// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
-/// to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing
-/// was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation at a time,
-/// and when more of them work than there are processors, each waits for its turn of 2 ms too.
+/// to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
+/// nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
+/// at a time, and when more of them work than there are processors, each waits for its turn of 2 ms too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_step(
     session: *mut ft_session,
@@ -341,7 +341,8 @@ pub unsafe extern "C" fn ft_session_get_steps(
 }
 
 /// Draws what the generation under way, or the last one, looks like so far. A program that steps looks when it likes,
-/// in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new step.
+/// in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new
+/// step.
 ///
 /// `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
 /// which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing

@@ -38,14 +38,16 @@ fn known<T: Versioned>(size: usize) -> Result<usize, Failure> {
     let (name, first, now) = (T::NAME, T::FIRST, size_of::<T>());
     if size < first {
         return Err(Failure::argument(format!(
-            "{name}.struct_size is {size}, the smallest is {first}: set it to sizeof({name}), or call the struct's init function"
+            "{name}.struct_size is {size}, the smallest is {first}: set it to sizeof({name}), or call the \
+             struct's init function"
         )));
     }
     if size > now {
         return Err(Failure::new(
             FT_ERROR_UNSUPPORTED,
             format!(
-                "{name}.struct_size is {size}, this library ({}) knows {now} bytes: the program was built with a newer flowturbo.h; update the library",
+                "{name}.struct_size is {size}, this library ({}) knows {now} bytes: the program was built with a \
+                 newer flowturbo.h; update the library",
                 env!("CARGO_PKG_VERSION")
             ),
         ));
@@ -53,7 +55,8 @@ fn known<T: Versioned>(size: usize) -> Result<usize, Failure> {
     // No release's: a pointer of which half is the program's points anywhere.
     if !size.is_multiple_of(align_of::<T>()) {
         return Err(Failure::argument(format!(
-            "{name}.struct_size is {size}, which is in the middle of a field: set it to sizeof({name}), or call the struct's init function"
+            "{name}.struct_size is {size}, which is in the middle of a field: set it to sizeof({name}), or call \
+             the struct's init function"
         )));
     }
     Ok(size)

@@ -34,7 +34,8 @@ impl Graph {
         Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))
     }
 
-    /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes are.
+    /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes
+    /// are.
     pub(crate) fn import_within(
         bundle: &Bundle,
         role: Role,

@@ -149,7 +149,8 @@ impl<'a> PixelsRef<'a> {
     }
 
     /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a [`Request`](crate::Request) begins
-    /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and [`Pixels`].
+    /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and
+    /// [`Pixels`].
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold so many pixels.

@@ -33,8 +33,8 @@ impl Drop for DefaultFloats {
     }
 }
 
-/// MXCSR, of the vector instructions, and the control word of the x87: nothing here computes with that, but C's `fenv.h`
-/// asks it, in a callback too.
+/// MXCSR, of the vector instructions, and the control word of the x87: nothing here computes with that, but C's
+/// `fenv.h` asks it, in a callback too.
 #[cfg(all(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")), not(miri)))]
 mod register {
     use std::arch::asm;

@@ -47,8 +47,8 @@ struct Body(*const (dyn Fn(usize) + Sync));
 // SAFETY: what it points to is `Sync`, and `Pool::run` keeps it alive while workers may use it.
 unsafe impl Send for Body {}
 
-/// Looks at the next job before a thread goes to sleep: some tens of microseconds, which to those that check the order of
-/// things are as good as two looks.
+/// Looks at the next job before a thread goes to sleep: some tens of microseconds, which to those that check the order
+/// of things are as good as two looks.
 const SPINS: usize = if cfg!(any(miri, interleavings)) { 2 } else { 20_000 };
 /// The gate's lowest bits count threads, the next one says that the job may be entered, the others number it.
 const OPEN: usize = 1 << 15;

@@ -54,8 +54,8 @@ fn count_forks() {
     // No `Once`: a child could wait for ever for the thread that was in it. Counting twice does no harm.
     static COUNTED: AtomicBool = AtomicBool::new(false);
     if !COUNTED.load(Ordering::Acquire) {
-        // SAFETY: the handler does nothing but add to a number, which a child may do. If the system refuses it for want of
-        // memory, forks go unnoticed.
+        // SAFETY: the handler does nothing but add to a number, which a child may do. If the system refuses it for want
+        // of memory, forks go unnoticed.
         unsafe { pthread_atfork(None, None, Some(in_the_child)) };
         COUNTED.store(true, Ordering::Release);
     }

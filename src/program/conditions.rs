@@ -27,10 +27,11 @@ const PAIRS: std::ops::RangeInclusive<usize> = 128..=4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ports {
     time: usize,
-    class: usize,
+    /// None for a network of one class: all its pairs have class 0.
+    class: Option<usize>,
 }
 
-/// The inputs that hold the sampler's state, and those of time and class; none for a network without them.
+/// The inputs that hold the sampler's state, and those of time and class; none for a network without a time.
 pub(super) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
     let places = |wanted: &dyn Fn(ElementType, usize) -> bool| -> Vec<usize> {
         let ports = contract.inputs.iter().enumerate();
@@ -40,8 +41,8 @@ pub(super) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
     let class = places(&|element, rank| element == ElementType::I64 && rank == 1);
     let state = places(&|_, rank| rank > 1);
     match (time.as_slice(), class.as_slice()) {
-        (&[time], &[class]) if state.len() + 2 == contract.inputs.len() => {
-            Some((state, Ports { time, class }))
+        (&[time], [] | [_]) if state.len() + 1 + class.len() == contract.inputs.len() => {
+            Some((state, Ports { time, class: class.first().copied() }))
         }
         _ => None,
     }
@@ -152,7 +153,9 @@ impl Conditions {
     pub(super) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         let (mut missing, most) = {
             let table = self.table();
-            (table.missing(wanted.iter().map(|&(time, class)| (time.to_bits(), class))), table.most)
+            let classed = self.ports.class.is_some();
+            let pair = |&(time, class): &(f32, i64)| (time.to_bits(), if classed { class } else { 0 });
+            (table.missing(wanted.iter().map(pair)), table.most)
         };
         missing.truncate(most);
         missing.chunks(self.count).try_for_each(|pairs| self.compute(pairs, |_, _| {}, cancel))
@@ -160,12 +163,14 @@ impl Conditions {
 
     /// Writes the row of each image's time and class, one after another.
     pub(super) fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
-        let (Some(Input::F32(times)), Some(Input::I64(classes))) =
-            (inputs.get(self.ports.time), inputs.get(self.ports.class))
-        else {
-            return Err(runtime("time and class are missing among the inputs"));
+        let (times, classes) = match (inputs.get(self.ports.time), self.ports.class.map(|at| inputs.get(at)))
+        {
+            (Some(Input::F32(times)), None) => (times, None),
+            (Some(Input::F32(times)), Some(Some(Input::I64(classes)))) => (times, Some(classes)),
+            _ => return Err(runtime("time and class are missing among the inputs")),
         };
-        let pair = |i: usize| Some((times.get(i)?.to_bits(), *classes.get(i)?));
+        let class = |i: usize| classes.map_or(Some(0), |classes| classes.get(i).copied());
+        let pair = |i: usize| Some((times.get(i)?.to_bits(), class(i)?));
         for (i, row) in given.chunks_exact_mut(self.layout.row).enumerate() {
             let Some(wanted) = pair(i) else { break };
             let known = |table: &Table, row: &mut [f32]| {
@@ -189,8 +194,8 @@ impl Conditions {
         Ok(())
     }
 
-    /// Runs the conditioning part for those of at most `count` pairs that are still missing, filled up with the last one;
-    /// `each` sees them.
+    /// Runs the conditioning part for those of at most `count` pairs that are still missing, filled up with the last
+    /// one; `each` sees them.
     fn compute(
         &self,
         pairs: &[(u32, i64)],
@@ -206,10 +211,9 @@ impl Conditions {
         let mut source = lock(&self.source);
         let Source { runner, keep } = &mut *source;
         let mut inputs = vec![Input::F32(&[]); runner.lowered.inputs.len()];
-        for (place, input) in
-            [(self.ports.time, Input::F32(&times)), (self.ports.class, Input::I64(&classes))]
-        {
-            if let Some(slot) = inputs.get_mut(place) {
+        let given = [(Some(self.ports.time), Input::F32(&times)), (self.ports.class, Input::I64(&classes))];
+        for (place, input) in given {
+            if let Some(slot) = place.and_then(|place| inputs.get_mut(place)) {
                 *slot = input;
             }
         }

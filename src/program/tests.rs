@@ -9,8 +9,12 @@ mod operations;
 
 use std::path::Path;
 
+use prost::Message;
+use serde_json::json;
+
 use super::action::Action;
 use super::*;
+use crate::bundle::testing::Files;
 use crate::graph::ElementType;
 use crate::graph::testing::{files, written};
 use crate::kernels::{Packed, Pool};
@@ -151,6 +155,39 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
         }
         assert_eq!(answers[0], answers[1], "{times}");
     }
+}
+
+/// A network of one class takes no class. What its time decides is computed once for all states, whatever the class.
+#[test]
+fn a_network_of_time_alone_has_its_conditioning_computed_once() {
+    let mut model = written(
+        "column = [-1, 1]
+         rows = Reshape(t, column)
+         w = noise [1, 64]
+         wide = MatMul(rows, w)
+         bent = Sigmoid(wide)
+         v = noise [64, 4]
+         narrow = MatMul(bent, v)
+         channels = [-1, 4, 1, 1]
+         scale = Reshape(narrow, channels)
+         velocity = Mul(x, scale)",
+    );
+    model.graph.as_mut().unwrap().input.retain(|input| input.name != "y");
+    let mut files = Files::minimal();
+    files.replace("networks.predictor", model.encode_to_vec()).remove("networks.predictor.inputs.y");
+    files.set("classes", json!({ "count": 1 })).set("sampling.guidance", json!(1));
+    let bundle = files.open().unwrap();
+    let program = lowered(&bundle, Role::Predictor);
+    assert_eq!(kinds(&program.runner.describe()), "pointwise 1", "{}", program.describe());
+    let conditions = program.conditions.as_ref().unwrap();
+    assert!(kinds(&conditions.describe()).contains("product"), "{}", conditions.describe());
+    agrees(&bundle, Role::Predictor, "time alone");
+
+    let taken = conditions.footprint().weights;
+    conditions.prepare(&[(0.5, 0), (0.25, 0)], &CancelToken::new()).unwrap();
+    let rows = conditions.footprint().weights;
+    conditions.prepare(&[(0.25, 1), (0.5, 7)], &CancelToken::new()).unwrap();
+    assert!(rows > taken && conditions.footprint().weights == rows);
 }
 
 #[test]

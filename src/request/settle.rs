@@ -73,11 +73,11 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a class out of range, a guidance that is
-    /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks, refiner steps without a refiner, noise, images or masks
-    /// of another shape, a size that is no multiple of the latent's cells or below the bundle's own, amounts and
-    /// strengths out of range, an init without an encoder, a mask without an init.
-    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the bundle's limits
-    /// allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
+    /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks,
+    /// refiner steps without a refiner, noise, images or masks of another shape, a size that is no multiple of the
+    /// latent's cells or below the bundle's own, amounts and strengths out of range, an init without an encoder, a mask
+    /// without an init. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
+    /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
         self.settle(bundle).map(drop)
     }

@@ -1,4 +1,5 @@
-//! The archive in other people's plugins and programs: what docs/abi.md promises of the shared library holds for it too.
+//! The archive in other people's plugins and programs: what docs/abi.md promises of the shared library holds for it
+//! too.
 
 use std::collections::BTreeSet;
 use std::fs;

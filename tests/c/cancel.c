@@ -77,8 +77,8 @@ int main(int count, char **arguments) {
   }
   /* The median: of a busy machine the worst says little. */
   qsort(took, TIMES, sizeof *took, by_size);
-  printf("ended %.1f ms after it was cancelled, at most %.1f ms; a thirty-second of a step is %.1f ms\n", took[TIMES / 2],
-         took[TIMES - 1], part);
+  printf("ended %.1f ms after it was cancelled, at most %.1f ms; a thirty-second of a step is %.1f ms\n",
+         took[TIMES / 2], took[TIMES - 1], part);
   CHECK(took[TIMES / 2] < (limit > part ? limit : part));
 
   CHECK(signal(SIGALRM, on_alarm) != SIG_ERR);

@@ -104,7 +104,8 @@ static void images(ft_session *session, ft_request request) {
   const size_t stride = WIDTH * 4 + 12;
   for (size_t y = 0; y < HEIGHT; y++) {
     for (size_t x = 0; x < WIDTH; x++) {
-      for (size_t channel = 0; channel < 4; channel++) begun[y * stride + x * 4 + channel] = (uint8_t)(y * 3 + x * channel);
+      uint8_t *pixel = begun + y * stride + x * 4;
+      for (size_t channel = 0; channel < 4; channel++) pixel[channel] = (uint8_t)(y * 3 + x * channel);
       mask[y * WIDTH + x] = x < WIDTH / 2 ? 0 : x < WIDTH / 2 + 8 ? 128 : 255;
     }
   }
@@ -182,9 +183,12 @@ static void refusals(ft_session *session, ft_request good, bool encoder) {
   WRONG(mask_size, WIDTH * HEIGHT, FT_ERROR_INVALID_ARGUMENT, "mask: without init");
   request.mask = mask;
   WRONG(mask_size, 7, FT_ERROR_INVALID_ARGUMENT, "request.mask_size: 7 bytes");
-  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 3, 0, &init), FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
-  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 0, UINT32_MAX, &init), FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
-  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 8192, 8192, &init), FT_ERROR_INVALID_ARGUMENT, "a latent takes");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 3, 0, &init),
+        FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 0, UINT32_MAX, &init),
+        FT_ERROR_INVALID_ARGUMENT, "must be in steps of");
+  FAILS(ft_session_decode_sized(session, latents[0], LATENT, 8192, 8192, &init),
+        FT_ERROR_INVALID_ARGUMENT, "a latent takes");
   if (!encoder) {
     FAILS(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "no encoder");
     return;
@@ -205,7 +209,8 @@ static void refusals(ft_session *session, ft_request good, bool encoder) {
   FAILS(ft_session_encode(session, &init, 0, 0, 1, NULL, LATENT), FT_ERROR_INVALID_ARGUMENT, "out_latents is NULL");
   FAILS(ft_session_encode(session, &init, 0, 0, 0, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "image_count: 0");
   FAILS(ft_session_encode(session, &init, 0, 0, UINT32_MAX, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "max_batch");
-  FAILS(ft_session_encode(session, &init, UINT32_MAX - 7, 8, 1, latents[0], LATENT), FT_ERROR_LIMIT_EXCEEDED, "max_edge");
+  FAILS(ft_session_encode(session, &init, UINT32_MAX - 7, 8, 1, latents[0], LATENT),
+        FT_ERROR_LIMIT_EXCEEDED, "max_edge");
   FAILS(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT + 1), FT_ERROR_INVALID_ARGUMENT, "count: ");
   FAILS(ft_session_encode(session, &init, 5, 5, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "in steps of");
 }

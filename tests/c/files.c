@@ -1,5 +1,5 @@
-/* What a program does to folders and disks while it uses the library. Arguments: a bundle in a folder, the same in a zip
- * file. */
+/* What a program does to folders and disks while it uses the library. Arguments: a bundle in a folder, the same in a
+ * zip file. */
 #define _XOPEN_SOURCE 700
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,4 +1,5 @@
-/* A hundred generations, with failures in between, take no more memory than the first few. Arguments: a bundle, and how many. */
+/* A hundred generations, with failures in between, take no more memory than the first few. Arguments: a bundle, and how
+ * many. */
 #include "check.h"
 
 #include <malloc.h>

@@ -77,7 +77,8 @@ static void strides(ft_session *session, const ft_request *request) {
   pixels.format = FT_PIXEL_RGBA8;
   pixels.row_stride = ROW;
   pixels.image_stride = WIDTH * 4;
-  FAILS(ft_session_generate(session, request, &pixels), FT_ERROR_INVALID_ARGUMENT, part("an image stride of %zu", WIDTH * 4, 0));
+  FAILS(ft_session_generate(session, request, &pixels),
+        FT_ERROR_INVALID_ARGUMENT, part("an image stride of %zu", WIDTH * 4, 0));
   pixels.image_stride = (HEIGHT + 2) * ROW;
   OK(ft_session_generate(session, request, &pixels));
   for (size_t y = 0; y < EDGE; y++) {

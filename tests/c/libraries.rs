@@ -1,4 +1,5 @@
-//! The libraries that the programs are linked with, made once for all tests. `.ci/package` builds those that are shipped.
+//! The libraries that the programs are linked with, made once for all tests. `.ci/package` builds those that are
+//! shipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-/* Loads two plugins that each embed the library: each uses its own. Arguments: a bundle, "global" or "local", two plugins. */
+/* Loads two plugins that each embed the library: each uses its own. Arguments: a bundle, "global" or "local", two
+ * plugins. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -78,6 +78,20 @@ fn overstated() -> &'static Path {
     })
 }
 
+/// Has no class for none, and so no guidance.
+fn unguided() -> &'static str {
+    static UNGUIDED: OnceLock<PathBuf> = OnceLock::new();
+    let folder = UNGUIDED.get_or_init(|| {
+        altered(miniature(), "unguided", |manifest| {
+            manifest["classes"].as_object_mut().unwrap().remove("null").unwrap();
+            let sampling = manifest["sampling"].as_object_mut().unwrap();
+            sampling.remove("presets").unwrap();
+            sampling["guidance"] = 1.into();
+        })
+    });
+    folder.to_str().unwrap()
+}
+
 /// Has no decoder, but the colours of previews: those that generate.c expects.
 fn coloured() -> &'static Path {
     static COLOURED: OnceLock<PathBuf> = OnceLock::new();
@@ -121,6 +135,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "flat" => vec!["6"],
         "versions" if small => vec!["newer"],
         "versions" => vec!["same"],
+        "unguided" => return vec![unguided(), miniature().folder.to_str().unwrap()],
         _ => vec![],
     };
     std::iter::once(model.folder.to_str().unwrap()).chain(more).collect()
@@ -150,6 +165,11 @@ fn pictures_begin_with_pictures_and_tile() {
     c("edit");
     // Without an encoder, without a decoder that wraps around, with a preset.
     Program::c("tests/c/edit.c").run(&arguments("edit", miniature()));
+}
+
+#[test]
+fn a_model_without_a_null_class_says_so_and_refuses_guidance() {
+    c("unguided");
 }
 
 #[test]
@@ -247,8 +267,8 @@ pub fn every_program(
     build: impl Fn(&str, &str) -> PathBuf,
 ) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
-        "refuse", "generate", "edit", "step", "open", "files", "threads", "cancel", "flat", "versions",
-        "wrapper",
+        "refuse", "generate", "unguided", "edit", "step", "open", "files", "threads", "cancel", "flat",
+        "versions", "wrapper",
     ];
     let program = |source: &str| {
         let program = match source {
@@ -278,8 +298,8 @@ fn valgrind_finds_nothing_in(chosen: impl Fn(&str) -> bool) {
     }
 }
 
-/// What AddressSanitizer does not see: memory that was never written, and errors inside of Rust's own library. Pictures,
-/// and a panic.
+/// What AddressSanitizer does not see: memory that was never written, and errors inside of Rust's own library.
+/// Pictures, and a panic.
 const SLOWLY: [&str; 2] = ["generate", "versions"];
 
 #[test]

@@ -260,7 +260,8 @@ static void pictures(ft_session *session) {
   WRONG(row_stride, SIZE_MAX, FT_ERROR_INVALID_ARGUMENT, "take");
   FAILS(ft_session_finish(session, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_session_preview(session, FT_PREVIEW_NONE, &good), FT_ERROR_INVALID_ARGUMENT, "kind: 0");
-  FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, &good), FT_ERROR_INVALID_ARGUMENT, part("1 of %zu x %zu", LATENT_WIDTH, LATENT_HEIGHT));
+  FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, &good),
+        FT_ERROR_INVALID_ARGUMENT, part("1 of %zu x %zu", LATENT_WIDTH, LATENT_HEIGHT));
   FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_session_preview(NULL, FT_PREVIEW_LINEAR, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_finish(NULL, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
@@ -274,11 +275,13 @@ static void pictures(ft_session *session) {
   CHECK(made == 7 && all == 7);
   FAILS(ft_session_get_latents(NULL, latents, LATENT), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_get_latents(session, NULL, LATENT), FT_ERROR_INVALID_ARGUMENT, "out_latents is NULL");
-  FAILS(ft_session_get_latents(session, latents, LATENT - 1), FT_ERROR_INVALID_ARGUMENT, part("%zu floats", LATENT - 1, 0));
+  FAILS(ft_session_get_latents(session, latents, LATENT - 1),
+        FT_ERROR_INVALID_ARGUMENT, part("%zu floats", LATENT - 1, 0));
   FAILS(ft_session_decode(NULL, latents, LATENT, &good), FT_ERROR_INVALID_ARGUMENT, "NULL");
   FAILS(ft_session_decode(session, NULL, LATENT, &good), FT_ERROR_INVALID_ARGUMENT, "latents is NULL");
   FAILS(ft_session_decode(session, latents, 0, &good), FT_ERROR_INVALID_ARGUMENT, "count: 0");
-  FAILS(ft_session_decode(session, latents, LATENT + 1, &good), FT_ERROR_INVALID_ARGUMENT, part("count: %zu", LATENT + 1, 0));
+  FAILS(ft_session_decode(session, latents, LATENT + 1, &good),
+        FT_ERROR_INVALID_ARGUMENT, part("count: %zu", LATENT + 1, 0));
   FAILS(ft_session_decode(session, latents, LATENT, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   latents[7] = (float)(1e300 * 1e300);
   FAILS(ft_session_decode(session, latents, LATENT, &good), FT_ERROR_NON_FINITE, "not finite");
@@ -286,13 +289,16 @@ static void pictures(ft_session *session) {
   OK(ft_session_finish(session, &good));
   FAILS(ft_pixels_save_png(NULL, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, NULL), FT_ERROR_INVALID_ARGUMENT, "path is NULL");
-  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT + 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, part("%zu bytes", PICTURE, 0));
+  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT + 1, "x.png"),
+        FT_ERROR_INVALID_ARGUMENT, part("%zu bytes", PICTURE, 0));
   FAILS(ft_pixels_save_png(&good, 0, 0, "x.png"), FT_ERROR_INVALID_ARGUMENT, "0 x 0");
   good.row_stride = 2;
   FAILS(ft_pixels_save_png(&good, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "rows of 2");
   good.row_stride = 0;
-  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no/such/folder/x.png"), FT_ERROR_IO, "no/such/folder");
-  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no\nsuch/x.png"), FT_ERROR_IO, "no\\nsuch/x.png: ");
+  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no/such/folder/x.png"),
+        FT_ERROR_IO, "no/such/folder");
+  FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, "no\nsuch/x.png"), FT_ERROR_IO,
+        "no\\nsuch/x.png: ");
   good.format = FT_PIXEL_RGB_F32;
   good.size = 8 * 8 * 12;
   FAILS(ft_pixels_save_png(&good, 8, 8, "x.png"), FT_ERROR_INVALID_ARGUMENT, "formats of 8 bits");

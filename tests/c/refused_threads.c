@@ -1,5 +1,5 @@
-/* A system that refuses threads (Linux: RLIMIT_NPROC, which root is exempt from). Arguments: a bundle as a folder, and as
- * a zip file. */
+/* A system that refuses threads (Linux: RLIMIT_NPROC, which root is exempt from). Arguments: a bundle as a folder, and
+ * as a zip file. */
 #define _GNU_SOURCE
 #include "check.h"
 

@@ -1,5 +1,5 @@
-/* A program and a library of different ages. Arguments: a bundle, and "same", for the library of this header, or "newer", for the one
- * of the tests, whose request is one field longer: the step after which to panic. */
+/* A program and a library of different ages. Arguments: a bundle, and "same", for the library of this header, or
+ * "newer", for the one of the tests, whose request is one field longer: the step after which to panic. */
 #include "check.h"
 
 static const int64_t CLASS = 1;

@@ -116,7 +116,8 @@ static void opening(const char* bundle, const char* zip, const std::vector<std::
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
 
-static void stepping(ft::session& session, const ft_model_info& info, ft::request request, const std::vector<std::uint8_t>& wanted) {
+static void stepping(ft::session& session, const ft_model_info& info, ft::request request,
+                     const std::vector<std::uint8_t>& wanted) {
   std::vector<std::uint8_t> rgba(wanted.size()), small(std::size_t{info.latent_width} * info.latent_height * 4);
   int heard = 0;
   request.progress = [&](const ft_progress& progress) { return progress.preview && ++heard > 0; };
@@ -132,7 +133,8 @@ static void stepping(ft::session& session, const ft_model_info& info, ft::reques
   CHECK(heard == 3 && rgba == wanted);
 }
 
-static void editing(ft::session& session, const ft_model_info& info, const ft::request& plain, std::vector<std::uint8_t> begun) {
+static void editing(ft::session& session, const ft_model_info& info, const ft::request& plain,
+                    std::vector<std::uint8_t> begun) {
   ft::request request = plain;
   request.tile = FT_TILE_X;
   request.width = 2 * info.width;

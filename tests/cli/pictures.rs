@@ -1,14 +1,18 @@
-//! Pictures that the user gives to `flowturbo generate`. What each kind of file means is tested beside its reader.
+//! Pictures that the user gives to `flowturbo generate` and `encode`. What each kind of file means is tested beside its
+//! reader.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use ndarray::Array4;
+use ndarray_npy::read_npy;
 use png::ColorType;
 use tempfile::tempdir;
 
-use crate::program::{Picture, argument, flowturbo, run};
+use crate::common::data;
+use crate::program::{Picture, argument, fail, flowturbo, names, run, tiny};
 
 const EDGE: usize = 128;
 
@@ -110,4 +114,63 @@ fn a_masks_transparency_is_not_painted_and_an_empty_mask_earns_a_line() {
         write_png(&at("init-clear.png"), ColorType::Rgba, 1, |x, y| [pixel(x, y), vec![x as u8]].concat());
     let line = said(&output, &["--init", &clear]);
     assert!(line.contains("init-clear.png: is transparent in places; white is put there"), "{line}");
+}
+
+#[test]
+fn pictures_are_encoded_to_what_decode_makes_them_of_again() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| argument(folder.path().join(name));
+    let (made, again, latents) = (at("made.png"), at("again.png"), at("latents.npy"));
+    run(&["generate", "--class", "grass", "--seed", "1", "-q", "-o", &made]);
+    let text = run(&["encode", &made, &made, "-o", &latents]);
+    assert!(text.ends_with("latents.npy: 2 latents\n"), "{text}");
+    let both: Array4<f32> = read_npy(&latents).unwrap();
+    assert_eq!(both.shape(), [2, 8, 16, 16]);
+    run(&["decode", &latents, "--separate", "-q", "-o", &again]);
+    let [made, again] = [made, at("again-1.png")].map(|path| Picture::read(path).rgb);
+    let off: f64 = made.iter().zip(&again).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    assert!(off / (made.len() as f64) < 8.0, "{}", off / made.len() as f64);
+
+    // Upright, by its file or through pipes, where messages stay out of the latents.
+    let pixel = |x: usize, y: usize| vec![x as u8 * 2, y as u8, 7];
+    let upright = write_png(&folder.path().join("upright.png"), ColorType::Rgb, 1, pixel);
+    let turned =
+        write_png(&folder.path().join("turned.png"), ColorType::Rgb, 6, |x, y| pixel(EDGE - 1 - y, x));
+    run(&["encode", &upright, "-q", "-o", &latents]);
+    let mut child = flowturbo(&["encode", "-", "-o", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&fs::read(&turned).unwrap()).unwrap();
+    let piped = child.wait_with_output().unwrap();
+    assert!(piped.stdout == fs::read(&latents).unwrap());
+    assert_eq!(String::from_utf8(piped.stderr).unwrap(), "standard output: 1 latent\n");
+
+    run(&["encode", &upright, "--size", "256x128", "-q", "-o", &latents]);
+    assert_eq!(read_npy::<_, Array4<f32>>(&latents).unwrap().shape(), [1, 8, 16, 32]);
+    let clear = |x: usize, _: usize| vec![1, 2, 3, x as u8];
+    let clear = write_png(&folder.path().join("clear.png"), ColorType::Rgba, 1, clear);
+    let output = flowturbo(&["encode", &clear, "-o", &latents]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("clear.png: is transparent in places"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_encoded_is_refused_and_nothing_is_written() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| argument(folder.path().join(name));
+    let picture = write_png(&folder.path().join("a.png"), ColorType::Rgb, 1, |_, _| vec![9, 9, 9]);
+    let (bundle, latents) = (tiny(), at("latents.npy"));
+    for (arguments, words) in [
+        (&[&picture, "--bundle", &bundle][..], "has no encoder"),
+        (&["-", "-"], "standard input is only one of the pictures"),
+        (&[&picture, "--size", "1000001x128"], "above the limit of"),
+        (&[&picture, "--size", "130x128"], "in steps of 8 x 8 pixels"),
+        (&[&argument(data("bundle/predictor.onnx"))], "is not a picture; PNG and JPEG are read"),
+    ] {
+        fail(flowturbo(&[&["encode", "-o", &latents], arguments].concat()), 2, &[words]);
+    }
+    assert_eq!(names(folder.path()), ["a.png"]);
 }

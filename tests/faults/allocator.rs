@@ -65,8 +65,8 @@ pub fn live() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Does `work` while the request for memory number `n`, of those for at least `from` bytes, is refused; also tells whether
-/// it came to that.
+/// Does `work` while the request for memory number `n`, of those for at least `from` bytes, is refused; also tells
+/// whether it came to that.
 pub fn refusing<T>(n: usize, from: usize, work: impl FnOnce() -> T) -> (T, bool) {
     LEFT.store(n, Ordering::Relaxed);
     FROM.store(from, Ordering::Relaxed);

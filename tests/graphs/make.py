@@ -242,7 +242,8 @@ def export(module: nn.Module, exporter: str, opset: int, inputs: dict[str, Tenso
 
 
 def shrink(model: onnx.ModelProto) -> None:
-    """Drops what the exporters tell of themselves, and the long names: stack traces and notes, but for those on shapes."""
+    """Drops what the exporters tell of themselves, and the long names: stack traces and notes, but for those on
+    shapes."""
     del model.metadata_props[:], model.graph.metadata_props[:]
     graph = model.graph
     for part in [*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]:

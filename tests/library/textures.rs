@@ -60,7 +60,9 @@ fn other_shapes_are_refused() {
     let model = Model::open(textures()).unwrap();
     let mut session = model.session();
     let error = session.decode(Array4::zeros([1, 3, 16, 16]).view()).unwrap_err().to_string();
-    assert!(error.contains("the decoder takes [N, 8, 16, 16], other heights and widths in steps of 1 and 1; was given [1, 3, 16, 16]"), "{error}");
+    let takes = "the decoder takes [N, 8, 16, 16], other heights and widths in steps of 1 and 1; \
+                 was given [1, 3, 16, 16]";
+    assert!(error.contains(takes), "{error}");
     let error = session.encode(Array4::zeros([1, 4, 128, 128]).view()).unwrap_err().to_string();
     assert!(error.contains("the encoder takes [N, 3, 128, 128]"), "{error}");
 }

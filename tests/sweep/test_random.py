@@ -1,5 +1,5 @@
-"""Random graphs, both ways: valid ones are answered as by ONNX Runtime or refused while loading, and ones that break the
-standard get no answer. The same ones each time."""
+"""Random graphs, both ways: valid ones are answered as by ONNX Runtime or refused while loading, and ones that break
+the standard get no answer. The same ones each time."""
 
 from __future__ import annotations
 

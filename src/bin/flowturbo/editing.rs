@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use flowturbo::{Bundle, Manifest, Morph, PixelsRef, Request, Tile};
+use flowturbo::{Bundle, Manifest, Morph, Request, Tile};
 use ndarray::{Array3, Axis, concatenate};
 
 use crate::failure::{Failure, warn};
@@ -52,7 +52,8 @@ enum Axes {
 /// A mask that is darker everywhere was hardly meant so: numbers of classes, or 0 and 1.
 const DARK: u8 = 16;
 
-fn size(text: &str) -> Result<Size, String> {
+/// Reads `512x256`.
+pub fn size(text: &str) -> Result<Size, String> {
     let edges: Option<Vec<u32>> = text.split('x').map(|edge| edge.parse().ok()).collect();
     match edges.as_deref() {
         Some(&[width, height]) => Ok([width, height]),
@@ -117,16 +118,11 @@ impl Editing {
         if path.as_os_str() == STANDARD && self.mask.as_ref() == Some(path) {
             return Err(Failure::Usage("--init - --mask -: standard input is only one of them".into()));
         }
-        let warn = |text: String| if quiet { log::warn!("{text}") } else { warn(&text) };
         let init = Given::read(path)?;
-        if init.is_transparent() {
-            warn(format!("{}: is transparent in places; white is put there", init.name()));
-        }
         let own = init.size();
-        let [width, height] = size.map(|edge| edge as usize);
-        let init = PixelsRef::rgb8(init.picture(size)?.as_raw()).to_array([1, height, width])?;
-        request = request.with_init(init, self.strength());
+        request = request.with_init(init.image(size, quiet)?, self.strength());
         let Some(path) = &self.mask else { return Ok(request) };
+        let warn = |text: String| warn(&text, quiet);
         let mask = Given::read(path)?;
         let name = mask.name().to_owned();
         if are_shaped_otherwise(own, mask.size()) {
@@ -144,6 +140,7 @@ impl Editing {
             _ => {}
         }
         let mask = mask.into_iter().map(|value| f32::from(value) / 255.0).collect();
+        let [width, height] = size.map(|edge| edge as usize);
         let mask = Array3::from_shape_vec([1, height, width], mask);
         Ok(request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?))
     }

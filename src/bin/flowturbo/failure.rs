@@ -57,8 +57,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// Prints a line to stderr of what was hardly meant so.
-pub fn warn(text: &str) {
+/// Prints a line to stderr of what was hardly meant so; `quiet` leaves it to the log.
+pub fn warn(text: &str, quiet: bool) {
+    if quiet {
+        log::warn!("{text}");
+        return;
+    }
     let _ = writeln!(io::stderr(), "warning: {}", one_line(text));
 }
 

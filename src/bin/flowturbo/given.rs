@@ -7,12 +7,14 @@ use std::error::Error;
 use std::io::{self, Cursor};
 use std::path::Path;
 
+use flowturbo::PixelsRef;
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
 use image::imageops::{FilterType, resize};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, Limits, RgbImage};
+use ndarray::Array4;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::input;
 
 /// Width and height.
@@ -102,7 +104,8 @@ impl Given {
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > MOST_PIXELS {
             return Err(format!(
-                "is {width} x {height} pixels; at most {MOST_PIXELS} are read, such as 16384 x 16384: make it smaller first"
+                "is {width} x {height} pixels; at most {MOST_PIXELS} are read, such as 16384 x 16384: make it \
+                 smaller first"
             ));
         }
         let (colour, bytes) = (decoder.color_type(), decoder.total_bytes());
@@ -122,12 +125,12 @@ impl Given {
     }
 
     /// Whether anything shines through.
-    pub fn is_transparent(&self) -> bool {
+    fn is_transparent(&self) -> bool {
         self.colour.has_alpha() && self.levels().any(|[.., opacity]| opacity < u8::MAX)
     }
 
     /// Colours on white, in another size.
-    pub fn picture(self, size: Size) -> Result<RgbImage, Failure> {
+    fn picture(self, size: Size) -> Result<RgbImage, Failure> {
         let on_white = |level: u8, opacity: u8| mixed(level, u8::MAX, opacity);
         let pixels = match self.colour {
             ColorType::Rgb8 => self.bytes,
@@ -149,6 +152,15 @@ impl Given {
             }
         };
         Ok(given.upright(DynamicImage::ImageRgb8(scaled)).into_rgb8())
+    }
+
+    /// The picture as `[1, 3, H, W]` in [-1, 1]; warns where it is laid on white, unless `quiet`.
+    pub fn image(self, size: Size, quiet: bool) -> Result<Array4<f32>, Failure> {
+        if self.is_transparent() {
+            warn(&format!("{}: is transparent in places; white is put there", self.name), quiet);
+        }
+        let [width, height] = size.map(|edge| edge as usize);
+        Ok(PixelsRef::rgb8(self.picture(size)?.as_raw()).to_array([1, height, width])?)
     }
 
     /// How bright, in another size; what is transparent is black.
@@ -339,8 +351,8 @@ mod tests {
         [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
     }
 
-    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0 and
-    /// column 0 are.
+    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0
+    /// and column 0 are.
     const STORED: [&[&[u8]]; 8] = [
         &[&[1, 2, 3], &[4, 5, 6]],
         &[&[3, 2, 1], &[6, 5, 4]],

@@ -13,6 +13,7 @@ mod bench;
 mod classes;
 mod decode;
 mod editing;
+mod encode;
 mod failure;
 mod generate;
 mod given;
@@ -63,6 +64,7 @@ enum Command {
     Classes(classes::Classes),
     Latents(latents::Latents),
     Decode(decode::Decode),
+    Encode(encode::Encode),
 }
 
 impl Command {
@@ -75,6 +77,7 @@ impl Command {
             Self::Classes(command) => command.run(),
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
+            Self::Encode(command) => command.run(),
         }
     }
 }

@@ -328,7 +328,8 @@ fn a_newer_major_version_is_refused_for_its_version_whatever_else_changed() {
     files.set("format_version", json!("2.3")).set("latent", json!("gone")).set("colour", json!(1));
     let error = error(files.open());
     assert_eq!(error.kind(), Unsupported);
-    let message = "test files: bundle.json: format_version: 2.3 is newer than 1.0, the version this build reads; update flowturbo";
+    let message = "test files: bundle.json: format_version: 2.3 is newer than 1.0, the version this build reads; \
+                   update flowturbo";
     assert_eq!(error.to_string(), message);
 }
 

@@ -1,5 +1,5 @@
-//! Parts of a tensor by way of a sequence, as PyTorch writes `chunk` and `split` without optimising: each part becomes a
-//! `Slice`, for which nothing has to know of sequences.
+//! Parts of a tensor by way of a sequence, as PyTorch writes `chunk` and `split` without optimising: each part becomes
+//! a `Slice`, for which nothing has to know of sequences.
 
 use std::collections::HashMap;
 

@@ -69,8 +69,8 @@ impl Report<'_> {
             let [quick, slow] = [quick, slow].map(units::time);
             let _ = writeln!(
                 text,
-                "\nThe machine did not keep its pace: the same picture took {quick}, then {slow}. Something else runs, or \
-                 it is hot; tune again when it rests."
+                "\nThe machine did not keep its pace: the same picture took {quick}, then {slow}. Something else \
+                 runs, or it is hot; tune again when it rests."
             );
         }
         if let Some(path) = self.written {
@@ -109,7 +109,11 @@ impl Report<'_> {
                 "rest": seconds(rest),
             },
             "own": measured(&self.own),
-            "pace": { "steady": self.pace.steady, "quick": seconds(&self.pace.quick), "slow": seconds(&self.pace.slow) },
+            "pace": {
+                "steady": self.pace.steady,
+                "quick": seconds(&self.pace.quick),
+                "slow": seconds(&self.pace.slow),
+            },
             "presets": self.found.iter().map(preset).collect::<Map<_, _>>(),
             "took": self.took.as_secs_f64(),
             "written": self.written.map(|path| path.display().to_string()),

@@ -231,13 +231,15 @@ fn what_would_be_made_while_loading_is_refused_before_it_is() {
     let padded = rows(1 << 30, "p = [0, 0, 1, 0, 0, 0, 1, 0]\n made = Pad(e, p)");
     assert!(import(&written(&padded)).is_ok());
     // Numbers that are no floats are tried; not so many.
-    let many = "s = [1073741824, 2]\n e = Expand(y, s)\n m = ReduceMax(e) keepdims=0\n f = Cast(m) to=1\n velocity = Add(x, f)";
+    let many = "s = [1073741824, 2]\n e = Expand(y, s)\n \
+                m = ReduceMax(e) keepdims=0\n f = Cast(m) to=1\n velocity = Add(x, f)";
     assert!(import(&written(many)).is_ok());
 }
 
 #[test]
 fn what_is_computed_of_constants_counts_as_weights() {
-    let text = "s = [100000]\n z = ConstantOfShape(s)\n e = Exp(z)\n m = ReduceMax(e) keepdims=0\n velocity = Add(x, m)";
+    let text = "s = [100000]\n z = ConstantOfShape(s)\n e = Exp(z)\n \
+                    m = ReduceMax(e) keepdims=0\n velocity = Add(x, m)";
     let read = |most: u64| {
         let bundle = files(&written(text)).open_with(&Limits::default().with_max_weight_bytes(most)).unwrap();
         Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2))

@@ -1,0 +1,77 @@
+//! `flowturbo encode`: latents of pictures, the way back from `decode`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use flowturbo::{Request, Role};
+use ndarray::{Array4, Axis, concatenate};
+
+use crate::editing::size;
+use crate::failure::Failure;
+use crate::given::{Given, Size};
+use crate::options::Computing;
+use crate::output::{Output, STANDARD, tell};
+use crate::{interrupt, locate, numpy, units};
+
+/// Encodes pictures to latents, which `flowturbo decode` makes pictures of again
+///
+/// The file holds float32 [N, C, H, W], a latent for each picture, as the sampler makes them. Pictures are scaled to
+/// one size, turned upright as their Exif orientation says, and laid on white where they are transparent.
+///
+/// Example: flowturbo encode photo.jpg -o photo.npy; flowturbo decode photo.npy -o again.png
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Encode {
+    /// The pictures, PNG or JPEG; - is standard input
+    #[arg(value_name = "PICTURE", required = true)]
+    pictures: Vec<PathBuf>,
+    /// Where to write the latents, .npy; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Size to scale the pictures to, such as 512x256, not below the bundle's own [default: the bundle's]
+    #[arg(long, value_name = "WxH", value_parser = size, allow_hyphen_values = true)]
+    size: Option<Size>,
+    #[command(flatten)]
+    computing: Computing,
+    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    #[arg(long, value_name = "BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Encode {
+    pub fn run(&self) -> Result<(), Failure> {
+        let bundle = locate::open(self.bundle.as_deref())?;
+        let manifest = bundle.manifest();
+        let (Some(own), true) = (&manifest.image, manifest.has(Role::Encoder)) else {
+            return Err(Failure::Usage(format!("bundle '{}' has no encoder", manifest.name)));
+        };
+        let size = self.size.unwrap_or([own.width, own.height]);
+        // Before anything is made of that size.
+        let [width, height] = size.map(|edge| edge as usize);
+        Request::new(vec![0]).with_size(height, width).check(&bundle)?;
+        if self.pictures.iter().filter(|path| *path == Path::new(STANDARD)).count() > 1 {
+            return Err(Failure::Usage("standard input is only one of the pictures".into()));
+        }
+        let output = Output::new(&self.output)?;
+        // An encoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
+        interrupt::watch();
+        let model = self.computing.load(bundle, 1)?;
+        let mut session = model.session();
+        let mut latents: Vec<Array4<f32>> = Vec::new();
+        for path in &self.pictures {
+            interrupt::check()?;
+            latents.push(session.encode(Given::read(path)?.image(size, self.quiet)?.view())?);
+        }
+        let views: Vec<_> = latents.iter().map(|latent| latent.view()).collect();
+        let latents = concatenate(Axis(0), &views).map_err(|error| Failure::Failed(error.to_string()))?;
+        numpy::write(&output, &latents)?;
+        if self.quiet {
+            return Ok(());
+        }
+        let count = units::plural(self.pictures.len(), "latent");
+        tell([&output], &format!("{}: {count}\n", output.path().display()))
+    }
+}
