@@ -62,6 +62,15 @@ impl Destination {
         matches!(self.way, Way::StandardOutput)
     }
 
+    /// Whether both are one file or standard output, by whatever names.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self.way.target(), other.way.target()) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.is_standard_output() && other.is_standard_output(),
+        }
+    }
+
     /// The path as the user wrote it.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -114,6 +123,14 @@ impl Way {
                     Err(_) => Self::Over(target),
                 })
             }
+        }
+    }
+
+    /// The file that is made or written over.
+    fn target(&self) -> Option<&Path> {
+        match self {
+            Self::Replace { target, .. } | Self::Over(target) => Some(target),
+            Self::Stream(_) | Self::StandardOutput => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use flowturbo::Manifest;
 use ndarray::{Array4, Axis, stack};
 
@@ -19,7 +19,7 @@ use crate::units;
 /// All files hold float32. Noise and latents are [N, C, H, W], one image for each class given; a
 /// trajectory is [steps, N, C, H, W], the state after each step. Needs no decoder.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, group = ArgGroup::new("start").args(["noise", "seed"]).required(true))]
 pub struct Latents {
     #[command(flatten)]
     bundle: BundleArgument,
@@ -27,10 +27,10 @@ pub struct Latents {
     #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
     class: Vec<String>,
     /// Noise to start from, .npy; - is standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "seed")]
+    #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
     /// Seed to make the noise from, instead of --noise
-    #[arg(long, conflicts_with = "noise", allow_negative_numbers = true,
+    #[arg(long, allow_negative_numbers = true,
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: Option<u64>,
     #[command(flatten)]
@@ -58,14 +58,10 @@ impl Latents {
             (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
             (None, seed) => request.with_seed(seed.unwrap_or_default()),
         };
-        let same = || Failure::Usage("--output and --trajectory name the same file".into());
-        if self.trajectory.as_ref() == Some(&self.output) {
-            return Err(same());
-        }
         let output = Output::new(&self.output)?;
         let trajectory = self.trajectory.as_deref().map(Output::new).transpose()?;
-        if output.is_standard() && trajectory.as_ref().is_some_and(Output::is_standard) {
-            return Err(same());
+        if trajectory.as_ref().is_some_and(|trajectory| trajectory.is_same_as(&output)) {
+            return Err(Failure::Usage("--output and --trajectory name the same file".into()));
         }
         let model = self.computing.load(bundle, request.classes.len())?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);

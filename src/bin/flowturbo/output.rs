@@ -34,6 +34,11 @@ impl Output {
         self.0.is_standard_output()
     }
 
+    /// Whether both are one file, by whatever names.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.is_same_as(&other.0)
+    }
+
     /// The path as the user wrote it.
     pub fn path(&self) -> &Path {
         self.0.path()
