@@ -9,7 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/textures"))?;
     let request = Request::new(vec![model.class("brick")?]).with_seed(7);
     let generation = model.session().generate_with(&request, &mut |progress| {
-        println!("step {} of {} in {:.0?}", progress.step, progress.steps, progress.took);
+        match progress.decoded {
+            0 => println!("step {} of {} in {:.0?}", progress.step, progress.steps, progress.took),
+            picture => println!("picture {picture} of {} in {:.0?}", progress.pictures, progress.took),
+        }
         ControlFlow::Continue(())
     })?;
     let image = &generation.images[0];

@@ -125,14 +125,15 @@ impl Classes {
 
     fn unknown(&self, name: &str) -> crate::Error {
         let wrong = shown(name);
-        let is_number = name.trim().trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit());
+        let digits = name.trim().trim_start_matches(['-', '+']);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let labels = self.labels.as_deref().unwrap_or_default();
         let wanted = shortened(&folded(name.trim()));
         let distance = |label: &&String| {
             let names = keys(label, folded).chain([folded(label)]);
             names.map(|name| strsim::damerau_levenshtein(&shortened(&name), &wanted)).min()
         };
-        let nearest = labels.iter().min_by_key(distance).filter(|_| !is_number && !wanted.is_empty());
+        let nearest = labels.iter().min_by_key(distance).filter(|_| !is_number);
         let Some(nearest) = nearest else {
             let no_labels = if self.labels.is_none() { "; there are no labels" } else { "" };
             return invalid_argument(format!("no class {wrong}; {}{no_labels}", self.numbers()));
@@ -141,8 +142,9 @@ impl Classes {
         let listed = |label: &String| if label.contains(',') { shown(label) } else { shortened(label) };
         let known = labels.iter().take(MOST_LABELS).map(listed).collect::<Vec<_>>().join(", ");
         let more = if labels.len() > MOST_LABELS { ", ..." } else { "" };
-        let nearest = shown(nearest);
-        invalid_argument(format!("no class {wrong}; nearest is {nearest}, known are {known}{more}"))
+        let nearest =
+            if wanted.is_empty() { String::new() } else { format!("nearest is {}, ", shown(nearest)) };
+        invalid_argument(format!("no class {wrong}; {nearest}known are {known}{more}"))
     }
 }
 
@@ -304,6 +306,9 @@ mod tests {
             assert_eq!(refusal(&classes, name), expected);
         }
         assert!(refusal(&classes, "brik").contains("nearest is 'brick', known are dirt, brick"));
+        for nothing in ["", " "] {
+            assert_eq!(refusal(&classes, nothing), format!("no class '{nothing}'; known are dirt, brick"));
+        }
         (classes.null, classes.labels) = (None, None);
         assert_eq!(
             refusal(&classes, "2"),

@@ -98,6 +98,8 @@ fn describe(error: &serde_json::Error, path: &str) -> Error {
     let more = if text.chars().nth(MOST).is_some() { "…" } else { "" };
     let line: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let error = invalid_bundle(format!("{line}{more}"));
+    // What ends before it has a name is called "?".
+    let path = path.strip_suffix('?').map_or(path, |above| above.trim_end_matches('.'));
     if path.is_empty() || path == "." { error } else { error.at(path.escape_debug().to_string()) }
 }
 
@@ -201,4 +203,21 @@ pub(super) fn object_map<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 ) -> std::result::Result<BTreeMap<String, T>, D::Error> {
     let map = BTreeMap::<String, Object<T>>::deserialize(deserializer)?;
     Ok(map.into_iter().map(|(key, object)| (key, object.0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_no_json_is_told_by_its_place_and_no_made_up_name() {
+        for (json, words) in [
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            (r#"{"a": 1,}"#, "trailing comma at line 1 column 9"),
+            (r#"{"format": {"#, "format: invalid type: map, expected a string at line 1 column 11"),
+            ("[]", "invalid type: sequence, expected an object at line 1 column 0"),
+        ] {
+            assert_eq!(manifest(json.as_bytes()).unwrap_err().to_string(), words, "{json}");
+        }
+    }
 }

@@ -248,6 +248,9 @@ fn a_full_disk_is_reported_and_the_old_file_is_whole() {
     let mut command = flowturbo(&latent(&bundle, "-"));
     command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
     fail(command, 1, &["standard output: cannot be written: No space left"]);
+    let mut command = flowturbo(&["classes", &bundle]);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    fail(command, 1, &["standard output: cannot be written: No space left"]);
     let script = r#"
         echo old > disk/latent.npy; head -c 20000 /dev/zero > disk/fill || true
         if "$@" 2> said; then exit 1; fi

@@ -145,7 +145,7 @@ fn one_picture_of_several_can_be_made_alone() {
     assert_eq!((sheet.width, sheet.height, sheet.note("flowturbo:index")), (2 * EDGE + GAP, EDGE, "0,3"));
     let output = argument(made.path("none.png"));
     let wrong = ["generate", "--class", "1", "-n", "4", "--only", "4", "-o", &output];
-    fail(flowturbo(&wrong), 2, &["--only 4: the pictures are 0 to 3"]);
+    fail(flowturbo(&wrong), 2, &["--only 4: the pictures are 0 to 3; -n says how many"]);
 }
 
 #[test]

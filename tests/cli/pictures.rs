@@ -110,6 +110,8 @@ fn a_masks_transparency_is_not_painted_and_an_empty_mask_earns_a_line() {
         assert!(line.starts_with("warning: ") && line.contains(words) && line.lines().count() == 1, "{line}");
         assert_eq!(said(&output, &["--init", &init, "--mask", &mask, "-q"]), "");
     }
+    let line = said(&output, &["--init", &init, "--size", "128x192"]);
+    assert!(line.contains("init.png: 128 x 128 pixels are stretched to 128 x 192 pixels;"), "{line}");
     let clear =
         write_png(&at("init-clear.png"), ColorType::Rgba, 1, |x, y| [pixel(x, y), vec![x as u8]].concat());
     let line = said(&output, &["--init", &clear]);

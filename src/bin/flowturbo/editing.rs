@@ -9,7 +9,7 @@ use ndarray::{Array3, Axis, concatenate};
 
 use crate::failure::{Failure, warn};
 use crate::given::{Given, Size, by};
-use crate::options::plain_name;
+use crate::options::{number, plain_name};
 use crate::output::STANDARD;
 
 /// From what, and in which form.
@@ -26,7 +26,7 @@ pub struct Editing {
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// How much of --init to do anew, above 0 and at most 1, with all steps [default: 0.6; 1 with --mask]
-    #[arg(long, value_name = "X", requires = "init", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", requires = "init", allow_negative_numbers = true, value_parser = number)]
     strength: Option<f32>,
     /// Which part of --init to make anew, a picture: white is new, black and transparent stay, grey is mixed;
     /// - is standard input
@@ -34,7 +34,7 @@ pub struct Editing {
     mask: Option<PathBuf>,
     /// Vary the seed's first picture: every picture starts from its noise, turned by this much of 0 to 1
     /// towards noise of its own, that of the next seed
-    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true, value_parser = number)]
     vary: Option<f32>,
     /// Blend with another class, sand or sand:0.3; without an amount the -n pictures lead from the class to the
     /// other, all from the seed's first noise
@@ -120,6 +120,12 @@ impl Editing {
         }
         let init = Given::read(path)?;
         let own = init.size();
+        if are_shaped_otherwise(own, size) {
+            let (name, own, size) = (init.name(), by(own), by(size));
+            let text =
+                format!("{name}: {own} are stretched to {size}; crop it, or ask for a --size of its shape");
+            warn(&text, quiet);
+        }
         request = request.with_init(init.image(size, quiet)?, self.strength());
         let Some(path) = &self.mask else { return Ok(request) };
         let warn = |text: String| warn(&text, quiet);

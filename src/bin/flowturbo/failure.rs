@@ -71,7 +71,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-        _ => Failure::Failed(format!("stdout: {error}")),
+        _ => Failure::Failed(format!("standard output: cannot be written: {error}")),
     })
 }
 

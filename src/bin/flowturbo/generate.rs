@@ -126,8 +126,9 @@ impl Generate {
         places.dedup();
         match places.last() {
             Some(&last) if last >= all => {
-                let known = if all == 1 { "is just 0".to_owned() } else { format!("are 0 to {}", all - 1) };
-                Err(Failure::Usage(format!("--only {last}: the pictures {known}")))
+                let known = if all == 1 { "there is just 0" } else { "the pictures are 0" };
+                let to = if all == 1 { String::new() } else { format!(" to {}", all - 1) };
+                Err(Failure::Usage(format!("--only {last}: {known}{to}; -n says how many of each class")))
             }
             _ => Ok(places),
         }

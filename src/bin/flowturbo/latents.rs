@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use flowturbo::Manifest;
 use ndarray::{Array4, Axis, stack};
 
@@ -19,7 +19,7 @@ use crate::units;
 /// All files hold float32. Noise and latents are [N, C, H, W], one image for each class given; a
 /// trajectory is [steps, N, C, H, W], the state after each step. Needs no decoder.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, group = ArgGroup::new("start").args(["noise", "seed"]).required(true))]
 pub struct Latents {
     #[command(flatten)]
     bundle: BundleArgument,
@@ -27,10 +27,10 @@ pub struct Latents {
     #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
     class: Vec<String>,
     /// Noise to start from, .npy; - is standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "seed")]
+    #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
     /// Seed to make the noise from, instead of --noise
-    #[arg(long, conflicts_with = "noise", allow_negative_numbers = true,
+    #[arg(long, allow_negative_numbers = true,
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: Option<u64>,
     #[command(flatten)]

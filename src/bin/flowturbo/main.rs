@@ -45,8 +45,8 @@ use failure::Failure;
 /// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
 /// this program's source.
 ///
-/// Exit codes: 0 done, 1 failed while working, 2 the command line or a file it names cannot be used,
-/// 130 stopped by ctrl-C, which leaves files as they were; pressed again, it does not wait.
+/// Exit codes: 0 done, 1 failed while working, or a file cannot be written, 2 the command line or a file to be
+/// read cannot be used, 130 stopped by ctrl-C, which leaves files as they were; pressed again, it does not wait.
 /// RUST_LOG=debug tells what goes on inside.
 #[derive(Parser)]
 #[command(name = "flowturbo", version, arg_required_else_help = true, verbatim_doc_comment)]

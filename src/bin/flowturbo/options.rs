@@ -45,7 +45,7 @@ pub struct Sampling {
     #[arg(long, value_name = "NAME", conflicts_with = "schedule")]
     pub preset: Option<String>,
     /// Scale of classifier-free guidance; 1 is none and takes half the time [default: the bundle's]
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true, value_parser = number)]
     pub guidance: Option<f32>,
 }
 
@@ -125,6 +125,11 @@ pub fn whole<T: TryFrom<u64>, const LEAST: u64, const MOST: u64>(text: &str) -> 
     let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
     let number = number.and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| format!("must be a whole number from {LEAST} to {MOST}"))
+}
+
+/// Any number; what makes sense of it is the library's to say.
+pub fn number(text: &str) -> Result<f32, String> {
+    text.parse().map_err(|_| "must be a number, such as 0.5".to_owned())
 }
 
 /// `brick,3` to numbers, as often as it is given.

@@ -47,16 +47,28 @@ pub struct Watcher {
 impl Watcher {
     /// The bar shows on stderr if that is a terminal, unless `quiet`.
     pub fn new(schedule: Option<&Schedule>, quiet: bool) -> Self {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        Self::on(if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }, schedule)
+    }
+
+    fn on(target: ProgressDrawTarget, schedule: Option<&Schedule>) -> Self {
         let bar = ProgressBar::with_draw_target(schedule.map(|s| s.steps().len() as u64), target)
             .with_finish(ProgressFinish::AndClear);
         // As wide as the terminal lets it be. A template that does not parse would leave the plain bar.
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg} {pos} of {len} {elapsed}") {
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {msg} {elapsed}") {
             bar.set_style(style);
         }
-        bar.set_message("step");
-        bar.tick();
-        Self { bar, times: StepTimes::default() }
+        let watcher = Self { bar, times: StepTimes::default() };
+        watcher.show("step", 0, schedule.map_or(0, |schedule| schedule.steps().len()));
+        watcher
+    }
+
+    /// `step 3 of 12`, and so much of the bar.
+    fn show(&self, what: &str, done: usize, of: usize) {
+        self.bar.set_message(format!("{what} {done} of {of}"));
+        self.bar.update(|state| {
+            state.set_len(of as u64);
+            state.set_pos(done as u64);
+        });
     }
 
     /// To be called after each step and each picture.
@@ -66,11 +78,9 @@ impl Watcher {
         if sampled && progress.decoded == progress.pictures {
             self.bar.finish_and_clear();
         } else if sampled {
-            self.bar.set_length(progress.pictures as u64);
-            self.bar.set_message("decoding");
-            self.bar.set_position(progress.decoded as u64);
+            self.show("decoding", progress.decoded, progress.pictures);
         } else {
-            self.bar.set_position(progress.step as u64);
+            self.show("step", progress.step, progress.steps);
         }
         ControlFlow::Continue(())
     }
@@ -115,7 +125,69 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
     use super::*;
+
+    /// A terminal of 40 columns that remembers what is written.
+    #[derive(Clone, Debug, Default)]
+    struct Paper(Arc<Mutex<Vec<String>>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            40
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(text.to_owned());
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_never_mixes_steps_and_pictures() {
+        let (paper, schedule) = (Paper::default(), "H1P2".parse().unwrap());
+        // Drawn as often as it changes.
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), 255);
+        let watcher = Watcher::on(target, Some(&schedule));
+        for (what, done, of) in [("step", 1, 3), ("step", 2, 3), ("decoding", 0, 2), ("decoding", 1, 2)] {
+            std::thread::sleep(Duration::from_millis(20));
+            watcher.show(what, done, of);
+        }
+        let written = paper.0.lock().unwrap();
+        // Between the bar and the time.
+        let words = |line: &'_ String| Some(line.trim().split_once(' ')?.1.rsplit_once(' ')?.0.to_owned());
+        let mut told: Vec<String> = written.iter().filter_map(words).collect();
+        told.dedup();
+        assert_eq!(
+            told,
+            ["step 0 of 3", "step 1 of 3", "step 2 of 3", "decoding 0 of 2", "decoding 1 of 2"],
+            "{written:?}"
+        );
+    }
 
     fn scaled(schedule: &str, count: u32) -> String {
         scale(&schedule.parse().unwrap(), count).unwrap().to_string()

@@ -78,7 +78,7 @@ pub struct Tune {
     seed: u64,
     /// Scale of classifier-free guidance, also that of the presets; 1 is none and takes half the time
     /// [default: the bundle's]
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true, value_parser = options::number)]
     guidance: Option<f32>,
     /// The schedule that stands for the exact flow; nothing that takes more than half its time is looked at
     #[arg(long, value_name = "STEPS", default_value = "H50")]
