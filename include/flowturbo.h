@@ -1283,7 +1283,7 @@ ft_status ft_session_reset(struct ft_session *session);
  * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
  * to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
  * nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
- * at a time, and when more of them work than there are processors, each waits for its turn of 2 ms too.
+ * at a time.
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,

@@ -9,14 +9,12 @@
 
 mod pace;
 mod reference;
-mod turns;
 
 use std::sync::Arc;
 use std::task::Poll;
 
 pub(crate) use pace::Pace;
 pub(crate) use reference::Reference;
-pub(crate) use turns::{Turn, Turns};
 
 use crate::error::runtime;
 use crate::graph::Graph;
@@ -29,14 +27,6 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Threads that one run uses.
     fn threads(&self) -> usize;
-
-    /// Waits until it may compute with what it compiles for, where only so many may at once.
-    ///
-    /// # Errors
-    /// As [`Turns::take`].
-    fn turn<'a>(&'a self, _cancel: &CancelToken) -> Result<Option<Turn<'a>>> {
-        Ok(None)
-    }
 
     /// Gives up the weights that only conditioning uses, and keeps none from now on.
     fn release_conditioning(&self) {}

@@ -384,11 +384,6 @@ impl Model {
         if let Some(program) = self.programs().get(role, extent) {
             return Ok(program);
         }
-        // So that others' computing does not keep it from looking at its token; one that waited may find it done.
-        let _turn = self.0.backend.turn(cancel)?;
-        if let Some(program) = self.programs().get(role, extent) {
-            return Ok(program);
-        }
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
         let allowance = self.allowance(cancel);

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, ready};
 
-use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference, Turn, Turns};
+use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
 use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Inline, Isa, Parallel};
@@ -42,7 +42,6 @@ pub(crate) struct Fused {
     /// What one session computes for all runs on these: lent threads may come back with another session's work, which
     /// would wait for the first.
     for_all: Arc<dyn Parallel>,
-    turns: Arc<Turns>,
     reference: Reference,
     packs: Packs,
     /// Of all networks that somebody holds.
@@ -54,11 +53,9 @@ pub(crate) struct Fused {
 impl Fused {
     /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
     pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             isa: Isa::available()[0],
             deterministic: false,
-            turns: Arc::new(Turns::new(processors.max(parallel.lanes()))),
             for_all: Arc::clone(&parallel),
             parallel,
             reference,
@@ -68,9 +65,9 @@ impl Fused {
         }
     }
 
-    /// The threads are an application's, which has an order of its own for what runs on them.
+    /// The threads are an application's.
     pub(crate) fn lent(mut self) -> Self {
-        (self.for_all, self.turns) = (Arc::new(Inline), Arc::new(Turns::new(usize::MAX)));
+        self.for_all = Arc::new(Inline);
         self
     }
 
@@ -101,7 +98,7 @@ impl Fused {
     }
 
     fn runner(&self, lowered: Lowered, parallel: &Arc<dyn Parallel>) -> Runner {
-        Runner { lowered, isa: self.isa, parallel: Arc::clone(parallel), turns: Arc::clone(&self.turns) }
+        Runner { lowered, isa: self.isa, parallel: Arc::clone(parallel) }
     }
 
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
@@ -191,10 +188,6 @@ impl Backend for Fused {
 
     fn threads(&self) -> usize {
         self.parallel.lanes()
-    }
-
-    fn turn<'a>(&'a self, cancel: &CancelToken) -> Result<Option<Turn<'a>>> {
-        self.turns.take(cancel).map(Some)
     }
 
     fn release_conditioning(&self) {

@@ -247,9 +247,8 @@ impl Session {
     /// a decoded picture. True once everything is done.
     ///
     /// The clock is looked at between the operations of a network, so a call takes longer than its budget by
-    /// at most one of them: 1 to 2 ms for the bundled model and one thread; when more sessions of a model work than
-    /// there are processors, it also waits for its turn of 2 ms. Networks that are left to tract run to their end.
-    /// After an error the generation is over.
+    /// at most one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their
+    /// end. After an error the generation is over.
     ///
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.

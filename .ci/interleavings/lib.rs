@@ -1,5 +1,5 @@
 //! What threads meet in, the files of ../../src themselves, run in thousands of orders that Shuttle chooses: the pool,
-//! turns to compute, cancel tokens, the registry of handles and its sessions.
+//! cancel tokens, the registry of handles and its sessions.
 //!
 //! Here `std` is the crate beside this one. To Shuttle every atomic number is sequentially consistent; that weaker
 //! orders are enough is for Miri to doubt (../miri).
@@ -15,10 +15,6 @@ mod source {
     pub mod kernels;
     pub mod lock;
     pub mod memory;
-
-    pub mod backend {
-        pub mod turns;
-    }
 
     pub mod capi {
         #![allow(non_camel_case_types, reason = "as in ../../src/capi.rs")]
@@ -48,5 +44,3 @@ use source::{kernels, lock, memory};
 mod models;
 #[cfg(test)]
 mod pool;
-#[cfg(test)]
-mod turns;

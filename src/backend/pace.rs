@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::CancelToken;
+use crate::{CancelToken, Result};
 
 /// A cancel token, and a moment from which on a run pauses after the operation at hand.
 #[derive(Clone, Copy)]
@@ -21,9 +21,14 @@ impl<'a> Pace<'a> {
         Self::new(cancel, None)
     }
 
-    /// The token.
+    /// The token, for what does not pause.
     pub(crate) fn cancel(self) -> &'a CancelToken {
         self.cancel
+    }
+
+    /// Fails once the run is cancelled.
+    pub(crate) fn check(self) -> Result<()> {
+        self.cancel.check()
     }
 
     /// Whether it is time to return.

@@ -295,7 +295,7 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 /// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
 /// to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
 /// nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
-/// at a time, and when more of them work than there are processors, each waits for its turn of 2 ms too.
+/// at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_step(
     session: *mut ft_session,

@@ -7,10 +7,10 @@
 use std::sync::{Mutex, MutexGuard};
 
 use super::runner::Runner;
-use crate::backend::{Fallback, Footprint, Input, Turns};
+use crate::backend::{Fallback, Footprint, Input};
 use crate::error::runtime;
 use crate::graph::{Contract, ElementType};
-use crate::lock::lock;
+use crate::lock::{lock, lock_unless};
 use crate::memory::refused;
 use crate::net;
 use crate::{CancelToken, Result};
@@ -59,9 +59,7 @@ pub(super) struct Conditions {
     count: usize,
     /// The operations of the part that tract runs.
     pub(super) fallbacks: Vec<Fallback>,
-    /// One session computes at a time.
-    turns: Turns,
-    /// Locked by whoever has the turn, which may take long: nobody who has one to compute waits for it.
+    /// Locked while something is computed, which may take long.
     source: Mutex<Source>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
     table: Mutex<Table>,
@@ -128,7 +126,7 @@ impl Conditions {
         let table = Table { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
         let fallbacks = runner.fallbacks().collect();
         let (source, table) = (Mutex::new(Source { runner, keep }), Mutex::new(table));
-        Self { file: file.to_owned(), layout, ports, count, fallbacks, turns: Turns::new(1), source, table }
+        Self { file: file.to_owned(), layout, ports, count, fallbacks, source, table }
     }
 
     /// Gives the weights up, now and after each time that they are read again.
@@ -202,13 +200,12 @@ impl Conditions {
         mut each: impl FnMut((u32, i64), &[f32]),
         cancel: &CancelToken,
     ) -> Result<()> {
-        let _turn = self.turns.take(cancel)?;
+        let mut source = lock_unless(&self.source, || cancel.check())?;
         let pairs = self.table().missing(pairs.iter().copied());
         let Some(&last) = pairs.last() else { return Ok(()) };
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
         let classes: Vec<i64> = (0..self.count).map(|i| pair(i).1).collect();
-        let mut source = lock(&self.source);
         let Source { runner, keep } = &mut *source;
         let mut inputs = vec![Input::F32(&[]); runner.lowered.inputs.len()];
         let given = [(Some(self.ports.time), Input::F32(&times)), (self.ports.class, Input::I64(&classes))];

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use super::action::Action;
 use super::lower::{Lowered, Placed};
-use crate::backend::{Fallback, Footprint, Input, Pace, Turns};
+use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
@@ -16,7 +16,6 @@ pub(super) struct Runner {
     pub(super) lowered: Lowered,
     pub(super) isa: Isa,
     pub(super) parallel: Arc<dyn Parallel>,
-    pub(super) turns: Arc<Turns>,
 }
 
 /// All memory that one run at a time needs.
@@ -83,7 +82,6 @@ impl Runner {
         pace: Pace,
     ) -> Poll<Result<&'a [f32]>> {
         let begun = std::mem::take(&mut memory.next);
-        let mut turn = self.turns.take(pace.cancel())?;
         if begun == 0 {
             self.enter(memory, inputs)?;
         }
@@ -95,7 +93,7 @@ impl Runner {
                 *next = i;
                 return Poll::Pending;
             }
-            turn.keep(pace.cancel())?;
+            pace.check()?;
             step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
         }
         Poll::Ready(Ok(self.output(memory)))
@@ -110,14 +108,13 @@ impl Runner {
         keep: bool,
         cancel: &CancelToken,
     ) -> Result<&'a [f32]> {
-        let mut turn = self.turns.take(cancel)?;
         self.enter(memory, inputs)?;
         let integers = integers(inputs);
         let Memory { arena, scratch, .. } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
         let mut buffer = Vec::new();
         for step in &mut self.lowered.steps {
-            turn.keep(cancel)?;
+            cancel.check()?;
             step.fill(&mut buffer, &mut workers)?;
             let outcome = step.action.run(&mut workers, arena, &integers);
             if !keep {
