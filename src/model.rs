@@ -17,7 +17,7 @@ use crate::preview::Colours;
 use crate::program::Fused;
 use crate::recent::Recent;
 use crate::sampler::guidance::{parts, refiner_parts};
-use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session};
+use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -189,6 +189,7 @@ impl Model {
     /// [`Runtime`](crate::ErrorKind::Runtime): the system refuses threads that were asked for by their number.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let _default = DefaultFloats::enter();
+        memory::spare()?;
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;

@@ -95,7 +95,7 @@ impl Colours {
         // Patches of one colour each, half again as many as there are unknowns, and strong: the decoder
         // normalises, so weak ones look as strong as they are not.
         let edge = (1.5 * (channels + 1) as f64).sqrt().ceil() as usize;
-        let mut patches = vec![0.0; channels * edge * edge];
+        let mut patches = memory::filled(channels * edge * edge, 0.0)?;
         fill_noise([(0, 0)].into_iter(), patches.len(), &mut patches);
         patches.iter_mut().for_each(|value| *value *= 2.5);
         let (scale, shift) = (manifest.latent.scale, manifest.latent.shift);
@@ -107,12 +107,13 @@ impl Colours {
             let patch = |i: usize| i % size * edge / size;
             size < 3 * edge || (patch(i) == patch(i + 1) && patch(i) == patch(i + size - 1))
         };
-        let mut latent = Vec::with_capacity(channels * height * width);
+        let mut latent = Vec::new();
+        memory::reserve(&mut latent, channels * height * width)?;
         for channel in 0..channels {
             let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
             latent.extend(pixels.map(|(y, x)| patch(channel, y, x) / scale + shift));
         }
-        let mut picture = vec![0.0; 3 * rows * columns];
+        let mut picture = memory::filled(3 * rows * columns, 0.0)?;
         let cancel = CancelToken::new();
         let mut decoder = model.program(Role::Decoder, extent, &cancel)?.instantiate()?;
         decoder.run(&[Input::F32(&latent)], &mut picture, &cancel)?;

@@ -1,14 +1,14 @@
 //! A picture as a PNG file, to be looked at.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Encoder};
 
 use super::boundary::Failure;
 use super::status::FT_ERROR_IO;
-use crate::PixelFormat;
 use crate::file::Destination;
+use crate::{PixelFormat, memory};
 
 /// A picture in the caller's memory, which is only read.
 pub(super) struct Stored<'a> {
@@ -19,8 +19,8 @@ pub(super) struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// `[height, width, 3]` bytes of RGB.
-    fn rgb8(&self, width: usize, height: usize) -> Result<Vec<u8>, Failure> {
+    /// Where red, green and blue are in a pixel, and the bytes between rows.
+    fn layout(&self, width: usize, height: usize) -> Result<([usize; 3], usize), Failure> {
         let order = match self.format {
             PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
             PixelFormat::Bgra8 => [2, 1, 0],
@@ -28,8 +28,8 @@ impl Stored<'_> {
                 return Err(Failure::argument("pixels.format: PNG files take formats of 8 bits"));
             }
         };
-        let (each, found) = (self.format.bytes(), self.data.len());
-        let row = width.saturating_mul(each);
+        let found = self.data.len();
+        let row = width.saturating_mul(self.format.bytes());
         let stride = if self.row_stride == 0 { row } else { self.row_stride };
         let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
         if width == 0 || height == 0 || stride < row || found < wanted {
@@ -38,23 +38,37 @@ impl Stored<'_> {
                 self.format
             )));
         }
-        let rows = (0..height).map(|y| &self.data[y * stride..][..row]);
-        Ok(rows.flat_map(|row| row.chunks_exact(each)).flat_map(|pixel| order.map(|i| pixel[i])).collect())
+        Ok((order, stride))
     }
 }
 
+/// Bytes that the encoder takes besides some rows.
+const ENCODER: usize = 1 << 19;
+
 /// Writes a picture; a file that is there stays as it is until the new one is whole.
 pub(super) fn save(picture: &Stored, width: usize, height: usize, path: &Path) -> Result<(), Failure> {
-    let rgb = picture.rgb8(width, height)?;
-    let write = || {
+    let (order, stride) = picture.layout(width, height)?;
+    let mut rgb = memory::filled(3 * width, 0)?;
+    memory::room(ENCODER + 4 * rgb.len())?;
+    let mut write = || {
         let edge = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
-        let (width, height) = (edge(width)?, edge(height)?);
+        let (wide, high) = (edge(width)?, edge(height)?);
         Destination::new(path)?.write(|out| {
-            let mut encoder = Encoder::new(out, width, height);
+            let mut encoder = Encoder::new(out, wide, high);
             encoder.set_color(ColorType::Rgb);
             encoder.set_depth(BitDepth::Eight);
             let mut writer = encoder.write_header()?;
-            writer.write_image_data(&rgb)?;
+            // Row by row: nothing that grows with the picture is held besides it.
+            let mut rows = writer.stream_writer_with_size(1 << 16)?;
+            let each = picture.format.bytes();
+            for y in 0..height {
+                let row = picture.data[y * stride..][..width * each].chunks_exact(each);
+                rgb.iter_mut()
+                    .zip(row.flat_map(|pixel| order.map(|i| pixel[i])))
+                    .for_each(|(to, from)| *to = from);
+                rows.write_all(&rgb)?;
+            }
+            rows.finish()?;
             Ok(writer.finish()?)
         })
     };

@@ -319,7 +319,7 @@ pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
     }
     let draw = |image: ndarray::ArrayView3<f32>| {
         let (_, height, width) = image.dim();
-        let picture: Vec<f32> = image.iter().copied().collect();
+        let picture = memory::collected(image.len(), image.iter().copied())?;
         rgb8(&picture, height, width)
     };
     images.axis_iter(Axis(0)).map(draw).collect()

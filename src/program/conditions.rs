@@ -139,6 +139,11 @@ impl Conditions {
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
+    /// Pairs that are computed at once, and those that there is room for.
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.count, self.table().most)
+    }
+
     /// The operations of the part that tract runs.
     pub(super) fn fallbacks(&self) -> Vec<Fallback> {
         lock(&self.source).runner.fallbacks().collect()
