@@ -21,9 +21,10 @@
  *
  * ERRORS. Functions that can fail return an ft_status; ft_last_error_message() says more. After a failure every
  * result is as it was, and the next call works. Nothing here aborts, exits, or throws. Memory that the system
- * refuses is FT_ERROR_OUT_OF_MEMORY wherever its size comes from a model or a request. What is left are pieces that
- * do not grow with them (a name, a message), and what tract takes while it reads a graph, and for operations and
- * networks that the library has no kernels for: where even those are refused, the process ends.
+ * refuses is FT_ERROR_OUT_OF_MEMORY wherever its size comes from a model or a request; a large piece is only taken if
+ * 64 KiB are left beside it, and what the description of a graph takes (nodes, names, weights below 64 KiB) is asked
+ * for as a whole before it is read. Where a small piece is refused all the same, or one of a description while other
+ * threads use memory up, the process ends; docs/security.md says which these are.
  *
  * OWNERSHIP. ft_..._new and ft_..._open give a handle that the caller frees once with ft_..._free, in any order:
  * a session keeps what it needs of its model. Handles are numbers, never to be looked behind: one that was freed, or
@@ -1260,9 +1261,9 @@ ft_status ft_session_generate(struct ft_session *session,
  * Begins a generation that `ft_session_step` carries out. One that was under way is given up, one that was done
  * forgotten, also if this fails.
  *
- * Plans what is not planned yet and computes what depends on the request's times and classes alone: call
- * `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
- * for all that can be told beforehand. Threads: one at a time per session.
+ * Plans what is not planned yet and takes its memory: call `ft_session_prepare` beforehand, on a loading screen, if
+ * that takes too long. What depends on the request's times and classes alone is left to the steps. Errors: as
+ * `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
  */
 ft_status ft_session_begin(struct ft_session *session,
                            const ft_request *request);
@@ -1280,10 +1281,11 @@ ft_status ft_session_reset(struct ft_session *session);
  * of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
- * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
- * to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
- * nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
- * at a time.
+ * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for
+ * run to their end. What depends on times and classes alone comes first, sixteen pairs of them an operation, unless
+ * `ft_session_prepare` or an earlier request has computed it. A failure ends the generation. Errors: as
+ * `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at a time per session;
+ * sessions of a model take turns on its threads, an operation at a time.
  */
 ft_status ft_session_step(struct ft_session *session,
                           uint64_t microseconds,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 pub(crate) use pace::Pace;
-pub(crate) use reference::Reference;
+pub(crate) use reference::{Reference, failed};
 
 use crate::error::runtime;
 use crate::graph::Graph;
@@ -70,8 +70,13 @@ pub enum Fallback {
 
 /// A program with the scratch memory to run it, one run at a time.
 pub(crate) trait Instance: Send {
-    /// Says under which conditions (time and class) it will be run, so that what depends on them alone can be
-    /// computed at once.
+    /// Conditions (pairs of time and class) of which what depends on them alone is computed at once, and those that
+    /// it is kept of; none where nothing does.
+    fn conditions(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
+    /// Computes what depends on some conditions alone, beforehand.
     ///
     /// # Errors
     /// As [`run`](Self::run).

@@ -45,13 +45,15 @@ pub use source::Source;
 
 use crate::error::{Context, Error, invalid_bundle, io};
 use crate::kernels::DefaultFloats;
-use crate::{Limits, Result, Schedule};
+use crate::{Limits, Result, Schedule, memory};
 use archive::Archive;
 use held::Held;
 use source::Folder;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "bundle.json";
+/// Bytes that serde and the tables of labels take for a byte of it, at most.
+const PARSED: usize = 64;
 
 /// A model package, opened and checked but not yet loaded.
 ///
@@ -138,6 +140,7 @@ impl Bundle {
     }
 
     fn load(source: Arc<dyn Source>, limits: &Limits) -> Result<Self> {
+        memory::spare()?;
         let json = checksum::read_manifest(source.as_ref(), limits)?;
         Self::read(source, json, limits)
     }
@@ -145,6 +148,8 @@ impl Bundle {
     /// The bundle that `json` describes.
     fn read(source: Arc<dyn Source>, json: Vec<u8>, limits: &Limits) -> Result<Self> {
         let _default = DefaultFloats::enter();
+        // Labels may be short and many; serde ends the process where memory is refused.
+        memory::room(json.len().saturating_mul(PARSED)).at(|| MANIFEST.into())?;
         let manifest = parse::manifest(&json).at(|| MANIFEST.into())?;
         validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
         for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
 use crate::error::cancelled;
+use crate::kernels::DefaultFloats;
 
 /// A flag shared between the thread that generates and whoever may stop it.
 ///
@@ -16,12 +17,22 @@ use crate::error::cancelled;
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Flag);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Flag {
     Shared(Arc<AtomicBool>),
+    Asked(Arc<dyn Fn() -> bool + Send + Sync>),
     /// Somebody else's, asked for by a number.
     #[cfg(feature = "capi")]
     Polled(fn(usize) -> bool, usize),
+}
+
+impl std::fmt::Debug for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shared(flag) => f.debug_tuple("Shared").field(flag).finish(),
+            _ => f.write_str("Asked"),
+        }
+    }
 }
 
 impl Default for Flag {
@@ -43,6 +54,18 @@ impl CancelToken {
         Self::default()
     }
 
+    /// A token that is cancelled while `is_cancelled` says so, whatever else is done with it: a deadline, a flag of the
+    /// application's own. It is asked often, from several threads at a time, and must be quick and not panic.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// let deadline = Instant::now() + Duration::from_millis(50);
+    /// let token = flowturbo::CancelToken::from_fn(move || Instant::now() >= deadline);
+    /// ```
+    pub fn from_fn(is_cancelled: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Flag::Asked(Arc::new(is_cancelled)))
+    }
+
     /// Asks every generation that holds this token to stop.
     pub fn cancel(&self) {
         self.set(true);
@@ -57,6 +80,11 @@ impl CancelToken {
     pub fn is_cancelled(&self) -> bool {
         match &self.0 {
             Flag::Shared(flag) => flag.load(Ordering::Relaxed),
+            Flag::Asked(is_cancelled) => {
+                // Whatever the function does to it.
+                let _default = DefaultFloats::enter();
+                is_cancelled()
+            }
             #[cfg(feature = "capi")]
             Flag::Polled(is_cancelled, of) => is_cancelled(*of),
         }
@@ -69,10 +97,8 @@ impl CancelToken {
     }
 
     fn set(&self, cancelled: bool) {
-        match &self.0 {
-            Flag::Shared(flag) => flag.store(cancelled, Ordering::Relaxed),
-            #[cfg(feature = "capi")]
-            Flag::Polled(..) => {}
+        if let Flag::Shared(flag) = &self.0 {
+            flag.store(cancelled, Ordering::Relaxed);
         }
     }
 

@@ -61,13 +61,12 @@
 //!
 //! # Bad input
 //!
-//! Bundles may come from anywhere: sizes are held to [`Limits`] before memory is allocated, files to
-//! their SHA-256, graphs to the manifest, weights to being numbers. Every failure is an [`Error`] whose
-//! one line names the file and the field, and whose [`ErrorKind`] says whose fault it was. Refused memory is
-//! [`ErrorKind::OutOfMemory`], but for small pieces and for what tract takes while it reads a graph or runs what
-//! is left to it. A bundle chooses its networks: how many nodes, weights and scratch memory they have, and how
-//! long planning them takes, is held to [`Limits`] too. What is *not* promised: that its pictures are any good,
-//! and that one which keeps to the limits is quick.
+//! Bundles may come from anywhere: sizes are held to [`Limits`] before memory is allocated, files to their SHA-256,
+//! graphs to the manifest, weights to being numbers. Every failure is an [`Error`] whose one line names the file and
+//! the field, and whose [`ErrorKind`] says whose fault it was. Refused memory is [`ErrorKind::OutOfMemory`], but for
+//! small pieces; docs/security.md says which. A bundle chooses its networks: how many nodes, weights and scratch
+//! memory they have, and how long planning them takes, is held to [`Limits`] too. What is *not* promised: that its
+//! pictures are any good, and that one which keeps to the limits is quick.
 //!
 //! [arXiv 2409.18128]: https://arxiv.org/abs/2409.18128
 

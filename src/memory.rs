@@ -10,13 +10,47 @@ pub(crate) fn refused(bytes: u64) -> Error {
     out_of_memory(format!("the system refused {bytes} bytes of memory"))
 }
 
-/// Makes room in `vec` for `len` elements in all.
+/// Bytes from which on a piece is a large one.
+const LARGE: usize = 64 << 10;
+
+/// Asks for `bytes` and gives them back: what is asked for next by others, who end the process where it is refused, is
+/// likely to be there.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(crate) fn room(bytes: usize) -> Result<()> {
+    let mut all: Vec<u8> = Vec::new();
+    all.try_reserve_exact(bytes).map_err(|_| refused(bytes as u64))?;
+    // Or the compiler might do without.
+    std::hint::black_box(&mut all);
+    Ok(())
+}
+
+/// Room for the small pieces that go with a large one.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(crate) fn spare() -> Result<()> {
+    room(LARGE)
+}
+
+/// Makes room in `vec` for `len` elements in all. A large piece is only taken if there is a little beside it.
 ///
 /// # Errors
 /// `OutOfMemory`.
 pub(crate) fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<()> {
-    let room = vec.try_reserve_exact(len.saturating_sub(vec.len()));
-    room.map_err(|_| refused((len as u64).saturating_mul(size_of::<T>() as u64)))
+    if len <= vec.capacity() {
+        return Ok(());
+    }
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    vec.try_reserve_exact(len.saturating_sub(vec.len())).map_err(|_| refused(bytes))?;
+    if bytes < LARGE as u64 {
+        return Ok(());
+    }
+    spare().map_err(|_| {
+        vec.shrink_to_fit();
+        refused(bytes)
+    })
 }
 
 /// As [`Vec::resize`].
@@ -26,6 +60,26 @@ pub(crate) fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<()> {
 pub(crate) fn resize<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     reserve(vec, len)?;
     vec.resize(len, value);
+    Ok(())
+}
+
+/// Makes room in `vec` for `more` elements and, as it grows, for about as many again as there are.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(crate) fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
+    let bytes = || ((vec.len() + more) as u64).saturating_mul(size_of::<T>() as u64);
+    let bytes = bytes();
+    vec.try_reserve(more).map_err(|_| refused(bytes))
+}
+
+/// As [`Vec::push`].
+///
+/// # Errors
+/// `OutOfMemory`; `vec` is as it was.
+pub(crate) fn push<T>(vec: &mut Vec<T>, value: T) -> Result<()> {
+    grow(vec, 1)?;
+    vec.push(value);
     Ok(())
 }
 

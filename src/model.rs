@@ -18,7 +18,7 @@ use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
 use crate::sampler::guidance::{parts, refiner_parts};
-use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session};
+use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
 
 /// What computes the networks.
@@ -191,6 +191,7 @@ impl Model {
     /// [`Runtime`](crate::ErrorKind::Runtime): the system refuses threads that were asked for by their number.
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let _default = DefaultFloats::enter();
+        memory::spare()?;
         let most = bundle.limits().max_batch as usize;
         if options.batch > most {
             let batch = options.batch;

@@ -27,8 +27,9 @@ use std::sync::Arc;
 use tract_onnx::prelude::{DatumType, Tensor, TypedOp};
 
 use crate::kernels::{Binary, Unary};
+use crate::{Result, memory};
 use functions::Sampled;
-pub(crate) use split::{Split, Table};
+pub(crate) use split::Table;
 
 /// Index of a node; a node's operands have smaller ones.
 pub(crate) type Id = usize;
@@ -145,7 +146,7 @@ impl std::fmt::Debug for Foreign {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) op: Op,
     pub(crate) inputs: Vec<Id>,
@@ -157,15 +158,18 @@ pub(crate) struct Node {
     function: Option<Sampled>,
 }
 
+/// What makes two nodes equal: operation and type, operands, shape.
+type Key = (String, Vec<Id>, Vec<usize>);
+
 /// A network; nodes in an order of evaluation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) nodes: Vec<Node>,
     pub(crate) outputs: Vec<Id>,
     /// The name that new nodes take.
     origin: Arc<str>,
-    /// Equal nodes are one node.
-    known: HashMap<(String, Vec<Id>, Vec<usize>), Id>,
+    /// Equal nodes are one node; empty once all are there.
+    known: HashMap<Key, Id>,
     /// What was found wrong with the node at hand.
     fault: Option<String>,
 }
@@ -188,35 +192,45 @@ impl Net {
     }
 
     /// For each node, whether an output needs it.
-    pub(crate) fn live(&self) -> Vec<bool> {
-        let mut live = vec![false; self.nodes.len()];
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn live(&self) -> Result<Vec<bool>> {
+        let mut live = memory::filled(self.nodes.len(), false)?;
         self.outputs.iter().for_each(|&id| live[id] = true);
         for id in (0..self.nodes.len()).rev() {
             if live[id] {
                 self.inputs(id).iter().for_each(|&input| live[input] = true);
             }
         }
-        live
+        Ok(live)
     }
 
     /// For each node, how often live nodes take it, and once more for an output.
-    pub(crate) fn uses(&self) -> Vec<usize> {
-        let live = self.live();
-        let mut uses = vec![0; self.nodes.len()];
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn uses(&self) -> Result<Vec<usize>> {
+        let live = self.live()?;
+        let mut uses = memory::filled(self.nodes.len(), 0)?;
         for (node, _) in self.nodes.iter().zip(live).filter(|&(_, live)| live) {
             node.inputs.iter().for_each(|&input| uses[input] += 1);
         }
         self.outputs.iter().for_each(|&output| uses[output] += 1);
-        uses
+        Ok(uses)
     }
 
     /// True for what never changes: constants, weights, and what is made of them alone.
-    pub(crate) fn constant(&self) -> Vec<bool> {
-        let mut constant = Vec::with_capacity(self.nodes.len());
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn constant(&self) -> Result<Vec<bool>> {
+        let mut constant: Vec<bool> = Vec::new();
+        memory::reserve(&mut constant, self.nodes.len())?;
         for node in &self.nodes {
             let of_constants = !node.inputs.is_empty() && node.inputs.iter().all(|&i| constant[i]);
             constant.push(matches!(node.op, Op::Constant(_) | Op::Weight(_)) || of_constants);
         }
-        constant
+        Ok(constant)
     }
 }

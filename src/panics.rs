@@ -2,26 +2,27 @@
 
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{invalid_bundle, panic_text, runtime};
+use crate::error::{panic_text, runtime};
 use crate::memory::refused;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Work that is done by tract alone: its panics come of inputs and attributes that make no sense together.
 ///
 /// # Errors
-/// `InvalidBundle`: it panicked.
+/// `InvalidBundle`: it panicked. `OutOfMemory`: because memory was refused.
 pub(crate) fn in_tract<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let text = panic_text(panic.as_ref());
-        if let Some(refused) = refused_to_tract(text) {
-            return refused;
-        }
-        let text = text.replace(['\n', '\r'], " ");
-        let text: String = text.chars().take(200).collect();
-        invalid_bundle(format!("tract panicked on it: {text}"))
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| of_tract(panic.as_ref(), ErrorKind::InvalidBundle))
+}
+
+/// The error of a panic in tract: of refused memory, or else of this kind.
+pub(crate) fn of_tract(panic: &(dyn Any + Send), kind: ErrorKind) -> Error {
+    let text = panic_text(panic);
+    let text_of_it = || text.replace(['\n', '\r'], " ").chars().take(200).collect::<String>();
+    refused_to_tract(text)
+        .unwrap_or_else(|| Error::new(kind, format!("tract panicked on it: {}", text_of_it())))
 }
 
 /// The error of a panic for want of memory: that of a tensor of tract's is the one that says so.
@@ -33,17 +34,18 @@ pub(crate) fn refused_to_tract(text: &str) -> Option<Error> {
 /// Work of our own: a panic in it is told, and never taken for something that a graph may be.
 ///
 /// # Errors
-/// `Runtime`: it panicked; else as `work`.
+/// `Runtime`: it panicked. `OutOfMemory`: a tensor of tract's panicked. Else as `work`.
 pub(crate) fn in_flowturbo<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(runtime(format!("a bug in flowturbo, please report it: {}", panic_text(panic.as_ref()))))
+        let text = panic_text(panic.as_ref());
+        let bug = || runtime(format!("a bug in flowturbo, please report it: {text}"));
+        Err(refused_to_tract(text).unwrap_or_else(bug))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     #[test]
     fn a_panic_of_ours_is_a_bug_and_one_of_tracts_is_the_graphs() {
@@ -58,5 +60,8 @@ mod tests {
         let memory: Error = memory.map(|(): ()| ()).unwrap_err();
         assert_eq!(memory.kind(), ErrorKind::OutOfMemory);
         assert!(memory.to_string().contains("72 bytes"), "{memory}");
+        let memory =
+            in_flowturbo(|| -> Result<()> { panic!("failed to allocate Layout {{ size: 8, align: 4 }}") });
+        assert_eq!(memory.unwrap_err().kind(), ErrorKind::OutOfMemory);
     }
 }

@@ -14,6 +14,9 @@ pub type Note = (&'static str, String);
 /// Bytes of compressed rows in a chunk of the file.
 const CHUNK: usize = 1 << 15;
 
+/// Bytes that the encoder takes besides some rows; where they are refused it, it ends the process.
+const ENCODER: usize = 1 << 19;
+
 /// Writes a picture of 8-bit RGB with `notes`; `fill` is asked for each row in turn, `width * 3` bytes.
 ///
 /// Nothing in the file depends on when or where it is written, so equal pictures are equal bytes.
@@ -26,6 +29,7 @@ pub fn write(
     notes: &[Note],
     mut fill: impl FnMut(usize, &mut [u8]),
 ) -> io::Result<()> {
+    memory::room(ENCODER.saturating_add(width.saturating_mul(12))).map_err(io::Error::other)?;
     let edge = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
     let mut encoder = Encoder::new(out, edge(width)?, edge(height)?);
     encoder.set_color(ColorType::Rgb);

@@ -95,7 +95,7 @@ impl Colours {
         // Patches of one colour each, half again as many as there are unknowns, and strong: the decoder
         // normalises, so weak ones look as strong as they are not.
         let edge = (1.5 * (channels + 1) as f64).sqrt().ceil() as usize;
-        let mut patches = vec![0.0; channels * edge * edge];
+        let mut patches = memory::filled(channels * edge * edge, 0.0)?;
         fill_noise([(0, 0)].into_iter(), patches.len(), &mut patches);
         patches.iter_mut().for_each(|value| *value *= 2.5);
         let (scale, shift) = (manifest.latent.scale, manifest.latent.shift);

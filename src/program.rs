@@ -25,7 +25,7 @@ use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
-use crate::net::{Net, Split, Table};
+use crate::net::{Net, Table};
 use crate::panics::in_flowturbo;
 use crate::{CancelToken, ErrorKind, Result};
 use conditions::{Conditions, Ports, ROWS};
@@ -103,18 +103,18 @@ impl Fused {
 
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
         let net = import(graph)?;
-        let split = conditions::ports(&graph.contract)
-            .and_then(|(state, ports)| Some((net.split(&state)?, state, ports)));
-        let (lowered, conditions) = match split {
-            None => (lower::lower(&net, self.setting(graph), None)?, None),
-            Some((Split { body, table, .. }, state, ports)) => {
-                match self.conditions(graph, &table, &state, ports, again)? {
-                    Some(conditions) => {
-                        (lower::lower(&body, self.setting(graph), Some(&table))?, Some(conditions))
-                    }
-                    None => (lower::lower(&net, self.setting(graph), None)?, None),
-                }
-            }
+        let split = match conditions::ports(&graph.contract) {
+            Some((state, ports)) => net.split(&state)?.map(|split| (split, state, ports)),
+            None => None,
+        };
+        let conditions = match &split {
+            Some((split, state, ports)) => self.conditions(graph, &split.table, state, *ports, again)?,
+            None => None,
+        };
+        let setting = self.setting(graph);
+        let lowered = match split.filter(|_| conditions.is_some()) {
+            Some((split, ..)) => lower::lower(&net.body(&split), setting, Some(&split.table))?,
+            None => lower::lower(&net, setting, None)?,
         };
         Ok(FusedProgram {
             runner: self.runner(lowered, &self.parallel),
@@ -149,13 +149,15 @@ impl Fused {
             }
             Err(_) => (again(table.images)?, table.images),
         };
-        let split = import(&wide)?.split(state).filter(|split| split.table.offsets == table.offsets);
+        let net = import(&wide)?;
+        let split = net.split(state)?.filter(|split| split.table.offsets == table.offsets);
         let Some(split) = split else { return Ok(None) };
+        let table = split.table.clone();
         let release = self.release.load(Ordering::Relaxed);
         let setting = Setting { hollow: release, ..self.setting(&wide) };
-        let lowered = lower::lower(&split.conditioning, setting, Some(&split.table))?;
+        let lowered = lower::lower(&net.conditioning(split), setting, Some(&table))?;
         let runner = self.runner(lowered, &self.for_all);
-        let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, split.table));
+        let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, table));
         let mut known = lock(&self.conditions);
         known.retain(|conditions| conditions.strong_count() > 0);
         known.push(Arc::downgrade(&conditions));
@@ -265,6 +267,10 @@ struct FusedInstance {
 }
 
 impl Instance for FusedInstance {
+    fn conditions(&self) -> (usize, usize) {
+        self.program.conditions.as_ref().map_or((0, 0), |conditions| conditions.room())
+    }
+
     fn prepare(&mut self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         match &self.program.conditions {
             Some(conditions) => conditions.prepare(wanted, cancel).at(|| self.program.file.clone()),

@@ -8,6 +8,7 @@ mod images;
 mod run;
 
 use std::ops::ControlFlow;
+use std::task::Poll;
 use std::time::Duration;
 
 use ndarray::{Array4, ArrayView4};
@@ -126,9 +127,11 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn prepare(&mut self, request: &Request, output: Output) -> Result<()> {
+        let _default = DefaultFloats::enter();
         self.begin(request, output)?;
+        let computed = self.run.as_mut().map_or(Ok(Poll::Ready(())), |run| run.condition(None));
         self.reset();
-        Ok(())
+        computed.map(drop)
     }
 
     /// Samples and decodes: one picture for each class of the request.
@@ -229,8 +232,9 @@ impl Session {
         Ok(())
     }
 
-    /// Begins a generation that [`step`](Self::step) carries out; plans what is not planned yet. One that was
-    /// under way is given up, also if this fails. One that nobody steps costs nothing: to stop, just leave it.
+    /// Begins a generation that [`step`](Self::step) carries out; plans what is not planned yet, and takes its memory:
+    /// [`prepare`](Self::prepare) beforehand leaves next to nothing to do. One that was under way is given up, also if
+    /// this fails. One that nobody steps costs nothing: to stop, just leave it.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
@@ -244,11 +248,12 @@ impl Session {
     }
 
     /// Works on the generation for about `budget`, or, without one, to the end of a step of the schedule or of
-    /// a decoded picture. True once everything is done.
+    /// a decoded picture. True once everything is done. What depends on times and classes alone, and is not known yet,
+    /// comes first, in the first such steps' time.
     ///
-    /// The clock is looked at between the operations of a network, so a call takes longer than its budget by
-    /// at most one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their
-    /// end. After an error the generation is over.
+    /// The clock is looked at between the operations of a network, so a call takes longer than its budget by at most
+    /// one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their end.
+    /// After an error the generation is over.
     ///
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.

@@ -6,14 +6,13 @@ use std::task::Poll;
 
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
 use super::{Backend, Footprint, Input, Instance, Pace, Program};
-use crate::error::{Context, panic_text, runtime, unsupported};
-use crate::graph::{Contract, Graph};
+use crate::error::{Context, runtime, unsupported};
+use crate::graph::{Contract, Graph, Port};
 use crate::net::Net;
-use crate::panics::refused_to_tract;
+use crate::panics::of_tract;
 use crate::{Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
@@ -72,13 +71,7 @@ fn executor(threads: usize) -> Result<Executor> {
 fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> TractResult<R> {
     // The scope restores on return only, so the panic is stopped inside of it.
     let outcome = multithread_tract_scope(executor.clone(), || catch_unwind(AssertUnwindSafe(work)));
-    outcome.unwrap_or_else(|panic| {
-        let text = panic_text(panic.as_ref());
-        match refused_to_tract(text) {
-            Some(refused) => Err(refused.into()),
-            None => bail!("tract panicked: {text}"),
-        }
-    })
+    outcome.unwrap_or_else(|panic| Err(of_tract(panic.as_ref(), ErrorKind::Runtime).into()))
 }
 
 impl Backend for Reference {
@@ -92,8 +85,7 @@ impl Backend for Reference {
         let (model, executor) = (graph.materialise()?, self.executor()?);
         let plan = scoped(&executor, || SimplePlan::new(model.into_optimized()?))
             .map_err(|error| {
-                let own = error.downcast_ref::<Error>().cloned();
-                own.unwrap_or_else(|| unsupported(format!("tract cannot plan this graph: {error:#}")))
+                own(&error).unwrap_or_else(|| unsupported(format!("tract cannot plan this graph: {error:#}")))
             })
             .at(|| file.clone())?;
         Ok(Arc::new(Planned { plan, contract, file, executor }))
@@ -136,15 +128,16 @@ impl Instance for Run {
     /// In one go: tract does not pause.
     fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
         let Planned { plan, contract, file, executor } = &*self.0;
-        let mut tensors = TVec::new();
-        for (input, port) in inputs.iter().zip(&contract.inputs) {
+        let tensor = |(input, port): (&Input, &Port)| -> TractResult<TValue> {
             let tensor = match input {
                 Input::F32(data) => Tensor::from_shape(&port.shape, data),
                 Input::I64(data) => Tensor::from_shape(&port.shape, data),
             };
-            tensors.push(tensor.map_err(|error| failed(&error)).at(|| file.clone())?.into_tvalue());
-        }
+            Ok(tensor?.into_tvalue())
+        };
         let answer = scoped(executor, || {
+            let tensors =
+                inputs.iter().zip(&contract.inputs).map(tensor).collect::<TractResult<TVec<_>>>()?;
             plan.spawn()?.run_plan_with_eval(tensors, |context, state, node, inputs| {
                 pace.check()?;
                 eval(context, state, node, inputs)
@@ -163,9 +156,14 @@ impl Instance for Run {
     }
 }
 
-/// Our own errors (a cancelled token) pass through tract unchanged.
-fn failed(error: &TractError) -> Error {
-    error.downcast_ref::<Error>().cloned().unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
+/// An error of ours (a cancelled token, refused memory), which tract passes on unchanged.
+fn own(error: &TractError) -> Option<Error> {
+    error.downcast_ref().cloned()
+}
+
+/// The error of a run.
+pub(crate) fn failed(error: &TractError) -> Error {
+    own(error).unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use std::sync::Mutex;
 use super::parse::quoted;
 use super::source::Source;
 use super::validate::is_file_name;
-use crate::Result;
 use crate::error::{Error, invalid_bundle, limit_exceeded};
 use crate::lock::lock;
+use crate::{Result, memory};
 
 /// Most entries: a bundle has about ten.
 const MOST_ENTRIES: u64 = 256;
@@ -271,7 +271,7 @@ impl<'a> Record<'a> {
 
 /// Reads a part whose length is known to be small.
 fn read(reader: &mut (impl Read + Seek), start: u64, length: u64) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
+    let mut bytes = memory::filled(usize::try_from(length).map_err(|_| damaged())?, 0)?;
     reader.seek(SeekFrom::Start(start)).map_err(read_failed)?;
     read_exact(reader, &mut bytes).map_err(read_failed)?;
     Ok(bytes)

@@ -69,9 +69,10 @@ impl Watch {
         let (images, _, height, width) = progress.latent.dim();
         self.rgb.clear();
         if self.preview {
+            // That there are colours or a decoder was checked; one that fails makes no preview, nor does refused
+            // memory.
             let drawn = memory::resize(&mut self.rgb, images * height * width * 3, 0)
                 .and_then(|()| progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)));
-            // That there are colours or a decoder was checked; one that fails makes no preview.
             if drawn.is_err() {
                 self.rgb.clear();
             }
@@ -258,9 +259,9 @@ pub unsafe extern "C" fn ft_session_generate(
 /// Begins a generation that `ft_session_step` carries out. One that was under way is given up, one that was done
 /// forgotten, also if this fails.
 ///
-/// Plans what is not planned yet and computes what depends on the request's times and classes alone: call
-/// `ft_session_prepare` beforehand, on a loading screen, if that takes too long. Errors: as `ft_session_generate`,
-/// for all that can be told beforehand. Threads: one at a time per session.
+/// Plans what is not planned yet and takes its memory: call `ft_session_prepare` beforehand, on a loading screen, if
+/// that takes too long. What depends on the request's times and classes alone is left to the steps. Errors: as
+/// `ft_session_generate`, for all that can be told beforehand. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_begin(session: *mut ft_session, request: *const ft_request) -> ft_status {
     guard(|| {
@@ -292,10 +293,11 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 /// of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
 ///
 /// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
-/// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for run
-/// to their end. A failure ends the generation. Errors: as `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if
-/// nothing was begun. Threads: one at a time per session; sessions of a model take turns on its threads, an operation
-/// at a time.
+/// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for
+/// run to their end. What depends on times and classes alone comes first, sixteen pairs of them an operation, unless
+/// `ft_session_prepare` or an earlier request has computed it. A failure ends the generation. Errors: as
+/// `ft_session_generate`; `FT_ERROR_INVALID_ARGUMENT` if nothing was begun. Threads: one at a time per session;
+/// sessions of a model take turns on its threads, an operation at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_step(
     session: *mut ft_session,

@@ -20,11 +20,11 @@ use super::skeleton::Skeleton;
 use super::standard::{self, Budget};
 use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, folded, initializers, probe};
-use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::error::{Context, Error, invalid_bundle, panic_text, unsupported};
 use crate::panics::refused_to_tract;
+use crate::{Result, memory};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
@@ -66,11 +66,16 @@ fn read(
 ) -> Result<Graph> {
     allowance.check()?;
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
+    memory::room(bytes.len().saturating_mul(DECODED))?;
     let mut proto = pb::ModelProto::decode(&*bytes)
         .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
+    let described = bytes.len();
     drop(bytes);
     annotate_nothing(&mut proto);
+    room_for_nodes(&proto, described)?;
     standard::check(&mut proto, allowance)?;
+    // Functions may have become many nodes.
+    room_for_nodes(&proto, described)?;
     let _budget = Budget::new(allowance);
     let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     let counts = count(graph);
@@ -91,6 +96,21 @@ fn read(
     check_constants(&model)?;
     let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
     Ok(Graph { file, contract, model, weights, allowance, counts, inexact })
+}
+
+/// Bytes that prost takes for a byte of a file, at most but for files of the oddest kind.
+const DECODED: usize = 16;
+/// Bytes that tract takes for a node, in all the forms that it gives a graph.
+const NODE: usize = 8 << 10;
+
+/// prost and tract end the process where memory is refused. So as much as they take for a description is asked for
+/// beforehand.
+///
+/// # Errors
+/// `OutOfMemory`.
+fn room_for_nodes(model: &pb::ModelProto, described: usize) -> Result<()> {
+    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    memory::room(nodes.saturating_mul(NODE).saturating_add(described.saturating_mul(2)))
 }
 
 /// Drops what only tells of the graph: tract would take notes on shapes, in symbols of their own, for facts.
@@ -227,8 +247,12 @@ fn check_constants(model: &TypedModel) -> Result<()> {
     Ok(())
 }
 
-/// tract's chain of causes on one line; an operator that it lacks is our limit, all else the file's fault.
+/// tract's chain of causes on one line; an operator that it lacks is our limit, all else the file's fault. Our own
+/// errors (NaN in a weight, refused memory) pass through tract unchanged.
 pub(super) fn classify(error: &TractError) -> Error {
+    if let Some(own) = error.downcast_ref::<Error>() {
+        return own.clone();
+    }
     let text = line(error);
     if text.contains("Unimplemented") || text.contains("unimplemented") {
         unsupported(format!("tract cannot run this graph: {text}"))

@@ -12,8 +12,8 @@ use super::Graph;
 use super::contract::Port;
 use super::import::{classify, guarded};
 use super::weights::{Precision, Weights, numbers};
+use crate::Result;
 use crate::error::{Context, invalid_bundle};
-use crate::{Error, Result};
 
 impl Graph {
     /// The decluttered graph of the contract's inputs, every weight a constant in it.
@@ -26,7 +26,8 @@ impl Graph {
         let made = guarded(|| {
             let sources = model.inputs.split_off(contract.inputs.len());
             let index = sources.iter().enumerate().map(|(i, outlet)| (outlet.node, i)).collect();
-            let filled = Fill { weights: &weights, index }.translate_model(&model).map_err(passed)?;
+            let filled = Fill { weights: &weights, index }.translate_model(&model);
+            let filled = filled.map_err(|error| classify(&error))?;
             drop(model);
             let model = filled.into_decluttered().map_err(|error| classify(&error))?;
             check_output(&model, &contract.output)?;
@@ -98,11 +99,6 @@ fn filled<T: Datum + Zero>(shape: &[usize], values: impl Iterator<Item = T>) -> 
     let mut view = tensor.try_as_plain_ram_mut()?;
     view.as_slice_mut::<T>()?.iter_mut().zip(values).for_each(|(to, value)| *to = value);
     Ok(tensor)
-}
-
-/// Our own errors (NaN in a weight) pass through tract unchanged.
-fn passed(error: TractError) -> Error {
-    error.downcast_ref::<Error>().cloned().unwrap_or_else(|| classify(&error))
 }
 
 /// The output is what the contract says.

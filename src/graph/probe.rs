@@ -12,6 +12,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use super::refusal::Nodes;
 use crate::Result;
 use crate::error::{panic_text, unsupported};
+use crate::panics::refused_to_tract;
 
 /// Operations that take and make more elements are not tried: it would take long.
 const MOST: usize = 1 << 16;
@@ -40,27 +41,32 @@ pub(super) fn check(model: &TypedModel, nodes: &Nodes) -> Result<()> {
         {
             return Err(refused(&format!("there are no products of {:?}", product.operating_dt)));
         }
-        if let Err(why) = tried(node, &facts, 0).or_else(|_| tried(node, &facts, 1)) {
+        if tried(node, &facts, 0)?.is_some()
+            && let Some(why) = tried(node, &facts, 1)?
+        {
             return Err(refused(&why));
         }
     }
     Ok(())
 }
 
-/// Runs an operation on tensors whose elements are all `value`, but for constants.
-fn tried(node: &TypedNode, facts: &[&TypedFact], value: i64) -> std::result::Result<(), String> {
+/// Runs an operation on tensors whose elements are all `value`, but for constants; why it cannot be run, if so.
+///
+/// # Errors
+/// `OutOfMemory`.
+fn tried(node: &TypedNode, facts: &[&TypedFact], value: i64) -> Result<Option<String>> {
     let mut inputs = tvec!();
     let mut elements = 0usize;
     for fact in facts.iter().copied().chain(node.outputs.iter().map(|output| &output.fact)) {
-        let Some(shape) = fact.shape.as_concrete() else { return Ok(()) };
+        let Some(shape) = fact.shape.as_concrete() else { return Ok(None) };
         elements =
             elements.saturating_add(shape.iter().fold(1, |product: usize, &n| product.saturating_mul(n)));
     }
     if elements > MOST {
-        return Ok(());
+        return Ok(None);
     }
     for fact in facts {
-        let Some(shape) = fact.shape.as_concrete() else { return Ok(()) };
+        let Some(shape) = fact.shape.as_concrete() else { return Ok(None) };
         let tensor = match &fact.konst {
             Some(constant) => Ok(constant.clone().into_tvalue()),
             None => tensor0(value)
@@ -69,12 +75,15 @@ fn tried(node: &TypedNode, facts: &[&TypedFact], value: i64) -> std::result::Res
                 .map(IntoTValue::into_tvalue),
         };
         // A type that has no such number.
-        let Ok(tensor) = tensor else { return Ok(()) };
+        let Ok(tensor) = tensor else { return Ok(None) };
         inputs.push(tensor);
     }
     match catch_unwind(AssertUnwindSafe(|| node.op.eval_out_of_plan(inputs))) {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{error:#}")),
-        Err(panic) => Err(panic_text(panic.as_ref()).to_owned()),
+        Ok(Ok(_)) => Ok(None),
+        Ok(Err(error)) => Ok(Some(format!("{error:#}"))),
+        Err(panic) => {
+            let text = panic_text(panic.as_ref());
+            refused_to_tract(text).map_or_else(|| Ok(Some(text.to_owned())), Err)
+        }
     }
 }

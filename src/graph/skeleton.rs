@@ -12,7 +12,7 @@ use super::weights::LARGE;
 use crate::Result;
 use crate::bundle::{ListedFile, Part};
 use crate::error::invalid_bundle;
-use crate::memory::{self, refused};
+use crate::memory;
 
 /// `ModelProto.graph`.
 const GRAPH: u32 = 7;
@@ -155,7 +155,7 @@ impl Reader<'_> {
         self.at = field.start;
         while self.at < field.end {
             let bytes = self.peek(WINDOW.min(field.end - self.at))?;
-            to.try_reserve(bytes.len()).map_err(|_| refused((to.len() + bytes.len()) as u64))?;
+            memory::grow(to, bytes.len())?;
             to.extend_from_slice(bytes);
             self.at += bytes.len() as u64;
         }
@@ -196,8 +196,7 @@ impl Reader<'_> {
 
 fn put(tag: u32, message: &[u8], to: &mut Vec<u8>) -> Result<()> {
     // A key and a length take at most a number each.
-    let room = 2 * MOST_VARINT as usize + message.len();
-    to.try_reserve(room).map_err(|_| refused((to.len() + room) as u64))?;
+    memory::grow(to, 2 * MOST_VARINT as usize + message.len())?;
     encode_key(tag, WireType::LengthDelimited, to);
     encode_varint(message.len() as u64, to);
     to.extend_from_slice(message);

@@ -67,6 +67,7 @@ impl Floats {
     fn large(len: usize, bytes: usize) -> Option<Self> {
         let wanted = len.checked_mul(size_of::<f32>()).filter(|&wanted| wanted >= bytes)?;
         let pages = MmapMut::map_anon(wanted).ok()?;
+        memory::spare().ok()?;
         Some(Self { held: Held::Pages(pages), start: 0, len })
     }
 }

@@ -4,9 +4,19 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::{Binary, Constant, Einsum, Id, Net, Node, Op, Reducer, Unary, functions};
+use super::{Binary, Constant, Einsum, Id, Key, Net, Node, Op, Reducer, Unary, functions};
+use crate::Result;
+use crate::memory::{self, refused};
 
 impl Net {
+    /// Room for what one of tract's nodes may become, so that what is pushed meanwhile seldom asks for any.
+    pub(super) fn make_room(&mut self) -> Result<()> {
+        const MORE: usize = 32;
+        memory::grow(&mut self.nodes, MORE)?;
+        let entries = (self.known.len() + MORE) as u64;
+        self.known.try_reserve(MORE).map_err(|_| refused(entries * size_of::<(Key, Id)>() as u64))
+    }
+
     /// Adds a node as it is, or finds the equal one.
     pub(super) fn push(&mut self, op: Op, inputs: Vec<Id>, dims: Vec<usize>, element: DatumType) -> Id {
         let key = (format!("{op:?} {element:?}"), inputs, dims);
@@ -32,11 +42,11 @@ impl Net {
         self.push(Op::Constant(Constant(tensor)), Vec::new(), dims, element)
     }
 
-    /// The constant's elements as `f32`, if it is one.
-    pub(crate) fn floats(&self, id: Id) -> Option<Vec<f32>> {
+    /// What `look` makes of the constant's elements as `f32`, if it is one.
+    pub(super) fn look<T>(&self, id: Id, look: impl FnOnce(&[f32]) -> Option<T>) -> Option<T> {
         let Op::Constant(Constant(tensor)) = self.op(id) else { return None };
         let tensor = tensor.cast_to::<f32>().ok()?;
-        Some(tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
+        look(tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?)
     }
 
     /// The one value of a constant whose elements are all equal.
@@ -44,9 +54,10 @@ impl Net {
         if let Op::Broadcast = self.op(id) {
             return self.uniform(self.inputs(id)[0]);
         }
-        let values = self.floats(id)?;
-        let (&first, rest) = values.split_first()?;
-        rest.iter().all(|&value| value == first).then_some(first)
+        self.look(id, |values| {
+            let (&first, rest) = values.split_first()?;
+            rest.iter().all(|&value| value == first).then_some(first)
+        })
     }
 
     pub(super) fn reshape(&mut self, x: Id, dims: Vec<usize>) -> Id {

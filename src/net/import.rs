@@ -1,5 +1,6 @@
 //! Reads a typed tract graph into a net.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
@@ -16,12 +17,12 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
-use crate::Result;
 use crate::allowance::Allowance;
 use crate::error::{Context, Error, invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::Resample;
 use crate::kernels::{RANK, Stage};
 use crate::panics::{in_flowturbo, in_tract};
+use crate::{Result, memory};
 
 /// tract's node, read into ours; `None` where it says something that we have no word for.
 pub(super) type Read = TractResult<Option<Id>>;
@@ -34,9 +35,10 @@ impl Net {
     /// or on which tract panicked; `Runtime` one on which we did. As [`Allowance::check`].
     pub(crate) fn import(model: &TypedModel, inputs: usize, allowance: &Allowance) -> Result<Self> {
         let mut net = Self::new();
-        let mut values: Vec<TVec<Id>> = vec![tvec!(); model.nodes().len()];
+        let mut values: Vec<TVec<Id>> = memory::filled(model.nodes().len(), tvec!())?;
         for node in model.eval_order().map_err(passed)?.into_iter().map(|id| model.node(id)) {
             allowance.check()?;
+            net.make_room()?;
             let place = || format!("node '{}' ({})", node.name, node.op.name());
             let operands: Vec<Id> = node.inputs.iter().map(|o| values[o.node][o.slot]).collect();
             let entered = in_flowturbo(|| net.enter(model, inputs, node, &operands).map_err(passed));
@@ -45,6 +47,7 @@ impl Net {
         }
         let outputs = model.output_outlets().map_err(passed)?;
         net.outputs = outputs.iter().map(|o| values[o.node][o.slot]).collect();
+        net.known = HashMap::new();
         Ok(net)
     }
 
@@ -227,8 +230,7 @@ impl Net {
             "Max" => Binary::Max,
             "Min" => Binary::Min,
             "Pow" => {
-                let exponent = self.floats(b)?;
-                let &[exponent] = exponent.as_slice() else { return None };
+                let exponent = self.look(b, |values| if let &[one] = values { Some(one) } else { None })?;
                 return Some(self.power(a, exponent));
             }
             _ => return None,
@@ -314,11 +316,12 @@ impl Net {
         let stride = pool.strides.as_ref().map_or(Some([1; 2]), |strides| pair(strides))?;
         let mut inputs = operands.to_vec();
         // A bias of nothing is a constant without elements or a single zero.
-        if let Some(bias) = inputs.get(2).map(|&id| self.floats(id)) {
-            let bias = bias?;
-            if bias.iter().all(|&b| b == 0.0) && bias.len() <= 1 {
+        if let Some(&bias) = inputs.get(2) {
+            let (len, nothing) = self
+                .look(bias, |bias| Some((bias.len(), bias.len() <= 1 && bias.iter().all(|&b| b == 0.0))))?;
+            if nothing {
                 inputs.truncate(2);
-            } else if bias.len() != dims[1] {
+            } else if len != dims[1] {
                 return None;
             }
         }

@@ -9,13 +9,11 @@ use tract_onnx::prelude::DatumType;
 
 use super::{Id, Net, Node, Op};
 use crate::kernels::LINE;
+use crate::{Result, memory};
 
-/// A net in two parts. A row of the table between them holds every crossing tensor of one condition.
+/// Where a net parts in two. A row of the table between them holds every crossing tensor of one condition.
 pub(crate) struct Split {
-    /// From the conditions to the crossing tensors, its outputs.
-    pub(crate) conditioning: Net,
-    /// The rest; the crossing tensors are [`Op::Given`].
-    pub(crate) body: Net,
+    crossing: Vec<Id>,
     pub(crate) table: Table,
 }
 
@@ -32,33 +30,45 @@ pub(crate) struct Table {
 impl Net {
     /// Splits by the inputs in `state` (their places in the contract); `None` if nothing would be gained or a row
     /// could depend on another row's condition.
-    pub(crate) fn split(&self, state: &[usize]) -> Option<Split> {
-        let crossing = self.crossing(state)?;
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn split(&self, state: &[usize]) -> Result<Option<Split>> {
+        let Some(crossing) = self.crossing(state)? else { return Ok(None) };
         let mut table = Table { offsets: Vec::new(), row: 0, images: 1 };
-        let mut body = self.clone();
         for &id in &crossing {
             let (rows, len) = (self.dims(id)[0], self.dims(id).iter().product::<usize>());
             table.images = rows;
-            table.offsets.push(table.row);
-            let node = &mut body.nodes[id];
-            (node.op, node.inputs) = (Op::Given(table.row), Vec::new());
+            memory::push(&mut table.offsets, table.row)?;
             table.row += (len / rows.max(1)).next_multiple_of(LINE);
         }
-        let mut conditioning = self.clone();
-        conditioning.outputs = crossing;
-        Some(Split { conditioning, body, table })
+        Ok(Some(Split { crossing, table }))
+    }
+
+    /// The part from the conditions to the crossing tensors, its outputs.
+    pub(crate) fn conditioning(self, split: Split) -> Self {
+        Self { outputs: split.crossing, ..self }
+    }
+
+    /// The rest; the crossing tensors are [`Op::Given`].
+    pub(crate) fn body(mut self, split: &Split) -> Self {
+        for (&id, &offset) in split.crossing.iter().zip(&split.table.offsets) {
+            let node = &mut self.nodes[id];
+            (node.op, node.inputs) = (Op::Given(offset), Vec::new());
+        }
+        self
     }
 
     /// The nodes that the conditions alone decide and the rest reads.
-    fn crossing(&self, state: &[usize]) -> Option<Vec<Id>> {
-        let constant = self.constant();
-        let mut reached = vec![false; self.nodes.len()];
+    fn crossing(&self, state: &[usize]) -> Result<Option<Vec<Id>>> {
+        let constant = self.constant()?;
+        let mut reached = memory::filled(self.nodes.len(), false)?;
         for (id, node) in self.nodes.iter().enumerate() {
             let of_state = matches!(node.op, Op::Input(place) if state.contains(&place));
             reached[id] = of_state || node.inputs.iter().any(|&input| reached[input]);
         }
-        let by_row = self.by_row();
-        let live = self.live();
+        let by_row = self.by_row()?;
+        let live = self.live()?;
         let mut crossing = Vec::new();
         let body = self
             .nodes
@@ -81,24 +91,25 @@ impl Net {
                 }
                 if !by_row[source] || self.nodes[source].element != DatumType::F32 {
                     log::debug!("'{}': its conditioning does not go row by row", node.name);
-                    return None;
+                    return Ok(None);
                 }
                 if !crossing.contains(&source) {
-                    crossing.push(source);
+                    memory::push(&mut crossing, source)?;
                 }
             }
         }
         let gain = crossing.iter().any(|&id| !matches!(self.op(id), Op::Input(_)));
-        gain.then_some(crossing)
+        Ok(gain.then_some(crossing))
     }
 
     /// For each node, whether row `n` of its first axis follows from row `n` of the inputs.
-    fn by_row(&self) -> Vec<bool> {
-        let constant = self.constant();
+    fn by_row(&self) -> Result<Vec<bool>> {
+        let constant = self.constant()?;
         let images =
             |node: &Node| matches!(node.op, Op::Input(_)).then(|| node.dims.first().copied()).flatten();
         let images = self.nodes.iter().find_map(images);
-        let mut by_row: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        let mut by_row: Vec<bool> = Vec::new();
+        memory::reserve(&mut by_row, self.nodes.len())?;
         for node in &self.nodes {
             let rows = node.dims.first().copied();
             // Constants take part if they are the same for every row.
@@ -139,6 +150,6 @@ impl Net {
             };
             by_row.push(kept && rows == images);
         }
-        by_row
+        Ok(by_row)
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
-use crate::error::{Context, panic_text, runtime};
+use crate::backend::failed;
+use crate::error::{Context, runtime};
 use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
-use crate::panics::refused_to_tract;
-use crate::{Error, Result};
+use crate::panics::of_tract;
+use crate::{ErrorKind, Result};
 
 pub(super) enum Action {
     Product(Box<Product>),
@@ -127,10 +128,7 @@ impl Action {
             Self::Softmax(softmax) => softmax.run(workers, mem),
             Self::Gather(gather) => return gather.run(mem, integers),
             Self::Fallback(fallback) => {
-                return fallback.run(mem).map_err(|error| {
-                    let own = error.downcast_ref::<Error>().cloned();
-                    own.unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
-                });
+                return fallback.run(mem).map_err(|error| failed(&error));
             }
         }
         Ok(())
@@ -159,16 +157,14 @@ impl Gather {
 
 impl Fallback {
     fn run(&self, mem: &mut [f32]) -> TractResult<()> {
-        let mut tensors = tvec!();
-        for (offset, dims) in &self.operands {
+        let operand = |(offset, dims): &(usize, Vec<usize>)| -> TractResult<TValue> {
             let len: usize = dims.iter().product();
-            tensors.push(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue());
-        }
-        let results = catch_unwind(AssertUnwindSafe(|| self.plan.run(tensors)));
-        let results = results.unwrap_or_else(|panic| match refused_to_tract(panic_text(panic.as_ref())) {
-            Some(refused) => Err(refused.into()),
-            None => bail!("tract panicked in {}", self.operation),
-        })?;
+            Ok(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue())
+        };
+        let work = || self.plan.run(self.operands.iter().map(operand).collect::<TractResult<_>>()?);
+        let results = catch_unwind(AssertUnwindSafe(work));
+        let results =
+            results.unwrap_or_else(|panic| Err(of_tract(panic.as_ref(), ErrorKind::Runtime).into()))?;
         let view = results[0].try_as_plain_ram()?;
         let values = view.as_slice::<f32>()?;
         if values.len() != self.len {

@@ -1,7 +1,7 @@
 //! Places buffers in one memory: two that are alive at the same time never overlap.
 
-use crate::Result;
 use crate::kernels::LINE;
+use crate::{Result, memory};
 
 /// A stretch of memory, needed from step `first` to step `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +14,16 @@ pub(super) struct Life {
 
 /// An offset for each buffer, on a cache line, and the floats that all of them take: the largest first, each
 /// at the lowest place that is free for its whole life. `go_on` is asked before each.
+///
+/// # Errors
+/// `OutOfMemory`, and those of `go_on`.
 pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(Vec<usize>, usize)> {
-    let mut order: Vec<usize> = (0..lives.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
-    let mut offsets = vec![0; lives.len()];
+    let mut order = memory::collected(lives.len(), 0..lives.len())?;
+    order.sort_unstable_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
+    let mut offsets = memory::filled(lives.len(), 0)?;
     // In the order of their offsets.
     let mut placed: Vec<usize> = Vec::new();
+    memory::reserve(&mut placed, lives.len())?;
     let mut total = 0;
     for i in order {
         go_on()?;

@@ -143,6 +143,11 @@ impl Conditions {
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
+    /// Pairs that are computed at once, and those that there is room for.
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.count, self.table().most)
+    }
+
     pub(super) fn describe(&self) -> String {
         format!("{} at a time: {}", self.count, lock(&self.source).runner.describe())
     }

@@ -25,12 +25,12 @@ use super::action::Action;
 use super::arena::{self, Life};
 use super::packs::{Packs, Stored};
 use super::place::Place;
-use crate::Result;
 use crate::error::{Context, unsupported};
 use crate::graph::Graph;
 use crate::kernels::{Isa, LINE, Packed, Parallel};
 use crate::net::{Id, Net, Op, Table};
 use crate::panics::in_flowturbo;
+use crate::{Result, memory};
 use chain::Chain;
 use constants::Origin;
 
@@ -135,25 +135,26 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
     let mut lowering = Lowering {
         net,
         setting,
-        uses: net.uses(),
-        places: vec![None; count],
+        uses: net.uses()?,
+        places: memory::filled(count, None)?,
         buffers: Vec::new(),
         drafts: Vec::new(),
         origins: constants::origins(net),
-        absorbed: vec![false; count],
+        absorbed: memory::filled(count, false)?,
         targets: HashMap::new(),
-        chains: std::iter::repeat_with(|| None).take(count).collect(),
+        chains: memory::collected(count, std::iter::repeat_with(|| None))?,
         packed: Vec::new(),
         bytes: Vec::new(),
     };
-    lowering.find_chains();
-    let (live, constant) = (net.live(), net.constant());
-    let inputs = lowering.inputs();
+    lowering.find_chains()?;
+    let (live, constant) = (net.live()?, net.constant()?);
+    let inputs = lowering.inputs(&live);
     let given = table.and_then(|table| lowering.given(table));
     let rows = table.filter(|_| given.is_none()).map(|table| lowering.row_buffer(table));
     for id in (0..count).filter(|&id| live[id] && !constant[id]) {
         let foreign = matches!(net.op(id), Op::Fallback(..)) && net.nodes[id].element != DatumType::F32;
         setting.graph.allowance.check()?;
+        lowering.make_room()?;
         // What is not of floats is computed where it is used.
         if !foreign && !lowering.absorbed[id] && lowering.places[id].is_none() {
             in_flowturbo(|| lowering.emit(id)).at(|| format!("node '{}'", net.nodes[id].name))?;
@@ -168,9 +169,16 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
 }
 
 impl Lowering<'_> {
-    fn inputs(&mut self) -> Vec<Option<usize>> {
+    /// Room for what one node may become, so that what is pushed meanwhile seldom asks for any.
+    fn make_room(&mut self) -> Result<()> {
+        const MORE: usize = 16;
+        memory::grow(&mut self.buffers, MORE)?;
+        memory::grow(&mut self.drafts, MORE)?;
+        memory::grow(&mut self.packed, MORE)
+    }
+
+    fn inputs(&mut self, live: &[bool]) -> Vec<Option<usize>> {
         let mut inputs = Vec::new();
-        let live = self.net.live();
         for (id, node) in self.net.nodes.iter().enumerate() {
             let Op::Input(place) = node.op else { continue };
             if inputs.len() <= place {
@@ -367,16 +375,13 @@ impl Lowering<'_> {
         ahead: bool,
     ) -> Result<Lowered> {
         let last = self.drafts.len();
-        let mut lives: Vec<Life> = self
-            .buffers
-            .iter()
-            .map(|buffer| match buffer {
-                // Constants are kept from run to run.
-                Buffer { len, constant: Some(_), .. } => Life { len: *len, first: 0, last },
-                Buffer { len, input: true, .. } => Life { len: *len, first: 0, last: 0 },
-                Buffer { len, .. } => Life { len: *len, first: last, last: 0 },
-            })
-            .collect();
+        let lives = self.buffers.iter().map(|buffer| match buffer {
+            // Constants are kept from run to run.
+            Buffer { len, constant: Some(_), .. } => Life { len: *len, first: 0, last },
+            Buffer { len, input: true, .. } => Life { len: *len, first: 0, last: 0 },
+            Buffer { len, .. } => Life { len: *len, first: last, last: 0 },
+        });
+        let mut lives = memory::collected(self.buffers.len(), lives)?;
         for (step, draft) in self.drafts.iter().enumerate() {
             for &buffer in draft.writes.iter().chain(&draft.reads) {
                 let life = &mut lives[buffer];
@@ -391,7 +396,8 @@ impl Lowering<'_> {
         }
         let (offsets, arena) = arena::place(&lives, || self.setting.graph.allowance.check())?;
         self.setting.graph.allowance.arena(Some(arena))?;
-        let mut steps = Vec::with_capacity(last);
+        let mut steps = Vec::new();
+        memory::reserve(&mut steps, last)?;
         for draft in self.drafts {
             let write = draft.writes[0];
             let own = draft
@@ -433,10 +439,12 @@ impl Lowering<'_> {
         let inputs = inputs.iter().map(|buffer| buffer.as_ref().map(input)).collect();
         let given = given.as_ref().map(input);
         let output = (offsets[output], self.buffers[output].len);
-        let constants = self.buffers.into_iter().zip(&offsets);
-        let constants = constants
-            .filter_map(|(buffer, &offset)| buffer.constant.map(|floats| (offset, floats)))
-            .collect();
+        let mut constants = Vec::new();
+        for (buffer, &offset) in self.buffers.into_iter().zip(&offsets) {
+            if let Some(floats) = buffer.constant {
+                memory::push(&mut constants, (offset, floats))?;
+            }
+        }
         Ok(Lowered { steps, arena, constants, inputs, output, given })
     }
 }

@@ -4,6 +4,8 @@
 //! (MultiDiffusion, arXiv 2302.08113). Along an axis that wraps around, windows reach over the border, and
 //! each evaluation of the networks shifts all of them by another offset, so that no place stays at an edge.
 
+use crate::{Result, memory};
+
 /// Where the windows lie. One that covers all of a latent that does not wrap around changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Windows {
@@ -79,9 +81,13 @@ impl Windows {
 
     /// Fills `weights` with what each cell of each window along an axis counts, `[windows, cells]`: at every cell
     /// of the latent they add up to 1.
-    pub(crate) fn weigh(&self, axis: usize, weights: &mut Vec<f32>) {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn weigh(&self, axis: usize, weights: &mut Vec<f32>) -> Result<()> {
         let (size, window) = (self.size[axis], self.window[axis]);
         weights.clear();
+        memory::reserve(weights, self.along(axis) * window)?;
         for i in 0..self.along(axis) {
             for cell in 0..window {
                 let place = (self.origin(axis, i) + cell) % size;
@@ -93,6 +99,7 @@ impl Windows {
                 weights.push(if self.along(axis) == 1 { 1.0 } else { self.ramp(axis, cell) / total });
             }
         }
+        Ok(())
     }
 
     /// Where window `index` begins in an evaluation: evaluations shift windows along the axes that wrap around.
@@ -164,7 +171,7 @@ mod tests {
     fn weights(windows: &Windows) -> [Vec<f32>; 2] {
         [0, 1].map(|axis| {
             let mut weights = Vec::new();
-            windows.weigh(axis, &mut weights);
+            windows.weigh(axis, &mut weights).unwrap();
             weights
         })
     }

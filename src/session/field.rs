@@ -37,6 +37,8 @@ pub(super) struct GuidedField {
     call: usize,
     /// Answers given.
     evaluation: usize,
+    /// Conditions of the predictor, and of the refiner, that are computed.
+    conditioned: [usize; 2],
     /// Whether the predictor, and the refiner, take a class.
     classes: [bool; 2],
     buffers: Buffers,
@@ -52,7 +54,7 @@ pub(super) struct Buffers {
     blend: Vec<f32>,
     /// What each cell of a window counts, down and across.
     weights: [Vec<f32>; 2],
-    /// Times and classes that the predictor and the refiner will be asked for.
+    /// Times and classes that the predictor and the refiner will be asked for, as far as they are computed beforehand.
     conditions: [Vec<(f32, i64)>; 2],
     call: Call,
 }
@@ -111,7 +113,7 @@ impl GuidedField {
         memory::resize(&mut call.times, extent.batch, 0.0)?;
         memory::resize(&mut call.labels, extent.batch, null)?;
         for (axis, weights) in buffers.weights.iter_mut().enumerate() {
-            windows.weigh(axis, weights);
+            windows.weigh(axis, weights)?;
         }
         let mut field = Self {
             predictor,
@@ -127,41 +129,65 @@ impl GuidedField {
             until: None,
             call: 0,
             evaluation: 0,
+            conditioned: [0; 2],
             classes,
             buffers,
         };
-        if let Err(error) = field.prepare() {
+        if let Err(error) = field.list_conditions() {
             field.give_back(session);
             return Err(error);
         }
         Ok(field)
     }
 
-    /// Tells the networks the times and classes that they will be asked for.
-    fn prepare(&mut self) -> Result<()> {
-        let kinds = &self.buffers.kinds;
+    /// Lists the times and classes that the networks will be asked for, each pair once, class by class, since a class
+    /// that was asked for before is known at all its times. What there is no room for is computed when its turn comes.
+    fn list_conditions(&mut self) -> Result<()> {
+        let networks = [Some(&self.predictor), self.refiner.as_ref()];
         let mut conditions = self.buffers.conditions.each_mut().map(std::mem::take);
-        conditions.iter_mut().for_each(Vec::clear);
-        for (i, kind) in kinds.iter().enumerate() {
-            let ends = match kind {
-                StepKind::Euler => i..=i,
-                StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
-                _ => i..=i + 1,
-            };
-            let network = usize::from(*kind == StepKind::Refiner);
-            let labels = &self.buffers.labels[..self.parts[network] * self.layout.batch];
-            for end in ends {
-                let time = self.network_time(self.grid.t(end));
-                conditions[network].extend(labels.iter().map(|&label| (time, label)));
-            }
-        }
-        let [predictor, refiner] = &conditions;
-        let (cancel, network) = (&self.cancel, self.refiner.as_mut());
-        let outcome = self.predictor.1.prepare(predictor, cancel);
-        let outcome =
-            outcome.and_then(|()| network.map_or(Ok(()), |network| network.1.prepare(refiner, cancel)));
+        let list = |(i, (listed, network)): (usize, (&mut Vec<_>, Option<&Taken>))| {
+            listed.clear();
+            let most = network.map_or(0, |network| network.1.conditions().1);
+            let labels = &self.buffers.labels[..self.parts[i] * self.layout.batch];
+            memory::reserve(listed, most.min(labels.len() * (self.kinds().len() + 1)))?;
+            let each = labels.iter().enumerate().filter(|(k, label)| !labels[..*k].contains(label));
+            let pairs = each.flat_map(|(_, &label)| self.times(i == 1).map(move |time| (time, label)));
+            listed.extend(pairs.take(most));
+            Ok(())
+        };
+        let outcome = conditions.iter_mut().zip(networks).enumerate().try_for_each(list);
         self.buffers.conditions = conditions;
         outcome
+    }
+
+    /// The times, in the networks' own convention, that the predictor or the refiner is asked for: each once.
+    fn times(&self, refiner: bool) -> impl Iterator<Item = f32> {
+        let steps = self.kinds().iter().enumerate();
+        let steps = steps.filter(move |(_, kind)| (**kind == StepKind::Refiner) == refiner);
+        let ends = steps.flat_map(|(i, kind)| match kind {
+            StepKind::Euler => i..=i,
+            StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
+            _ => i..=i + 1,
+        });
+        let mut last = None;
+        ends.filter(move |&end| last.replace(end) != Some(end)).map(|end| self.network_time(self.grid.t(end)))
+    }
+
+    /// Goes on with what depends on times and classes alone, until it is done or it is time to pause.
+    pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
+        let Self { predictor, refiner, conditioned, buffers, cancel, .. } = self;
+        let networks = [Some(predictor), refiner.as_mut()].into_iter().flatten();
+        for ((network, listed), done) in networks.zip(&buffers.conditions).zip(conditioned) {
+            while *done < listed.len() {
+                let some = network.1.conditions().0.clamp(1, listed.len() - *done);
+                network.1.prepare(&listed[*done..][..some], cancel)?;
+                *done += some;
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return Ok(Poll::Pending);
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
     }
 
     fn network_time(&self, t: f32) -> f32 {

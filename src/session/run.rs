@@ -167,7 +167,9 @@ impl Run {
         let until = budget.and_then(|budget| Instant::now().checked_add(budget));
         while !self.is_done() {
             let started = Instant::now();
-            let paused = if self.encoder.is_some() {
+            let paused = if self.condition(until)?.is_pending() {
+                true
+            } else if self.encoder.is_some() {
                 let encoded = self.encode(session, until)?;
                 self.encoding += started.elapsed();
                 encoded.is_pending()
@@ -181,6 +183,11 @@ impl Run {
             }
         }
         Ok(self.is_done())
+    }
+
+    /// Goes on with what depends on times and classes alone, which comes first.
+    pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
+        self.field.as_mut().map_or(Ok(Poll::Ready(())), |field| field.condition(until))
     }
 
     /// Goes on with the image at hand; behind the last one sampling starts on the way to the images.

@@ -79,21 +79,23 @@ static void saving(void) {
   CHECK(!chmod(path, 0600));
   const size_t old = read_file(path, again);
 
-  /* As on a full disk, a file cannot grow beyond some bytes. */
+  /* As on a full disk, a file cannot grow beyond some bytes, whichever write that stops. */
   static uint8_t noisy[64 * 64 * 3];
   uint32_t noise = 1;
   for (size_t i = 0; i < sizeof noisy; i++) noisy[i] = (uint8_t)((noise = noise * 1664525u + 1013904223u) >> 24);
   pixels.data = noisy;
   signal(SIGXFSZ, SIG_IGN);
   CHECK(!getrlimit(RLIMIT_FSIZE, &limit));
-  const struct rlimit small = {old + 100, limit.rlim_max};
-  CHECK(!setrlimit(RLIMIT_FSIZE, &small));
-  FAILS(ft_pixels_save_png(&pixels, 64, 64, path), FT_ERROR_IO, "old.png: cannot be written");
-  CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
-  CHECK(read_file(path, rgb) == old && !memcmp(rgb, again, old));
+  for (rlim_t room = 0; room < sizeof noisy; room += 499) {
+    const struct rlimit small = {room, limit.rlim_max};
+    CHECK(!setrlimit(RLIMIT_FSIZE, &small));
+    FAILS(ft_pixels_save_png(&pixels, 64, 64, path), FT_ERROR_IO, "old.png: cannot be written");
+    CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
+    CHECK(read_file(path, rgb) == old && !memcmp(rgb, again, old));
+  }
 
   OK(ft_pixels_save_png(&pixels, 64, 64, path));
-  CHECK(read_file(path, rgb) > old && !stat(path, &state) && (state.st_mode & 07777) == 0600);
+  CHECK(read_file(path, rgb) > sizeof noisy && !stat(path, &state) && (state.st_mode & 07777) == 0600);
   FAILS(ft_pixels_save_png(&pixels, 64, 64, folder), FT_ERROR_IO, "is a directory");
   /* Nothing else is left in the folder. */
   CHECK(!unlink(path) && !rmdir(folder));

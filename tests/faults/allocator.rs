@@ -1,7 +1,18 @@
 //! The system's allocator, which counts, and refuses when it is told to.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing is refused there"))]
+
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+
+#[cfg(target_os = "linux")]
+use crate::split::here;
+
+/// Without forks nothing is refused.
+#[cfg(not(target_os = "linux"))]
+fn here(_: usize) -> bool {
+    false
+}
 
 struct Counting;
 
@@ -10,18 +21,24 @@ static ALLOCATOR: Counting = Counting;
 
 /// Bytes in use.
 static LIVE: AtomicIsize = AtomicIsize::new(0);
-/// The smallest request that counts down [`LEFT`]; none while it is the largest number.
+static COUNTS: AtomicBool = AtomicBool::new(true);
+/// The smallest request that may be refused; none while it is the largest number.
 static FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// Such requests until one is refused.
-static LEFT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that may be in use, and those that were.
+static BUDGET: AtomicIsize = AtomicIsize::new(isize::MAX);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 
 /// Whether this request is the one.
 fn refuses(size: usize) -> bool {
-    size >= FROM.load(Ordering::Relaxed) && LEFT.fetch_sub(1, Ordering::Relaxed) == 0
+    let more = live().saturating_add(size as isize);
+    more > BUDGET.load(Ordering::Relaxed) || size >= FROM.load(Ordering::Relaxed) && here(size)
 }
 
 fn count(bytes: isize) {
-    LIVE.fetch_add(bytes, Ordering::Relaxed);
+    if COUNTS.load(Ordering::Relaxed) {
+        let before = LIVE.fetch_add(bytes, Ordering::Relaxed);
+        PEAK.fetch_max(before + bytes, Ordering::Relaxed);
+    }
 }
 
 // SAFETY: all is the system's allocator's; a refusal is a null pointer, as it may be.
@@ -65,15 +82,35 @@ pub fn live() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Does `work` while the request for memory number `n`, of those for at least `from` bytes, is refused; also tells
-/// whether it came to that.
-pub fn refusing<T>(n: usize, from: usize, work: impl FnOnce() -> T) -> (T, bool) {
-    LEFT.store(n, Ordering::Relaxed);
+/// Does `work` while each request for at least `from` bytes is a place where memory may be refused.
+pub fn refusing<T>(from: usize, work: impl FnOnce() -> T) -> T {
     FROM.store(from, Ordering::Relaxed);
     let done = work();
     FROM.store(usize::MAX, Ordering::Relaxed);
-    // Below 0 it begins at the other end.
-    (done, LEFT.load(Ordering::Relaxed) > usize::MAX / 2)
+    done
+}
+
+/// Does `work` with no more than `bytes` beside those in use.
+pub fn within<T>(bytes: isize, work: impl FnOnce() -> T) -> T {
+    BUDGET.store(live() + bytes, Ordering::Relaxed);
+    let done = work();
+    BUDGET.store(isize::MAX, Ordering::Relaxed);
+    done
+}
+
+/// The most bytes that `work` uses beside those in use.
+pub fn peak(work: impl FnOnce()) -> isize {
+    let before = live();
+    PEAK.store(before, Ordering::Relaxed);
+    work();
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+/// Does what is not part of the work that is looked at, and frees all that it takes but for what it keeps for good.
+pub fn uncounted(work: impl FnOnce()) {
+    COUNTS.store(false, Ordering::Relaxed);
+    work();
+    COUNTS.store(true, Ordering::Relaxed);
 }
 
 /// Does `work` several times, the first ones to fill what is filled once, and holds the last one to leaving nothing.

@@ -5,8 +5,15 @@
 //! of a test's name picks those.
 
 mod allocator;
+#[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod polls;
+#[cfg(target_os = "linux")]
+mod program;
 mod readers;
+#[cfg(target_os = "linux")]
+mod split;
 mod stops;
 
 use std::path::{Path, PathBuf};
@@ -16,12 +23,7 @@ use flowturbo::{Bundle, Model, ModelOptions, Parallel, Request};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, bundle, n] = &arguments[..]
-        && command == "--refuse"
-    {
-        std::process::exit(memory::child(bundle, n));
-    }
-    let tests: [(&str, fn()); 9] = [
+    let mut tests: Vec<(&str, fn())> = vec![
         ("readers that fail are an error and those that read little are right", readers::that_fail),
         ("a source that fails or lies is an error at each of its calls", readers::sources),
         ("weights that are read again may fail to come", readers::that_fail_later),
@@ -29,9 +31,19 @@ fn main() {
         ("a cancel while conditions are computed leaves all in order", stops::cancels_of_conditions),
         ("a panic in each step leaves all else in order", stops::panics),
         ("a source that panics is told of, and loading again works", readers::that_panic),
-        ("memory that is refused while generating is an error", memory::refused_while_generating),
-        ("memory that is refused while loading is an error or tract's", memory::refused_while_loading),
     ];
+    // These fork behind the back of the library.
+    #[cfg(target_os = "linux")]
+    tests.extend([
+        ("a cancel at each poll of a token ends what asked", polls::cancels),
+        ("a panic at each poll of a token leaves all in order", polls::panics),
+        ("observers that stop or panic leave all in order", polls::of_observers),
+        ("memory that is refused while generating is an error", memory::while_generating),
+        ("memory that is refused to a C program is a status", memory::of_a_c_program),
+        ("memory that is refused while planning is an error or tract's", memory::while_planning),
+        ("loading with too little memory is an error", memory::with_too_little),
+        ("memory that is refused while loading is an error or tract's", memory::while_loading),
+    ] as [(&str, fn()); 8]);
     let wanted: Vec<String> = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     let picked = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     for (name, test) in tests.into_iter().filter(|(name, _)| picked(name)) {

@@ -1,102 +1,118 @@
-//! Memory that the system refuses.
+//! Memory that the system refuses, at each request for some of it: an error that says how much it was, after which
+//! nothing is left and the same call works; or done without.
 //!
-//! What a file or a request decides the size of is asked for so that a refusal is an error. Two things are not ours to
-//! ask for: what the description of a graph takes (nodes, names, weights below 64 KiB) while prost and tract read it,
-//! and small things of Rust's own collections. There the process ends, as Rust programs do.
+//! Small pieces are Rust's own to ask for, and where they are refused the process ends. So does what prost and tract
+//! ask for while they read a graph: pieces that follow from its number of nodes, and weights below 64 KiB.
 
 use std::path::Path;
-use std::process::Command;
 
-use flowturbo::{Model, ModelOptions, Output};
+use flowturbo::capi::status::FT_ERROR_OUT_OF_MEMORY;
+use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Output, Request};
 
-use crate::allocator::{leaves_nothing, refusing};
-use crate::{open, request, root, tiny};
+use crate::allocator::{peak, refusing, within};
+use crate::program::{self, Status};
+use crate::split::{Tally, at_each, child};
+use crate::{request, root, tiny};
 
-/// Requests for less are never refused here.
-const SMALL: usize = 1 << 15;
-/// What a graph's description takes at once at most, in the networks of these tests.
-const DESCRIPTION: usize = 2 << 20;
+/// Requests for less are small pieces.
+const SMALL: isize = 4 << 10;
+
+/// `FLOWTURBO_FAULTS_FROM` sets another size.
+fn small() -> usize {
+    std::env::var("FLOWTURBO_FAULTS_FROM").map_or(SMALL as usize, |from| from.parse().unwrap())
+}
 
 fn load(bundle: &Path) -> flowturbo::Result<Model> {
-    Model::load(open(bundle), &ModelOptions::default().with_threads(1))
+    Model::load(Bundle::open(bundle)?, &ModelOptions::default().with_threads(1))
 }
 
-/// Everything that a model which is planned does: each refusal is an error, leaks nothing, and the next call works.
-pub fn refused_while_generating() {
-    let mut refusals = 0;
-    for bundle in [tiny(), root().join("models/textures")] {
-        let model = load(&bundle).unwrap();
+fn refused(what: &str, work: impl FnMut() -> flowturbo::Result<()>) -> Tally {
+    let fits = |error: &flowturbo::Error| match error.kind() {
+        ErrorKind::OutOfMemory if error.to_string().contains("bytes") => Ok(()),
+        kind => Err(format!("{kind:?}")),
+    };
+    refusing(small(), || at_each(what, work, fits))
+}
+
+pub fn while_generating() {
+    let textures = load(&root().join("models/textures")).unwrap();
+    for model in [load(&tiny()).unwrap(), textures.clone()] {
         // A new session each time: it has no memory yet.
-        let prepare = || model.session().prepare(&request(), Output::Latents);
-        let latents = || model.session().latents(&request()).map(drop);
-        let pictures = || match model.manifest().has(flowturbo::Role::Decoder) {
-            true => model.session().generate(&request()).map(drop),
-            false => Ok(()),
-        };
-        for (what, work) in [
-            ("prepare", &prepare as &dyn Fn() -> flowturbo::Result<()>),
-            ("latents", &latents),
-            ("pictures", &pictures),
-        ] {
-            work().unwrap();
-            for n in 0.. {
-                let (outcome, refused) = refusing(n, SMALL, work);
-                match outcome {
-                    Ok(()) if !refused => break,
-                    // Done without: a table that stays smaller.
-                    Ok(()) => {}
-                    Err(error) => {
-                        refusals += 1;
-                        assert_eq!(format!("{:?}", error.kind()), "OutOfMemory", "{what}, {n}: {error}");
-                        assert!(error.to_string().contains("bytes"), "{what}, {n}: {error}");
-                        leaves_nothing(what, || drop(refusing(n, SMALL, work)));
-                    }
+        let latents = refused("latents", || model.session().latents(&request()).map(drop));
+        assert!(latents.errors > 5 && latents.ends == 0, "{latents:?}");
+        let pack = refused("a packed bundle", || model.bundle().write_zip(std::io::sink()));
+        assert!(pack.errors > 0 && pack.ends == 0, "{pack:?}");
+    }
+    let init = ndarray::Array4::from_elem((1, 3, 128, 128), 0.25);
+    let mask = ndarray::Array3::from_elem((1, 128, 128), 0.5);
+    let edit = Request::new(vec![1, 2]).with_schedule("E1".parse().unwrap()).with_variation(3, 0.5);
+    let edit = edit.with_init(init.clone(), 0.8).with_mask(mask);
+    let pictures = refused("pictures", || textures.session().generate(&edit).map(drop));
+    assert!(pictures.errors > 10 && pictures.ends == 0, "{pictures:?}");
+    let coding = refused("encoding and decoding", || {
+        let mut session = textures.session();
+        let latents = session.encode(init.view())?;
+        flowturbo::to_pixels(session.decode(latents.view())?.view()).map(drop)
+    });
+    assert!(coding.errors > 10 && coding.ends == 0, "{coding:?}");
+}
+
+pub fn while_planning() {
+    let model = load(&tiny()).unwrap();
+    // Of three sizes none is among the two that are kept.
+    let planning = refused("planning", || {
+        [2, 3, 4]
+            .into_iter()
+            .try_for_each(|images| model.prepare(&Request::new(vec![1; images]), Output::Latents).map(drop))
+    });
+    assert!(planning.errors > 10 && planning.strange == 0, "{planning:?}");
+}
+
+pub fn while_loading() {
+    for bundle in [tiny(), root().join("models/textures")] {
+        let loading = refused("loading", || load(&bundle).map(drop));
+        assert!(loading.errors > 30 && loading.strange == 0, "{loading:?}");
+    }
+}
+
+/// As in a process that may have so much memory and no more: a status, whatever the limit.
+pub fn with_too_little() {
+    for bundle in [tiny(), root().join("models/textures")] {
+        load(&bundle).unwrap();
+        let most = peak(|| drop(load(&bundle).unwrap()));
+        // Before anything is asked for, the name of the bundle takes some.
+        let (mut enough, mut ended) = (0, Vec::new());
+        for part in 0..100 {
+            let (status, said) = child(|| match within(SMALL + most / 100 * part, || load(&bundle)) {
+                Ok(_) => true,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+                    drop(error);
+                    load(&bundle).unwrap();
+                    false
                 }
-                work().unwrap();
+            });
+            if status.is_none() || said.contains("panicked") {
+                ended.push(format!("{part} of 100 parts of {most} bytes: {said}"));
             }
+            enough += usize::from(status == Some(0));
         }
-    }
-    assert!(refusals > 10, "{refusals} refusals");
-}
-
-/// What [`refused_while_loading`] runs in a process of its own: 3 for an error of the right kind.
-pub fn child(bundle: &str, n: &str) -> i32 {
-    let (n, bundle) = (n.parse().unwrap(), Path::new(bundle));
-    let (outcome, refused) = refusing(n, SMALL, || load(bundle).map(drop));
-    match outcome {
-        Ok(()) if refused => 0,
-        Ok(()) => 4,
-        Err(error) if format!("{:?}", error.kind()) == "OutOfMemory" => {
-            load(bundle).unwrap();
-            3
-        }
-        Err(error) => panic!("{error}"),
+        println!("{most} bytes at most, {enough} of 100 parts are enough");
+        assert!(ended.is_empty() && enough < 50, "{enough}, {}", ended.join("\n"));
     }
 }
 
-/// Each refusal is an error, or, where tract or prost asked, the end of a process; never anything else.
-pub fn refused_while_loading() {
-    let (mut errors, mut ends) = (0, 0);
-    // All of the small bundle's are some two hundred: every fifth, in two runs of tests others.
-    for n in (std::process::id() as usize % 5..).step_by(5) {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--refuse", tiny().to_str().unwrap(), &n.to_string()]).env("RUST_BACKTRACE", "0");
-        let output = child.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        match output.status.code() {
-            Some(0) => {}
-            Some(3) => errors += 1,
-            Some(4) => break,
-            None => {
-                let size =
-                    told.split_once("memory allocation of ").and_then(|(_, rest)| rest.split(' ').next());
-                let size: usize = size.and_then(|size| size.parse().ok()).expect("Rust says how much it was");
-                assert!(size < DESCRIPTION, "{n}: {told}");
-                ends += 1;
-            }
-            Some(_) => panic!("{n}: {told}"),
-        }
-    }
-    println!("{errors} errors, {ends} ends");
-    assert!(errors > ends / 2);
+/// The same statuses, and one more file that is written.
+pub fn of_a_c_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture.png");
+    let model =
+        program::Model::open(&root().join("models/textures")).map_err(|error| error.to_string()).unwrap();
+    let fits = |error: &Status| match error.0 {
+        FT_ERROR_OUT_OF_MEMORY => Ok(()),
+        status => Err(format!("{status}")),
+    };
+    let drawing = refusing(small(), || at_each("a C program", || model.draw(&path), fits));
+    // The encoder of PNG files takes pieces that do not grow with the picture.
+    assert!(drawing.errors > 10 && drawing.strange == 0 && drawing.largest < 100_000, "{drawing:?}");
 }

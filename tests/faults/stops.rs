@@ -120,7 +120,7 @@ pub fn cancels_of_conditions() {
     let model = load(&tiny(), &meddling).unwrap();
     meddling.rewind(NEVER);
     let mut session = model.session();
-    session.begin(&request, flowturbo::Output::Latents).unwrap();
+    session.prepare(&request, flowturbo::Output::Latents).unwrap();
     let steps = meddling.runs();
     assert!(steps > 5, "{steps} steps");
     let wanted = latents(&mut session, &request).unwrap();
@@ -129,7 +129,7 @@ pub fn cancels_of_conditions() {
         let mut session = model.session();
         let of = token.clone();
         meddling.does(at, move || of.cancel());
-        match session.begin(&request, flowturbo::Output::Latents) {
+        match session.prepare(&request, flowturbo::Output::Latents) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}"),
             Ok(()) => assert!(at + 4 > steps, "step {at} of {steps}"),
         }

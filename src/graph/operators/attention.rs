@@ -15,6 +15,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::{Built, Wiring, broken, refused};
 use crate::error::limit_exceeded;
 use crate::graph::standard::MOST_CONSTANT;
+use crate::memory;
 
 /// What is added to the score of a key that a query must not see: two of them are a number still.
 const UNSEEN: f32 = f32::MIN / 2.0;
@@ -146,7 +147,8 @@ impl Expansion for Attention {
             blind = some;
         }
         if seen.iter().any(|seen| !seen) {
-            let mask: Vec<f32> = seen.iter().map(|&seen| if seen { 0.0 } else { UNSEEN }).collect();
+            let mask = seen.iter().map(|&seen| if seen { 0.0 } else { UNSEEN });
+            let mask = memory::collected(seen.len(), mask)?;
             let mask = wiring.constant(Tensor::from_shape(&[1, 1, l, s], &mask)?)?;
             scores = wiring.op(add(), &[scores, mask])?;
         }
@@ -158,7 +160,7 @@ impl Expansion for Attention {
         }
         if s > 0 && seen.chunks_exact(s).any(|row| row.iter().all(|seen| !seen)) {
             let some = seen.chunks_exact(s).map(|row| if row.contains(&true) { 1.0f32 } else { 0.0 });
-            let some = wiring.constant(Tensor::from_shape(&[1, 1, l, 1], &some.collect::<Vec<_>>())?)?;
+            let some = wiring.constant(Tensor::from_shape(&[1, 1, l, 1], &memory::collected(l, some)?)?)?;
             answer = wiring.op(mul(), &[answer, some])?;
         }
         if rank == 3 {
@@ -179,20 +181,20 @@ fn product(axes: &str) -> TractResult<EinSum> {
 
 impl Attention {
     /// Whether each of `l` queries sees each of `s` keys, but for the mask; nothing where all see all.
-    fn seen(&self, l: usize, s: usize) -> TractResult<Vec<bool>> {
+    fn seen(&self, l: usize, s: usize) -> crate::Result<Vec<bool>> {
         let [left, right] = self.window;
         if left.is_none() && right.is_none() {
             return Ok(Vec::new());
         }
         if l.saturating_mul(s) > MOST_CONSTANT {
             let message = format!("a window over {l} queries and {s} keys, which are too many");
-            return Err(limit_exceeded(message).into());
+            return Err(limit_exceeded(message));
         }
         let sees = |i: usize, j: usize| {
             let ahead = j as i64 - i as i64;
             left.is_none_or(|left| ahead >= -left) && right.is_none_or(|right| ahead <= right)
         };
-        Ok((0..l).flat_map(|i| (0..s).map(move |j| sees(i, j))).collect())
+        memory::collected(l * s, (0..l).flat_map(|i| (0..s).map(move |j| sees(i, j))))
     }
 }
 

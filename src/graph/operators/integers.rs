@@ -10,6 +10,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::{Built, Wiring};
 use crate::error::unsupported;
 use crate::graph::standard::Seen;
+use crate::memory;
 
 /// A tensor's numbers as others.
 #[derive(Clone, Debug)]
@@ -110,7 +111,8 @@ pub(super) fn range(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
             value.context("must be known while loading")?.cast_to_scalar::<T>()
         };
         let (mut next, delta) = (number(0)?, number(2)?);
-        let mut list = Vec::with_capacity(len);
+        let mut list = Vec::new();
+        memory::reserve(&mut list, len)?;
         for i in 0..len {
             list.push(next);
             if i + 1 < len {

@@ -6,9 +6,9 @@ use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice};
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
-use crate::Result;
 use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::standard::{LONGEST, Seen, axes};
+use crate::{Result, memory};
 
 pub(in crate::graph) struct Spec {
     /// Of what is padded.
@@ -97,7 +97,7 @@ impl Spec {
     }
 
     /// The places of `axis`, of what cropping left, that make up the result.
-    fn places(&self, axis: usize) -> Vec<usize> {
+    fn places(&self, axis: usize) -> Result<Vec<usize>> {
         let (kept, before, after) = (self.kept(axis), self.before[axis].max(0), self.after[axis].max(0));
         let place = |i: i64| match self.mode {
             Mode::Wrap => i.rem_euclid(kept),
@@ -105,7 +105,8 @@ impl Spec {
             Mode::Reflect if i >= kept => 2 * (kept - 1) - i,
             _ => i.clamp(0, kept - 1),
         };
-        (-before..kept + after).map(|i| place(i) as usize).collect()
+        let len = (before + kept + after) as usize;
+        memory::collected(len, (-before..kept + after).map(|i| place(i) as usize))
     }
 }
 
@@ -134,7 +135,7 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     }
     for axis in 0..spec.shape.len() {
         if before[axis] + after[axis] > 0 {
-            x = to.pick(x, axis, &spec.places(axis))?;
+            x = to.pick(x, axis, &spec.places(axis)?)?;
         }
     }
     Ok(x)

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::{Built, Wiring};
 use crate::graph::standard::axis;
+use crate::{Result, memory};
 
 /// More pieces than this are gathered one by one.
 const MOST: usize = 32;
@@ -18,9 +19,9 @@ impl Wiring<'_> {
         if places.iter().copied().eq(0..size) {
             return Ok(x);
         }
-        let runs = runs(places);
+        let runs = runs(places)?;
         if runs.len() > MOST {
-            let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+            let places = memory::collected(places.len(), places.iter().map(|&place| place as i64))?;
             let places = self.constant(tensor1(&places))?;
             return self.op(Gather::new(axis), &[x, places]);
         }
@@ -81,15 +82,15 @@ impl Expansion for Concat {
 }
 
 /// Stretches of ascending places, each from its first to behind its last.
-fn runs(places: &[usize]) -> Vec<(usize, usize)> {
+fn runs(places: &[usize]) -> Result<Vec<(usize, usize)>> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for &place in places {
         match runs.last_mut() {
             Some((_, end)) if *end == place => *end += 1,
-            _ => runs.push((place, place + 1)),
+            _ => memory::push(&mut runs, (place, place + 1))?,
         }
     }
-    runs
+    Ok(runs)
 }
 
 #[cfg(test)]
@@ -98,8 +99,8 @@ mod tests {
 
     #[test]
     fn places_become_stretches() {
-        assert_eq!(runs(&[6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0]), [(6, 8), (0, 8), (0, 1)]);
-        assert_eq!(runs(&[2, 1, 0]), [(2, 3), (1, 2), (0, 1)]);
-        assert_eq!(runs(&[0, 0, 1]), [(0, 1), (0, 2)]);
+        assert_eq!(runs(&[6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0]).unwrap(), [(6, 8), (0, 8), (0, 1)]);
+        assert_eq!(runs(&[2, 1, 0]).unwrap(), [(2, 3), (1, 2), (0, 1)]);
+        assert_eq!(runs(&[0, 0, 1]).unwrap(), [(0, 1), (0, 2)]);
     }
 }

@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::{Built, Wiring};
 use crate::graph::standard::{Seen, axis};
+use crate::memory;
 
 pub(super) fn gather(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let batch = seen.node.int("batch_dims").unwrap_or(0) as usize;
@@ -85,7 +86,7 @@ impl Expansion for OneHot {
         let places = wrapped(&mut to, places, sizes, rank)?;
         let mut along = vec![1; rank];
         along[axis] = depth as usize;
-        let all = to.constant(Tensor::from_shape(&along, &(0..depth).collect::<Vec<i64>>())?)?;
+        let all = to.constant(Tensor::from_shape(&along, &memory::collected(depth as usize, 0..depth)?)?)?;
         let hot = to.op(TypedBinOp(comp_eq(), None), &[places, all])?;
         let value = |place: usize| values.nth(place)?.broadcast_into_rank(rank);
         let (off, on) = (to.constant(value(0)?)?, to.constant(value(1)?)?);

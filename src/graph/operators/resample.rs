@@ -2,6 +2,8 @@
 
 use tract_onnx::tract_hir::internal::*;
 
+use crate::{Result, memory};
+
 /// A tensor, one axis after the other resampled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Resample {
@@ -26,9 +28,11 @@ impl Line {
     }
 
     /// The next element; places lie inside.
-    pub(super) fn push(&mut self, taps: &[(i64, f32)]) {
-        self.taps.extend(taps.iter().map(|&(place, weight)| (place as usize, weight.to_bits())));
-        self.ends.push(self.taps.len());
+    pub(super) fn push(&mut self, taps: &[(i64, f32)]) -> Result<()> {
+        for &(place, weight) in taps {
+            memory::push(&mut self.taps, (place as usize, weight.to_bits()))?;
+        }
+        memory::push(&mut self.ends, self.taps.len())
     }
 
     fn len(&self) -> usize {
@@ -55,9 +59,9 @@ impl Line {
     }
 
     /// Resamples the middle one of three axes.
-    fn apply(&self, x: &[f32], inner: usize) -> Vec<f32> {
+    fn apply(&self, x: &[f32], inner: usize) -> Result<Vec<f32>> {
         let outer = x.len() / (self.from * inner).max(1);
-        let mut y = vec![0.0; outer * self.len() * inner];
+        let mut y = memory::filled(outer * self.len() * inner, 0.0)?;
         let planes = x.chunks_exact((self.from * inner).max(1));
         for (x, y) in planes.zip(y.chunks_exact_mut((self.len() * inner).max(1))) {
             for (i, row) in y.chunks_exact_mut(inner.max(1)).enumerate() {
@@ -67,7 +71,7 @@ impl Line {
                 }
             }
         }
-        y
+        Ok(y)
     }
 }
 
@@ -95,10 +99,11 @@ impl EvalOp for Resample {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let x = args_1!(inputs);
         let mut shape: TVec<usize> = x.shape().into();
-        let mut values = x.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        let x = x.try_as_plain_ram()?.as_slice::<f32>()?;
+        let mut values = memory::collected(x.len(), x.iter().copied())?;
         for (axis, line) in &self.lines {
             ensure!(shape.get(*axis) == Some(&line.from), "takes {shape:?}");
-            values = line.apply(&values, shape[axis + 1..].iter().product());
+            values = line.apply(&values, shape[axis + 1..].iter().product())?;
             shape[*axis] = line.len();
         }
         Ok(tvec!(Tensor::from_shape(&shape, &values)?.into_tvalue()))

@@ -220,17 +220,17 @@ impl Filter {
         }
     }
 
-    fn line(&self, axis: &Axis) -> Line {
+    fn line(&self, axis: &Axis) -> Result<Line> {
         let last = axis.from as i64 - 1;
         let mut line = Line::new(axis.from);
         for i in 0..axis.to {
             let x = self.place(axis, i);
             match self.kind {
-                Kind::Nearest => line.push(&[((self.nearest(axis, x) as i64).clamp(0, last), 1.0)]),
-                _ => line.push(&self.taps(axis, x, last)),
+                Kind::Nearest => line.push(&[((self.nearest(axis, x) as i64).clamp(0, last), 1.0)])?,
+                _ => line.push(&self.taps(axis, x, last))?,
             }
         }
-        line
+        Ok(line)
     }
 
     /// Places and weights of the elements around `x`.
@@ -274,13 +274,12 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     if kind != DatumType::F32 {
         return Err(unsupported(format!("takes numbers of type {kind:?}, must be F32")).into());
     }
-    let lines: Vec<(usize, Line)> = spec
-        .axes
-        .iter()
-        .enumerate()
-        .filter(|(_, axis)| !axis.is_unchanged())
-        .map(|(i, axis)| (i, spec.filter.line(axis)))
-        .filter(|(_, line)| !line.is_identity())
-        .collect();
+    let mut lines = Vec::new();
+    for (i, axis) in spec.axes.iter().enumerate().filter(|(_, axis)| !axis.is_unchanged()) {
+        let line = spec.filter.line(axis)?;
+        if !line.is_identity() {
+            lines.push((i, line));
+        }
+    }
     if lines.is_empty() { Ok(x) } else { to.op(Resample { lines }, &[x]) }
 }

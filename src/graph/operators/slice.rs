@@ -4,9 +4,9 @@ use tract_onnx::tract_core::ops::array::{Gather, Slice};
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
-use crate::Result;
 use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::standard::{LONGEST, Seen, axes};
+use crate::{Result, memory};
 
 /// What is taken of each axis.
 pub(in crate::graph) struct Spec(Vec<Taken>);
@@ -82,7 +82,7 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
                 x = to.op(Slice::new(axis, start, start + len), &[x])?;
             }
         } else {
-            let places: Vec<i64> = (0..len as i64).map(|i| start as i64 + i * step).collect();
+            let places = memory::collected(len, (0..len as i64).map(|i| start as i64 + i * step))?;
             let places = to.constant(tensor1(&places))?;
             x = to.op(Gather::new(axis), &[x, places])?;
         }

@@ -16,10 +16,10 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::laws::{self, Shapes};
 use super::{Node, Operand, Seen, budget, names};
-use crate::Error;
-use crate::error::{invalid_bundle, panic_text, unsupported};
+use crate::error::{invalid_bundle, unsupported};
 use crate::graph::operators::{self, Built};
-use crate::panics::refused_to_tract;
+use crate::panics::of_tract;
+use crate::{Error, ErrorKind};
 
 /// A reader of graphs whose operations are all wrapped.
 pub(in super::super) fn register(onnx: &mut Onnx) {
@@ -70,10 +70,7 @@ fn guarded<T>(node: &Node, work: impl FnOnce() -> TractResult<T>) -> TractResult
         Ok(Err(error)) if error.is::<Placed>() => Err(error),
         Ok(done) => Ok(done.map_err(|error| Placed(refused(error).at(node.place.clone())))?),
         Err(panic) => {
-            let text = panic_text(panic.as_ref());
-            let panicked = refused_to_tract(text)
-                .unwrap_or_else(|| invalid_bundle(format!("tract panicked on it: {text}")));
-            Err(Placed(panicked.at(node.place.clone())).into())
+            Err(Placed(of_tract(panic.as_ref(), ErrorKind::InvalidBundle).at(node.place.clone())).into())
         }
     }
 }

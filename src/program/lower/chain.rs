@@ -47,8 +47,8 @@ pub(super) struct Table {
 
 impl Lowering<'_> {
     /// Looks from each element-wise node back to what it could be an epilogue of.
-    pub(super) fn find_chains(&mut self) {
-        let live = self.net.live();
+    pub(super) fn find_chains(&mut self) -> Result<()> {
+        let live = self.net.live()?;
         self.find_stages(&live);
         for id in (0..self.net.nodes.len()).rev() {
             if !live[id] || self.absorbed[id] || !matches!(self.net.op(id), Op::Unary(_) | Op::Binary(_)) {
@@ -62,6 +62,7 @@ impl Lowering<'_> {
                 self.chains[id] = Some(Chain { anchor, links });
             }
         }
+        Ok(())
     }
 
     /// Collects links from `node` inwards; gives the anchor they end at.

@@ -129,6 +129,8 @@ impl Part {
 
 /// tract may refuse, or panic: that is no reason to give it the whole network.
 fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T> {
-    in_tract(work)?
-        .map_err(|error| unsupported(format!("cannot be planned by itself: {error:#}").replace('\n', " ")))
+    in_tract(work)?.map_err(|error| {
+        let cause = || unsupported(format!("cannot be planned by itself: {error:#}").replace('\n', " "));
+        error.downcast_ref().cloned().unwrap_or_else(cause)
+    })
 }
