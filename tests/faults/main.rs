@@ -28,7 +28,6 @@ fn main() {
         ("a source that fails or lies is an error at each of its calls", readers::sources),
         ("weights that are read again may fail to come", readers::that_fail_later),
         ("a cancel at each step ends the generation and leaves all in order", stops::cancels),
-        ("a cancel while conditions are computed leaves all in order", stops::cancels_of_conditions),
         ("a panic in each step leaves all else in order", stops::panics),
         ("a source that panics is told of, and loading again works", readers::that_panic),
     ];

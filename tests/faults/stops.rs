@@ -114,30 +114,6 @@ pub fn cancels() {
     }
 }
 
-pub fn cancels_of_conditions() {
-    let (meddling, token) = (Meddling::new(), CancelToken::new());
-    let request = request().with_cancel(token.clone());
-    let model = load(&tiny(), &meddling).unwrap();
-    meddling.rewind(NEVER);
-    let mut session = model.session();
-    session.prepare(&request, flowturbo::Output::Latents).unwrap();
-    let steps = meddling.runs();
-    assert!(steps > 5, "{steps} steps");
-    let wanted = latents(&mut session, &request).unwrap();
-    for at in 0..steps {
-        let model = load(&tiny(), &meddling).unwrap();
-        let mut session = model.session();
-        let of = token.clone();
-        meddling.does(at, move || of.cancel());
-        match session.prepare(&request, flowturbo::Output::Latents) {
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}"),
-            Ok(()) => assert!(at + 4 > steps, "step {at} of {steps}"),
-        }
-        token.reset();
-        assert_eq!(latents(&mut session, &request).unwrap(), wanted);
-    }
-}
-
 /// Does `work`, which panics because it is asked to; nothing is printed.
 fn panics_in<T>(work: impl FnOnce() -> T) {
     let outcome = catch_unwind(AssertUnwindSafe(work));

@@ -332,7 +332,7 @@ fn a_misspelt_class_gets_the_nearest_and_the_known_ones() {
         ("ibx", "nearest is 'ibex', known are ant, bee, cow"),
         ("11", "this bundle has classes 0 to 9, and 10 for no class"),
         ("-1", "this bundle has classes 0 to 9"),
-        ("", "this bundle has classes 0 to 9"),
+        ("", "no class ''; known are ant, bee, cow"),
     ] {
         let error = model.class(name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
