@@ -348,7 +348,7 @@ ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
  * after an error it is as it was. The memory is only read.
  *
  * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
- * `FT_ERROR_IO`. Threads: any.
+ * `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_IO`. Threads: any.
  */
 ft_status ft_pixels_save_png(const struct ft_pixels *pixels,
                              uint32_t width,

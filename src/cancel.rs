@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
-use crate::error::cancelled;
+use crate::error::{cancelled, panic_text, runtime};
 use crate::kernels::DefaultFloats;
 
 /// A flag shared between the thread that generates and whoever may stop it.
@@ -55,7 +56,8 @@ impl CancelToken {
     }
 
     /// A token that is cancelled while `is_cancelled` says so, whatever else is done with it: a deadline, a flag of the
-    /// application's own. It is asked often, from several threads at a time, and must be quick and not panic.
+    /// application's own. It is asked often, from several threads at a time, and must be quick; a panic in it ends the
+    /// work with [`ErrorKind::Runtime`](crate::ErrorKind::Runtime).
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -103,6 +105,10 @@ impl CancelToken {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(cancelled("cancelled by its token")) } else { Ok(()) }
+        match catch_unwind(AssertUnwindSafe(|| self.is_cancelled())) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(cancelled("cancelled by its token")),
+            Err(panic) => Err(runtime(format!("the cancel token panicked: {}", panic_text(panic.as_ref())))),
+        }
     }
 }

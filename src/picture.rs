@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use png::{BitDepth, ColorType, Encoder};
 
-use crate::memory;
+use crate::{Error, memory};
 
 /// A note in the file: keyword and text.
 pub type Note = (&'static str, String);
@@ -29,7 +29,7 @@ pub fn write(
     notes: &[Note],
     mut fill: impl FnMut(usize, &mut [u8]),
 ) -> io::Result<()> {
-    memory::room(ENCODER.saturating_add(width.saturating_mul(12))).map_err(io::Error::other)?;
+    memory::room(ENCODER.saturating_add(width.saturating_mul(12))).map_err(refused)?;
     let edge = |pixels: usize| u32::try_from(pixels).map_err(io::Error::other);
     let mut encoder = Encoder::new(out, edge(width)?, edge(height)?);
     encoder.set_color(ColorType::Rgb);
@@ -43,7 +43,7 @@ pub fn write(
         }
     }
     let mut writer = encoder.write_header()?;
-    let mut row = memory::filled(width * 3, 0).map_err(io::Error::other)?;
+    let mut row = memory::filled(width * 3, 0).map_err(refused)?;
     let mut rows = writer.stream_writer_with_size(CHUNK)?;
     for y in 0..height {
         fill(y, &mut row);
@@ -51,6 +51,10 @@ pub fn write(
     }
     rows.finish()?;
     Ok(writer.finish()?)
+}
+
+fn refused(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, error)
 }
 
 #[cfg(test)]

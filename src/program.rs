@@ -143,7 +143,10 @@ impl Fused {
         let (wide, rows) = match again(ROWS) {
             Ok(wide) => (wide, ROWS),
             Err(error)
-                if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::OutOfMemory | ErrorKind::Io) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Cancelled | ErrorKind::OutOfMemory | ErrorKind::Io | ErrorKind::Runtime
+                ) =>
             {
                 return Err(error);
             }

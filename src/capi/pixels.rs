@@ -1,11 +1,12 @@
 //! The caller's memory for pictures.
 
 use std::ffi::{c_char, c_void};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::boundary::{Failure, guard};
 use super::pointers::{array, array_mut, text};
-use super::status::{FT_ERROR_IO, ft_status};
+use super::status::{FT_ERROR_IO, FT_ERROR_OUT_OF_MEMORY, ft_status};
 use super::versioned::{self, Versioned};
 use crate::file::Destination;
 use crate::{PixelFormat, Pixels, PixelsRef, picture};
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
 /// after an error it is as it was. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
-/// `FT_ERROR_IO`. Threads: any.
+/// `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_IO`. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_pixels_save_png(
     pixels: *const ft_pixels,
@@ -179,5 +180,11 @@ fn save_png(
     };
     Destination::new(path)
         .and_then(|to| to.write(|out| picture::write(out, (width, height), &[], fill)))
-        .map_err(|error| Failure::new(FT_ERROR_IO, format!("{}: cannot be written: {error}", path.display())))
+        .map_err(|error| {
+            let status = match error.kind() {
+                ErrorKind::OutOfMemory => FT_ERROR_OUT_OF_MEMORY,
+                _ => FT_ERROR_IO,
+            };
+            Failure::new(status, format!("{}: cannot be written: {error}", path.display()))
+        })
 }

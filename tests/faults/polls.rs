@@ -48,13 +48,12 @@ pub fn cancels() {
     });
 }
 
-/// Outside of planning it reaches the caller; there it is an error.
 pub fn panics() {
     in_silence(|| {
         let token = CancelToken::from_fn(|| if here(0) { panic!("asked to") } else { false });
         each(&token, |what, least, work| {
             let tally = at_each(what, work, |error| match error.kind() {
-                ErrorKind::Runtime | ErrorKind::InvalidBundle => Ok(()),
+                ErrorKind::Runtime => Ok(()),
                 kind => Err(format!("{kind:?}")),
             });
             assert!(tally.places >= least && tally.without + tally.ends == 0, "{what}: {tally:?}");

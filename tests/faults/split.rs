@@ -150,7 +150,7 @@ fn note(child: c_int, size: usize) {
             tally.largest = tally.largest.max(size);
             let place = Backtrace::force_capture().to_string();
             // While the description of a graph is read it may be anybody's, later only tract's and the PNG encoder's.
-            let known = ["import_within", "tract_", "png::save"].iter().any(|name| place.contains(name));
+            let known = ["import_within", "tract_", "picture::write"].iter().any(|name| place.contains(name));
             if !known || std::env::var_os("FLOWTURBO_FAULTS_SHOW").is_some() {
                 println!("END of {size} bytes\n{place}");
             }
