@@ -1,4 +1,4 @@
-//! The steps that a random graph is made of. Each gives a tensor, or none where it does not go together with what is there.
+//! The steps that a random graph is made of. Each gives a tensor, or none where what is there does not go together.
 
 use crate::graph::{Graph, LATENT, MOST};
 use crate::proto::Attribute::{Int, Ints, Text};
