@@ -13,6 +13,7 @@
 mod contract;
 mod cost;
 mod folded;
+mod held;
 mod import;
 mod initializers;
 mod materialise;

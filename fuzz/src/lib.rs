@@ -4,6 +4,8 @@ mod graph;
 mod mutate;
 mod painter;
 mod proto;
+mod steps;
+mod writer;
 
 use std::io;
 use std::time::Duration;
@@ -112,13 +114,19 @@ pub fn bundle(predictor: Vec<u8>) -> Result<Bundle, Error> {
     Bundle::from_source(Files(files), &limits())
 }
 
-/// Two latents after one step, by one backend.
-pub fn sample(bundle: Bundle, backend: BackendKind) -> Result<Vec<f32>, Error> {
+/// Two latents after one step, by one backend; the noise of each pixel is larger or smaller by `shaken` of itself.
+pub fn sample(bundle: Bundle, backend: BackendKind, shaken: f32) -> Result<Vec<f32>, Error> {
     let last = bundle.manifest().classes.count.min(2) - 1;
+    let [channels, height, width] = {
+        let latent = &bundle.manifest().latent;
+        [latent.channels, latent.height, latent.width].map(|n| n as usize)
+    };
     let options = ModelOptions::default().with_threads(1).with_batch(2).with_backend(backend);
     let model = Model::load(bundle, &options)?;
     let mut session = model.session();
-    let request = Request::new(vec![0, i64::from(last)]).with_seed(7).with_guidance(1.0);
+    let mut noise = flowturbo::noise(7, [2, channels, height, width])?;
+    noise.iter_mut().zip([1.0 + shaken, 1.0 - shaken].into_iter().cycle()).for_each(|(v, by)| *v *= by);
+    let request = Request::new(vec![0, i64::from(last)]).with_noise(noise).with_guidance(1.0);
     let once = session.latents(&request)?;
     let again = session.latents(&request)?;
     assert!(once.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "one request, two answers");
@@ -137,19 +145,25 @@ pub enum Verdict {
 
 /// Holds the fused kernels to plain tract.
 pub fn compare(predictor: &[u8]) -> Verdict {
-    let run = |backend| bundle(predictor.to_vec()).and_then(|bundle| sample(bundle, backend));
-    let ours = run(BackendKind::Fused);
+    let run = |backend, shaken| bundle(predictor.to_vec()).and_then(|bundle| sample(bundle, backend, shaken));
+    let ours = run(BackendKind::Fused, 0.0);
     if let Err(error) = &ours {
         check(error);
         if is_outside(error) {
             return Verdict::Outside;
         }
     }
-    match (ours, run(BackendKind::Reference)) {
+    let between = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    match (ours, run(BackendKind::Reference, 0.0)) {
         (Ok(ours), Ok(theirs)) => {
             let most = theirs.iter().fold(1.0, |most: f32, v| most.max(v.abs()));
-            let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            if apart <= 1e-3 * most {
+            let apart = between(&ours, &theirs);
+            // A graph may make much of little: what a few roundings of its input do is no difference.
+            let is_rounding = || {
+                run(BackendKind::Reference, 1e-6)
+                    .map_or(true, |shaken| 4.0 * between(&shaken, &theirs) > apart)
+            };
+            if apart <= 1e-3 * most || is_rounding() {
                 Verdict::Agree
             } else {
                 Verdict::Apart(format!("off by {apart} of {most}"))
@@ -168,10 +182,7 @@ pub fn compare(predictor: &[u8]) -> Verdict {
 
 /// Whether the fault is in outside software, or the input is too large for fuzzing.
 pub fn is_outside(error: &Error) -> bool {
-    let line = error.to_string();
-    // A pass of tract's over a graph that it took.
-    let lost = line.contains("tract panicked") || line.contains("tract refuses this graph: running pass");
-    lost || error.kind() == ErrorKind::LimitExceeded
+    error.to_string().contains("tract panicked") || error.kind() == ErrorKind::LimitExceeded
 }
 
 /// Holds a failure to the rules for all of them.

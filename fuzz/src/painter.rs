@@ -2,8 +2,10 @@
 
 use flowturbo::Bundle;
 use serde_json::json;
+use tract_onnx::pb::tensor_proto::DataType;
 
-use crate::graph::Net;
+use crate::proto::{Attribute, port};
+use crate::writer::{Tensor, Writer};
 use crate::{Files, limits, network};
 
 /// Latents `[N, 4, 4, 4]`, pictures of 32 by 32, three classes; as an uncompressed zip file.
@@ -36,4 +38,59 @@ pub fn painter() -> Vec<u8> {
     let bundle = Bundle::from_source(Files(files), &limits()).expect("the painter is a bundle");
     bundle.write_zip(&mut zip).expect("the painter packs");
     zip
+}
+
+/// A network of the painter.
+#[derive(Clone, Copy)]
+enum Net {
+    Predictor,
+    Refiner,
+    Decoder,
+    Encoder,
+}
+
+impl Net {
+    fn write(self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let float = |name: &str, image: &[i64]| port(name, DataType::Float, image);
+        let (latent, image) = ([4, 4, 4], [3, 32, 32]);
+        let (mut inputs, output) = match self {
+            Self::Predictor => (vec![float("x", &latent)], ("velocity", &latent[..])),
+            Self::Refiner => (vec![float("x", &latent), float("v", &latent)], ("offset", &latent[..])),
+            Self::Decoder => {
+                let large = writer.enlarge("latent", 8.0, vec![]);
+                let colours = conv(&mut writer, &large.name, [4, 3], 3, 1);
+                writer.node("Tanh", &[&colours.name], &[], vec![]);
+                return writer.file(&[float("latent", &latent)], ("image", &image));
+            }
+            Self::Encoder => {
+                conv(&mut writer, "image", [3, 4], 8, 8);
+                return writer.file(&[float("image", &image)], ("latent", &latent));
+            }
+        };
+        let seen = if inputs.len() == 1 {
+            "x".to_owned()
+        } else {
+            writer.node("Add", &["x", "v"], &[], vec![]).name
+        };
+        writer.integers("image", &[-1, 4, 1, 1]);
+        writer.integers("times", &[-1, 1, 1, 1]);
+        let table = writer.floats(&[4, 4], 1.0);
+        let class = writer.node("Gather", &[&table, "y"], &[("axis", Attribute::Int(0))], vec![]);
+        let class = writer.node("Reshape", &[&class.name, "image"], &[], vec![]);
+        let time = writer.node("Reshape", &["t", "times"], &[], vec![]);
+        let mixed = conv(&mut writer, &seen, [4, 4], 3, 1);
+        let mixed = writer.node("Mul", &[&mixed.name, &time.name], &[], vec![]);
+        writer.node("Add", &[&mixed.name, &class.name], &[], vec![]);
+        inputs.extend([float("t", &[]), port("y", DataType::Int64, &[])]);
+        writer.file(&inputs, output)
+    }
+}
+
+/// A convolution with a square kernel; strides are as large as `stride`, borders are filled up.
+fn conv(writer: &mut Writer, of: &str, [inputs, outputs]: [usize; 2], size: usize, stride: usize) -> Tensor {
+    let weights = writer.floats(&[outputs, inputs, size, size], 1.0 / size as f32);
+    let ints = |value: usize, count: usize| Attribute::Ints(vec![value as i64; count]);
+    let attributes = [("pads", ints((size - stride) / 2, 4)), ("strides", ints(stride, 2))];
+    writer.node("Conv", &[of, &weights], &attributes, vec![])
 }

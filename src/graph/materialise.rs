@@ -6,10 +6,12 @@ use half::f16;
 use tract_onnx::prelude::tract_num_traits::Zero;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::translator::Translate;
+use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Tile};
 use tract_onnx::tract_core::ops::cnn::{Conv, PaddingSpec};
 
 use super::Graph;
 use super::contract::Port;
+use super::held::Held;
 use super::import::{classify, guarded};
 use super::weights::{Precision, Weights, numbers};
 use crate::Result;
@@ -56,9 +58,18 @@ impl Translate<TypedFact, Box<dyn TypedOp>, TypedFact, Box<dyn TypedOp>> for Fil
             return Ok(tvec!(target.add_const(&node.name, tensor(self.weights, index)?)?));
         }
         let inputs: Option<TVec<OutletId>> = node.inputs.iter().map(|o| mapping.get(o).copied()).collect();
-        let inputs = inputs.ok_or_else(|| invalid_bundle(format!("node '{}' lacks an input", node.name)))?;
+        let mut inputs =
+            inputs.ok_or_else(|| invalid_bundle(format!("node '{}' lacks an input", node.name)))?;
+        let held = format!("{}.held", node.name);
+        if node.op_as().is_some_and(pads_alone) {
+            inputs[0] = target.wire_node(&held, Held, &inputs[..1])?[0];
+        }
         let op = with_own_stride(node.op.as_ref()).unwrap_or_else(|| node.op.clone());
-        target.wire_node(&node.name, op, &inputs)
+        let outlets = target.wire_node(&node.name, op, &inputs)?;
+        if node.op_is::<Tile>() || node.op_is::<MultiBroadcastTo>() {
+            return target.wire_node(held, Held, &outlets);
+        }
+        Ok(outlets)
     }
 }
 
@@ -77,6 +88,18 @@ fn with_own_stride(op: &dyn TypedOp) -> Option<Box<dyn TypedOp>> {
     };
     conv.pool_spec.padding = PaddingSpec::ExplicitOnnxPool(before, after, false);
     Some(Box::new(conv))
+}
+
+/// Whether a convolution pads an axis along which its kernel has one element: tract takes such an axis for one that may
+/// go where it is of size 1.
+fn pads_alone(conv: &Conv) -> bool {
+    let (PaddingSpec::Explicit(before, after) | PaddingSpec::ExplicitOnnxPool(before, after, _)) =
+        &conv.pool_spec.padding
+    else {
+        return false;
+    };
+    let axes = conv.pool_spec.kernel_shape.iter().zip(before.iter().zip(after));
+    axes.into_iter().any(|(&size, (&before, &after))| size == 1 && before + after > 0)
 }
 
 impl std::fmt::Debug for Fill<'_> {

@@ -149,8 +149,8 @@ fn note(child: c_int, size: usize) {
             tally.ends += 1;
             tally.largest = tally.largest.max(size);
             let place = Backtrace::force_capture().to_string();
-            // While the description of a graph is read it may be anybody's, later only tract's, the PNG encoder's and the buffer
-            // of whoever writes a file.
+            // While the description of a graph is read it may be anybody's, later only tract's, the PNG encoder's and
+            // the buffer of whoever writes a file.
             let known = ["import_within", "tract_", "picture::write", "file::filled"]
                 .iter()
                 .any(|name| place.contains(name));

@@ -25,32 +25,34 @@ impl Lowering<'_> {
         for id in (0..self.net.nodes.len()).filter(|&id| live[id]) {
             let Op::Convolution(window) = *self.net.op(id) else { continue };
             let padded = window.before != [0; 2] || window.after != [0; 2];
-            let mut node = self.net.inputs(id)[0];
+            let (mut node, mut least) = (self.net.inputs(id)[0], 0);
             loop {
                 let next = self.net.inputs(node).first().copied();
-                let taken = match self.net.op(node) {
-                    Op::Pad(_) => !padded,
-                    Op::Upsample(_) | Op::GroupNormal { .. } => true,
-                    Op::Unary(Unary::Silu) => next.is_some_and(|next| {
-                        matches!(self.net.op(next), Op::GroupNormal { .. }) && self.uses[next] == 1
-                    }),
-                    _ => false,
+                // A stage has one of each, in this order.
+                let rank = match self.net.op(node) {
+                    Op::Pad(_) if !padded => 0,
+                    Op::Upsample(_) => 1,
+                    Op::Unary(Unary::Silu)
+                        if next.is_some_and(|next| {
+                            matches!(self.net.op(next), Op::GroupNormal { .. }) && self.uses[next] == 1
+                        }) =>
+                    {
+                        2
+                    }
+                    Op::GroupNormal { .. } => 3,
+                    _ => break,
                 };
-                let (true, 1, Some(next)) = (taken, self.uses[node], next) else { break };
+                let (true, 1, Some(next)) = (rank >= least, self.uses[node], next) else { break };
                 self.absorbed[node] = true;
-                // In a stage, nothing comes before the normalisation.
-                if matches!(self.net.op(node), Op::GroupNormal { .. }) {
-                    break;
-                }
-                node = next;
+                (node, least) = (next, rank + 1);
             }
         }
     }
 
-    /// Reads a stage from its last node inwards: `root` whatever it is, others if they were marked.
-    fn staging(&self, root: Id) -> Staging {
+    /// Reads the stage of node `id` from its last node `root` inwards: `id` itself, others if they were marked.
+    fn staging(&self, id: Id, root: Id) -> Staging {
         let mut staging = Staging { x: root, group: None, silu: false, enlarge: 1, margins: None };
-        let here = |x: Id| x == root || self.absorbed[x];
+        let here = |x: Id| x == id || self.absorbed[x];
         let below = |x: Id| self.net.inputs(x)[0];
         if let Op::Pad(margins) = *self.net.op(staging.x)
             && here(staging.x)
@@ -79,7 +81,7 @@ impl Lowering<'_> {
     /// Emits the stage that ends at `root`, for the step of `id`; gives a channels-last place of
     /// `[N, C, H, W]`, with margins of zeros if asked for.
     pub(super) fn staged(&mut self, id: Id, root: Id, zeros: Option<Margins>) -> Result<Place> {
-        let Staging { x, group, silu, enlarge, margins } = self.staging(root);
+        let Staging { x, group, silu, enlarge, margins } = self.staging(id, root);
         let x = self.place(x)?;
         let x = self.channels_last(id, x);
         let margins = margins.or(zeros);

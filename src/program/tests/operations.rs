@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 58] = [
+const OPERATIONS: [(&str, &str); 64] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -98,6 +98,61 @@ const OPERATIONS: [(&str, &str); 58] = [
       w = noise [4,4,1,1]
       b = Conv(a, w) strides=[1,2]
       velocity = Concat(b, b) axis=3", "product 1, reduce 1"),
+    // Padded by a node and by the convolution.
+    ("p = [0,0,1,0,0,0,0,0]
+      a = Pad(x, p)
+      w = noise [4,4,3,3]
+      b = Conv(a, w) pads=[1,1,1,1]
+      s = [1]
+      e = [9]
+      axes = [2]
+      velocity = Slice(b, s, e, axes)", "product 1, stage 2"),
+    // Enlarged by two nodes.
+    ("none = noise [0]
+      by = [1,1,2,2]
+      s = Cast(by) to=1
+      a = Resize(x, none, s) mode=nearest
+      b = Resize(a, none, s) mode=nearest
+      w = noise [4,4,1,1]
+      c = Conv(b, w)
+      velocity = MaxPool(c) kernel_shape=[4,4] strides=[4,4]", "fallback 1, product 1, stage 2"),
+    // Enlarged, and used both ways.
+    ("none = noise [0]
+      by = [1,1,2,2]
+      s = Cast(by) to=1
+      a = Resize(x, none, s) mode=nearest
+      w = noise [4,4,3,3]
+      b = Conv(a, w) pads=[1,1,1,1]
+      c = Add(a, b)
+      velocity = MaxPool(c) kernel_shape=[2,2] strides=[2,2]", "fallback 1, product 1, stage 2"),
+    // tract would forget that there are five of each sum: in what comes out, and in what is added up.
+    ("axes = [2]
+      a = ReduceMean(x) axes=[2]
+      by = [1,1,5,1]
+      b = Tile(a, by)
+      w = noise [4,4,1,1]
+      c = Conv(b, w)
+      d = ReduceSum(c, axes)
+      velocity = Add(x, d)", "fallback 1, pointwise 1, product 1, reduce 2"),
+    ("a = ReduceMean(x) axes=[3]
+      by = [1,1,1,5]
+      b = Tile(a, by)
+      back = Transpose(b) perm=[0,1,3,2]
+      c = MatMul(b, back)
+      d = ReduceMean(c) axes=[3]
+      velocity = Mul(x, d)", "fallback 2, pointwise 1, reduce 2"),
+    // tract would take away an axis of one element that the convolution pads.
+    ("column = [-1,1,1,1]
+      flat = [-1,1,1]
+      scale = noise [1]
+      bias = noise [1]
+      w = noise [3,1,1,1]
+      a = Reshape(t, flat)
+      b = InstanceNormalization(a, scale, bias)
+      c = Reshape(b, column)
+      d = Conv(c, w) pads=[1,1,1,1]
+      e = ReduceSum(d)
+      velocity = Add(x, e)", "pointwise 8, product 1, reduce 3, stage 1"),
     // A single pixel, however the reduction left its strides.
     ("a = GlobalAveragePool(x)
       b = ReduceMax(a) axes=[2,3]
