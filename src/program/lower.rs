@@ -139,7 +139,7 @@ pub(super) fn lower(net: &Net, setting: Setting, table: Option<&Table>) -> Resul
         places: memory::filled(count, None)?,
         buffers: Vec::new(),
         drafts: Vec::new(),
-        origins: constants::origins(net),
+        origins: constants::origins(net)?,
         absorbed: memory::filled(count, false)?,
         targets: HashMap::new(),
         chains: memory::collected(count, std::iter::repeat_with(|| None))?,

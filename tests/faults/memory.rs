@@ -15,7 +15,7 @@ use crate::split::{Tally, at_each, child};
 use crate::{request, root, tiny};
 
 /// Requests for less are small pieces.
-const SMALL: isize = 4 << 10;
+const SMALL: isize = 8 << 10;
 
 /// `FLOWTURBO_FAULTS_FROM` sets another size.
 fn small() -> usize {

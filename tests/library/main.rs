@@ -1,4 +1,4 @@
-//! The library from outside: golden numbers, and bad input.
+//! The library from outside: golden numbers, bad input, and what its pages link to.
 
 mod bad_input;
 #[path = "../common/bundle.rs"]
@@ -12,6 +12,7 @@ mod deterministic;
 mod editing;
 mod golden;
 mod guidance;
+mod links;
 mod planning;
 mod presets;
 #[cfg(unix)]

@@ -25,8 +25,12 @@ enum From {
 }
 
 /// Where the numbers of each node come from; none for what has to be computed.
-pub(super) fn origins(net: &Net) -> Vec<Option<Origin>> {
-    let mut origins: Vec<Option<Origin>> = Vec::with_capacity(net.nodes.len());
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(super) fn origins(net: &Net) -> Result<Vec<Option<Origin>>> {
+    let mut origins: Vec<Option<Origin>> = Vec::new();
+    memory::reserve(&mut origins, net.nodes.len())?;
     for node in &net.nodes {
         let below = || origins[node.inputs[0]].as_ref();
         let origin = match &node.op {
@@ -46,7 +50,7 @@ pub(super) fn origins(net: &Net) -> Vec<Option<Origin>> {
         };
         origins.push(origin);
     }
-    origins
+    Ok(origins)
 }
 
 impl Origin {
