@@ -36,7 +36,7 @@ const WITHOUT: c_int = 0;
 const ERROR: c_int = 3;
 
 /// Places that are tried; of more, every so many, in each run others. `FLOWTURBO_FAULTS=all` tries all.
-const MOST: usize = 250;
+const MOST: usize = 150;
 
 /// What a place does at the moment.
 const NOTHING: usize = 0;
