@@ -456,7 +456,6 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
     }
     let lent = options.parallel.as_ref().map(Arc::clone);
-    let is_lent = lent.is_some();
     let reference = match (&lent, options.threads) {
         (Some(_), _) => Reference::new(1),
         (None, 0) => Reference::up_to(threads),
@@ -486,7 +485,7 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         })?),
     };
     let fused = Fused::new(parallel, reference);
-    let fused = if is_lent { fused.lent() } else { fused };
+    let fused = if options.parallel.is_some() { fused.lent() } else { fused };
     Ok(Box::new(if options.deterministic { fused.deterministic() } else { fused }))
 }
 

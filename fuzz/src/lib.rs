@@ -5,6 +5,7 @@ mod mutate;
 mod painter;
 mod proto;
 mod steps;
+mod windows;
 mod writer;
 
 use std::io;

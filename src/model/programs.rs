@@ -31,3 +31,41 @@ impl Programs {
         self.recent.put(role, extent, Arc::clone(program));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+    use crate::backend::{Footprint, Instance};
+
+    struct Blank;
+
+    impl Program for Blank {
+        fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+            unreachable!("nobody runs it")
+        }
+
+        fn memory(&self) -> Footprint {
+            Footprint::default()
+        }
+
+        fn describe(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn what_a_session_holds_is_found_again_and_what_nobody_holds_is_not() {
+        let sizes = [1, 2, 3, 4].map(|batch| Extent { batch, cells: [8, 8] });
+        let made: [Arc<dyn Program>; 4] = std::array::from_fn(|_| Arc::new(Blank) as Arc<dyn Program>);
+        let mut programs = Programs::default();
+        sizes.iter().zip(&made).for_each(|(&size, program)| programs.put(Role::Predictor, size, program));
+        let held = Arc::clone(&made[0]);
+        drop(made);
+        // The last two are kept, the first is held here, the second by nobody.
+        let mut found = |size| programs.get(Role::Predictor, size);
+        assert!(found(sizes[1]).is_none());
+        assert!(Arc::ptr_eq(&found(sizes[0]).unwrap(), &held));
+        assert!(found(sizes[3]).is_some());
+    }
+}

@@ -37,28 +37,24 @@ fn each(token: &CancelToken, mut at_each: impl FnMut(&str, usize, &mut dyn FnMut
     at_each("encoding and decoding", 100, &mut || model.session().generate(&edit).map(drop));
 }
 
-pub fn cancels() {
-    let token = CancelToken::from_fn(|| here(0) || is_faulty());
-    each(&token, |what, least, work| {
+/// A fault of this token ends what asked it with an error of this kind.
+fn ends_with(wanted: ErrorKind, token: &CancelToken) {
+    each(token, |what, least, work| {
         let tally = at_each(what, work, |error| match error.kind() {
-            ErrorKind::Cancelled => Ok(()),
+            kind if kind == wanted => Ok(()),
             kind => Err(format!("{kind:?}")),
         });
         assert!(tally.places >= least && tally.without + tally.ends == 0, "{what}: {tally:?}");
     });
 }
 
+pub fn cancels() {
+    ends_with(ErrorKind::Cancelled, &CancelToken::from_fn(|| here(0) || is_faulty()));
+}
+
 pub fn panics() {
-    in_silence(|| {
-        let token = CancelToken::from_fn(|| if here(0) { panic!("asked to") } else { false });
-        each(&token, |what, least, work| {
-            let tally = at_each(what, work, |error| match error.kind() {
-                ErrorKind::Runtime => Ok(()),
-                kind => Err(format!("{kind:?}")),
-            });
-            assert!(tally.places >= least && tally.without + tally.ends == 0, "{what}: {tally:?}");
-        });
-    });
+    let token = CancelToken::from_fn(|| if here(0) { panic!("asked to") } else { false });
+    in_silence(|| ends_with(ErrorKind::Runtime, &token));
 }
 
 pub fn of_observers() {

@@ -35,6 +35,20 @@ impl Parallel for Scoped {
     }
 }
 
+/// A thread that waits in a job system may take up another session's work, which must not wait for the first.
+#[test]
+fn what_all_sessions_wait_for_is_not_computed_on_lent_threads() {
+    let lent = Scoped::new(2);
+    let bundle = Bundle::open(crate::textures()).unwrap();
+    let model = Model::load(bundle, &ModelOptions::default().with_parallel(lent.clone())).unwrap();
+    let (mut session, request) = (model.session(), Request::new(vec![1]));
+    let made = lent.runs.load(Ordering::Relaxed);
+    session.prepare(&request, flowturbo::Output::Latents).unwrap();
+    assert_eq!(lent.runs.load(Ordering::Relaxed), made);
+    session.latents(&request).unwrap();
+    assert!(lent.runs.load(Ordering::Relaxed) > made);
+}
+
 /// Job systems that do something else than they are asked for.
 enum Odd {
     /// Never finds a thread that is free.

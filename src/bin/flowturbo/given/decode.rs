@@ -9,7 +9,9 @@ use std::io::{self, Cursor};
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
 use image::imageops::{FilterType, resize};
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, GrayImage, ImageDecoder, ImageError, Limits, RgbImage};
+use image::{
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageError, Limits, Pixel, RgbImage,
+};
 
 /// Width and height.
 pub type Size = [u32; 2];
@@ -126,11 +128,7 @@ impl Stored {
         };
         let rest = Self { bytes: Vec::new(), ..self };
         let stored = RgbImage::from_raw(rest.size[0], rest.size[1], pixels).unwrap_or_default();
-        let [width, height] = rest.as_stored(size);
-        let scaled = match stored.dimensions() == (width, height) {
-            true => stored,
-            false => resize(&stored, width, height, FilterType::Triangle),
-        };
+        let scaled = scaled(stored, rest.as_stored(size));
         Ok(rest.upright(DynamicImage::ImageRgb8(scaled)).into_rgb8())
     }
 
@@ -141,11 +139,7 @@ impl Stored {
         pixels.iter_mut().zip(brightness).for_each(|(to, from)| *to = from);
         let rest = Self { bytes: Vec::new(), ..self };
         let stored = GrayImage::from_raw(rest.size[0], rest.size[1], pixels).unwrap_or_default();
-        let [width, height] = rest.as_stored(size);
-        let scaled = match stored.dimensions() == (width, height) {
-            true => stored,
-            false => resize(&stored, width, height, FilterType::Triangle),
-        };
+        let scaled = scaled(stored, rest.as_stored(size));
         Ok(rest.upright(DynamicImage::ImageLuma8(scaled)).into_luma8())
     }
 
@@ -186,6 +180,17 @@ impl Stored {
     fn room(&self, channels: u64) -> Result<Vec<u8>, String> {
         let [width, height] = self.size;
         room(u64::from(width) * u64::from(height) * channels, self.size)
+    }
+}
+
+/// A picture in another size; the same one in its own.
+fn scaled<P: Pixel<Subpixel = u8> + 'static>(
+    picture: ImageBuffer<P, Vec<u8>>,
+    [width, height]: Size,
+) -> ImageBuffer<P, Vec<u8>> {
+    match picture.dimensions() == (width, height) {
+        true => picture,
+        false => resize(&picture, width, height, FilterType::Triangle),
     }
 }
 
