@@ -16,7 +16,8 @@ from engines import OnnxRuntime, Torch
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 TEXTURES = REPOSITORY / "models" / "textures"
-PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"), "release", "flowturbo")
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"), "release", "flowturbo")
+PROGRAM = Path(os.environ.get("FLOWTURBO_PROGRAM", BUILT))
 # OpenVINO is not among what models/requirements.txt asks for, and compiling by PyTorch takes a compiler and long.
 PEERS = ("flowturbo", "tract", "onnxruntime", "torch")
 # Of other schedules, the shorter.

@@ -44,7 +44,7 @@ pub(super) fn check(model: &mut ModelProto, allowance: &Allowance) -> Result<()>
     let opsets = Opsets::read(model)?;
     functions::write_out(model, allowance)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
-    sequences::write_out(graph);
+    sequences::write_out(graph, opsets.0[STANDARD]);
     order::keep_needed(graph)?;
     names::settle(graph);
     Checker { opsets, nodes: 0, allowance }.graph(graph, &mut Vec::new())?;

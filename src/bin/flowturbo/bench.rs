@@ -10,7 +10,7 @@ use flowturbo::{Model, Request};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, print};
-use crate::options::{self, BundleArgument, Computing, Sampling};
+use crate::options::{self, BundleArgument, Computing, Keeping, Sampling};
 use crate::times::{self, Spread, Times};
 use crate::{machine, units};
 
@@ -32,6 +32,8 @@ pub struct Bench {
     batch: u32,
     #[command(flatten)]
     computing: Computing,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Generations measured
     #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
@@ -59,7 +61,7 @@ impl Bench {
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
-        let model = self.computing.load(bundle, request.classes.len())?;
+        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();

@@ -60,7 +60,7 @@ impl Decode {
         let outputs = outputs(&self.output, self.separate, &places)?;
         // A decoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
         interrupt::watch();
-        let model = self.computing.load(bundle, 1)?;
+        let model = self.computing.load_to_convert(bundle)?;
         let mut session = model.session();
         let mut images: Vec<Image> = Vec::new();
         for latent in latents.axis_chunks_iter(Axis(0), 1) {

@@ -58,7 +58,7 @@ impl Encode {
         let output = Output::new(&self.output)?;
         // An encoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
         interrupt::watch();
-        let model = self.computing.load(bundle, 1)?;
+        let model = self.computing.load_to_convert(bundle)?;
         let mut session = model.session();
         let mut latents: Vec<Array4<f32>> = Vec::new();
         for path in &self.pictures {

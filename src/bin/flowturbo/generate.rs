@@ -11,7 +11,7 @@ use ndarray::Axis;
 
 use crate::editing::Editing;
 use crate::failure::Failure;
-use crate::options::{self, Computing, Sampling, class_name, plain_name};
+use crate::options::{self, Computing, Keeping, Sampling, class_name, plain_name};
 use crate::output::{Output, STANDARD, tell};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
@@ -61,6 +61,8 @@ pub struct Generate {
     editing: Editing,
     #[command(flatten)]
     computing: Computing,
+    #[command(flatten)]
+    keeping: Keeping,
     /// One numbered file a picture, no sheet
     #[arg(long)]
     separate: bool,
@@ -92,7 +94,7 @@ impl Generate {
         let request = if self.only.is_empty() { request } else { alone(request, &places) };
         request.check(&bundle)?;
         let outputs = outputs(&self.output, self.separate, &places)?;
-        let model = self.computing.load(bundle, request.classes.len())?;
+        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
         let loaded = Instant::now();
         let mut session = model.session();
         session.prepare(&request, flowturbo::Output::Pictures)?;

@@ -9,7 +9,7 @@ use ndarray::{Array4, Axis, stack};
 use crate::failure::Failure;
 use crate::input;
 use crate::numpy;
-use crate::options::{self, BundleArgument, Computing, Sampling};
+use crate::options::{self, BundleArgument, Computing, Keeping, Sampling};
 use crate::output::{Output, tell};
 use crate::steps::Watcher;
 use crate::units;
@@ -37,6 +37,8 @@ pub struct Latents {
     sampling: Sampling,
     #[command(flatten)]
     computing: Computing,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Where to write the final latents, .npy; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -63,7 +65,7 @@ impl Latents {
         if trajectory.as_ref().is_some_and(|trajectory| trajectory.is_also(&output)) {
             return Err(Failure::Usage("--output and --trajectory name the same file".into()));
         }
-        let model = self.computing.load(bundle, request.classes.len())?;
+        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let mut states: Vec<Array4<f32>> = Vec::new();
         let latents = model.session().latents_with(&request, &mut |progress| {

@@ -74,12 +74,17 @@ pub struct Computing {
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
     pub backend: Backend,
-    /// Read the weights of time and class when they are needed and keep none: less memory, slower first pictures
-    #[arg(long)]
-    pub release_conditioning: bool,
     /// The same bits on every processor and with any number of threads; slower on processors with AVX-512
     #[arg(long)]
     pub deterministic: bool,
+}
+
+/// What a model keeps of its predictor and its refiner.
+#[derive(Args)]
+pub struct Keeping {
+    /// Read the weights of time and class when they are needed and keep none: less memory, slower first pictures
+    #[arg(long)]
+    release_conditioning: bool,
 }
 
 /// [`BackendKind`], as the command line spells it.
@@ -109,11 +114,20 @@ impl From<Backend> for BackendKind {
 
 impl Computing {
     /// Plans for `images` at a time and no other size.
-    pub fn load(&self, bundle: Bundle, images: usize) -> Result<Model, Failure> {
+    pub fn load(&self, bundle: Bundle, images: usize, keeping: &Keeping) -> Result<Model, Failure> {
+        self.load_with(bundle, images, keeping.release_conditioning)
+    }
+
+    /// Plans for one image at a time, to be decoded or encoded.
+    pub fn load_to_convert(&self, bundle: Bundle) -> Result<Model, Failure> {
+        self.load_with(bundle, 1, false)
+    }
+
+    fn load_with(&self, bundle: Bundle, images: usize, release: bool) -> Result<Model, Failure> {
         let options = ModelOptions::default()
             .with_threads(self.threads)
             .with_backend(self.backend.into())
-            .with_release_conditioning(self.release_conditioning)
+            .with_release_conditioning(release)
             .with_deterministic(self.deterministic)
             .with_cancel(interrupt::token());
         Ok(Model::load(bundle, &options.with_batch(images))?)

@@ -20,7 +20,7 @@ use clap::Args;
 use flowturbo::{Bundle, Manifest, Preset, Schedule};
 
 use crate::failure::Failure;
-use crate::options::{self, BundleArgument, Computing};
+use crate::options::{self, BundleArgument, Computing, Keeping};
 use crate::output::{Output, tell};
 use crate::units;
 use device::Device;
@@ -85,6 +85,8 @@ pub struct Tune {
     reference: String,
     #[command(flatten)]
     computing: Computing,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Store the presets in the bundle, a folder; other presets stay
     #[arg(long, conflicts_with = "output")]
     write: bool,
@@ -116,7 +118,7 @@ impl Tune {
         let all = options::request(&classes, 1, &bundle, (reference.clone(), guidance))?.with_seed(self.seed);
         let mut one = all.clone();
         one.classes.truncate(1);
-        let model = self.computing.load(bundle, 1)?;
+        let model = self.computing.load(bundle, 1, &self.keeping)?;
 
         let mut session = model.session();
         let parts = Parts::measure(&mut session, &one)?;

@@ -1,65 +1,104 @@
-//! Parts of a tensor by way of a sequence, as PyTorch writes `chunk` and `split` without optimising: each part becomes
-//! a `Slice`, for which nothing has to know of sequences.
+//! Parts of a tensor by way of a sequence, as PyTorch writes `chunk` and `split` without optimising: equal parts become
+//! a `Slice` each, listed ones a `Split`, which is held to the axis. Nothing has to know of sequences then.
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto};
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto};
 
 /// One `SplitToSequence`.
-struct Split {
-    x: String,
+struct Split<'a> {
+    node: &'a NodeProto,
     axis: i64,
-    sizes: Sizes,
+    /// One size for all parts, or that of each.
+    sizes: &'a [i64],
 }
 
-enum Sizes {
-    Equal(i64),
-    /// Where each part starts, and the last one ends.
-    Listed(Vec<i64>),
+impl Split<'_> {
+    /// What a part is called where all have a size of their own. No name in a file begins like this by chance.
+    fn part(&self, place: usize) -> String {
+        format!("#{place} of {}", self.node.output[0])
+    }
+
+    /// All parts as one node, for a graph of this opset.
+    fn node(&self, opset: i64) -> (NodeProto, Option<TensorProto>) {
+        let ints = |name: &str, ints: &[i64]| AttributeProto {
+            name: name.into(),
+            r#type: AttributeType::Ints as i32,
+            ints: ints.to_vec(),
+            ..AttributeProto::default()
+        };
+        let axis = AttributeProto { i: self.axis, r#type: AttributeType::Int as i32, ..ints("axis", &[]) };
+        let mut node = NodeProto {
+            name: self.node.name.clone(),
+            op_type: "Split".into(),
+            input: vec![self.node.input[0].clone()],
+            output: (0..self.sizes.len()).map(|place| self.part(place)).collect(),
+            attribute: vec![axis],
+            ..NodeProto::default()
+        };
+        if opset < SIZES_AS_INPUT {
+            node.attribute.push(ints("split", self.sizes));
+            return (node, None);
+        }
+        let sizes = list(format!("#sizes of {}", self.node.output[0]), self.sizes);
+        node.input.push(sizes.name.clone());
+        (node, Some(sizes))
+    }
+
+    /// Part `place` of those of one size, as the further operands of a slice.
+    fn bounds(&self, place: usize, of: &str) -> Option<[TensorProto; 3]> {
+        let start = self.sizes[0].checked_mul(i64::try_from(place).ok()?)?;
+        let bounds = [("start", start), ("end", start.saturating_add(self.sizes[0])), ("axis", self.axis)];
+        Some(bounds.map(|(what, number)| list(format!("#{what} of {of}"), &[number])))
+    }
 }
 
-/// Writes `SequenceAt` of a `SplitToSequence` as a slice, where size and place are constants.
-pub(super) fn write_out(graph: &mut GraphProto) {
+/// The opset from which on `Split` takes its sizes as an input.
+const SIZES_AS_INPUT: i64 = 13;
+
+/// Writes `SequenceAt` of a `SplitToSequence` as what it takes of the tensor, where sizes and place are constants.
+pub(super) fn write_out(graph: &mut GraphProto, opset: i64) {
     if graph.node.iter().all(|node| node.op_type != "SplitToSequence") {
         return;
     }
     let constants = constants(graph);
-    let splits: HashMap<String, Split> =
-        graph.node.iter().filter_map(|node| split(node, &constants)).collect();
-    let mut added = Vec::new();
+    let nodes = graph.node.clone();
+    let splits: HashMap<&str, Split> = nodes.iter().filter_map(|node| split(node, &constants)).collect();
     for node in graph.node.iter_mut().filter(|node| node.op_type == "SequenceAt") {
-        let [sequence, place] = node.input.as_slice() else { continue };
+        let ([sequence, place], [output]) = (node.input.as_slice(), node.output.as_slice()) else { continue };
         let place = constants.get(place).and_then(|list| match list.as_slice() {
             &[place] => usize::try_from(place).ok(),
             _ => None,
         });
-        let (Some(split), Some(place)) = (splits.get(sequence), place) else { continue };
-        let bounds = match &split.sizes {
-            Sizes::Equal(size) => {
-                size.checked_mul(place as i64).map(|start| (start, start.saturating_add(*size)))
+        let (Some(split), Some(place)) = (splits.get(sequence.as_str()), place) else { continue };
+        (node.op_type, node.input) = match split.sizes {
+            [_] => {
+                let Some(bounds) = split.bounds(place, output) else { continue };
+                let names = bounds.each_ref().map(|tensor| tensor.name.clone());
+                graph.initializer.extend(bounds);
+                ("Slice".into(), [&[split.node.input[0].clone()][..], &names].concat())
             }
-            Sizes::Listed(bounds) => {
-                bounds.get(place..).and_then(|rest| Some((*rest.first()?, *rest.get(1)?)))
-            }
+            sizes if place < sizes.len() => ("Identity".into(), vec![split.part(place)]),
+            _ => continue,
         };
-        let Some((start, end)) = bounds else { continue };
-        let mut input = vec![split.x.clone()];
-        for (what, number) in [("start", start), ("end", end), ("axis", split.axis)] {
-            // No name in a file begins like this by chance.
-            let name = format!("#{what} of {}", node.output.first().map_or("", String::as_str));
-            input.push(name.clone());
-            added.push(TensorProto {
-                name,
-                dims: vec![1],
-                data_type: tensor_proto::DataType::Int64 as i32,
-                int64_data: vec![number],
-                ..TensorProto::default()
-            });
-        }
-        (node.op_type, node.input) = ("Slice".into(), input);
         node.attribute.clear();
     }
-    graph.initializer.extend(added);
+    for split in splits.values().filter(|split| split.sizes.len() > 1) {
+        let (node, sizes) = split.node(opset);
+        graph.node.push(node);
+        graph.initializer.extend(sizes);
+    }
+}
+
+fn list(name: String, numbers: &[i64]) -> TensorProto {
+    TensorProto {
+        name,
+        dims: vec![numbers.len() as i64],
+        data_type: tensor_proto::DataType::Int64 as i32,
+        int64_data: numbers.to_vec(),
+        ..TensorProto::default()
+    }
 }
 
 /// The integers that the graph holds as constants.
@@ -85,22 +124,12 @@ fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     Some(if tensor.raw_data.is_empty() { tensor.int64_data.clone() } else { raw.collect() })
 }
 
-fn split(node: &NodeProto, constants: &HashMap<String, Vec<i64>>) -> Option<(String, Split)> {
-    if node.op_type != "SplitToSequence" {
+fn split<'a>(node: &'a NodeProto, constants: &'a HashMap<String, Vec<i64>>) -> Option<(&'a str, Split<'a>)> {
+    let ([_, sizes], [sequence]) = (node.input.as_slice(), node.output.as_slice()) else { return None };
+    let sizes = constants.get(sizes)?.as_slice();
+    if node.op_type != "SplitToSequence" || sizes.is_empty() || sizes.iter().any(|&size| size <= 0) {
         return None;
     }
-    let [x, size] = node.input.as_slice() else { return None };
-    let sizes = match constants.get(size)?.as_slice() {
-        &[size] if size > 0 => Sizes::Equal(size),
-        list if list.len() > 1 && list.iter().all(|&size| size > 0) => {
-            let mut bounds = vec![0i64];
-            for size in list {
-                bounds.push(bounds.last()?.checked_add(*size)?);
-            }
-            Sizes::Listed(bounds)
-        }
-        _ => return None,
-    };
     let axis = node.attribute.iter().find(|a| a.name == "axis").map_or(0, |a| a.i);
-    Some((node.output.first()?.clone(), Split { x: x.clone(), axis, sizes }))
+    Some((sequence, Split { node, axis, sizes }))
 }

@@ -83,6 +83,11 @@ fn axes_orders_places_and_counts_lie_within_the_tensor() {
         ("s = [-1, -1]\n velocity = Reshape(x, s)", "Reshape", "'shape' is [-1, -1]"),
         ("s = [5, 12]\n velocity, b = Split(x, s) axis=3", "Split", "'split' is [5, 12]"),
         ("velocity, b, c = Split(x) axis=3", "Split", "not 3 equal parts"),
+        (
+            "s = [5, 12]\n a = SplitToSequence(x, s) axis=3\n p = [0]\n velocity = SequenceAt(a, p)",
+            "Split",
+            "'split' is [5, 12]",
+        ),
         ("s = [5]\n velocity = Expand(x, s)", "Expand", "do not go together"),
         ("s = [1, 2, 1]\n velocity = Tile(x, s)", "Tile", "'repeats'"),
         (
