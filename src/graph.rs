@@ -28,7 +28,7 @@ pub(crate) mod testing;
 mod tests;
 mod weights;
 
-pub use contract::{Contract, ElementType, Port};
+pub use contract::{Contract, ElementType, Port, PortRole};
 pub use cost::Cost;
 pub(crate) use operators::Resample;
 pub(crate) use weights::{Precision, Weights};

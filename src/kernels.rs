@@ -1,9 +1,12 @@
 //! The arithmetic: kernels on plain floats, written once over [`simd`] and compiled for each
 //! instruction set.
 //!
-//! A kernel is a plan (shapes, strides, offsets, packed weights) with a safe `run` over one memory,
-//! the program's arena: it checks that every place it will touch lies inside, then shares its pieces
-//! among [`Workers`]. Activations are row-major, token by token, channels last; a [`Rows`] says where.
+//! A kernel is a description (shapes, strides, offsets, packed weights) with a safe `run` over one memory,
+//! the arena: it checks that every place it will touch lies inside, then shares its pieces among [`Workers`].
+//! Activations are row-major, token by token, channels last; a [`Rows`] says where.
+//!
+//! Descriptions name their places by any type `A`. A plan has addresses in buffers there; `relocate` makes them
+//! offsets in the arena, which is what runs.
 
 mod attention;
 #[cfg(test)]
@@ -46,9 +49,17 @@ pub(crate) use view::{RANK, View};
 
 /// A matrix in the arena: `rows` rows of `cols` floats, `stride` floats from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rows {
-    pub(crate) offset: usize,
+pub(crate) struct Rows<A = usize> {
+    pub(crate) offset: A,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) stride: usize,
+}
+
+impl<A> Rows<A> {
+    /// The same rows where `to` says that they lie.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Rows<B> {
+        let Self { offset, rows, cols, stride } = self;
+        Rows { offset: to(offset), rows, cols, stride }
+    }
 }

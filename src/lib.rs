@@ -83,6 +83,7 @@ mod cancel;
 #[doc(hidden)]
 pub mod capi;
 mod error;
+mod executor;
 #[cfg(any(feature = "capi", feature = "cli"))]
 #[doc(hidden)]
 pub mod file;
@@ -91,6 +92,7 @@ mod image;
 mod kernels;
 mod limits;
 mod lock;
+mod lower;
 mod memory;
 mod model;
 mod net;
@@ -98,6 +100,7 @@ mod panics;
 #[cfg(any(feature = "capi", feature = "cli"))]
 #[doc(hidden)]
 pub mod picture;
+mod plan;
 mod preview;
 mod program;
 mod recent;
@@ -109,7 +112,7 @@ pub use backend::Fallback;
 pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Contract, Cost, ElementType, Port};
+pub use graph::{Contract, Cost, ElementType, Port, PortRole};
 pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;

@@ -29,7 +29,6 @@ use tract_onnx::prelude::{DatumType, Tensor, TypedOp};
 use crate::kernels::{Binary, Unary};
 use crate::{Result, memory};
 use functions::Sampled;
-pub(crate) use split::Table;
 
 /// Index of a node; a node's operands have smaller ones.
 pub(crate) type Id = usize;

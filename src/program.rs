@@ -1,19 +1,11 @@
 //! The fused engine: a network as a flat list of steps over one arena.
 //!
 //! ```text
-//! Graph ──net──▶ Net ──lower──▶ steps, arena map, constants ──▶ FusedProgram (shared)
-//!                                                                    └──▶ FusedInstance (an arena of its own)
+//! Graph ──net──▶ Net ──split──▶ conditioning | body ──lower──▶ Plan ──load──▶ Executable: FusedProgram (shared)
+//!                                                                                └──▶ FusedInstance (an arena)
 //! ```
 //!
 //! A network that cannot be lowered as a whole is left to the reference backend.
-
-mod action;
-mod arena;
-mod conditions;
-mod lower;
-mod packs;
-mod place;
-mod runner;
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +14,15 @@ use std::task::{Poll, ready};
 
 use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
 use crate::error::{Context, runtime, unsupported};
+use crate::executor::{Conditions, Executable, Memory, Packs, Ports, ROWS, Setting, ports};
 use crate::graph::Graph;
 use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
-use crate::net::{Net, Table};
+use crate::lower::lower;
+use crate::net::Net;
 use crate::panics::in_flowturbo;
+use crate::plan::RowLayout;
 use crate::{CancelToken, ErrorKind, Result};
-use conditions::{Conditions, Ports, ROWS};
-use lower::{Lowered, Setting};
-use packs::Packs;
-use runner::{Memory, Runner};
 
 /// Compiles networks to fused steps for this processor.
 pub(crate) struct Fused {
@@ -93,31 +84,34 @@ impl Fused {
     }
 
     fn setting<'a>(&'a self, graph: &'a Graph) -> Setting<'a> {
-        let (parallel, packs) = (self.parallel.as_ref(), &self.packs);
-        Setting { graph, isa: self.isa, parallel, packs, hollow: false }
-    }
-
-    fn runner(&self, lowered: Lowered, parallel: &Arc<dyn Parallel>) -> Runner {
-        Runner { lowered, isa: self.isa, parallel: Arc::clone(parallel) }
+        Setting {
+            isa: self.isa,
+            parallel: &self.parallel,
+            packs: &self.packs,
+            file: &graph.file,
+            weights: &graph.weights,
+            allowance: &graph.allowance,
+            hollow: false,
+            ahead: true,
+        }
     }
 
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
         let net = import(graph)?;
-        let split = match conditions::ports(&graph.contract) {
+        let split = match ports(&graph.contract) {
             Some((state, ports)) => net.split(&state)?.map(|split| (split, state, ports)),
             None => None,
         };
         let conditions = match &split {
-            Some((split, state, ports)) => self.conditions(graph, &split.table, state, *ports, again)?,
+            Some((split, state, ports)) => self.conditions(graph, &split.layout, state, *ports, again)?,
             None => None,
         };
-        let setting = self.setting(graph);
-        let lowered = match split.filter(|_| conditions.is_some()) {
-            Some((split, ..)) => lower::lower(&net.body(&split), setting, Some(&split.table))?,
-            None => lower::lower(&net, setting, None)?,
+        let plan = match split.filter(|_| conditions.is_some()) {
+            Some((split, ..)) => lower(&net.body(&split), graph, Some(&split.layout))?,
+            None => lower(&net, graph, None)?,
         };
         Ok(FusedProgram {
-            runner: self.runner(lowered, &self.parallel),
+            executable: Executable::load(plan, &self.setting(graph))?,
             conditions,
             file: graph.file.clone(),
         })
@@ -127,14 +121,14 @@ impl Fused {
     fn conditions(
         &self,
         graph: &Graph,
-        table: &Table,
+        layout: &RowLayout,
         state: &[usize],
         ports: Ports,
         again: &dyn Fn(usize) -> Result<Graph>,
     ) -> Result<Option<Arc<Conditions>>> {
         let same = |known: &Arc<Conditions>| {
             known.file == graph.file
-                && (known.layout.row, &known.layout.offsets) == (table.row, &table.offsets)
+                && (known.layout.row, &known.layout.offsets) == (layout.row, &layout.offsets)
         };
         if let Some(known) = lock(&self.conditions).iter().filter_map(Weak::upgrade).find(same) {
             return Ok(Some(known));
@@ -150,17 +144,18 @@ impl Fused {
             {
                 return Err(error);
             }
-            Err(_) => (again(table.images)?, table.images),
+            Err(_) => (again(layout.images)?, layout.images),
         };
         let net = import(&wide)?;
-        let split = net.split(state)?.filter(|split| split.table.offsets == table.offsets);
+        let split = net.split(state)?.filter(|split| split.layout.offsets == layout.offsets);
         let Some(split) = split else { return Ok(None) };
-        let table = split.table.clone();
+        let layout = split.layout.clone();
         let release = self.release.load(Ordering::Relaxed);
-        let setting = Setting { hollow: release, ..self.setting(&wide) };
-        let lowered = lower::lower(&net.conditioning(split), setting, Some(&table))?;
-        let runner = self.runner(lowered, &self.for_all);
-        let conditions = Arc::new(Conditions::new(&graph.file, runner, !release, ports, rows, table));
+        let plan = lower(&net.conditioning(split), &wide, Some(&layout))?;
+        // It runs rarely, and its weights are not to be held by one another.
+        let setting = Setting { hollow: release, ahead: false, ..self.setting(&wide) };
+        let executable = Executable::load(plan, &setting)?.on(&self.for_all);
+        let conditions = Arc::new(Conditions::new(&graph.file, executable, !release, ports, rows, layout));
         let mut known = lock(&self.conditions);
         known.retain(|conditions| conditions.strong_count() > 0);
         known.push(Arc::downgrade(&conditions));
@@ -207,7 +202,7 @@ fn import(graph: &Graph) -> Result<Net> {
 }
 
 struct FusedProgram {
-    runner: Runner,
+    executable: Executable,
     /// What is computed once for each time and class, if the network has such a part.
     conditions: Option<Arc<Conditions>>,
     file: String,
@@ -215,7 +210,7 @@ struct FusedProgram {
 
 impl Program for FusedProgram {
     fn describe(&self) -> String {
-        let mut text = self.runner.describe();
+        let mut text = self.executable.describe();
         if let Some(conditions) = &self.conditions {
             let _ = write!(text, "once for each time and class, {}", conditions.describe());
         }
@@ -224,18 +219,18 @@ impl Program for FusedProgram {
 
     fn fallbacks(&self) -> Vec<Fallback> {
         let conditions = self.conditions.iter().flat_map(|conditions| conditions.fallbacks.iter().cloned());
-        self.runner.fallbacks().chain(conditions).collect()
+        self.executable.fallbacks().chain(conditions).collect()
     }
 
     fn memory(&self) -> Footprint {
-        let Footprint { weights, instance, .. } = self.runner.footprint();
+        let Footprint { weights, instance, .. } = self.executable.footprint();
         let of_conditions = |conditions: &Arc<Conditions>| conditions.footprint();
         let conditions = self.conditions.as_ref().map_or(Footprint::default(), of_conditions);
         Footprint { weights: weights + conditions.weights, instance, passing: conditions.passing }
     }
 
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
-        let memory = self.runner.memory().at(|| self.file.clone())?;
+        let memory = self.executable.memory().at(|| self.file.clone())?;
         Ok(Box::new(FusedInstance { program: self, memory }))
     }
 }
@@ -282,12 +277,12 @@ impl Instance for FusedInstance {
     }
 
     fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
-        let FusedProgram { runner, conditions, file } = &*self.program;
+        let FusedProgram { executable, conditions, file } = &*self.program;
         let memory = &mut self.memory;
         if let (true, Some(conditions)) = (memory.is_fresh(), conditions) {
-            conditions.fill(inputs, runner.given(memory), pace.cancel()).at(|| file.clone())?;
+            conditions.fill(inputs, executable.given(memory), pace.cancel()).at(|| file.clone())?;
         }
-        let answer = ready!(runner.run(memory, inputs, pace)).at(|| file.clone())?;
+        let answer = ready!(executable.run(memory, inputs, pace)).at(|| file.clone())?;
         if answer.len() != output.len() {
             Err(runtime("the network's answer has another shape than planned")).at(|| file.clone())?;
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod edit;
+mod evaluator;
 mod field;
 mod images;
 mod run;

@@ -14,10 +14,32 @@ pub enum ElementType {
     I64,
 }
 
+/// What an input or output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PortRole {
+    /// The sampler's state `x`.
+    State,
+    /// A velocity: the cached one that a refiner takes, or what a predictor answers.
+    Velocity,
+    /// What a refiner answers, to be added to the velocity.
+    Offset,
+    /// The time of each image.
+    Time,
+    /// The class of each image.
+    Class,
+    /// A latent on its way to or from an image.
+    Latent,
+    /// An image, nominally in [-1, 1].
+    Image,
+}
+
 /// One input or output: its name in the ONNX graph and its shape at this batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Port {
+    /// What it is.
+    pub role: PortRole,
     /// Its name inside the ONNX graph.
     pub name: String,
     /// Type of its elements.
@@ -45,7 +67,8 @@ impl Contract {
         for shape in [Some(latent), image].into_iter().flatten() {
             limits.check_tensor(shape)?;
         }
-        let f32 = |name: &String, shape: &[usize]| Port {
+        let f32 = |role: PortRole, name: &String, shape: &[usize]| Port {
+            role,
             name: name.clone(),
             element: ElementType::F32,
             shape: shape.to_vec(),
@@ -53,7 +76,12 @@ impl Contract {
         // The last input, of a network that takes a class.
         let class = |name: &Option<String>| {
             name.iter()
-                .map(|name| Port { name: name.clone(), element: ElementType::I64, shape: vec![batch] })
+                .map(|name| Port {
+                    role: PortRole::Class,
+                    name: name.clone(),
+                    element: ElementType::I64,
+                    shape: vec![batch],
+                })
                 .collect::<Vec<_>>()
         };
         let missing =
@@ -62,27 +90,37 @@ impl Contract {
         Ok(match role {
             Role::Predictor => {
                 let (i, output) = (&networks.predictor.inputs, &networks.predictor.output);
-                let inputs = vec![f32(&i.x, &latent), f32(&i.t, &[batch])];
-                Self { inputs: [inputs, class(&i.y)].concat(), output: f32(output, &latent) }
+                let inputs = vec![f32(PortRole::State, &i.x, &latent), f32(PortRole::Time, &i.t, &[batch])];
+                Self {
+                    inputs: [inputs, class(&i.y)].concat(),
+                    output: f32(PortRole::Velocity, output, &latent),
+                }
             }
             Role::Refiner => {
                 let network = networks.refiner.as_ref().ok_or_else(missing)?;
                 let i = &network.inputs;
-                let inputs = vec![f32(&i.x, &latent), f32(&i.v, &latent), f32(&i.t, &[batch])];
-                Self { inputs: [inputs, class(&i.y)].concat(), output: f32(&network.output, &latent) }
+                let inputs = vec![
+                    f32(PortRole::State, &i.x, &latent),
+                    f32(PortRole::Velocity, &i.v, &latent),
+                    f32(PortRole::Time, &i.t, &[batch]),
+                ];
+                Self {
+                    inputs: [inputs, class(&i.y)].concat(),
+                    output: f32(PortRole::Offset, &network.output, &latent),
+                }
             }
             Role::Decoder => {
                 let network = networks.decoder.as_ref().ok_or_else(missing)?;
                 Self {
-                    inputs: vec![f32(&network.inputs.latent, &latent)],
-                    output: f32(&network.output, &image()?),
+                    inputs: vec![f32(PortRole::Latent, &network.inputs.latent, &latent)],
+                    output: f32(PortRole::Image, &network.output, &image()?),
                 }
             }
             Role::Encoder => {
                 let network = networks.encoder.as_ref().ok_or_else(missing)?;
                 Self {
-                    inputs: vec![f32(&network.inputs.image, &image()?)],
-                    output: f32(&network.output, &latent),
+                    inputs: vec![f32(PortRole::Image, &network.inputs.image, &image()?)],
+                    output: f32(PortRole::Latent, &network.output, &latent),
                 }
             }
         })

@@ -23,19 +23,20 @@ const QUERIES: usize = 64;
 
 /// Where one of q, k, v or the result lies: `dim` contiguous floats for each image, token and head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heads {
-    pub(crate) offset: usize,
+pub(crate) struct Heads<A = usize> {
+    pub(crate) offset: A,
     pub(crate) image_stride: usize,
     pub(crate) token_stride: usize,
     pub(crate) head_stride: usize,
 }
 
+/// `softmax(scale q kᵀ) v` for each image and head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attention {
-    pub(crate) q: Heads,
-    pub(crate) k: Heads,
-    pub(crate) v: Heads,
-    pub(crate) out: Heads,
+pub(crate) struct Attention<A = usize> {
+    pub(crate) q: Heads<A>,
+    pub(crate) k: Heads<A>,
+    pub(crate) v: Heads<A>,
+    pub(crate) out: Heads<A>,
     pub(crate) images: usize,
     pub(crate) heads: usize,
     pub(crate) queries: usize,
@@ -43,6 +44,21 @@ pub(crate) struct Attention {
     pub(crate) dim: usize,
     /// What scores are multiplied with, above 0; usually `1 / √dim`.
     pub(crate) scale: f32,
+}
+
+impl<A> Attention<A> {
+    /// The same attention over what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Attention<B> {
+        let Self { q, k, v, out, images, heads, queries, keys, dim, scale } = self;
+        let [q, k, v, out] =
+            [q, k, v, out].map(|Heads { offset, image_stride, token_stride, head_stride }| Heads {
+                offset: to(offset),
+                image_stride,
+                token_stride,
+                head_stride,
+            });
+        Attention { q, k, v, out, images, heads, queries, keys, dim, scale }
+    }
 }
 
 impl Attention {

@@ -14,22 +14,39 @@ const CHUNK: usize = 8192;
 /// For each image the means and variances over pixels and the channels of each group, folded with gamma
 /// and beta into `y = x * scale + shift`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GroupNorm {
+pub(crate) struct GroupNorm<A = usize> {
     /// Image 0: a row for each pixel, a column for each channel.
-    pub(crate) x: Rows,
+    pub(crate) x: Rows<A>,
     pub(crate) images: usize,
     pub(crate) image_stride: usize,
     pub(crate) groups: usize,
     pub(crate) eps: f32,
-    pub(crate) gamma: Option<usize>,
-    pub(crate) beta: Option<usize>,
+    pub(crate) gamma: Option<A>,
+    pub(crate) beta: Option<A>,
     /// Room for [`partials`](Self::partials) floats.
-    pub(crate) partial: usize,
+    pub(crate) partial: A,
     /// For each image a row of scales, then a row of shifts.
-    pub(crate) out: usize,
+    pub(crate) out: A,
 }
 
-impl GroupNorm {
+impl<A> GroupNorm<A> {
+    /// The same statistics of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> GroupNorm<B> {
+        let Self { x, images, image_stride, groups, eps, gamma, beta, partial, out } = self;
+        let (x, partial, out) = (x.relocate(to), to(partial), to(out));
+        GroupNorm {
+            x,
+            images,
+            image_stride,
+            groups,
+            eps,
+            gamma: gamma.map(&mut *to),
+            beta: beta.map(&mut *to),
+            partial,
+            out,
+        }
+    }
+
     /// Pixels of a chunk. The lanes have no say in it, so that results do not depend on them.
     fn chunk(&self) -> usize {
         (CHUNK / self.x.cols).max(64)
@@ -43,7 +60,9 @@ impl GroupNorm {
     pub(crate) fn partials(&self) -> usize {
         if self.x.cols == 0 { 0 } else { 2 * self.images * self.chunks() * self.x.cols }
     }
+}
 
+impl GroupNorm {
     /// What is read, the partial sums, the result, and the constants.
     fn spans(&self) -> ([Range<usize>; 3], [Option<Range<usize>>; 2]) {
         let (x, channels) = (self.x, self.x.cols);

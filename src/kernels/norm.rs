@@ -19,24 +19,36 @@ pub(crate) enum Measure {
 
 /// `y * scale + shift` with one row of each for an image; adaLN's `1 + scale` is computed once, beforehand.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Modulation {
+pub(crate) struct Modulation<A = usize> {
     /// First floats of image 0; image `i` is `i * image_stride` further.
-    pub(crate) scale: usize,
-    pub(crate) shift: Option<usize>,
+    pub(crate) scale: A,
+    pub(crate) shift: Option<A>,
     pub(crate) image_stride: usize,
     pub(crate) rows_per_image: usize,
 }
 
 /// `out = (x - mean) / √(variance + eps) * gamma + beta`, then modulated. `out` may be `x` itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Norm {
-    pub(crate) x: Rows,
-    pub(crate) out: Rows,
+pub(crate) struct Norm<A = usize> {
+    pub(crate) x: Rows<A>,
+    pub(crate) out: Rows<A>,
     pub(crate) measure: Measure,
     pub(crate) eps: f32,
-    pub(crate) gamma: Option<usize>,
-    pub(crate) beta: Option<usize>,
-    pub(crate) modulation: Option<Modulation>,
+    pub(crate) gamma: Option<A>,
+    pub(crate) beta: Option<A>,
+    pub(crate) modulation: Option<Modulation<A>>,
+}
+
+impl<A> Norm<A> {
+    /// The same norm of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Norm<B> {
+        let Self { x, out, measure, eps, gamma, beta, modulation } = self;
+        let modulation = modulation.map(|Modulation { scale, shift, image_stride, rows_per_image }| {
+            Modulation { scale: to(scale), shift: shift.map(&mut *to), image_stride, rows_per_image }
+        });
+        let (x, out) = (x.relocate(to), out.relocate(to));
+        Norm { x, out, measure, eps, gamma: gamma.map(&mut *to), beta: beta.map(&mut *to), modulation }
+    }
 }
 
 impl Norm {

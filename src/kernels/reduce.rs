@@ -16,19 +16,34 @@ pub(crate) enum Reduction {
 
 /// One float of each row.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reduce {
-    pub(crate) x: Rows,
+pub(crate) struct Reduce<A = usize> {
+    pub(crate) x: Rows<A>,
     pub(crate) reduction: Reduction,
-    pub(crate) out: usize,
+    pub(crate) out: A,
     /// From one row's result to the next one's.
     pub(crate) out_stride: usize,
 }
 
 /// `out = e^x / Σ e^x` for each row. `out` may be `x` itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Softmax {
-    pub(crate) x: Rows,
-    pub(crate) out: Rows,
+pub(crate) struct Softmax<A = usize> {
+    pub(crate) x: Rows<A>,
+    pub(crate) out: Rows<A>,
+}
+
+impl<A> Reduce<A> {
+    /// The same reduction of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Reduce<B> {
+        let Self { x, reduction, out, out_stride } = self;
+        Reduce { x: x.relocate(to), reduction, out: to(out), out_stride }
+    }
+}
+
+impl<A> Softmax<A> {
+    /// The same softmax of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Softmax<B> {
+        Softmax { x: self.x.relocate(to), out: self.out.relocate(to) }
+    }
 }
 
 /// Calls `work` with all rows of `x`, some at a time: enough for each lane, and not so few that taking them

@@ -26,10 +26,10 @@ pub(crate) struct Padding {
 /// Images `[height, width, channels]` to `[height * enlarge + top + bottom, width * enlarge + left +
 /// right, channels]` without gaps, the second behind the first.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Stage<A = usize> {
     /// The first pixel; pixel `(y, x)` of image `i` is `i * image_stride + (y * width + x) * pixel_stride`
     /// further.
-    pub(crate) x: usize,
+    pub(crate) x: A,
     pub(crate) image_stride: usize,
     pub(crate) pixel_stride: usize,
     pub(crate) images: usize,
@@ -37,14 +37,37 @@ pub(crate) struct Stage {
     pub(crate) width: usize,
     pub(crate) channels: usize,
     /// A scale and then a shift for each channel, of each image: what a group norm leaves.
-    pub(crate) affine: Option<usize>,
+    pub(crate) affine: Option<A>,
     /// SiLU after that.
     pub(crate) silu: bool,
     /// Each pixel so often, in both directions.
     pub(crate) enlarge: usize,
     pub(crate) padding: Padding,
     pub(crate) border: Border,
-    pub(crate) out: usize,
+    pub(crate) out: A,
+}
+
+impl<A> Stage<A> {
+    /// The same stage of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Stage<B> {
+        let Self { image_stride, pixel_stride, images, height, width, channels, .. } = self;
+        let Self { silu, enlarge, padding, border, .. } = self;
+        Stage {
+            x: to(self.x),
+            image_stride,
+            pixel_stride,
+            images,
+            height,
+            width,
+            channels,
+            affine: self.affine.map(&mut *to),
+            silu,
+            enlarge,
+            padding,
+            border,
+            out: to(self.out),
+        }
+    }
 }
 
 impl Stage {

@@ -9,22 +9,13 @@ use tract_onnx::prelude::DatumType;
 
 use super::{Id, Net, Node, Op};
 use crate::kernels::LINE;
+use crate::plan::RowLayout;
 use crate::{Result, memory};
 
 /// Where a net parts in two. A row of the table between them holds every crossing tensor of one condition.
 pub(crate) struct Split {
     crossing: Vec<Id>,
-    pub(crate) table: Table,
-}
-
-/// Where each crossing tensor lies in a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) offsets: Vec<usize>,
-    /// Floats of a row.
-    pub(crate) row: usize,
-    /// Rows in one call: the batch.
-    pub(crate) images: usize,
+    pub(crate) layout: RowLayout,
 }
 
 impl Net {
@@ -35,14 +26,14 @@ impl Net {
     /// `OutOfMemory`.
     pub(crate) fn split(&self, state: &[usize]) -> Result<Option<Split>> {
         let Some(crossing) = self.crossing(state)? else { return Ok(None) };
-        let mut table = Table { offsets: Vec::new(), row: 0, images: 1 };
+        let mut layout = RowLayout { offsets: Vec::new(), row: 0, images: 1 };
         for &id in &crossing {
             let (rows, len) = (self.dims(id)[0], self.dims(id).iter().product::<usize>());
-            table.images = rows;
-            memory::push(&mut table.offsets, table.row)?;
-            table.row += (len / rows.max(1)).next_multiple_of(LINE);
+            layout.images = rows;
+            memory::push(&mut layout.offsets, layout.row)?;
+            layout.row += (len / rows.max(1)).next_multiple_of(LINE);
         }
-        Ok(Some(Split { crossing, table }))
+        Ok(Some(Split { crossing, layout }))
     }
 
     /// The part from the conditions to the crossing tensors, its outputs.
@@ -52,7 +43,7 @@ impl Net {
 
     /// The rest; the crossing tensors are [`Op::Given`].
     pub(crate) fn body(mut self, split: &Split) -> Self {
-        for (&id, &offset) in split.crossing.iter().zip(&split.table.offsets) {
+        for (&id, &offset) in split.crossing.iter().zip(&split.layout.offsets) {
             let node = &mut self.nodes[id];
             (node.op, node.inputs) = (Op::Given(offset), Vec::new());
         }

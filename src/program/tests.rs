@@ -12,9 +12,9 @@ use std::path::Path;
 use prost::Message;
 use serde_json::json;
 
-use super::action::Action;
 use super::*;
 use crate::bundle::testing::Files;
+use crate::executor::Call;
 use crate::graph::ElementType;
 use crate::graph::testing::{files, written};
 use crate::kernels::{Packed, Pool};
@@ -108,9 +108,9 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     assert!(Arc::ptr_eq(one.conditions.as_ref().unwrap(), two.conditions.as_ref().unwrap()));
     // Weights below the size from which on they stay in their files are packed anew.
     let stored = |program: &FusedProgram| -> Vec<*const Packed> {
-        let steps = program.runner.lowered.steps.iter().filter(|step| step.stored.is_some());
-        let products = steps.filter_map(|step| match &step.action {
-            Action::Product(product) => Some(Arc::as_ptr(product.weights())),
+        let steps = program.executable.steps.iter().filter(|step| step.stored.is_some());
+        let products = steps.filter_map(|step| match &step.call {
+            Call::Product(product) => Some(Arc::as_ptr(product.weights())),
             _ => None,
         });
         products.collect()
@@ -178,7 +178,7 @@ fn a_network_of_time_alone_has_its_conditioning_computed_once() {
     files.set("classes", json!({ "count": 1 })).set("sampling.guidance", json!(1));
     let bundle = files.open().unwrap();
     let program = lowered(&bundle, Role::Predictor);
-    assert_eq!(kinds(&program.runner.describe()), "pointwise 1", "{}", program.describe());
+    assert_eq!(kinds(&program.executable.describe()), "pointwise 1", "{}", program.describe());
     let conditions = program.conditions.as_ref().unwrap();
     assert!(kinds(&conditions.describe()).contains("product"), "{}", conditions.describe());
     agrees(&bundle, Role::Predictor, "time alone");

@@ -3,8 +3,9 @@
 use std::task::{Poll, ready};
 use std::time::Instant;
 
-use super::{Session, Taken};
-use crate::backend::{Input, Pace};
+use super::Session;
+use super::evaluator::{Evaluator, Question};
+use crate::backend::Pace;
 use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::error::runtime;
@@ -19,12 +20,10 @@ use crate::{CancelToken, Request, Result, memory};
 /// `g[F(x, t)]` and `g[R(x, v, t)]` for one request: asks for each image under all its conditions, window by
 /// window, and keeps the bundle's time convention.
 pub(super) struct GuidedField {
-    predictor: Taken,
-    refiner: Option<Taken>,
+    predictor: Evaluator,
+    refiner: Option<Evaluator>,
     layout: Layout,
     guidance: f32,
-    /// Conditions for each image in a call of the predictor, and of the refiner.
-    parts: [usize; 2],
     windows: Windows,
     /// Windows in one call of a network.
     per_call: usize,
@@ -37,10 +36,6 @@ pub(super) struct GuidedField {
     call: usize,
     /// Answers given.
     evaluation: usize,
-    /// Conditions of the predictor, and of the refiner, that are computed.
-    conditioned: [usize; 2],
-    /// Whether the predictor, and the refiner, take a class.
-    classes: [bool; 2],
     buffers: Buffers,
 }
 
@@ -54,7 +49,7 @@ pub(super) struct Buffers {
     blend: Vec<f32>,
     /// What each cell of a window counts, down and across.
     weights: [Vec<f32>; 2],
-    /// Times and classes that the predictor and the refiner will be asked for, as far as they are computed beforehand.
+    /// Memory for the conditions of the predictor and of the refiner.
     conditions: [Vec<(f32, i64)>; 2],
     call: Call,
 }
@@ -75,11 +70,21 @@ impl GuidedField {
     pub(super) fn new(session: &mut Session, request: &Request, settled: Settled) -> Result<Self> {
         let model = session.model.clone();
         let manifest = model.manifest();
-        let extent = settled.call(manifest);
-        let predictor = session.take(Role::Predictor, extent, &request.cancel)?;
-        let refiner = match settled.schedule.needs_refiner() {
-            true => Some(session.take(Role::Refiner, settled.refiner_call(manifest), &request.cancel)?),
-            false => None,
+        let networks = &manifest.networks;
+        let mut buffers = std::mem::take(&mut session.buffers);
+        let (extent, classed) = (settled.call(manifest), networks.predictor.inputs.y.is_some());
+        let network = session.take(Role::Predictor, extent, &request.cancel)?;
+        let listed = std::mem::take(&mut buffers.conditions[0]);
+        let predictor = Evaluator::new(network, settled.parts, classed, listed);
+        let refiner = match networks.refiner.as_ref().filter(|_| settled.schedule.needs_refiner()) {
+            Some(refiner) => {
+                let extent = settled.refiner_call(manifest);
+                let network = session.take(Role::Refiner, extent, &request.cancel)?;
+                let classed = refiner.inputs.y.is_some();
+                let listed = std::mem::take(&mut buffers.conditions[1]);
+                Some(Evaluator::new(network, settled.refiner_parts, classed, listed))
+            }
+            None => None,
         };
         let [images, channels, height, width] = settled.shape;
         let layout = Layout {
@@ -88,15 +93,9 @@ impl GuidedField {
             area: height * width,
             guided: manifest.guided_channels() as usize,
         };
-        let (windows, parts) = (settled.windows, [settled.parts, settled.refiner_parts]);
+        let windows = settled.windows;
         // Without a null class nothing is guided, and there is no part for it.
         let (null, time) = (manifest.classes.null.unwrap_or_default(), manifest.time);
-        let networks = &manifest.networks;
-        let classes = [
-            networks.predictor.inputs.y.is_some(),
-            networks.refiner.as_ref().is_some_and(|refiner| refiner.inputs.y.is_some()),
-        ];
-        let mut buffers = std::mem::take(&mut session.buffers);
         buffers.kinds.clear();
         buffers.kinds.extend(settled.schedule.steps());
         buffers.labels.clear();
@@ -120,7 +119,6 @@ impl GuidedField {
             refiner,
             layout,
             guidance: settled.guidance,
-            parts,
             windows,
             per_call: windows.calls(images).0,
             grid: settled.grid(),
@@ -129,8 +127,6 @@ impl GuidedField {
             until: None,
             call: 0,
             evaluation: 0,
-            conditioned: [0; 2],
-            classes,
             buffers,
         };
         if let Err(error) = field.list_conditions() {
@@ -140,67 +136,29 @@ impl GuidedField {
         Ok(field)
     }
 
-    /// Lists the times and classes that the networks will be asked for, each pair once, class by class, since a class
-    /// that was asked for before is known at all its times. What there is no room for is computed when its turn comes.
+    /// Lists the times and classes that the networks will be asked for.
     fn list_conditions(&mut self) -> Result<()> {
-        let networks = [Some(&self.predictor), self.refiner.as_ref()];
-        let mut conditions = self.buffers.conditions.each_mut().map(std::mem::take);
-        let list = |(i, (listed, network)): (usize, (&mut Vec<_>, Option<&Taken>))| {
-            listed.clear();
-            let most = network.map_or(0, |network| network.1.conditions().1);
-            let labels = &self.buffers.labels[..self.parts[i] * self.layout.batch];
-            memory::reserve(listed, most.min(labels.len() * (self.kinds().len() + 1)))?;
-            let each = labels.iter().enumerate().filter(|(k, label)| !labels[..*k].contains(label));
-            let pairs = each.flat_map(|(_, &label)| self.times(i == 1).map(move |time| (time, label)));
-            listed.extend(pairs.take(most));
-            Ok(())
-        };
-        let outcome = conditions.iter_mut().zip(networks).enumerate().try_for_each(list);
-        self.buffers.conditions = conditions;
-        outcome
-    }
-
-    /// The times, in the networks' own convention, that the predictor or the refiner is asked for: each once.
-    fn times(&self, refiner: bool) -> impl Iterator<Item = f32> {
-        let steps = self.kinds().iter().enumerate();
-        let steps = steps.filter(move |(_, kind)| (**kind == StepKind::Refiner) == refiner);
-        let ends = steps.flat_map(|(i, kind)| match kind {
-            StepKind::Euler => i..=i,
-            StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
-            _ => i..=i + 1,
-        });
-        let mut last = None;
-        ends.filter(move |&end| last.replace(end) != Some(end)).map(|end| self.network_time(self.grid.t(end)))
+        let Self { predictor, refiner, layout, buffers: Buffers { kinds, labels, .. }, grid, time, .. } =
+            self;
+        let (grid, time) = (*grid, *time);
+        let times = |refiner| ends(kinds, refiner).map(move |end| network_time(time, grid.t(end)));
+        let most = kinds.len() + 1;
+        predictor.list(labels, layout.batch, most, times(false))?;
+        refiner.as_mut().map_or(Ok(()), |refiner| refiner.list(labels, layout.batch, most, times(true)))
     }
 
     /// Goes on with what depends on times and classes alone, until it is done or it is time to pause.
     pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
-        let Self { predictor, refiner, conditioned, buffers, cancel, .. } = self;
-        let networks = [Some(predictor), refiner.as_mut()].into_iter().flatten();
-        for ((network, listed), done) in networks.zip(&buffers.conditions).zip(conditioned) {
-            while *done < listed.len() {
-                let some = network.1.conditions().0.clamp(1, listed.len() - *done);
-                network.1.prepare(&listed[*done..][..some], cancel)?;
-                *done += some;
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    return Ok(Poll::Pending);
-                }
-            }
+        let Self { predictor, refiner, cancel, .. } = self;
+        if predictor.condition(until, cancel)?.is_pending() {
+            return Ok(Poll::Pending);
         }
-        Ok(Poll::Ready(()))
-    }
-
-    fn network_time(&self, t: f32) -> f32 {
-        self.time.scale
-            * match self.time.direction {
-                Direction::NoiseToData => t,
-                Direction::DataToNoise => 1.0 - t,
-            }
+        refiner.as_mut().map_or(Ok(Poll::Ready(())), |refiner| refiner.condition(until, cancel))
     }
 
     /// Floats of one answer, all parts.
     pub(super) fn answer_len(&self) -> usize {
-        self.parts[0] * self.layout.batch * self.layout.image()
+        self.predictor.parts * self.layout.batch * self.layout.image()
     }
 
     /// The schedule.
@@ -215,44 +173,41 @@ impl GuidedField {
 
     /// Returns the instances and the memory to the session for the next request; an answer under way is lost.
     pub(super) fn give_back(self, session: &mut Session) {
-        session.buffers = self.buffers;
-        for mut network in [Some(self.predictor), self.refiner].into_iter().flatten() {
-            network.1.abandon();
-            session.put(network);
+        let Self { predictor, refiner, mut buffers, .. } = self;
+        for (network, memory) in [Some(predictor), refiner].into_iter().zip(&mut buffers.conditions) {
+            if let Some(network) = network {
+                let (network, conditions) = network.end();
+                session.put(network);
+                *memory = conditions;
+            }
         }
+        session.buffers = buffers;
     }
 
     /// A network's answer, guided: the predictor's without `v`, the refiner's with it.
     fn ask(&mut self, x: &[f32], v: Option<&[f32]>, t: f32, out: &mut [f32]) -> Poll<Result<()>> {
         let (direct, calls) = (self.windows.is_identity(), self.windows.calls(self.layout.batch).1);
-        let (time, parts) = (self.network_time(t), self.parts[usize::from(v.is_some())]);
+        let parts = if v.is_some() { self.refiner.as_ref() } else { Some(&self.predictor) };
+        let Some(parts) = parts.map(|network| network.parts) else {
+            return Poll::Ready(Err(runtime("no refiner was planned")));
+        };
         let (out, unasked) = out.split_at_mut(parts * self.layout.batch * self.layout.image());
-        self.buffers.call.times.fill(time);
+        self.buffers.call.times.fill(network_time(self.time, t));
         while self.call < calls {
             self.set(x, v, parts);
-            let Self { predictor, refiner, classes, buffers, cancel, until, .. } = self;
+            let Self { predictor, refiner, buffers, cancel, until, per_call, .. } = self;
             let Call { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
-            let (slots, floats) = (parts * self.per_call, x.len() / self.parts[0] * parts);
+            let (slots, floats) = (parts * *per_call, x.len() / predictor.parts * parts);
+            let network = if v.is_some() { refiner.as_mut().unwrap_or(predictor) } else { predictor };
             let answer = if direct { &mut *out } else { &mut answer[..floats] };
-            let pace = Pace::new(cancel, *until);
-            let [times, labels] = [Input::F32(&times[..slots]), Input::I64(&labels[..slots])];
-            let x = Input::F32(&x[..floats]);
-            // The class comes last, so that a network without one takes all the others.
-            let spare = |network: usize| usize::from(!classes[network]);
-            ready!(match v {
-                None => {
-                    let inputs = [x, times, labels];
-                    predictor.1.advance(&inputs[..inputs.len() - spare(0)], answer, pace)
-                }
-                Some(v) => {
-                    let Some(refiner) = refiner else {
-                        return Poll::Ready(Err(runtime("no refiner was planned")));
-                    };
-                    let v = if windows_of_v.is_empty() { v } else { windows_of_v };
-                    let inputs = [x, Input::F32(&v[..floats]), times, labels];
-                    refiner.1.advance(&inputs[..inputs.len() - spare(1)], answer, pace)
-                }
-            })?;
+            let v = v.map(|v| if windows_of_v.is_empty() { v } else { windows_of_v });
+            let question = Question {
+                x: &x[..floats],
+                v: v.map(|v| &v[..floats]),
+                times: &times[..slots],
+                classes: &labels[..slots],
+            };
+            ready!(network.evaluate(question, answer, Pace::new(cancel, *until)))?;
             self.collect(out, parts);
             self.call += 1;
             if self.call < calls && self.until.is_some_and(|until| Instant::now() >= until) {
@@ -281,7 +236,7 @@ impl GuidedField {
     fn set(&mut self, x: &[f32], v: Option<&[f32]>, parts: usize) {
         let (image, sign) = (self.layout.image(), self.time.velocity_sign < 0);
         let mut call = std::mem::take(&mut self.buffers.call);
-        let window = call.x.len() / (self.parts[0] * self.per_call);
+        let window = call.x.len() / (self.predictor.parts * self.per_call);
         for slot in 0..self.per_call {
             let (of, index) = self.slot(slot);
             for part in 0..parts {
@@ -310,7 +265,7 @@ impl GuidedField {
             out.fill(0.0);
         }
         let all = self.layout.batch * self.windows.count();
-        let windows = call.answer.len() / (self.parts[0] * self.per_call);
+        let windows = call.answer.len() / (self.predictor.parts * self.per_call);
         for slot in 0..self.per_call.min(all - self.call * self.per_call) {
             let (of, index) = self.slot(slot);
             for part in 0..parts {
@@ -321,6 +276,28 @@ impl GuidedField {
             }
         }
     }
+}
+
+/// The points of the grid where the predictor, or the refiner, is asked, each once.
+fn ends(kinds: &[StepKind], refiner: bool) -> impl Iterator<Item = usize> + Clone {
+    let steps = kinds.iter().enumerate();
+    let steps = steps.filter(move |(_, kind)| (**kind == StepKind::Refiner) == refiner);
+    let ends = steps.flat_map(|(i, kind)| match kind {
+        StepKind::Euler => i..=i,
+        StepKind::PseudoCorrector if i > 0 => i + 1..=i + 1,
+        _ => i..=i + 1,
+    });
+    let mut last = None;
+    ends.filter(move |&end| last.replace(end) != Some(end))
+}
+
+/// A time of the sampler in the networks' convention.
+fn network_time(time: Time, t: f32) -> f32 {
+    time.scale
+        * match time.direction {
+            Direction::NoiseToData => t,
+            Direction::DataToNoise => 1.0 - t,
+        }
 }
 
 impl Field for GuidedField {

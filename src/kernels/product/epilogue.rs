@@ -4,10 +4,10 @@ use super::super::{Kernel, Shared, Simd, math};
 
 /// A step on the finished sums; column `n` is counted from the product's first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Epilogue {
+pub(crate) enum Epilogue<A = usize> {
     /// `+ mem[offset + n]`
     Bias {
-        offset: usize,
+        offset: A,
     },
     /// The tanh form.
     Gelu,
@@ -15,16 +15,31 @@ pub(crate) enum Epilogue {
     Silu,
     /// `* mem[offset + image * image_stride + n]`
     Gate {
-        offset: usize,
+        offset: A,
         image_stride: usize,
     },
     /// `+ mem[offset + row * stride + n]`; this may be the very place the row is written to.
     Residual {
-        offset: usize,
+        offset: A,
         stride: usize,
     },
     /// `* factor`
     Scale(f32),
+}
+
+impl<A> Epilogue<A> {
+    /// The same step with what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Epilogue<B> {
+        match self {
+            Self::Bias { offset } => Epilogue::Bias { offset: to(offset) },
+            Self::Gelu => Epilogue::Gelu,
+            Self::GeluErf => Epilogue::GeluErf,
+            Self::Silu => Epilogue::Silu,
+            Self::Gate { offset, image_stride } => Epilogue::Gate { offset: to(offset), image_stride },
+            Self::Residual { offset, stride } => Epilogue::Residual { offset: to(offset), stride },
+            Self::Scale(factor) => Epilogue::Scale(factor),
+        }
+    }
 }
 
 /// Takes `rows` rows of sums through the steps, to the arena. Whoever makes one answers for the

@@ -60,7 +60,7 @@ fn every_exporters_graph_is_recognised_whole() {
     for (name, steps) in GRAPHS {
         let (bundle, role) = bundle_of(name);
         let program = lowered(&bundle, role);
-        assert_eq!(kinds(&program.runner.describe()), steps, "{name}:\n{}", program.describe());
+        assert_eq!(kinds(&program.executable.describe()), steps, "{name}:\n{}", program.describe());
         let conditions = program.conditions.as_ref().map(|conditions| kinds(&conditions.describe()));
         assert_eq!(conditions.as_deref(), (role != Role::Decoder).then_some(CONDITIONS), "{name}");
         assert_eq!(program.fallbacks(), []);

@@ -15,8 +15,8 @@ fn check(cases: &[Case]) {
     for Case { name, graph, steps } in cases {
         let bundle = files(&written(graph)).open().unwrap();
         let program = lowered(&bundle, Role::Predictor);
-        println!("{name}: {}", kinds(&program.runner.describe()));
-        assert_eq!(kinds(&program.runner.describe()), *steps, "{name}:\n{}", program.describe());
+        println!("{name}: {}", kinds(&program.executable.describe()));
+        assert_eq!(kinds(&program.executable.describe()), *steps, "{name}:\n{}", program.describe());
         agrees(&bundle, Role::Predictor, name);
     }
 }
@@ -397,7 +397,7 @@ fn the_attention_operator_is_softmax_between_two_products() {
         let bundles = [operator, equation].map(|graph| files(&written(&graph)).open().unwrap());
         let [operator, equation] = bundles.each_ref().map(|bundle| {
             let program = lowered(bundle, Role::Predictor);
-            assert_eq!(kinds(&program.runner.describe()), steps, "{}", program.describe());
+            assert_eq!(kinds(&program.executable.describe()), steps, "{}", program.describe());
             agrees(bundle, Role::Predictor, steps);
             answers(bundle, Role::Predictor, 2, &Reference::new(1))
         });

@@ -1,26 +1,12 @@
 //! Linear layers: an activation times a constant matrix, with whatever follows as its epilogue.
 
-use std::sync::Arc;
-
 use super::chain::{Beside, Link, Table, What};
-use super::{Lowering, Made, Place, Target};
+use super::{Lowering, Place, Target};
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{Epilogue, Group, LINE, Packed, Product, Unary};
+use crate::kernels::{Epilogue, Group, LINE, Unary};
 use crate::net::{Einsum, Id, Op};
-use crate::program::action::Action;
-
-/// A row of groups before the buffers have addresses, and everything else that a product needs.
-pub(super) struct Multiply {
-    pub(super) weights: Arc<Packed>,
-    pub(super) a: Place,
-    pub(super) a_stride: usize,
-    pub(super) segments: Vec<usize>,
-    /// Places inside the two buffers.
-    pub(super) groups: Vec<Group>,
-    pub(super) row_stride: usize,
-    pub(super) table: Table,
-}
+use crate::plan::{Address, Operation, Product};
 
 impl Lowering<'_> {
     /// Emits the product `anchor` with the links up to node `last`; gives where `last` lies.
@@ -62,17 +48,17 @@ impl Lowering<'_> {
             (Some(1), Some(_)) => x,
             _ => self.dense(anchor, &x),
         };
-        let weights = self.pack(&w, [1, k, n], [0, k_stride, n_stride])?;
+        let weights = self.matrix(&w, [1, k, n], [0, k_stride, n_stride])?;
         // Rows in the order of the outer axes; a result's row is padded to whole cache lines.
         let sizes = &x.dims[..rank];
         let count: usize = sizes.iter().product();
         let target = self.targets.get(&last).copied();
         let target = target.filter(|_| rank == 1 && einsum.out.first() == outer.first());
-        let Target { buffer, offset, stride: row_stride } = match target {
+        let Target { at: Address { buffer, offset }, stride: row_stride } = match target {
             Some(target) => target,
             None => {
                 let stride = n.next_multiple_of(LINE);
-                Target { buffer: self.buffer_of(&[count, stride])?, offset: 0, stride }
+                Target { at: Address { buffer: self.buffer_of(&[count, stride])?, offset: 0 }, stride }
             }
         };
         let steps = Place::dense(buffer, sizes).strides;
@@ -97,16 +83,23 @@ impl Lowering<'_> {
             return Err(unsupported("has no kernel for rows at such places"));
         };
         let groups = (0..images).map(|image| Group {
-            a: x.offset + if rank > 1 { image * x.strides[0] } else { 0 },
-            c: offset + image * each * row_stride,
+            a: if rank > 1 { image * x.strides[0] } else { 0 },
+            c: image * each * row_stride,
             row: image * each,
             rows: each,
             image,
         });
-        let groups = groups.collect();
-        let table = Table { place, rows };
-        let multiply = Multiply { weights, a: x, a_stride, segments: vec![0], groups, row_stride, table };
-        self.multiply(anchor, last, links, Vec::new(), multiply)
+        let product = Product {
+            weights,
+            a: x.address(),
+            a_stride,
+            segments: vec![0],
+            out: place.address(),
+            out_stride: row_stride,
+            groups: groups.collect(),
+            epilogue: Vec::new(),
+        };
+        self.multiply(anchor, last, links, product, Table { place, rows })
     }
 
     /// Emits a product that is not one of rows and a constant matrix, and its links.
@@ -121,87 +114,38 @@ impl Lowering<'_> {
         anchor: Id,
         last: Id,
         links: &[Link],
-        bias: Vec<Id>,
-        multiply: Multiply,
+        mut product: Product,
+        table: Table,
     ) -> Result<Place> {
-        let Multiply { weights, a, a_stride, segments, groups, row_stride, table } = multiply;
-        let mut reads = vec![a.clone()];
-        let mut epilogue: Vec<Made<Epilogue>> = Vec::new();
-        for id in bias {
-            let place = self.place(id)?;
-            let (buffer, offset) = (place.buffer, place.offset);
-            reads.push(place);
-            epilogue.push(Box::new(move |at| Epilogue::Bias { offset: at[buffer] + offset }));
-        }
         let mut done = 0;
         for link in links {
-            let made: Option<Made<Epilogue>> = match link.what {
-                What::Unary(Unary::Silu) => Some(Box::new(|_| Epilogue::Silu)),
-                What::Unary(Unary::GeluTanh) => Some(Box::new(|_| Epilogue::Gelu)),
-                What::Unary(Unary::GeluErf) => Some(Box::new(|_| Epilogue::GeluErf)),
-                What::Unary(Unary::Mul(factor)) => Some(Box::new(move |_| Epilogue::Scale(factor))),
-                What::Unary(_) => None,
+            let epilogue = match link.what {
+                What::Unary(Unary::Silu) => Epilogue::Silu,
+                What::Unary(Unary::GeluTanh) => Epilogue::Gelu,
+                What::Unary(Unary::GeluErf) => Epilogue::GeluErf,
+                What::Unary(Unary::Mul(factor)) => Epilogue::Scale(factor),
+                What::Unary(_) => break,
                 What::Add(other) => match self.beside(other, &table)? {
-                    Some(Beside::Columns(place)) => {
-                        let (buffer, offset) = (place.buffer, place.offset);
-                        reads.push(place);
-                        Some(Box::new(move |at| Epilogue::Bias { offset: at[buffer] + offset }))
-                    }
+                    Some(Beside::Columns(place)) => Epilogue::Bias { offset: place.address() },
                     Some(Beside::Rows(place, stride)) => {
-                        let (buffer, offset) = (place.buffer, place.offset);
-                        reads.push(place);
-                        Some(Box::new(move |at| Epilogue::Residual { offset: at[buffer] + offset, stride }))
+                        Epilogue::Residual { offset: place.address(), stride }
                     }
-                    _ => None,
+                    _ => break,
                 },
                 What::Mul(other) => match self.beside(other, &table)? {
                     Some(Beside::Columns(place)) => {
-                        let (buffer, offset) = (place.buffer, place.offset);
-                        reads.push(place);
-                        Some(Box::new(move |at| Epilogue::Gate {
-                            offset: at[buffer] + offset,
-                            image_stride: 0,
-                        }))
+                        Epilogue::Gate { offset: place.address(), image_stride: 0 }
                     }
                     Some(Beside::Images(place, image_stride)) => {
-                        let (buffer, offset) = (place.buffer, place.offset);
-                        reads.push(place);
-                        Some(Box::new(move |at| Epilogue::Gate { offset: at[buffer] + offset, image_stride }))
+                        Epilogue::Gate { offset: place.address(), image_stride }
                     }
-                    _ => None,
+                    _ => break,
                 },
             };
-            match made {
-                Some(made) => epilogue.push(made),
-                None => break,
-            }
+            product.epilogue.push(epilogue);
             done += 1;
         }
-        let rows: usize = groups.iter().map(|group| group.rows).sum();
-        let flops = 2 * rows * weights.segments() * weights.k() * weights.cols();
-        let spare = match Product::room(&weights, &groups) {
-            0 => None,
-            room => Some(self.buffer(room)),
-        };
-        let (from, to) = (a.buffer, table.place.buffer);
-        let reads: Vec<&Place> = reads.iter().collect();
-        self.draft(anchor, "product", flops, &reads, to, move |at| {
-            let groups: Vec<Group> =
-                groups.iter().map(|g| Group { a: at[from] + g.a, c: at[to] + g.c, ..*g }).collect();
-            let epilogue: Vec<Epilogue> = epilogue.iter().map(|made| made(at)).collect();
-            Action::Product(Box::new(Product::new(
-                weights,
-                a_stride,
-                &segments,
-                row_stride,
-                &groups,
-                &epilogue,
-                spare.map(|spare| at[spare]),
-            )))
-        });
-        if let (Some(spare), Some(draft)) = (spare, self.drafts.last_mut()) {
-            draft.writes.push(spare);
-        }
+        self.step(anchor, Operation::Product(Box::new(product)));
         self.rest(table.place, &links[done..], last)
     }
 

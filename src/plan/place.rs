@@ -1,17 +1,24 @@
 //! Where a value lies: strided axes inside a buffer. Changing its shape moves no number where that can be.
 
+use super::Address;
+
 /// A value of `dims`, its element `i` at `offset + Σ i·stride` of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) buffer: usize,
-    pub(super) offset: usize,
-    pub(super) dims: Vec<usize>,
-    pub(super) strides: Vec<usize>,
+pub(crate) struct Place {
+    pub(crate) buffer: usize,
+    pub(crate) offset: usize,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) strides: Vec<usize>,
 }
 
 impl Place {
+    /// Where its first element is.
+    pub(crate) fn address(&self) -> Address {
+        Address { buffer: self.buffer, offset: self.offset }
+    }
+
     /// Row-major, without gaps.
-    pub(super) fn dense(buffer: usize, dims: &[usize]) -> Self {
+    pub(crate) fn dense(buffer: usize, dims: &[usize]) -> Self {
         let mut strides = vec![1; dims.len()];
         for axis in (1..dims.len()).rev() {
             strides[axis - 1] = strides[axis] * dims[axis];
@@ -19,12 +26,12 @@ impl Place {
         Self { buffer, offset: 0, dims: dims.to_vec(), strides }
     }
 
-    pub(super) fn permute(&self, axes: &[usize]) -> Self {
+    pub(crate) fn permute(&self, axes: &[usize]) -> Self {
         let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();
         Self { dims: pick(&self.dims), strides: pick(&self.strides), ..*self }
     }
 
-    pub(super) fn slice(&self, axis: usize, start: usize, len: usize) -> Self {
+    pub(crate) fn slice(&self, axis: usize, start: usize, len: usize) -> Self {
         let mut place = self.clone();
         place.offset += start * place.strides[axis];
         place.dims[axis] = len;
@@ -32,7 +39,7 @@ impl Place {
     }
 
     /// Axes of size 1 repeated up to `dims`, new axes in front.
-    pub(super) fn broadcast(&self, dims: &[usize]) -> Self {
+    pub(crate) fn broadcast(&self, dims: &[usize]) -> Self {
         let missing = dims.len() - self.dims.len();
         let strides = (0..dims.len()).map(|axis| match axis.checked_sub(missing) {
             Some(own) if self.dims[own] == dims[axis] => self.strides[own],
@@ -42,7 +49,7 @@ impl Place {
     }
 
     /// The same elements in row-major order as `dims`; none if they would have to be moved.
-    pub(super) fn reshape(&self, dims: &[usize]) -> Option<Self> {
+    pub(crate) fn reshape(&self, dims: &[usize]) -> Option<Self> {
         let old: Vec<(usize, usize)> =
             self.dims.iter().copied().zip(self.strides.iter().copied()).filter(|&(n, _)| n != 1).collect();
         let mut strides = vec![0; dims.len()];
@@ -79,25 +86,14 @@ impl Place {
     }
 
     /// The one stride of the axes in `range` taken as one axis, if they have one.
-    pub(super) fn merged(&self, range: std::ops::Range<usize>) -> Option<usize> {
+    pub(crate) fn merged(&self, range: std::ops::Range<usize>) -> Option<usize> {
         let sizes = &self.dims[range.clone()];
         let flat = Self { dims: sizes.to_vec(), strides: self.strides[range].to_vec(), ..*self };
         let all: usize = sizes.iter().product();
         if all == 1 { Some(1) } else { Some(flat.reshape(&[all])?.strides[0]) }
     }
 
-    /// One past the last element; none beyond all addresses.
-    pub(super) fn end(&self) -> Option<usize> {
-        if self.dims.contains(&0) {
-            return Some(self.offset);
-        }
-        let mut axes = self.dims.iter().zip(&self.strides);
-        axes.try_fold(self.offset.checked_add(1)?, |end, (n, stride)| {
-            end.checked_add((n - 1).checked_mul(*stride)?)
-        })
-    }
-
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.dims.iter().product()
     }
 }
@@ -115,14 +111,6 @@ mod tests {
         assert_eq!(heads.permute(&[0, 2, 1, 3]).reshape(&[2, 1, 64, 256]).unwrap().strides[2..], [272, 1]);
         assert!(heads.reshape(&[2, 4 * 64, 64]).is_none());
         assert!(rows.reshape(&[2, 64 * 256]).is_none());
-    }
-
-    #[test]
-    fn a_place_ends_behind_its_last_element() {
-        let rows = Place { buffer: 0, offset: 5, dims: vec![2, 64, 256], strides: vec![64 * 272, 272, 1] };
-        assert_eq!(rows.end(), Some(5 + 127 * 272 + 256));
-        assert_eq!(rows.slice(1, 3, 2).end(), Some(5 + (64 + 3 + 1) * 272 + 256));
-        assert_eq!(Place { offset: usize::MAX, ..rows }.end(), None);
     }
 
     #[test]

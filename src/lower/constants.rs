@@ -1,14 +1,15 @@
-//! What never changes: where its numbers come from, and weights packed for the product.
+//! What never changes: where its numbers come from.
 
 use std::sync::Arc;
 
 use tract_onnx::prelude::Tensor;
 
-use super::{Lowering, Place, Setting};
+use super::{Lowering, Place};
 use crate::error::unsupported;
-use crate::kernels::{Packed, Values, Workers};
+use crate::executor::read;
+use crate::kernels::Values;
 use crate::net::{Constant, Net, Op};
-use crate::program::packs::{self, Layout, Stored};
+use crate::plan::{Layout, Matrix, Numbers};
 use crate::{Result, memory};
 
 /// Numbers of a constant or a weight file, seen through changes of shape. The place's buffer means nothing.
@@ -83,32 +84,16 @@ impl Lowering<'_> {
         })?
     }
 
-    /// Packs `[segments, k, cols]` of a source whose strides are those three.
-    pub(super) fn pack(
-        &mut self,
-        origin: &Origin,
-        sizes: [usize; 3],
-        strides: [usize; 3],
-    ) -> Result<Arc<Packed>> {
-        let layout = Layout { offset: origin.place.offset, sizes, strides };
-        let Setting { isa, parallel, packs, .. } = self.setting;
-        let workers = &mut Workers::new(isa, parallel, &mut []);
-        let (packed, stored) = match &origin.from {
-            From::Constant(_) => {
-                (Arc::new(self.with_values(origin, |values| layout.pack(values, workers))??), None)
-            }
-            From::Weight(index) => {
-                let graph = self.setting.graph;
-                let stored = Stored { weights: Arc::clone(&graph.weights), index: *index, layout };
-                let packed = match self.setting.hollow {
-                    true => Arc::new(layout.hollow(isa)),
-                    false => packs.get(&graph.file, &stored, || stored.pack(&mut self.bytes, workers))?,
-                };
-                (packed, Some(stored))
-            }
-        };
-        self.packed.push((Arc::clone(&packed), stored));
-        Ok(packed)
+    /// The matrix `[segments, k, cols]` of a source whose strides are those three.
+    pub(super) fn matrix(&self, origin: &Origin, sizes: [usize; 3], strides: [usize; 3]) -> Result<Matrix> {
+        if let From::Weight(index) = origin.from {
+            let layout = Layout { offset: origin.place.offset, sizes, strides };
+            return Ok(Matrix { layout, numbers: Numbers::Weight(index) });
+        }
+        let place = Place { dims: sizes.to_vec(), strides: strides.to_vec(), ..origin.place };
+        let numbers = Numbers::Here(self.read(&origin.at(place))?);
+        let layout = Layout { offset: 0, sizes, strides: [sizes[1] * sizes[2], sizes[2], 1] };
+        Ok(Matrix { layout, numbers })
     }
 
     fn with_values<T>(&self, origin: &Origin, work: impl FnOnce(Values) -> T) -> Result<T> {
@@ -122,7 +107,7 @@ impl Lowering<'_> {
             }
             From::Weight(index) => {
                 let mut bytes = Vec::new();
-                Ok(work(packs::read(&self.setting.graph.weights, *index, &mut bytes)?))
+                Ok(work(read(&self.graph.weights, *index, &mut bytes)?))
             }
         }
     }

@@ -2,13 +2,12 @@
 //! group normalisation, activation and upsampling before it.
 
 use super::chain::{Link, Table};
-use super::product::Multiply;
 use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{Border, Group, GroupNorm, LINE, Padding, Rows, Stage, Unary};
+use crate::kernels::{Border, Epilogue, Group, GroupNorm, LINE, Padding, Rows, Stage, Unary};
 use crate::net::{Id, Margins, Op};
-use crate::program::action::Action;
+use crate::plan::{Address, Operation, Product};
 
 /// What is done to an image on its way into a convolution, outermost last.
 struct Staging {
@@ -103,29 +102,24 @@ impl Lowering<'_> {
         };
         let (rows, cols) = (padded(height, 0), padded(width, 1));
         let buffer = self.buffer_of(&[images, rows, cols, channels])?;
-        let mut reads = vec![&x];
-        reads.extend(&affine);
-        let (from, offset) = (x.buffer, x.offset);
-        let (image_stride, pixel_stride) = (x.strides[0], x.strides[3]);
-        let scale = affine.as_ref().map(|place| place.buffer);
-        self.draft(id, "stage", 0, &reads, buffer, move |at| {
-            Action::Stage(Stage {
-                x: at[from] + offset,
-                image_stride,
-                pixel_stride,
-                images,
-                height,
-                width,
-                channels,
-                affine: scale.map(|buffer| at[buffer]),
-                silu,
-                enlarge,
-                padding: Padding { top: before[0], bottom: after[0], left: before[1], right: after[1] },
-                border: if circular { Border::Circular } else { Border::Zero },
-                out: at[buffer],
-            })
-        });
-        Ok(Place::dense(buffer, &[images, rows, cols, channels]).permute(&[0, 3, 1, 2]))
+        let out = Place::dense(buffer, &[images, rows, cols, channels]).permute(&[0, 3, 1, 2]);
+        let stage = Stage {
+            x: x.address(),
+            image_stride: x.strides[0],
+            pixel_stride: x.strides[3],
+            images,
+            height,
+            width,
+            channels,
+            affine: affine.as_ref().map(Place::address),
+            silu,
+            enlarge,
+            padding: Padding { top: before[0], bottom: after[0], left: before[1], right: after[1] },
+            border: if circular { Border::Circular } else { Border::Zero },
+            out: out.address(),
+        };
+        self.step(id, Operation::Stage(stage));
+        Ok(out)
     }
 
     /// Emits the statistics of a group normalisation; gives where scales and shifts are.
@@ -141,31 +135,21 @@ impl Lowering<'_> {
         for &id in &net.inputs(group)[1..] {
             affine.push(self.place(id)?);
         }
-        let out = self.buffer(2 * images * channels);
-        let (from, offset, stride) = (x.buffer, x.offset, x.strides[3]);
-        let image_stride = x.strides[0];
-        let at_place = |place: &Place| (place.buffer, place.offset);
-        let (gamma, beta) = (affine.first().map(at_place), affine.get(1).map(at_place));
-        let make = move |at: &[usize], partial: usize| GroupNorm {
-            x: Rows { offset: at[from] + offset, rows: height * width, cols: channels, stride },
+        let out = Place::dense(self.buffer(2 * images * channels), &[images, 2, channels]);
+        let mut norm = GroupNorm {
+            x: Rows { offset: x.address(), rows: height * width, cols: channels, stride: x.strides[3] },
             images,
-            image_stride,
+            image_stride: x.strides[0],
             groups,
             eps,
-            gamma: gamma.map(|(buffer, offset)| at[buffer] + offset),
-            beta: beta.map(|(buffer, offset)| at[buffer] + offset),
-            partial,
-            out: at[out],
+            gamma: affine.first().map(Place::address),
+            beta: affine.get(1).map(Place::address),
+            partial: out.address(),
+            out: out.address(),
         };
-        let nowhere = vec![0; self.buffers.len()];
-        let partial = self.buffer(make(&nowhere, 0).partials());
-        let mut reads = vec![x];
-        reads.extend(&affine);
-        self.draft(group, "group-norm", 0, &reads, out, move |at| Action::GroupNorm(make(at, at[partial])));
-        if let Some(draft) = self.drafts.last_mut() {
-            draft.writes.push(partial);
-        }
-        Ok(Place::dense(out, &[images, 2, channels]))
+        norm.partial = Address { buffer: self.buffer(norm.partials()), offset: 0 };
+        self.step(group, Operation::GroupNorm(norm));
+        Ok(out)
     }
 
     /// `[N, C, H, W]` with its channels side by side and its pixels evenly spaced.
@@ -213,8 +197,8 @@ impl Lowering<'_> {
         let strides = kernel.place.strides.clone();
         let across = kernel.place.merged(2..4).ok_or_else(|| unsupported("has a kernel in pieces"))?;
         let out_channels = kernel.place.dims[0];
-        let weights =
-            self.pack(&kernel, [height * width, channels, out_channels], [across, strides[1], strides[0]])?;
+        let sizes = [height * width, channels, out_channels];
+        let weights = self.matrix(&kernel, sizes, [across, strides[1], strides[0]])?;
         let (line, pixel) = (cols * x.strides[3], x.strides[3]);
         let segments =
             (0..height * width).map(|i| i / width * line + i % width * pixel).collect::<Vec<usize>>();
@@ -226,7 +210,7 @@ impl Lowering<'_> {
         let whole = [height, width, window.stride[0], window.stride[1]] == [1; 4];
         let (runs, each) = if whole { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
         let groups = (0..images * runs).map(|i| Group {
-            a: x.offset + i / runs * x.strides[0] + i % runs * window.stride[0] * line,
+            a: i / runs * x.strides[0] + i % runs * window.stride[0] * line,
             c: i * each * row_stride,
             row: i * each,
             rows: each,
@@ -235,18 +219,27 @@ impl Lowering<'_> {
         let groups = groups.collect();
         let pixels = [images, out_rows, out_cols];
         let steps = Place::dense(buffer, &pixels).strides;
-        let table = Table {
-            place: Place {
-                buffer,
-                offset: 0,
-                dims: net.dims(anchor).to_vec(),
-                strides: vec![steps[0] * row_stride, 1, steps[1] * row_stride, row_stride],
-            },
-            rows: vec![Some(steps[0]), None, Some(steps[1]), Some(1)],
+        let place = Place {
+            buffer,
+            offset: 0,
+            dims: net.dims(anchor).to_vec(),
+            strides: vec![steps[0] * row_stride, 1, steps[1] * row_stride, row_stride],
         };
-        let a_stride = window.stride[1] * pixel;
-        let bias = inputs.get(2).copied().into_iter().collect();
-        let multiply = Multiply { weights, a: x, a_stride, segments, groups, row_stride, table };
-        self.multiply(anchor, last, links, bias, multiply)
+        let mut epilogue = Vec::new();
+        if let Some(&bias) = inputs.get(2) {
+            epilogue.push(Epilogue::Bias { offset: self.place(bias)?.address() });
+        }
+        let product = Product {
+            weights,
+            a: x.address(),
+            a_stride: window.stride[1] * pixel,
+            segments,
+            out: place.address(),
+            out_stride: row_stride,
+            groups,
+            epilogue,
+        };
+        let table = Table { place, rows: vec![Some(steps[0]), None, Some(steps[1]), Some(1)] };
+        self.multiply(anchor, last, links, product, table)
     }
 }

@@ -8,25 +8,18 @@ use crate::Result;
 use crate::graph::{Precision, Weights};
 use crate::kernels::{Isa, Packed, Source, Values, Workers};
 use crate::lock::lock;
-
-/// How a matrix `[segments, k, cols]` lies among some numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Layout {
-    pub(super) offset: usize,
-    pub(super) sizes: [usize; 3],
-    pub(super) strides: [usize; 3],
-}
+use crate::plan::Layout;
 
 impl Layout {
     /// The matrix without its numbers.
-    pub(super) fn hollow(&self, isa: Isa) -> Packed {
+    pub(crate) fn hollow(&self, isa: Isa) -> Packed {
         let [segments, k, cols] = self.sizes;
         Packed::hollow(isa, segments, k, cols)
     }
 
     /// # Errors
     /// `OutOfMemory`.
-    pub(super) fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
+    pub(crate) fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
         let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
         let values = values.from(self.offset);
         Packed::new(workers, segments, k, &Source { values, cols, segment_stride, row_stride, col_stride })
@@ -35,10 +28,10 @@ impl Layout {
 
 /// A matrix that stays in its file.
 #[derive(Clone)]
-pub(super) struct Stored {
-    pub(super) weights: Arc<Weights>,
-    pub(super) index: usize,
-    pub(super) layout: Layout,
+pub(crate) struct Stored {
+    pub(crate) weights: Arc<Weights>,
+    pub(crate) index: usize,
+    pub(crate) layout: Layout,
 }
 
 impl Stored {
@@ -46,13 +39,13 @@ impl Stored {
     ///
     /// # Errors
     /// As [`Weights::read`].
-    pub(super) fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
+    pub(crate) fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
         self.layout.pack(read(&self.weights, self.index, buffer)?, workers)
     }
 }
 
 /// The numbers of a weight, read to `buffer`.
-pub(super) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
+pub(crate) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
     Ok(match weights.read(index, buffer)?.precision {
         Precision::F16 => Values::F16Bytes(buffer),
         Precision::F32 => Values::F32Bytes(buffer),
@@ -61,11 +54,11 @@ pub(super) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>)
 
 /// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.
 #[derive(Default)]
-pub(super) struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
+pub(crate) struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
 
 impl Packs {
     /// The matrix from `file`, packed by `make` if nobody holds it yet.
-    pub(super) fn get(
+    pub(crate) fn get(
         &self,
         file: &str,
         stored: &Stored,

@@ -2,18 +2,21 @@
 //! that is not of floats, which the arena does not hold.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::plan::SimplePlan;
 
 use super::{Lowering, Place};
-use crate::Result;
+use crate::backend::failed;
 use crate::error::{Context, unsupported};
 use crate::net::{Constant, Einsum, Id, Op};
-use crate::panics::in_tract;
-use crate::program::action::{Action, Fallback};
+use crate::panics::{in_tract, of_tract};
+use crate::plan::{Foreign, ForeignOperation, Operation};
+use crate::{ErrorKind, Result};
 
 impl Lowering<'_> {
     /// Emits an operation that the net took over as it was.
@@ -45,15 +48,12 @@ impl Lowering<'_> {
             model.select_output_outlets(&answer[slot..=slot])?;
             SimplePlan::new(model.into_optimized()?)
         })?;
-        let operation = operations.join(" + ");
         let len = net.dims(id).iter().product();
-        let buffer = self.buffer(len);
-        let reads: Vec<Place> = places.clone();
-        self.draft(id, "fallback", 0, &reads.iter().collect::<Vec<_>>(), buffer, move |at| {
-            let operands = places.into_iter().map(|place| (at[place.buffer] + place.offset, place.dims));
-            Action::Fallback(Fallback { operation, plan, operands: operands.collect(), out: at[buffer], len })
-        });
-        Ok(Place::dense(buffer, net.dims(id)))
+        let out = Place::dense(self.buffer(len), net.dims(id));
+        let operation = Arc::new(Planned { name: operations.join(" + "), plan });
+        let operands = places.into_iter().map(|place| (place.address(), place.dims)).collect();
+        self.step(id, Operation::Foreign(Foreign { operation, operands, out: out.address(), len }));
+        Ok(out)
     }
 
     /// An operand as part of a network of tract's: floats come from the arena, whatever else is computed inside.
@@ -85,6 +85,42 @@ impl Lowering<'_> {
         };
         part.known.insert(id, outlet);
         Ok(outlet)
+    }
+}
+
+/// An operation as tract planned it.
+struct Planned {
+    name: String,
+    plan: Arc<TypedSimplePlan>,
+}
+
+impl ForeignOperation for Planned {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, mem: &mut [f32], call: &Foreign) -> Result<()> {
+        self.eval(mem, call).map_err(|error| failed(&error))
+    }
+}
+
+impl Planned {
+    fn eval(&self, mem: &mut [f32], call: &Foreign) -> TractResult<()> {
+        let operand = |(offset, dims): &(usize, Vec<usize>)| -> TractResult<TValue> {
+            let len: usize = dims.iter().product();
+            Ok(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue())
+        };
+        let work = || self.plan.run(call.operands.iter().map(operand).collect::<TractResult<_>>()?);
+        let results = catch_unwind(AssertUnwindSafe(work));
+        let results =
+            results.unwrap_or_else(|panic| Err(of_tract(panic.as_ref(), ErrorKind::Runtime).into()))?;
+        let view = results[0].try_as_plain_ram()?;
+        let values = view.as_slice::<f32>()?;
+        if values.len() != call.len {
+            bail!("{} gave {} numbers, {} were planned", self.name, values.len(), call.len);
+        }
+        mem[call.out..call.out + call.len].copy_from_slice(values);
+        Ok(())
     }
 }
 

@@ -6,17 +6,17 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use super::runner::Runner;
+use super::Executable;
 use crate::backend::{Fallback, Footprint, Input};
 use crate::error::runtime;
-use crate::graph::{Contract, ElementType};
+use crate::graph::{Contract, PortRole};
 use crate::lock::{lock, lock_unless};
 use crate::memory::refused;
-use crate::net;
+use crate::plan::RowLayout;
 use crate::{CancelToken, Result};
 
 /// Pairs that are computed at a time: a schedule's worth.
-pub(super) const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 
 /// Bytes that a table may grow to, unless that is too little for one schedule.
 const BYTES: usize = 128 << 20;
@@ -25,40 +25,31 @@ const PAIRS: std::ops::RangeInclusive<usize> = 128..=4096;
 
 /// Where time and class are among the inputs of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ports {
+pub(crate) struct Ports {
     time: usize,
     /// None for a network of one class: all its pairs have class 0.
     class: Option<usize>,
 }
 
-/// The inputs that hold the sampler's state, and those of time and class; none for a network without a time.
-pub(super) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
-    let places = |wanted: &dyn Fn(ElementType, usize) -> bool| -> Vec<usize> {
-        let ports = contract.inputs.iter().enumerate();
-        ports.filter(|(_, port)| wanted(port.element, port.shape.len())).map(|(i, _)| i).collect()
-    };
-    let time = places(&|element, rank| element == ElementType::F32 && rank == 1);
-    let class = places(&|element, rank| element == ElementType::I64 && rank == 1);
-    let state = places(&|_, rank| rank > 1);
-    match (time.as_slice(), class.as_slice()) {
-        (&[time], [] | [_]) if state.len() + 1 + class.len() == contract.inputs.len() => {
-            Some((state, Ports { time, class: class.first().copied() }))
-        }
-        _ => None,
-    }
+/// The inputs that time and class say nothing of, and those two; none for a network without a time.
+pub(crate) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
+    let place = |role: PortRole| contract.inputs.iter().position(|port| port.role == role);
+    let ports = Ports { time: place(PortRole::Time)?, class: place(PortRole::Class) };
+    let state = (0..contract.inputs.len()).filter(|&i| i != ports.time && Some(i) != ports.class);
+    Some((state.collect(), ports))
 }
 
 /// The conditioning part of a network, and the table of its answers.
-pub(super) struct Conditions {
+pub(crate) struct Conditions {
     /// The network's file.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// Where its answers lie in a row.
-    pub(super) layout: net::Table,
+    pub(crate) layout: RowLayout,
     ports: Ports,
     /// Pairs in one run.
     count: usize,
     /// The operations of the part that tract runs.
-    pub(super) fallbacks: Vec<Fallback>,
+    pub(crate) fallbacks: Vec<Fallback>,
     /// Locked while something is computed, which may take long.
     source: Mutex<Source>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
@@ -66,7 +57,7 @@ pub(super) struct Conditions {
 }
 
 struct Source {
-    runner: Runner,
+    executable: Executable,
     /// Weights stay in memory between runs.
     keep: bool,
 }
@@ -114,46 +105,46 @@ impl Table {
 }
 
 impl Conditions {
-    pub(super) fn new(
+    pub(crate) fn new(
         file: &str,
-        runner: Runner,
+        executable: Executable,
         keep: bool,
         ports: Ports,
         count: usize,
-        layout: net::Table,
+        layout: RowLayout,
     ) -> Self {
         let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
         let table = Table { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
-        let fallbacks = runner.fallbacks().collect();
-        let (source, table) = (Mutex::new(Source { runner, keep }), Mutex::new(table));
+        let fallbacks = executable.fallbacks().collect();
+        let (source, table) = (Mutex::new(Source { executable, keep }), Mutex::new(table));
         Self { file: file.to_owned(), layout, ports, count, fallbacks, source, table }
     }
 
     /// Gives the weights up, now and after each time that they are read again.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let mut source = lock(&self.source);
         source.keep = false;
-        source.runner.release();
+        source.executable.release();
     }
 
     /// Weights with the table's rows so far; what one run takes for a moment.
-    pub(super) fn footprint(&self) -> Footprint {
-        let Footprint { weights, instance, .. } = lock(&self.source).runner.footprint();
+    pub(crate) fn footprint(&self) -> Footprint {
+        let Footprint { weights, instance, .. } = lock(&self.source).executable.footprint();
         let rows = size_of::<f32>() * self.table().rows.capacity();
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
     /// Pairs that are computed at once, and those that there is room for.
-    pub(super) fn room(&self) -> (usize, usize) {
+    pub(crate) fn room(&self) -> (usize, usize) {
         (self.count, self.table().most)
     }
 
-    pub(super) fn describe(&self) -> String {
-        format!("{} at a time: {}", self.count, lock(&self.source).runner.describe())
+    pub(crate) fn describe(&self) -> String {
+        format!("{} at a time: {}", self.count, lock(&self.source).executable.describe())
     }
 
     /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
-    pub(super) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
+    pub(crate) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         let (mut missing, most) = {
             let table = self.table();
             let classed = self.ports.class.is_some();
@@ -165,7 +156,7 @@ impl Conditions {
     }
 
     /// Writes the row of each image's time and class, one after another.
-    pub(super) fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
+    pub(crate) fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
         let (times, classes) = match (inputs.get(self.ports.time), self.ports.class.map(|at| inputs.get(at)))
         {
             (Some(Input::F32(times)), None) => (times, None),
@@ -211,8 +202,8 @@ impl Conditions {
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
         let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
         let classes: Vec<i64> = (0..self.count).map(|i| pair(i).1).collect();
-        let Source { runner, keep } = &mut *source;
-        let mut inputs = vec![Input::F32(&[]); runner.lowered.inputs.len()];
+        let Source { executable, keep } = &mut *source;
+        let mut inputs = vec![Input::F32(&[]); executable.inputs.len()];
         let given = [(Some(self.ports.time), Input::F32(&times)), (self.ports.class, Input::I64(&classes))];
         for (place, input) in given {
             if let Some(slot) = place.and_then(|place| inputs.get_mut(place)) {
@@ -220,8 +211,8 @@ impl Conditions {
             }
         }
         // Seldom needed, and not to be held beside the memory that sampling needs.
-        let mut memory = runner.memory()?;
-        let answer = runner.run_reading(&mut memory, &inputs, *keep, cancel)?;
+        let mut memory = executable.memory()?;
+        let answer = executable.run_reading(&mut memory, &inputs, *keep, cancel)?;
         let mut table = self.table();
         for (&pair, row) in pairs.iter().zip(answer.chunks_exact(self.layout.row)) {
             table.insert(pair, row)?;
@@ -232,7 +223,7 @@ impl Conditions {
 
     /// Leaves room for `most` rows, and forgets those beyond.
     #[cfg(test)]
-    pub(super) fn limit(&self, most: usize) {
+    pub(crate) fn limit(&self, most: usize) {
         let mut table = self.table();
         (table.most, table.oldest) = (most, 0);
         table.pairs.truncate(most);

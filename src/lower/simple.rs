@@ -5,25 +5,17 @@ use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Binary, Copy, Heads, LINE, Measure, Modulation, Norm, Pointwise, Reduce, Reduction, Rows,
-    Softmax, Step, View,
+    Attention, Binary, Heads, LINE, Measure, Modulation, Norm, Reduce, Reduction, Rows, Softmax, Step,
 };
 use crate::net::{Id, Op, Reducer};
-use crate::program::action::{Action, Gather};
-
-/// A place once its buffer has an address.
-fn view(place: &Place, at: &[usize]) -> View {
-    View::new(at[place.buffer] + place.offset, &place.strides)
-}
+use crate::plan::{Address, Gather, Operation};
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
         // Kernels take a few axes only; those of one element say nothing.
         let axes: Vec<usize> = (0..from.dims.len()).filter(|&axis| from.dims[axis] > 1).collect();
-        let (a, b) = (from.permute(&axes), to.permute(&axes));
-        self.draft(id, "copy", 0, &[from], to.buffer, move |at| {
-            Action::Copy(Copy::new(&a.dims, view(&a, at), view(&b, at)))
-        });
+        let (from, to) = (from.permute(&axes), to.permute(&axes));
+        self.step(id, Operation::Copy { from, to });
     }
 
     /// A place whose last axes from `axis` on are side by side, and whose other axes are even, as rows.
@@ -60,7 +52,7 @@ impl Lowering<'_> {
         let table = Table { place, rows };
         let measure = if centred { Measure::Deviation } else { Measure::RootMeanSquare };
         // In the kernel's order: a scale and a shift a column, then a scale and a shift an image.
-        let (mut slots, mut done) = ([const { None::<(Place, usize)> }; 4], 0);
+        let (mut slots, mut done) = ([None; 4], 0);
         for link in links {
             let (other, add) = match link.what {
                 What::Mul(other) => (other, 0),
@@ -68,40 +60,29 @@ impl Lowering<'_> {
                 What::Unary(_) => break,
             };
             let (slot, value) = match self.beside(other, &table)? {
-                Some(Beside::Columns(place)) => (add, (place, 0)),
-                Some(Beside::Images(place, stride)) if axis > 1 => (2 + add, (place, stride)),
+                Some(Beside::Columns(place)) => (add, (place.address(), 0)),
+                Some(Beside::Images(place, stride)) if axis > 1 => (2 + add, (place.address(), stride)),
                 _ => break,
             };
             let later = slots[slot..].iter().any(Option::is_some);
             // A shift an image goes with a scale an image, and lies as far from the next image's.
-            let alone = slot == 3 && slots[2].as_ref().is_none_or(|(_, stride)| *stride != value.1);
+            let alone = slot == 3 && slots[2].is_none_or(|(_, stride): (Address, usize)| stride != value.1);
             if later || alone {
                 break;
             }
             slots[slot] = Some(value);
             done += 1;
         }
-        let mut reads = vec![&x];
-        reads.extend(slots.iter().flatten().map(|(place, _)| place));
-        let (from, offset) = (x.buffer, x.offset);
-        let spots =
-            slots.clone().map(|slot| slot.map(|(place, stride)| (place.buffer, place.offset, stride)));
-        let rows_per_image = if axis > 1 { count / x.dims[0] } else { count };
-        self.draft(anchor, "norm", 0, &reads, buffer, move |at| {
-            let spot = |slot: usize| spots[slot].map(|(buffer, offset, _)| at[buffer] + offset);
-            let image_stride = spots[2].map_or(0, |(_, _, stride)| stride);
-            let modulation =
-                spot(2).map(|scale| Modulation { scale, shift: spot(3), image_stride, rows_per_image });
-            Action::Norm(Norm {
-                x: Rows { offset: at[from] + offset, rows: count, cols, stride },
-                out: Rows { offset: at[buffer], rows: count, cols, stride: out_stride },
-                measure,
-                eps,
-                gamma: spot(0),
-                beta: spot(1),
-                modulation,
-            })
+        let [gamma, beta, scale, shift] = slots.map(|slot| slot.map(|(place, _)| place));
+        let modulation = slots[2].zip(scale).map(|((_, image_stride), scale)| Modulation {
+            scale,
+            shift,
+            image_stride,
+            rows_per_image: if axis > 1 { count / x.dims[0] } else { count },
         });
+        let out = Rows { offset: table.place.address(), rows: count, cols, stride: out_stride };
+        let x = Rows { offset: x.address(), rows: count, cols, stride };
+        self.step(anchor, Operation::Norm(Norm { x, out, measure, eps, gamma, beta, modulation }));
         let last = links.last().map_or(anchor, |link| link.node);
         self.rest(table.place, &links[done..], last)
     }
@@ -130,17 +111,14 @@ impl Lowering<'_> {
             dims: vec![images, heads, queries, dim],
             strides: vec![queries * width, dim, width, 1],
         };
-        let flops = 4 * images * heads * queries * keys * dim;
-        let places = [q.clone(), k.clone(), v.clone(), out.clone()];
-        self.draft(id, "attention", flops, &[q, k, v], buffer, move |at| {
-            let [q, k, v, out] = places.each_ref().map(|place| Heads {
-                offset: at[place.buffer] + place.offset,
-                image_stride: place.strides[0],
-                head_stride: place.strides[1],
-                token_stride: place.strides[2],
-            });
-            Action::Attention(Attention { q, k, v, out, images, heads, queries, keys, dim, scale })
+        let [q, k, v, to] = [q, k, v, &out].map(|place| Heads {
+            offset: place.address(),
+            image_stride: place.strides[0],
+            head_stride: place.strides[1],
+            token_stride: place.strides[2],
         });
+        let attention = Attention { q, k, v, out: to, images, heads, queries, keys, dim, scale };
+        self.step(id, Operation::Attention(attention));
         Ok(out)
     }
 
@@ -164,22 +142,16 @@ impl Lowering<'_> {
         let back: Vec<usize> = (0..rank).filter_map(|axis| order.iter().position(|&o| o == axis)).collect();
         let buffer = self.buffer(sizes.iter().product());
         let out = Place::dense(buffer, &sizes).permute(&back);
-        let (from, offset) = (x.buffer, x.offset);
-        let reduction = match net.op(id) {
-            Op::Reduce(Reducer::Sum, _) => Some(Reduction::Sum),
-            Op::Reduce(Reducer::Mean, _) => Some(Reduction::Mean),
-            Op::Reduce(Reducer::Max, _) => Some(Reduction::Max),
-            _ => None,
+        let x = Rows { offset: x.address(), rows, cols, stride };
+        let reduce =
+            |reduction| Operation::Reduce(Reduce { x, reduction, out: out.address(), out_stride: 1 });
+        let operation = match net.op(id) {
+            Op::Reduce(Reducer::Sum, _) => reduce(Reduction::Sum),
+            Op::Reduce(Reducer::Mean, _) => reduce(Reduction::Mean),
+            Op::Reduce(Reducer::Max, _) => reduce(Reduction::Max),
+            _ => Operation::Softmax(Softmax { x, out: Rows { offset: out.address(), stride: cols, ..x } }),
         };
-        self.draft(id, "reduce", 0, &[&x], buffer, move |at| {
-            let x = Rows { offset: at[from] + offset, rows, cols, stride };
-            match reduction {
-                Some(reduction) => Action::Reduce(Reduce { x, reduction, out: at[buffer], out_stride: 1 }),
-                None => {
-                    Action::Softmax(Softmax { x, out: Rows { offset: at[buffer], rows, cols, stride: cols } })
-                }
-            }
-        });
+        self.step(id, operation);
         Ok(out)
     }
 
@@ -195,7 +167,7 @@ impl Lowering<'_> {
             Op::Binary(op) => vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)],
             _ => return Err(unsupported("is not element-wise")),
         };
-        Ok(self.compute(id, places, steps))
+        Ok(self.compute(id, &places, steps))
     }
 
     /// Emits a link on its own: `place` is what it applies to.
@@ -209,11 +181,11 @@ impl Lowering<'_> {
                 vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)]
             }
         };
-        Ok(self.compute(link.node, places, steps))
+        Ok(self.compute(link.node, &places, steps))
     }
 
     /// A new value, its axes in the order of the first whole operand's.
-    fn compute(&mut self, id: Id, places: Vec<Place>, steps: Vec<Step>) -> Place {
+    fn compute(&mut self, id: Id, places: &[Place], steps: Vec<Step>) -> Place {
         let whole = |place: &&Place| place.dims.iter().zip(&place.strides).all(|(&n, &s)| n == 1 || s > 0);
         let model = places.iter().find(whole).unwrap_or(&places[0]);
         let mut order: Vec<usize> = (0..model.dims.len()).collect();
@@ -224,13 +196,8 @@ impl Lowering<'_> {
         let buffer = self.buffer(model.len());
         let out = Place::dense(buffer, &sizes).permute(&back);
         let axes: Vec<usize> = order.into_iter().filter(|&axis| out.dims[axis] > 1).collect();
-        let to = out.permute(&axes);
-        let from: Vec<Place> = places.iter().map(|place| place.permute(&axes)).collect();
-        let reads: Vec<&Place> = places.iter().collect();
-        self.draft(id, "pointwise", 0, &reads, buffer, move |at| {
-            let inputs: Vec<View> = from.iter().map(|place| view(place, at)).collect();
-            Action::Pointwise(Pointwise::new(&to.dims, &inputs, view(&to, at), &steps))
-        });
+        let inputs = places.iter().map(|place| place.permute(&axes)).collect();
+        self.step(id, Operation::Pointwise { inputs, out: out.permute(&axes), program: steps });
         out
     }
 
@@ -265,11 +232,9 @@ impl Lowering<'_> {
         let table = self.dense(id, &place);
         let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
         let buffer = self.buffer(net.dims(id).iter().product());
-        let (from, offset) = (table.buffer, table.offset);
-        self.draft(id, "gather", 0, &[&table], buffer, move |at| {
-            let (table, out) = (at[from] + offset, at[buffer]);
-            Action::Gather(Gather { table, rows, width, input, count, out })
-        });
-        Ok(Place::dense(buffer, net.dims(id)))
+        let out = Place::dense(buffer, net.dims(id));
+        let gather = Gather { table: table.address(), rows, width, input, count, out: out.address() };
+        self.step(id, Operation::Gather(gather));
+        Ok(out)
     }
 }

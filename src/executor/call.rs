@@ -1,19 +1,13 @@
-//! One step of a program: a kernel with all its places, or one of tract's operations.
+//! One step of an executable: a kernel with all its places, or an operation without one.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::bail;
-
-use crate::backend::failed;
+use crate::Result;
 use crate::error::{Context, runtime};
 use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
-use crate::panics::of_tract;
-use crate::{ErrorKind, Result};
+use crate::plan::{Foreign, Gather};
 
-pub(super) enum Action {
+pub(crate) enum Call {
     Product(Box<Product>),
     Norm(Norm),
     Attention(Attention),
@@ -24,34 +18,10 @@ pub(super) enum Action {
     Reduce(Reduce),
     Softmax(Softmax),
     Gather(Gather),
-    Fallback(Fallback),
+    Foreign(Foreign),
 }
 
-/// Copies rows of a table in the arena by the integers of a network input.
-pub(super) struct Gather {
-    pub(super) table: usize,
-    pub(super) rows: usize,
-    pub(super) width: usize,
-    /// Which of the network's inputs.
-    pub(super) input: usize,
-    /// How many integers that has.
-    pub(super) count: usize,
-    pub(super) out: usize,
-}
-
-/// An operation without a kernel, planned by tract.
-pub(super) struct Fallback {
-    /// What tract calls it.
-    pub(super) operation: String,
-    pub(super) plan: Arc<TypedSimplePlan>,
-    /// Dense in the arena: offsets and sizes.
-    pub(super) operands: Vec<(usize, Vec<usize>)>,
-    pub(super) out: usize,
-    /// Floats of the answer.
-    pub(super) len: usize,
-}
-
-impl Action {
+impl Call {
     /// Floats of scratch for each lane.
     pub(super) fn scratch(&self) -> usize {
         match self {
@@ -79,10 +49,10 @@ impl Action {
                 see(gather.table..gather.table + gather.rows * gather.width);
                 see(gather.out..gather.out + gather.count * gather.width);
             }
-            Self::Fallback(fallback) => {
-                let operands = fallback.operands.iter();
-                operands.for_each(|(offset, dims)| see(*offset..offset + dims.iter().product::<usize>()));
-                see(fallback.out..fallback.out + fallback.len);
+            Self::Foreign(foreign) => {
+                let operands = foreign.operands.iter();
+                operands.for_each(|(offset, sizes)| see(*offset..offset + sizes.iter().product::<usize>()));
+                see(foreign.out..foreign.out + foreign.len);
             }
         }
     }
@@ -102,14 +72,14 @@ impl Action {
             Self::Pointwise(pointwise) => pointwise.check(len),
             Self::Reduce(reduce) => reduce.check(len),
             Self::Softmax(softmax) => softmax.check(len),
-            Self::Gather(_) | Self::Fallback(_) => {}
+            Self::Gather(_) | Self::Foreign(_) => {}
         }
     }
 
-    /// What tract calls the operation that it runs here; none for a kernel.
+    /// What an operation is called that has no kernel; none for a kernel.
     pub(super) fn foreign(&self) -> Option<&str> {
         match self {
-            Self::Fallback(fallback) => Some(&fallback.operation),
+            Self::Foreign(foreign) => Some(foreign.operation.name()),
             _ => None,
         }
     }
@@ -127,9 +97,7 @@ impl Action {
             Self::Reduce(reduce) => reduce.run(workers, mem),
             Self::Softmax(softmax) => softmax.run(workers, mem),
             Self::Gather(gather) => return gather.run(mem, integers),
-            Self::Fallback(fallback) => {
-                return fallback.run(mem).map_err(|error| failed(&error));
-            }
+            Self::Foreign(foreign) => return foreign.operation.run(mem, foreign),
         }
         Ok(())
     }
@@ -151,26 +119,6 @@ impl Gather {
             let from = self.table + row.at(|| format!("row {i}"))? * self.width;
             mem.copy_within(from..from + self.width, self.out + i * self.width);
         }
-        Ok(())
-    }
-}
-
-impl Fallback {
-    fn run(&self, mem: &mut [f32]) -> TractResult<()> {
-        let operand = |(offset, dims): &(usize, Vec<usize>)| -> TractResult<TValue> {
-            let len: usize = dims.iter().product();
-            Ok(Tensor::from_shape(dims, &mem[*offset..offset + len])?.into_tvalue())
-        };
-        let work = || self.plan.run(self.operands.iter().map(operand).collect::<TractResult<_>>()?);
-        let results = catch_unwind(AssertUnwindSafe(work));
-        let results =
-            results.unwrap_or_else(|panic| Err(of_tract(panic.as_ref(), ErrorKind::Runtime).into()))?;
-        let view = results[0].try_as_plain_ram()?;
-        let values = view.as_slice::<f32>()?;
-        if values.len() != self.len {
-            bail!("{} gave {} numbers, {} were planned", self.operation, values.len(), self.len);
-        }
-        mem[self.out..self.out + self.len].copy_from_slice(values);
         Ok(())
     }
 }

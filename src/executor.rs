@@ -1,25 +1,63 @@
-//! Runs lowered steps over an arena.
+//! A plan loaded for this processor: weights packed, every buffer with its place in one arena.
+//!
+//! ```text
+//! Plan ──arena──▶ an offset for each buffer ──load──▶ Executable: kernels with absolute places, packed weights
+//!                                                         └──▶ Memory: the arena and scratch of one run at a time
+//! ```
+
+mod arena;
+mod bounds;
+mod call;
+mod conditions;
+mod load;
+mod packs;
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::action::Action;
-use super::lower::{Lowered, Placed};
 use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
+pub(crate) use call::Call;
+pub(crate) use conditions::{Conditions, Ports, ROWS, ports};
+pub(crate) use load::Setting;
+pub(crate) use packs::{Packs, Stored, read};
 
-/// Steps, and what they run on.
-pub(super) struct Runner {
-    pub(super) lowered: Lowered,
-    pub(super) isa: Isa,
-    pub(super) parallel: Arc<dyn Parallel>,
+/// A plan's steps as kernels, and what they run on.
+pub(crate) struct Executable {
+    pub(crate) steps: Vec<Step>,
+    isa: Isa,
+    parallel: Arc<dyn Parallel>,
+    /// Floats of the arena.
+    arena: usize,
+    /// What the arena holds from the start: offset and floats.
+    constants: Vec<(usize, Vec<f32>)>,
+    /// For each input: its offset in the arena and its floats, if it is one of floats.
+    inputs: Vec<Option<(usize, usize)>>,
+    output: (usize, usize),
+    /// Where the row of conditions goes, for each image: its offset and all floats.
+    given: Option<(usize, usize)>,
+}
+
+/// A kernel, and what is told of it.
+pub(crate) struct Step {
+    pub(crate) call: Call,
+    kind: &'static str,
+    name: Arc<str>,
+    /// Multiplications and additions.
+    flops: u64,
+    /// Floats of the buffers that it reads and writes; weights are counted elsewhere.
+    touches: usize,
+    /// Where it writes: offset and floats.
+    writes: (usize, usize),
+    /// Where a product's weights can be read again, if they are in a file.
+    pub(crate) stored: Option<Stored>,
 }
 
 /// All memory that one run at a time needs.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     arena: Floats,
     scratch: Floats,
     /// The step that a run which paused goes on with; 0 for a new run.
@@ -28,12 +66,12 @@ pub(super) struct Memory {
 
 impl Memory {
     /// No run is under way.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.next == 0
     }
 
     /// Forgets a run that is under way.
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.next = 0;
     }
 }
@@ -41,13 +79,17 @@ impl Memory {
 /// The most inputs that a network has.
 const INPUTS: usize = 4;
 
-impl Runner {
+impl Executable {
+    /// The same, run on other threads.
+    pub(crate) fn on(self, parallel: &Arc<dyn Parallel>) -> Self {
+        Self { parallel: Arc::clone(parallel), ..self }
+    }
+
     /// # Errors
     /// `OutOfMemory`.
-    pub(super) fn memory(&self) -> Result<Memory> {
-        let lowered = &self.lowered;
-        let mut arena = Floats::on_large_pages(lowered.arena)?;
-        for (offset, floats) in &lowered.constants {
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let mut arena = Floats::on_large_pages(self.arena)?;
+        for (offset, floats) in &self.constants {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
         }
         let mut scratch = Floats::on_large_pages(self.scratch())?;
@@ -58,24 +100,24 @@ impl Runner {
 
     /// Floats of scratch memory, of all lanes.
     fn scratch(&self) -> usize {
-        let most = self.lowered.steps.iter().map(|step| step.action.scratch()).max().unwrap_or(0);
+        let most = self.steps.iter().map(|step| step.call.scratch()).max().unwrap_or(0);
         most.next_multiple_of(LINE) * self.parallel.lanes()
     }
 
     /// Bytes of weights, and of the memory of one run at a time.
-    pub(super) fn footprint(&self) -> Footprint {
-        let instance = size_of::<f32>() * (self.lowered.arena + self.scratch());
+    pub(crate) fn footprint(&self) -> Footprint {
+        let instance = size_of::<f32>() * (self.arena + self.scratch());
         Footprint { weights: self.weights(), instance, passing: 0 }
     }
 
     /// Where the rows of conditions go, image by image.
-    pub(super) fn given<'a>(&self, memory: &'a mut Memory) -> &'a mut [f32] {
-        let (offset, len) = self.lowered.given.unwrap_or((0, 0));
+    pub(crate) fn given<'a>(&self, memory: &'a mut Memory) -> &'a mut [f32] {
+        let (offset, len) = self.given.unwrap_or((0, 0));
         &mut memory.arena[offset..offset + len]
     }
 
     /// Runs all steps, or those that there is time for, at least one; gives the output.
-    pub(super) fn run<'a>(
+    pub(crate) fn run<'a>(
         &self,
         memory: &'a mut Memory,
         inputs: &[Input],
@@ -88,20 +130,20 @@ impl Runner {
         let integers = integers(inputs);
         let Memory { arena, scratch, next } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
-        for (i, step) in self.lowered.steps.iter().enumerate().skip(begun) {
+        for (i, step) in self.steps.iter().enumerate().skip(begun) {
             if i > begun && pace.is_over() {
                 *next = i;
                 return Poll::Pending;
             }
             pace.check()?;
-            step.action.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
+            step.call.run(&mut workers, arena, &integers).at(|| step.name.to_string())?;
         }
         Poll::Ready(Ok(self.output(memory)))
     }
 
     /// As [`run`](Self::run), reading the weights that are not there before each step; afterwards they are kept
     /// or not.
-    pub(super) fn run_reading<'a>(
+    pub(crate) fn run_reading<'a>(
         &mut self,
         memory: &'a mut Memory,
         inputs: &[Input],
@@ -113,10 +155,10 @@ impl Runner {
         let Memory { arena, scratch, .. } = &mut *memory;
         let mut workers = Workers::new(self.isa, self.parallel.as_ref(), scratch);
         let mut buffer = Vec::new();
-        for step in &mut self.lowered.steps {
+        for step in &mut self.steps {
             cancel.check()?;
             step.fill(&mut buffer, &mut workers)?;
-            let outcome = step.action.run(&mut workers, arena, &integers);
+            let outcome = step.call.run(&mut workers, arena, &integers);
             if !keep {
                 step.release(self.isa);
             }
@@ -126,13 +168,13 @@ impl Runner {
     }
 
     /// Gives up the weights that can be read again.
-    pub(super) fn release(&mut self) {
-        self.lowered.steps.iter_mut().for_each(|step| step.release(self.isa));
+    pub(crate) fn release(&mut self) {
+        self.steps.iter_mut().for_each(|step| step.release(self.isa));
     }
 
     /// Takes the inputs of floats to the arena.
     fn enter(&self, memory: &mut Memory, inputs: &[Input]) -> Result<()> {
-        for (i, (input, place)) in inputs.iter().zip(&self.lowered.inputs).enumerate() {
+        for (i, (input, place)) in inputs.iter().zip(&self.inputs).enumerate() {
             match (input, place) {
                 (Input::F32(values), Some((offset, len))) if values.len() == *len => {
                     memory.arena[*offset..*offset + *len].copy_from_slice(values);
@@ -146,40 +188,39 @@ impl Runner {
     }
 
     fn output<'a>(&self, memory: &'a Memory) -> &'a [f32] {
-        let (offset, len) = self.lowered.output;
+        let (offset, len) = self.output;
         &memory.arena[offset..offset + len]
     }
 
     /// Bytes of packed weights at the moment.
     fn weights(&self) -> usize {
-        self.lowered.steps.iter().map(Placed::weights).sum()
+        self.steps.iter().map(Step::weights).sum()
     }
 
     /// The operations that tract runs.
-    pub(super) fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
-        self.lowered.steps.iter().filter_map(|step| {
-            let operation = step.action.foreign()?.to_owned();
+    pub(crate) fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
+        self.steps.iter().filter_map(|step| {
+            let operation = step.call.foreign()?.to_owned();
             Some(Fallback::Operation { operation, node: step.name.to_string() })
         })
     }
 
-    pub(super) fn describe(&self) -> String {
-        let lowered = &self.lowered;
-        let constant = lowered.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>();
+    pub(crate) fn describe(&self) -> String {
+        let constant = self.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>();
         let mut text = format!(
             "{} steps for {}, {} of packed weights, {} of arena, {} of it constant\n",
-            lowered.steps.len(),
+            self.steps.len(),
             self.isa,
             mebibytes(self.weights()),
-            mebibytes(4 * lowered.arena),
+            mebibytes(4 * self.arena),
             mebibytes(4 * constant),
         );
-        for (i, step) in lowered.steps.iter().enumerate() {
+        for (i, step) in self.steps.iter().enumerate() {
             let (offset, len) = step.writes;
             let (mega, end) = (step.flops as f64 / 1e6, offset + len);
             let kibibytes = (4 * step.touches + step.weights()) >> 10;
             let place = format!("{offset:>9}..{end:<9}");
-            let foreign = step.action.foreign().map(|operation| format!(" ({operation})"));
+            let foreign = step.call.foreign().map(|operation| format!(" ({operation})"));
             let (kind, name, foreign) = (step.kind, &step.name, foreign.unwrap_or_default());
             let _ = writeln!(
                 text,
@@ -201,15 +242,15 @@ fn integers<'a>(inputs: &[Input<'a>]) -> [&'a [i64]; INPUTS] {
     integers
 }
 
-impl Placed {
+impl Step {
     /// Bytes of packed weights at the moment.
     fn weights(&self) -> usize {
-        if let Action::Product(product) = &self.action { product.weights().bytes() } else { 0 }
+        if let Call::Product(product) = &self.call { product.weights().bytes() } else { 0 }
     }
 
     /// Reads the step's weights if they are not there.
     fn fill(&mut self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<()> {
-        if let (Action::Product(product), Some(stored)) = (&mut self.action, &self.stored)
+        if let (Call::Product(product), Some(stored)) = (&mut self.call, &self.stored)
             && product.weights().is_hollow()
         {
             product.set_weights(Arc::new(stored.pack(buffer, workers)?));
@@ -219,7 +260,7 @@ impl Placed {
 
     /// Gives the step's weights up if they can be read again.
     fn release(&mut self, isa: Isa) {
-        if let (Action::Product(product), Some(stored)) = (&mut self.action, &self.stored) {
+        if let (Call::Product(product), Some(stored)) = (&mut self.call, &self.stored) {
             product.set_weights(Arc::new(stored.layout.hollow(isa)));
         }
     }

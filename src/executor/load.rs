@@ -1,0 +1,234 @@
+//! Makes an executable of a plan: packs its weights, places its buffers, and binds each step to a kernel.
+
+use std::sync::Arc;
+
+use super::arena::{self, Life};
+use super::bounds::within;
+use super::{Call, Executable, Packs, Step, Stored};
+use crate::allowance::Allowance;
+use crate::error::Context;
+use crate::graph::Weights;
+use crate::kernels::{Copy, Group, Isa, LINE, Packed, Parallel, Pointwise, Product, Values, View, Workers};
+use crate::panics::in_flowturbo;
+use crate::plan::{self, Address, Matrix, Numbers, Operation, Place, Plan};
+use crate::{Result, memory};
+
+/// What a plan is loaded with.
+pub(crate) struct Setting<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) parallel: &'a Arc<dyn Parallel>,
+    pub(crate) packs: &'a Packs,
+    /// The network's file, by whose name its packed weights are shared.
+    pub(crate) file: &'a str,
+    pub(crate) weights: &'a Arc<Weights>,
+    pub(crate) allowance: &'a Allowance,
+    /// Leaves the weights in their files.
+    pub(crate) hollow: bool,
+    /// Fetches the first weights of each product while the one before is still at work.
+    pub(crate) ahead: bool,
+}
+
+/// A product's weights, and where they can be read again.
+type Weight = (Arc<Packed>, Option<Stored>);
+
+impl Executable {
+    /// Loads `plan` for the processor and the threads of `setting`.
+    ///
+    /// # Errors
+    /// `NonFinite`, `Io`: of the weights. `LimitExceeded`, `Cancelled`: by the allowance. `OutOfMemory`.
+    pub(crate) fn load(plan: Plan, setting: &Setting) -> Result<Self> {
+        let Plan { mut buffers, constants, inputs, given, output, steps } = plan;
+        let weights = pack(&steps, setting)?;
+        let mut lives = lives(&buffers, &steps)?;
+        let last = steps.len();
+        constants.iter().for_each(|&(buffer, _)| (lives[buffer].first, lives[buffer].last) = (0, last));
+        inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
+        lives[output].last = last;
+        // Sums of weights that make some products faster; how large they are depends on how weights are packed.
+        let mut spares = memory::filled(last, None)?;
+        for (i, (step, weight)) in steps.iter().zip(&weights).enumerate() {
+            let (Operation::Product(product), Some((packed, _))) = (&step.operation, weight) else {
+                continue;
+            };
+            let len = Product::room(packed, &product.groups);
+            if len > 0 {
+                spares[i] = Some(lives.len());
+                memory::push(&mut lives, Life { len, first: i, last: i })?;
+                memory::push(&mut buffers, len)?;
+            }
+        }
+        lives.iter_mut().for_each(|life| life.last = life.last.max(life.first));
+        let all = lives.iter().try_fold(0usize, |sum, life| sum.checked_add(life.len.checked_add(LINE)?));
+        if all.is_none() {
+            setting.allowance.arena(None)?;
+        }
+        let (offsets, arena) = arena::place(&lives, || setting.allowance.check())?;
+        setting.allowance.arena(Some(arena))?;
+
+        let following: Vec<_> = weights.iter().flatten().map(|(packed, _)| Arc::clone(packed)).collect();
+        let mut following = following.iter().cycle().skip(1);
+        let placed = Placed { buffers: &buffers, offsets: &offsets, arena };
+        let mut bound = Vec::new();
+        memory::reserve(&mut bound, last)?;
+        for ((step, weight), spare) in steps.into_iter().zip(weights).zip(spares) {
+            let name = Arc::clone(&step.name);
+            let mut step =
+                in_flowturbo(|| placed.bind(step, weight, spare)).at(|| format!("node '{name}'"))?;
+            if let (true, Call::Product(product)) = (setting.ahead, &mut step.call) {
+                following.next().into_iter().for_each(|next| product.followed_by(Arc::clone(next)));
+            }
+            bound.push(step);
+        }
+        let whole = |buffer: usize| (offsets[buffer], buffers[buffer]);
+        let places = constants.into_iter().map(|(buffer, floats)| (offsets[buffer], floats));
+        let mut constants = Vec::new();
+        for constant in places {
+            memory::push(&mut constants, constant)?;
+        }
+        Ok(Self {
+            steps: bound,
+            isa: setting.isa,
+            parallel: Arc::clone(setting.parallel),
+            arena,
+            constants,
+            inputs: inputs.into_iter().map(|buffer| buffer.map(whole)).collect(),
+            output: whole(output),
+            given: given.map(whole),
+        })
+    }
+}
+
+/// The weights of each step that has any.
+fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> {
+    let workers = &mut Workers::new(setting.isa, setting.parallel.as_ref(), &mut []);
+    let mut weights = Vec::new();
+    memory::reserve(&mut weights, steps.len())?;
+    // The last weight as its file has it: memory for the next one.
+    let mut bytes = Vec::new();
+    for step in steps {
+        setting.allowance.check()?;
+        let weight = match &step.operation {
+            Operation::Product(product) => {
+                let packed = in_flowturbo(|| packed(&product.weights, setting, &mut bytes, workers));
+                Some(packed.at(|| format!("node '{}'", step.name))?)
+            }
+            _ => None,
+        };
+        weights.push(weight);
+    }
+    Ok(weights)
+}
+
+fn packed(
+    Matrix { layout, numbers }: &Matrix,
+    setting: &Setting,
+    bytes: &mut Vec<u8>,
+    workers: &mut Workers,
+) -> Result<Weight> {
+    match numbers {
+        Numbers::Here(floats) => Ok((Arc::new(layout.pack(Values::F32(floats), workers)?), None)),
+        Numbers::Weight(index) => {
+            let stored = Stored { weights: Arc::clone(setting.weights), index: *index, layout: *layout };
+            let packed = match setting.hollow {
+                true => Arc::new(layout.hollow(setting.isa)),
+                false => setting.packs.get(setting.file, &stored, || stored.pack(bytes, workers))?,
+            };
+            Ok((packed, Some(stored)))
+        }
+    }
+}
+
+/// From which step to which each buffer is needed.
+fn lives(buffers: &[usize], steps: &[plan::Step]) -> Result<Vec<Life>> {
+    let unused = buffers.iter().map(|&len| Life { len, first: steps.len(), last: 0 });
+    let mut lives = memory::collected(buffers.len(), unused)?;
+    for (i, step) in steps.iter().enumerate() {
+        step.operation.addresses(&mut |address| {
+            let life = &mut lives[address.buffer];
+            (life.first, life.last) = (life.first.min(i), life.last.max(i));
+        });
+    }
+    Ok(lives)
+}
+
+/// Buffers with their places in an arena.
+struct Placed<'a> {
+    buffers: &'a [usize],
+    offsets: &'a [usize],
+    /// Floats of the arena.
+    arena: usize,
+}
+
+impl Placed<'_> {
+    /// Where in the arena an address is.
+    ///
+    /// # Panics
+    /// If it lies beyond its buffer.
+    fn at(&self, Address { buffer, offset }: Address) -> usize {
+        assert!(offset <= self.buffers[buffer], "its plan reaches beyond its own memory");
+        self.offsets[buffer] + offset
+    }
+
+    fn view(&self, place: &Place) -> View {
+        View::new(self.at(place.address()), &place.strides)
+    }
+
+    /// Binds a step to its kernel, having held the kernel to the buffers that the step names.
+    fn bind(&self, step: plan::Step, weight: Option<Weight>, spare: Option<usize>) -> Result<Step> {
+        let plan::Step { name, operation } = step;
+        let (mut own, mut touches) = (Vec::new(), 0);
+        let mut name_buffer = |buffer: usize| {
+            own.push(self.offsets[buffer]..self.offsets[buffer] + self.buffers[buffer]);
+            touches += self.buffers[buffer];
+        };
+        operation.addresses(&mut |address| name_buffer(address.buffer));
+        spare.into_iter().for_each(&mut name_buffer);
+        let (kind, flops, out) = (operation.kind(), operation.flops(), operation.out().buffer);
+        let stored = weight.as_ref().and_then(|(_, stored)| stored.clone());
+        let call = self.call(operation, weight, spare);
+        within(&call, &own)?;
+        call.check(self.arena);
+        let writes = (self.offsets[out], self.buffers[out]);
+        Ok(Step { call, kind, name, flops, touches, writes, stored })
+    }
+
+    fn call(&self, operation: Operation, weight: Option<Weight>, spare: Option<usize>) -> Call {
+        let at = &mut |address| self.at(address);
+        match operation {
+            Operation::Product(product) => {
+                let (weights, _) = weight.expect("a product has weights");
+                Call::Product(Box::new(self.product(&product, weights, spare)))
+            }
+            Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
+            Operation::Attention(attention) => Call::Attention(attention.relocate(at)),
+            Operation::GroupNorm(norm) => Call::GroupNorm(norm.relocate(at)),
+            Operation::Stage(stage) => Call::Stage(stage.relocate(at)),
+            Operation::Copy { from, to } => {
+                Call::Copy(Copy::new(&from.dims, self.view(&from), self.view(&to)))
+            }
+            Operation::Pointwise { inputs, out, program } => {
+                let inputs: Vec<View> = inputs.iter().map(|place| self.view(place)).collect();
+                Call::Pointwise(Pointwise::new(&out.dims, &inputs, self.view(&out), &program))
+            }
+            Operation::Reduce(reduce) => Call::Reduce(reduce.relocate(at)),
+            Operation::Softmax(softmax) => Call::Softmax(softmax.relocate(at)),
+            Operation::Gather(gather) => Call::Gather(gather.relocate(at)),
+            Operation::Foreign(foreign) => Call::Foreign(foreign.relocate(at)),
+        }
+    }
+
+    fn product(&self, product: &plan::Product, weights: Arc<Packed>, spare: Option<usize>) -> Product {
+        let further = |from: Address, by: usize| self.at(Address { offset: from.offset + by, ..from });
+        let place = |group: &Group| Group {
+            a: further(product.a, group.a),
+            c: further(product.out, group.c),
+            ..*group
+        };
+        let groups: Vec<Group> = product.groups.iter().map(place).collect();
+        let epilogue: Vec<_> =
+            product.epilogue.iter().map(|step| step.relocate(&mut |address| self.at(address))).collect();
+        let spare = spare.map(|buffer| self.offsets[buffer]);
+        let plan::Product { a_stride, segments, out_stride, .. } = product;
+        Product::new(weights, *a_stride, segments, *out_stride, &groups, &epilogue, spare)
+    }
+}

@@ -1,0 +1,238 @@
+//! A network compiled to steps: plain data, the same for every processor.
+//!
+//! Steps read and write buffers, of which only the sizes are known: an [`Executable`](crate::executor::Executable)
+//! packs the weights, gives each buffer a place in one arena and makes a kernel of each step. What depends on an
+//! instruction set is decided there.
+
+mod place;
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::kernels::{
+    Attention, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage, Step as Elementwise,
+};
+pub(crate) use place::Place;
+
+/// A place in a buffer: floats from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) buffer: usize,
+    pub(crate) offset: usize,
+}
+
+/// The steps of a network, and the buffers that they work on.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Floats of each buffer.
+    pub(crate) buffers: Vec<usize>,
+    /// Buffers that hold the same floats in every run.
+    pub(crate) constants: Vec<(usize, Vec<f32>)>,
+    /// The buffer of each input, for inputs of floats that the network looks at.
+    pub(crate) inputs: Vec<Option<usize>>,
+    /// The buffer of the rows of conditions, one for each image.
+    pub(crate) given: Option<usize>,
+    pub(crate) output: usize,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Where the tensors lie that conditions alone decide, in a row for each condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowLayout {
+    pub(crate) offsets: Vec<usize>,
+    /// Floats of a row.
+    pub(crate) row: usize,
+    /// Rows in one call: the batch.
+    pub(crate) images: usize,
+}
+
+/// One step: what is computed, and of which node of the ONNX graph.
+pub(crate) struct Step {
+    pub(crate) name: Arc<str>,
+    pub(crate) operation: Operation,
+}
+
+/// What a step computes, with the addresses of all that it touches.
+pub(crate) enum Operation {
+    Product(Box<Product>),
+    Norm(Norm<Address>),
+    Attention(Attention<Address>),
+    GroupNorm(GroupNorm<Address>),
+    Stage(Stage<Address>),
+    /// The elements of one place to another of the same shape.
+    Copy {
+        from: Place,
+        to: Place,
+    },
+    /// A short program over places of one shape.
+    Pointwise {
+        inputs: Vec<Place>,
+        out: Place,
+        program: Vec<Elementwise>,
+    },
+    Reduce(Reduce<Address>),
+    Softmax(Softmax<Address>),
+    Gather(Gather<Address>),
+    Foreign(Foreign<Address>),
+}
+
+/// Rows times a constant matrix, see [`kernels::Product`](crate::kernels::Product).
+pub(crate) struct Product {
+    pub(crate) weights: Matrix,
+    pub(crate) a: Address,
+    pub(crate) a_stride: usize,
+    /// Where the segments of a row start, from where the row starts.
+    pub(crate) segments: Vec<usize>,
+    pub(crate) out: Address,
+    pub(crate) out_stride: usize,
+    /// The rows; `a` and `c` count from the two addresses.
+    pub(crate) groups: Vec<Group>,
+    pub(crate) epilogue: Vec<Epilogue<Address>>,
+}
+
+/// A constant matrix `[segments, k, cols]`.
+pub(crate) struct Matrix {
+    pub(crate) layout: Layout,
+    pub(crate) numbers: Numbers,
+}
+
+/// How a matrix `[segments, k, cols]` lies among some numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Layout {
+    pub(crate) offset: usize,
+    pub(crate) sizes: [usize; 3],
+    pub(crate) strides: [usize; 3],
+}
+
+/// Where the numbers of a matrix are.
+pub(crate) enum Numbers {
+    /// In a file: the place among the network's weights.
+    Weight(usize),
+    Here(Vec<f32>),
+}
+
+/// Rows of a table by the integers of a network input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gather<A = usize> {
+    pub(crate) table: A,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    /// Which of the network's inputs.
+    pub(crate) input: usize,
+    /// How many integers that has.
+    pub(crate) count: usize,
+    pub(crate) out: A,
+}
+
+/// A call of an operation that has no kernel.
+pub(crate) struct Foreign<A = usize> {
+    pub(crate) operation: Arc<dyn ForeignOperation>,
+    /// Row-major: where, and sizes.
+    pub(crate) operands: Vec<(A, Vec<usize>)>,
+    pub(crate) out: A,
+    /// Floats of the answer.
+    pub(crate) len: usize,
+}
+
+/// An operation that only whoever compiled the plan can run; a plan with one cannot be written down.
+pub(crate) trait ForeignOperation: Send + Sync {
+    /// What it is called where it comes from.
+    fn name(&self) -> &str;
+
+    /// Computes its one answer.
+    ///
+    /// # Errors
+    /// `Runtime`: it fails, or gives another number of floats. `OutOfMemory`.
+    fn run(&self, mem: &mut [f32], call: &Foreign) -> Result<()>;
+}
+
+impl Product {
+    /// Multiplications and additions.
+    fn flops(&self) -> usize {
+        let rows: usize = self.groups.iter().map(|group| group.rows).sum();
+        2 * rows * self.weights.layout.sizes.iter().product::<usize>()
+    }
+}
+
+impl<A: Copy> Gather<A> {
+    /// The same rows of what lies where `to` says.
+    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Gather<B> {
+        let Self { table, rows, width, input, count, out } = self;
+        Gather { table: to(table), rows, width, input, count, out: to(out) }
+    }
+}
+
+impl<A: Copy> Foreign<A> {
+    /// The same call with what lies where `to` says.
+    pub(crate) fn relocate<B>(&self, to: &mut impl FnMut(A) -> B) -> Foreign<B> {
+        let operands = self.operands.iter().map(|(at, sizes)| (to(*at), sizes.clone())).collect();
+        Foreign { operation: Arc::clone(&self.operation), operands, out: to(self.out), len: self.len }
+    }
+}
+
+impl Operation {
+    /// What it is called in descriptions of plans.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Product(_) => "product",
+            Self::Norm(_) => "norm",
+            Self::Attention(_) => "attention",
+            Self::GroupNorm(_) => "group-norm",
+            Self::Stage(_) => "stage",
+            Self::Copy { .. } => "copy",
+            Self::Pointwise { .. } => "pointwise",
+            Self::Reduce(_) | Self::Softmax(_) => "reduce",
+            Self::Gather(_) => "gather",
+            Self::Foreign(_) => "fallback",
+        }
+    }
+
+    /// Multiplications and additions of products and attention, which are nearly all.
+    pub(crate) fn flops(&self) -> u64 {
+        (match self {
+            Self::Product(product) => product.flops(),
+            Self::Attention(a) => 4 * a.images * a.heads * a.queries * a.keys * a.dim,
+            _ => 0,
+        }) as u64
+    }
+
+    /// Where the answer goes.
+    pub(crate) fn out(&self) -> Address {
+        match self {
+            Self::Product(product) => product.out,
+            Self::Norm(norm) => norm.out.offset,
+            Self::Attention(attention) => attention.out.offset,
+            Self::GroupNorm(norm) => norm.out,
+            Self::Stage(stage) => stage.out,
+            Self::Copy { to, .. } => to.address(),
+            Self::Pointwise { out, .. } => out.address(),
+            Self::Reduce(reduce) => reduce.out,
+            Self::Softmax(softmax) => softmax.out.offset,
+            Self::Gather(gather) => gather.out,
+            Self::Foreign(foreign) => foreign.out,
+        }
+    }
+
+    /// Shows the address of each thing that it reads or writes.
+    pub(crate) fn addresses(&self, see: &mut impl FnMut(Address)) {
+        match self {
+            Self::Product(product) => {
+                see(product.a);
+                see(product.out);
+                product.epilogue.iter().for_each(|step| _ = step.relocate(see));
+            }
+            Self::Norm(norm) => _ = norm.relocate(see),
+            Self::Attention(attention) => _ = attention.relocate(see),
+            Self::GroupNorm(norm) => _ = norm.relocate(see),
+            Self::Stage(stage) => _ = stage.relocate(see),
+            Self::Copy { from, to } => [from, to].into_iter().for_each(|place| see(place.address())),
+            Self::Pointwise { inputs, out, .. } => {
+                inputs.iter().chain([out]).for_each(|place| see(place.address()));
+            }
+            Self::Reduce(reduce) => _ = reduce.relocate(see),
+            Self::Softmax(softmax) => _ = softmax.relocate(see),
+            Self::Gather(gather) => _ = gather.relocate(see),
+            Self::Foreign(foreign) => _ = foreign.relocate(see),
+        }
+    }
+}
