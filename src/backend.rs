@@ -1,29 +1,42 @@
-//! Turns a [`Graph`] into something that runs.
+//! What a model needs of whatever computes its networks.
 //!
-//! A [`Backend`] compiles a graph for its fixed shapes into a [`Program`], which is immutable and
-//! shared by every session of a model; a session [instantiates](Program::instantiate) it once and
-//! keeps the [`Instance`], which holds whatever scratch memory one run at a time needs. [`reference`]
-//! runs plain tract and stays as the oracle that every faster backend is held to.
+//! A [`Backend`] makes a [`Program`] of a network at fixed shapes, which is immutable and shared by every session of
+//! a model; a session [instantiates](Program::instantiate) it once and keeps the [`Instance`], which holds whatever
+//! scratch memory one run at a time needs.
 
 #![forbid(unsafe_code)]
 
 mod pace;
-mod reference;
 
 use std::sync::Arc;
 use std::task::Poll;
 
 pub(crate) use pace::Pace;
-pub(crate) use reference::{Reference, failed};
 
+use crate::allowance::Allowance;
+use crate::bundle::{Bundle, Extent, Role};
 use crate::error::runtime;
-use crate::graph::Graph;
-use crate::{CancelToken, Result};
+use crate::{CancelToken, Cost, Result};
 
 /// A way to run networks on a device.
 pub(crate) trait Backend: Send + Sync {
-    /// Optimises and plans `graph`; errors name its file. `again` imports the same network for another batch.
-    fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>>;
+    /// Plans the network that plays `role` at `extent`, as far as `allowance` lets it; whatever its files' hashes are.
+    ///
+    /// # Errors
+    /// Name the network's file; see [`Model::load`](crate::Model::load).
+    fn program(
+        &self,
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<Arc<dyn Program>>;
+
+    /// Counts what one call of a network costs.
+    ///
+    /// # Errors
+    /// As [`program`](Self::program).
+    fn cost(&self, bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Cost>;
 
     /// Threads that one run uses.
     fn threads(&self) -> usize;

@@ -6,14 +6,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::{Backend, Input, Instance, Reference};
+use crate::allowance::Allowance;
+use crate::backend::{Backend, Input, Instance};
+use crate::contract::{Contract, ElementType};
 use crate::error::runtime;
-use crate::graph::{ElementType, Graph};
 use crate::kernels::{
     Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Measure, Modulation, Norm, Packed, Padding,
     Pool, Product, Rows, Source, Stage, Values, Workers,
 };
 use crate::program::Fused;
+use crate::reference::Reference;
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 
 type Run = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
@@ -174,15 +176,15 @@ impl Network {
     /// Plans a network of the bundle at `path`.
     pub fn open(path: &Path, role: Role, batch: usize, threads: usize, backend: BackendKind) -> Result<Self> {
         let bundle = Bundle::open(path)?;
-        let import = |batch| Graph::import(&bundle, role, bundle.manifest().extent(batch));
-        let graph = import(batch)?;
-        let flops = import(batch)?.cost()?.flops;
-        let inputs = graph.contract.inputs.iter().map(|port| {
+        let extent = bundle.manifest().extent(batch);
+        let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
+        let allowance = Allowance::new(bundle.limits(), &CancelToken::new());
+        let inputs = contract.inputs.iter().map(|port| {
             let floats = numbers(port.shape.iter().product());
             (port.element, floats.iter().map(|x| x.abs()).collect())
         });
         let inputs = inputs.collect();
-        let output = vec![0.0; graph.contract.output.shape.iter().product()];
+        let output = vec![0.0; contract.output.shape.iter().product()];
         let reference = Reference::new(threads);
         let backend: Box<dyn Backend> = match backend {
             BackendKind::Reference => Box::new(reference),
@@ -191,7 +193,8 @@ impl Network {
                 Box::new(Fused::new(Arc::new(pool), reference))
             }
         };
-        let instance = backend.compile(graph, &import)?.instantiate()?;
+        let flops = backend.cost(&bundle, role, extent, &allowance)?.flops;
+        let instance = backend.program(&bundle, role, extent, &allowance)?.instantiate()?;
         Ok(Self { instance, inputs, labels: vec![0; batch], output, flops })
     }
 

@@ -6,11 +6,10 @@
 //! Graph ──materialise──▶ decluttered graph with constants ──▶ cost, the reference backend
 //! ```
 //!
-//! [`contract`] says which tensors a role has; [`import`] holds the graph against it and fixes the batch.
+//! [`import`] holds the graph against its [`Contract`] and fixes the batch.
 
 #![forbid(unsafe_code)]
 
-mod contract;
 mod cost;
 mod folded;
 mod held;
@@ -26,12 +25,8 @@ mod standard;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod weights;
 
-pub use contract::{Contract, ElementType, Port, PortRole};
-pub use cost::Cost;
 pub(crate) use operators::Resample;
-pub(crate) use weights::{Precision, Weights};
 
 use std::sync::Arc;
 
@@ -39,6 +34,8 @@ use tract_onnx::prelude::TypedModel;
 
 use crate::Result;
 use crate::allowance::Allowance;
+use crate::contract::Contract;
+use crate::weights::Weights;
 
 /// One network at one batch, typed but not simplified, ready for a backend.
 pub(crate) struct Graph {

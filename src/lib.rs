@@ -82,6 +82,8 @@ mod cancel;
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod capi;
+mod contract;
+mod cost;
 mod error;
 mod executor;
 #[cfg(any(feature = "capi", feature = "cli"))]
@@ -104,15 +106,18 @@ mod plan;
 mod preview;
 mod program;
 mod recent;
+mod reference;
 mod request;
 mod sampler;
 mod session;
+mod weights;
 
 pub use backend::Fallback;
 pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
 pub use cancel::CancelToken;
+pub use contract::{Contract, ElementType, Port, PortRole};
+pub use cost::Cost;
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Contract, Cost, ElementType, Port, PortRole};
 pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;

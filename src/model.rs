@@ -9,16 +9,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::allowance::Allowance;
-use crate::backend::{Backend, Program, Reference};
+use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
+use crate::contract::Contract;
 use crate::error::{invalid_argument, limit_exceeded, runtime};
-use crate::graph::{Contract, Cost, Graph};
 use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
 use crate::lock::lock;
 use crate::preview::Colours;
 use crate::program::Fused;
+use crate::reference::Reference;
 use crate::sampler::guidance::{parts, refiner_parts};
-use crate::{CancelToken, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
+use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
 
 /// What computes the networks.
@@ -285,8 +286,8 @@ impl Model {
         self.check_process()?;
         let extent = self.manifest().extent(batch);
         let allowance = self.allowance(&CancelToken::new());
-        let import = || Graph::import_within(&self.0.bundle, role, extent, &allowance);
-        self.checked(role, &allowance, || import()?.cost())
+        let count = || self.0.backend.cost(&self.0.bundle, role, extent, &allowance);
+        self.checked(role, &allowance, count)
     }
 
     /// Plans the networks that `request` needs, and tells what memory it will take before any is taken for it.
@@ -388,11 +389,9 @@ impl Model {
         // Compiled outside the lock: other sessions go on meanwhile, and of a rare double one is dropped.
         let started = std::time::Instant::now();
         let allowance = self.allowance(cancel);
-        let import =
-            |batch| Graph::import_within(&self.0.bundle, role, Extent { batch, ..extent }, &allowance);
-        let compile = || self.0.backend.compile(import(extent.batch)?, &import);
-        let compile = || compile().map_err(|error| self.at_its_own_size(role, extent, error));
-        let program = self.checked(role, &allowance, compile)?;
+        let plan = || self.0.backend.program(&self.0.bundle, role, extent, &allowance);
+        let plan = || plan().map_err(|error| self.at_its_own_size(role, extent, error));
+        let program = self.checked(role, &allowance, plan)?;
         let Extent { batch, cells: [height, width] } = extent;
         log::debug!("planned {role} for {batch} of {height} x {width} cells in {:.2?}", started.elapsed());
         self.programs().put(role, extent, &program);

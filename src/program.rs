@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, ready};
 
-use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program, Reference};
+use crate::allowance::Allowance;
+use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program};
+use crate::bundle::{Bundle, Extent, Role};
 use crate::error::{Context, runtime, unsupported};
 use crate::executor::{Conditions, Executable, Memory, Packs, Ports, ROWS, Setting, ports};
 use crate::graph::Graph;
@@ -22,7 +24,8 @@ use crate::lower::lower;
 use crate::net::Net;
 use crate::panics::in_flowturbo;
 use crate::plan::RowLayout;
-use crate::{CancelToken, ErrorKind, Result};
+use crate::reference::Reference;
+use crate::{CancelToken, Cost, ErrorKind, Result};
 
 /// Compiles networks to fused steps for this processor.
 pub(crate) struct Fused {
@@ -166,9 +169,11 @@ impl Fused {
         }
         Ok(Some(conditions))
     }
-}
 
-impl Backend for Fused {
+    /// Compiles `graph`, or leaves it to plain tract as a whole. `again` imports the same network for another batch.
+    ///
+    /// # Errors
+    /// Name its file.
     fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
         // Only what is known to have no kernel goes to tract. A panic is a mistake of ours, and told as one.
@@ -179,11 +184,28 @@ impl Backend for Fused {
             }
             Err(error) if error.kind() == ErrorKind::Unsupported && !self.deterministic => {
                 log::info!("{}: left to plain tract: {error}", graph.file);
-                let program = self.reference.compile(graph, again)?;
+                let program = self.reference.compile(graph)?;
                 Ok(Arc::new(LeftToTract { program, reason: error.to_string() }))
             }
             Err(error) => Err(error).at(|| graph.file),
         }
+    }
+}
+
+impl Backend for Fused {
+    fn program(
+        &self,
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<Arc<dyn Program>> {
+        let import = |batch| Graph::import_within(bundle, role, Extent { batch, ..extent }, allowance);
+        self.compile(import(extent.batch)?, &import)
+    }
+
+    fn cost(&self, bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Cost> {
+        self.reference.cost(bundle, role, extent, allowance)
     }
 
     fn threads(&self) -> usize {

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::Executable;
 use crate::backend::{Fallback, Footprint, Input};
+use crate::contract::{Contract, PortRole};
 use crate::error::runtime;
-use crate::graph::{Contract, PortRole};
 use crate::lock::{lock, lock_unless};
 use crate::memory::refused;
 use crate::plan::RowLayout;

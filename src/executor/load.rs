@@ -7,10 +7,10 @@ use super::bounds::within;
 use super::{Call, Executable, Packs, Step, Stored};
 use crate::allowance::Allowance;
 use crate::error::Context;
-use crate::graph::Weights;
 use crate::kernels::{Copy, Group, Isa, LINE, Packed, Parallel, Pointwise, Product, Values, View, Workers};
 use crate::panics::in_flowturbo;
 use crate::plan::{self, Address, Matrix, Numbers, Operation, Place, Plan};
+use crate::weights::Weights;
 use crate::{Result, memory};
 
 /// What a plan is loaded with.

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::Result;
-use crate::graph::{Precision, Weights};
 use crate::kernels::{Isa, Packed, Source, Values, Workers};
 use crate::lock::lock;
 use crate::plan::Layout;
+use crate::weights::{Precision, Weights};
 
 impl Layout {
     /// The matrix without its numbers.

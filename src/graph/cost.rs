@@ -1,4 +1,4 @@
-//! What one call of a network costs, counted on its decluttered graph.
+//! Counts what one call of a network costs, on its decluttered graph.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,30 +7,7 @@ use tract_onnx::tract_core::ops::Cost as OpCost;
 use tract_onnx::tract_core::ops::konst::Const;
 
 use super::Graph;
-use crate::Result;
-
-/// The size of one network at one batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Cost {
-    /// Elements of all weights in the ONNX file, by stored type (`FLOAT`, `FLOAT16`, ...).
-    pub weights: Vec<(String, u64)>,
-    /// Floating-point operations of one call; a fused multiply-add counts two, a division one.
-    pub flops: u64,
-    /// Bytes of weights and constants once decluttered (before packing).
-    pub constant_bytes: u64,
-    /// Bytes of the largest intermediate tensor of one call.
-    pub largest_activation_bytes: u64,
-    /// Nodes of the decluttered graph.
-    pub nodes: usize,
-}
-
-impl Cost {
-    /// Weights of floating-point type.
-    pub fn parameters(&self) -> u64 {
-        self.weights.iter().filter(|(kind, _)| kind.contains("FLOAT")).map(|(_, count)| count).sum()
-    }
-}
+use crate::{Cost, Result};
 
 impl Graph {
     /// Counts; operators that tract has no cost for count nothing.

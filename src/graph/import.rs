@@ -14,21 +14,21 @@ use tract_onnx::tract_core::internal::bail;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::contract::{Contract, ElementType, Port};
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::standard::{self, Budget};
-use super::weights::{Precision, Weights, holds_nan};
 use super::{Graph, folded, initializers, probe};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
+use crate::contract::{Contract, ElementType, Port};
 use crate::error::{Context, Error, invalid_bundle, panic_text, unsupported};
 use crate::panics::refused_to_tract;
+use crate::weights::{Precision, Weights, holds_nan};
 use crate::{Result, memory};
 
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(test)]
     pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
         let never = crate::CancelToken::new();
         Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))

@@ -12,11 +12,11 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeP
 use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
 
 use super::standard::check_tensor;
-use super::weights::{LARGE, Precision, Weight, Weights};
 use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
 use crate::error::{Context, invalid_bundle};
+use crate::weights::{LARGE, Precision, Weight, Weights};
 
 /// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
 /// files, and gives the other initializers theirs, as far as `allowance` lets it: many may lie in one place.

@@ -10,12 +10,12 @@ use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Tile};
 use tract_onnx::tract_core::ops::cnn::{Conv, PaddingSpec};
 
 use super::Graph;
-use super::contract::Port;
 use super::held::Held;
 use super::import::{classify, guarded};
-use super::weights::{Precision, Weights, numbers};
 use crate::Result;
+use crate::contract::Port;
 use crate::error::{Context, invalid_bundle};
+use crate::weights::{Precision, Weights, numbers};
 
 impl Graph {
     /// The decluttered graph of the contract's inputs, every weight a constant in it.

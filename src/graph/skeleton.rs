@@ -8,11 +8,11 @@
 use prost::DecodeError;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
-use super::weights::LARGE;
 use crate::Result;
 use crate::bundle::{ListedFile, Part};
 use crate::error::invalid_bundle;
 use crate::memory;
+use crate::weights::LARGE;
 
 /// `ModelProto.graph`.
 const GRAPH: u32 = 7;

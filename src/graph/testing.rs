@@ -10,9 +10,9 @@ use tract_onnx::pb::{
     type_proto,
 };
 
-use super::weights::Precision;
 use crate::Bundle;
 use crate::bundle::testing::Files;
+use crate::weights::Precision;
 pub(crate) use written::written;
 
 /// Elements of one latent of [`Files::complete`].

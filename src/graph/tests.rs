@@ -7,10 +7,11 @@ use tract_onnx::prelude::Tensor;
 use tract_onnx::tract_core::ops::konst::Const;
 
 use super::testing::{LATENT, cast, files, matrix, model, node, outside, reversal};
-use super::weights::{LARGE, Precision, Weights};
 use super::*;
-use crate::backend::{Backend, Input, Reference};
+use crate::backend::Input;
 use crate::bundle::testing::Files;
+use crate::reference::Reference;
+use crate::weights::{LARGE, Precision, Weights};
 use crate::{Bundle, CancelToken, ErrorKind, Limits, Result, Role};
 
 const BOTH: [Precision; 2] = [Precision::F32, Precision::F16];
@@ -39,7 +40,7 @@ fn external(weight: TensorProto) -> Files {
 
 fn answer(graph: Graph) -> Vec<f32> {
     let x: Vec<f32> = (0..2 * LATENT).map(|i| i as f32 / 7.0).collect();
-    let mut network = Reference::new(1).compile(graph, &|_| unreachable!()).unwrap().instantiate().unwrap();
+    let mut network = Reference::new(1).compile(graph).unwrap().instantiate().unwrap();
     let mut output = vec![0.0; x.len()];
     let inputs = [Input::F32(&x), Input::F32(&[0.0; 2]), Input::I64(&[0; 2])];
     network.run(&inputs, &mut output, &CancelToken::new()).unwrap();

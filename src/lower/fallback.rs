@@ -11,11 +11,11 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::plan::SimplePlan;
 
 use super::{Lowering, Place};
-use crate::backend::failed;
 use crate::error::{Context, unsupported};
 use crate::net::{Constant, Einsum, Id, Op};
 use crate::panics::{in_tract, of_tract};
 use crate::plan::{Foreign, ForeignOperation, Operation};
+use crate::reference::failed;
 use crate::{ErrorKind, Result};
 
 impl Lowering<'_> {

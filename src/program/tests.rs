@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::*;
 use crate::bundle::testing::Files;
+use crate::contract::{Contract, ElementType};
 use crate::executor::Call;
-use crate::graph::ElementType;
 use crate::graph::testing::{files, written};
 use crate::kernels::{Packed, Pool};
 use crate::{Bundle, Role, noise};
@@ -26,9 +26,8 @@ fn fused(threads: usize) -> Fused {
 
 /// What `backend` makes of one call of `role` at `batch`.
 fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> Vec<f32> {
-    let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
-    let graph = import(batch).unwrap();
-    let contract = graph.contract.clone();
+    let extent = bundle.manifest().extent(batch);
+    let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits()).unwrap();
     let classes = bundle.manifest().classes.count;
     let labels: Vec<i64> = (0..batch as i64).map(|i| (i * 3) % i64::from(classes)).collect();
     let floats: Vec<Vec<f32>> = contract
@@ -52,7 +51,9 @@ fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> 
         })
         .collect();
     let mut output = vec![0.0; contract.output.shape.iter().product()];
-    let mut instance = backend.compile(graph, &import).unwrap().instantiate().unwrap();
+    let allowance = Allowance::new(bundle.limits(), &CancelToken::new());
+    let program = backend.program(bundle, role, extent, &allowance).unwrap();
+    let mut instance = program.instantiate().unwrap();
     // The second answer must not depend on what the first left behind.
     for _ in 0..2 {
         instance.run(&inputs, &mut output, &CancelToken::new()).unwrap();

@@ -5,8 +5,8 @@ use tract_onnx::pb::ModelProto;
 
 use super::super::Graph;
 use super::super::testing::{bundle_of, cast, matrix, model};
-use super::super::weights::Precision;
 use super::*;
+use crate::weights::Precision;
 use crate::{Bundle, ErrorKind, Role};
 
 fn healthy() -> ModelProto {

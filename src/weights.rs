@@ -7,7 +7,7 @@ use crate::error::{Context, invalid_bundle, non_finite};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
-pub(super) const LARGE: u64 = 64 << 10;
+pub(crate) const LARGE: u64 = 64 << 10;
 
 /// How a weight's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct Weight {
 
 impl Weight {
     /// A weight of `dims`, as the file has them, which must be what `part` has room for.
-    pub(super) fn new(name: &str, precision: Precision, dims: &[i64], part: Part) -> Result<Self> {
+    pub(crate) fn new(name: &str, precision: Precision, dims: &[i64], part: Part) -> Result<Self> {
         let shape: Option<Vec<usize>> = dims.iter().map(|&n| usize::try_from(n).ok()).collect();
         let bytes =
             |shape: &Vec<usize>| shape.iter().try_fold(precision.size(), |bytes, &n| bytes.checked_mul(n));
@@ -59,7 +59,7 @@ impl Weight {
 pub(crate) struct Weights(Vec<Weight>);
 
 impl Weights {
-    pub(super) fn push(&mut self, weight: Weight) {
+    pub(crate) fn push(&mut self, weight: Weight) {
         self.0.push(weight);
     }
 
@@ -90,13 +90,13 @@ impl Weights {
 }
 
 /// The elements in `bytes`, decoded by `decode`.
-pub(super) fn numbers<T, const N: usize>(
+pub(crate) fn numbers<T, const N: usize>(
     bytes: &[u8],
     decode: impl Fn([u8; N]) -> T,
 ) -> impl Iterator<Item = T> {
     bytes.as_chunks().0.iter().map(move |&bytes| decode(bytes))
 }
 
-pub(super) fn holds_nan(name: &str) -> Error {
+pub(crate) fn holds_nan(name: &str) -> Error {
     non_finite(format!("weight '{name}' holds NaN; export the model again"))
 }

@@ -8,12 +8,15 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::{SimplePlan, eval};
 
-use super::{Backend, Footprint, Input, Instance, Pace, Program};
+use crate::allowance::Allowance;
+use crate::backend::{Backend, Footprint, Input, Instance, Pace, Program};
+use crate::bundle::{Bundle, Extent, Role};
+use crate::contract::{Contract, Port};
 use crate::error::{Context, runtime, unsupported};
-use crate::graph::{Contract, Graph, Port};
+use crate::graph::Graph;
 use crate::net::Net;
 use crate::panics::of_tract;
-use crate::{Error, ErrorKind, Result};
+use crate::{Cost, Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub(crate) struct Reference {
@@ -74,8 +77,12 @@ fn scoped<R>(executor: &Executor, work: impl FnOnce() -> TractResult<R>) -> Trac
     outcome.unwrap_or_else(|panic| Err(of_tract(panic.as_ref(), ErrorKind::Runtime).into()))
 }
 
-impl Backend for Reference {
-    fn compile(&self, graph: Graph, _: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
+impl Reference {
+    /// Plans `graph`.
+    ///
+    /// # Errors
+    /// Name its file.
+    pub(crate) fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
         let (file, contract) = (graph.file.clone(), graph.contract.clone());
         // Shapes that contradict one another are nobody's to run.
         match Net::import(&graph.model, contract.inputs.len(), &graph.allowance) {
@@ -89,6 +96,22 @@ impl Backend for Reference {
             })
             .at(|| file.clone())?;
         Ok(Arc::new(Planned { plan, contract, file, executor }))
+    }
+}
+
+impl Backend for Reference {
+    fn program(
+        &self,
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<Arc<dyn Program>> {
+        self.compile(Graph::import_within(bundle, role, extent, allowance)?)
+    }
+
+    fn cost(&self, bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Cost> {
+        Graph::import_within(bundle, role, extent, allowance)?.cost()
     }
 
     fn threads(&self) -> usize {
@@ -178,7 +201,6 @@ mod tests {
     use tract_linalg::multithread::current_tract_executor;
 
     use super::*;
-    use crate::{Bundle, Role};
 
     /// One plain, unguided call of each network, as the official code computed it.
     #[test]
@@ -203,8 +225,7 @@ mod tests {
         {
             let graph = Graph::import(&bundle, role, bundle.manifest().extent(y.len())).unwrap();
             let mut output = vec![0.0; expected.len()];
-            let mut network =
-                Reference::new(2).compile(graph, &|_| unreachable!()).unwrap().instantiate().unwrap();
+            let mut network = Reference::new(2).compile(graph).unwrap().instantiate().unwrap();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
             let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{role}: {error:.1e}");

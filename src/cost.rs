@@ -1,0 +1,24 @@
+//! What one call of a network costs.
+
+/// The size of one network at one batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// Elements of all weights in the ONNX file, by stored type (`FLOAT`, `FLOAT16`, ...).
+    pub weights: Vec<(String, u64)>,
+    /// Floating-point operations of one call; a fused multiply-add counts two, a division one.
+    pub flops: u64,
+    /// Bytes of weights and constants once decluttered (before packing).
+    pub constant_bytes: u64,
+    /// Bytes of the largest intermediate tensor of one call.
+    pub largest_activation_bytes: u64,
+    /// Nodes of the decluttered graph.
+    pub nodes: usize,
+}
+
+impl Cost {
+    /// Weights of floating-point type.
+    pub fn parameters(&self) -> u64 {
+        self.weights.iter().filter(|(kind, _)| kind.contains("FLOAT")).map(|(_, count)| count).sum()
+    }
+}
