@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "models"))  # where the networks and the sampler are
 INPUTS = ("x", "v", "t", "y", "latent")  # in the order in which a torch module takes them
 GUIDED_BATCH = 2  # one image, its class and null half
 COMPARED = ("predictor", "refiner", "decoder")

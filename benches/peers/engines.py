@@ -6,11 +6,10 @@ Making an engine imports its package and sets its threads; `open` gives a functi
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 import numpy as np
-from bundles import REPOSITORY, Network
+from bundles import Network
 
 Function = Callable[..., np.ndarray]
 
@@ -77,7 +76,6 @@ class Torch:
         import torch
 
         torch.set_num_threads(threads)
-        sys.path.insert(0, str(REPOSITORY / "models"))
         import weights
 
         self.torch, self.load = torch, weights.load

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from peers import BACKENDS, IMAGE, OTHERS
-from sampler import calls
+from schedule import calls
 
 TITLES = {
     "flowturbo": "flowturbo",
@@ -129,7 +129,9 @@ def flops(bundle: dict, row: str) -> float:
     known = bundle["flops"]
     if row in known:
         return known[row]
-    return sum(known.get(role, 0) * count for role, count in calls(row).items()) + known.get("decoder", 0)
+    return sum(known.get(role, 0) * count for role, count in zip(("predictor", "refiner"), calls(row))) + known.get(
+        "decoder", 0
+    )
 
 
 def start_table(bundle: dict) -> str:

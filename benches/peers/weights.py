@@ -10,11 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bundles import REPOSITORY, Bundle, Network
-
-sys.path.insert(0, str(REPOSITORY / "models"))
-
 import torch
+from bundles import Bundle, Network
 from nets.autoencoder import AutoencoderConfig, Decoder
 from nets.sit import SiT, SiTConfig, TimestepEmbedder
 from torch import Tensor, nn

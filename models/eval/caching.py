@@ -82,33 +82,6 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
-class Heun:
-    """Nothing cached: the check that sampling here and in the runtime is the same. `H8` there."""
-
-    steps: int
-
-    def sample(self, field: Velocity, x: Array) -> Array:
-        everyone, delta = np.arange(len(x)), np.float32(1 / self.steps)
-        for i in range(self.steps):
-            d = field(x, i / self.steps, everyone)
-            x = x + delta / 2 * (d + field(x + delta * d, (i + 1) / self.steps, everyone))
-        return x
-
-
-@dataclass(frozen=True)
-class Euler:
-    """Nothing cached, likewise. `E8` there."""
-
-    steps: int
-
-    def sample(self, field: Velocity, x: Array) -> Array:
-        everyone, delta = np.arange(len(x)), np.float32(1 / self.steps)
-        for i in range(self.steps):
-            x = x + delta * field(x, i / self.steps, everyone)
-        return x
-
-
-@dataclass(frozen=True)
 class TaylorSeer:
     steps: int
     interval: int

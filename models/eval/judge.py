@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from schedule import calls
 from train.data import Images
 
 from eval import classifier
@@ -16,7 +17,7 @@ from eval.distances import margin, resamples
 from eval.features import Extractor, Features
 from eval.real import Real, draw, variants
 from eval.reference import Reference
-from eval.rows import GUIDANCE, REFERENCE, Row, calls
+from eval.rows import GUIDANCE, REFERENCE, Row
 from eval.runtime import Model
 from eval.store import Arrays, Store
 

@@ -5,7 +5,6 @@ Change the evaluation here; finished rows are kept, so only what is new is sampl
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from eval.caching import EasyCache, TaylorSeer
@@ -13,7 +12,6 @@ from eval.caching import EasyCache, TaylorSeer
 GUIDANCE = 2.5  # of every table but the one over guidance; the bundled model's own
 REFERENCE = "H200"
 BASE = "E25"  # the row that others are told as differences from
-CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
 
 EULER = tuple(f"E{n}" for n in (4, 6, 8, 12, 25, 50))
 HEUN = tuple(f"H{n}" for n in (2, 3, 4, 6, 8, 12, 25))
@@ -71,10 +69,3 @@ def plan_others(alternatives: list[str]) -> list[Row]:
     rows += [Row(method, scale) for scale in SCALES for method in AT_SCALES]
     rows += [Row(method, refiner=name) for name in alternatives for method in WITH_OTHERS]
     return list(dict.fromkeys(rows))
-
-
-def calls(schedule: str) -> tuple[int, int]:
-    """Evaluations of predictor and refiner: `H1P5R3` makes 7 and 6."""
-    kinds = "".join(kind * int(count or 1) for kind, count in re.findall(r"([EHPR])(\d*)", schedule))
-    predictor, refiner = (sum(CALLS[kind][network] for kind in kinds) for network in (0, 1))
-    return predictor + kinds.startswith("P"), refiner  # a first pseudo-corrector step has no cache: it is a Heun step

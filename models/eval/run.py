@@ -16,6 +16,8 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from schedule import calls
+
 from eval import plots, report, seams
 from eval.alternatives import REUSE, check_same_predictor, write_reuse
 from eval.features import Extractor
@@ -24,7 +26,7 @@ from eval.judge import CHUNK, Judge
 from eval.memory import remember
 from eval.real import Real
 from eval.results import Measure, Results, timed
-from eval.rows import GUIDANCE, REFERENCE, Row, calls, plan, plan_others
+from eval.rows import GUIDANCE, REFERENCE, Row, plan, plan_others
 from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
 from eval.store import Store
 from eval.timing import Job, Times, measure

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from schedule import CALLS
 
-from eval.rows import CALLS
 from eval.runtime import Generation, Model
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from eval import front, neighbours, real, report, rows, seams
-from eval.caching import EasyCache, Euler, Heun, TaylorSeer
+from eval.caching import EasyCache, TaylorSeer
 from eval.classifier import balanced, cross_validate, fit
 from eval.distances import Frechet, Gaussian, Kernel, margin, resamples
 from eval.features import Extractor
@@ -16,7 +16,9 @@ from eval.reference import Reference
 from eval.runtime import BUILD
 from eval.sanity import FAULTS, spoil
 from eval.store import Store
+from schedule import calls
 from train import options
+from uncached import sample
 
 pytest_plugins = ("eval_pictures",)
 
@@ -144,14 +146,14 @@ START = np.random.default_rng(0).standard_normal((3, 2, 4, 4))
 
 def test_euler_and_heun_compound_growth() -> None:
     grow = Flow(lambda x, t: x, 3)
-    np.testing.assert_allclose(Euler(10).sample(grow, START), START * 1.1**10, rtol=1e-6)
-    np.testing.assert_allclose(Heun(10).sample(grow, START), START * 1.105**10, rtol=1e-6)
+    np.testing.assert_allclose(sample(grow, "E10", START), START * 1.1**10, rtol=1e-6)
+    np.testing.assert_allclose(sample(grow, "H10", START), START * 1.105**10, rtol=1e-6)
     assert (grow.calls == 30).all()
 
 
 def test_taylorseer_is_exact_for_a_velocity_that_changes_evenly() -> None:
     full, cached = (Flow(lambda x, t: np.full_like(x, 1 + 5 * t), 3) for _ in range(2))
-    expected = Euler(21).sample(full, START)
+    expected = sample(full, "E21", START)
     np.testing.assert_allclose(TaylorSeer(21, 3).sample(cached, START), expected, rtol=1e-6)
     assert (cached.calls == 2 + 6 + 1).all()  # steps 0 and 1; 4, 7 ... 19; 20
 
@@ -168,7 +170,7 @@ def test_taylorseer_extrapolates_by_the_published_formula() -> None:
 def test_easycache_is_exact_where_velocity_and_state_change_alike() -> None:
     target = np.ones_like(START)
     full, cached = (Flow(lambda x, t: target[: len(x)] - x, 3) for _ in range(2))
-    expected = Euler(20).sample(full, START)
+    expected = sample(full, "E20", START)
     got = EasyCache(20, 0.3).sample(cached, START)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert (cached.calls < 20).all()
@@ -178,7 +180,7 @@ def test_easycache_with_no_tolerance_is_euler() -> None:
     flow = Flow(lambda x, t: np.sin(3 * x) + t, 3)
     got = EasyCache(9, 0.0).sample(flow, START)
     assert (flow.calls == 9).all()
-    np.testing.assert_allclose(got, Euler(9).sample(flow, START), rtol=1e-6)
+    np.testing.assert_allclose(got, sample(flow, "E9", START), rtol=1e-6)
 
 
 def test_easycache_decides_for_each_picture_alone() -> None:
@@ -204,7 +206,7 @@ def test_the_plan_holds_the_rows_that_were_promised() -> None:
     assert len(rows.FLOWTURBO) >= 12 and {"H1P5R3", "H2P4R2", "H8P9R5"} <= set(rows.FLOWTURBO)
     assert {"E4", "E50"} <= set(rows.EULER) and {"H2", "H25"} <= set(rows.HEUN)
     assert min(rows.SCALES) == 1 and max(rows.SCALES) == 6
-    assert [rows.calls(s) for s in ("H1P5R3", "P9", "E9", "H8P9R5")] == [(7, 6), (10, 0), (9, 0), (25, 10)]
+    assert [calls(s) for s in ("H1P5R3", "P9", "E9", "H8P9R5")] == [(7, 6), (10, 0), (9, 0), (25, 10)]
 
 
 def test_the_front_holds_what_nothing_beats_and_savings_are_read_off_it() -> None:

@@ -12,6 +12,7 @@ from conftest import TINY
 from eval import refiners
 from export.checkpoint import load_sit
 from nets.sit import SiTConfig
+from schedule import guide
 from train.refiner import REMEMBERED, SHORT_STEPS, TOGETHER, Memory, Paths, Pupil, Questions, Walker, teach
 from train.sampler import Sampler
 from train.stage import Budget, matrix_optimisers, read_log
@@ -41,7 +42,8 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
         states = torch.cat(list(sampler.trajectory("P16", noise[one], labels[one])))
         torch.testing.assert_close(paths.x[picture], states[1:], rtol=0, atol=1e-4)
         both = torch.tensor([labels[picture], predictor.config.num_classes])
-        velocity = sampler.guide(predictor(paths.x[picture, -1:].repeat(2, 1, 1, 1), torch.ones(2), both))[0]
+        answers = predictor(paths.x[picture, -1:].repeat(2, 1, 1, 1), torch.ones(2), both)
+        velocity = guide(answers, sampler.s, answers.shape[1])[0]
         assert (paths.v[picture, -1] - velocity).abs().mean() < 0.1 * velocity.abs().mean()
 
 

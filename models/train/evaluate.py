@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from nets.autoencoder import FACTOR, Autoencoder
 from nets.sit import SiT
+from schedule import calls
 from torch import Tensor
-from train.sampler import Sampler, parse_schedule
+from train.sampler import Sampler
 from train.sheets import save_sheet
 from train.stage import Budget
 from train.whole import write_text
 
 SCHEDULES = ("E8", "E16", "E25", "E50", "H4", "H8", "H12", "H25", "P15", "H1P5R3", "H1P9R3")
 GOOD = "H15"  # where nothing is to be proved about schedules
-CALLS = {"E": (1, 0), "H": (2, 0), "P": (1, 0), "R": (0, 2)}  # of predictor and refiner, by a step
 CHUNK = 64  # samples drawn at once
 
 
@@ -63,12 +63,10 @@ def compare_schedules(judge: Judge, schedules: list[str], reference_steps: int, 
     for schedule in schedules:
         latents = judge.latents(schedule)
         images = judge.images(latents)
-        calls = [sum(CALLS[kind][network] for kind in parse_schedule(schedule)) for network in (0, 1)]
-        if schedule[0] == "P":
-            calls[0] += 1  # the first pseudo-corrector step has no cache: it is a Heun step
+        predictor_calls, refiner_calls = calls(schedule)
         result[schedule] = {
-            "predictor_calls": calls[0],
-            "refiner_calls": calls[1],
+            "predictor_calls": predictor_calls,
+            "refiner_calls": refiner_calls,
             "latent_rms": (latents - reference).square().mean(dim=(1, 2, 3)).sqrt().mean().item(),
             "image_l1": (images - reference_images).abs().mean().item(),
         }

@@ -1,23 +1,13 @@
-"""FlowTurbo sampling (arXiv 2409.18128, section 3.3) in plain PyTorch: what sheets and evaluation are made with.
-
-`x` is the state [N,C,H,W], and velocities are [2N,C,H,W]: the class half, then the null half. Time runs from 0
-(noise) to 1 (data).
-"""
+"""Samples by networks in PyTorch: what sheets and evaluation are made with."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import torch
 from export.manifest import check_schedule
+from schedule import guide, trajectory
 from torch import Tensor, nn
-
-
-def parse_schedule(text: str) -> str:
-    """`H1P5R3` -> `HPPPPPRRR`: a letter for each step (Heun, pseudo-corrector, refiner, Euler)."""
-    check_schedule(text)
-    return "".join(kind * int(count or 1) for kind, count in re.findall(r"([EHPR])(\d*)", text))
 
 
 class Sampler:
@@ -37,48 +27,36 @@ class Sampler:
         self.predictor, self.refiner, self.s, self.channels = predictor, refiner, s, channels
         self.refiner_guided = refiner_guided
 
-    def guide(self, output: Tensor) -> Tensor:
-        """g: `u + s (c - u)` in both halves of the guided channels; the other channels stay each half's own."""
-        k = output.shape[1] if self.channels is None else self.channels
-        c, u = output[:, :k].chunk(2)
-        return torch.cat([(u + self.s * (c - u)).repeat(2, 1, 1, 1), output[:, k:]], dim=1)
-
     @torch.no_grad()
     def trajectory(self, schedule: str, noise: Tensor, labels: Tensor) -> Iterator[Tensor]:
-        """The state [N,C,H,W] after every step."""
-        steps, n = parse_schedule(schedule), len(noise)
-        grid = torch.linspace(0, 1, len(steps) + 1)
-        y = torch.cat([labels, torch.full_like(labels, self.predictor.config.num_classes)])
-
-        def double(x: Tensor) -> Tensor:
-            return torch.cat([x, x])
-
-        def F(x: Tensor, t: Tensor) -> Tensor:
-            return self.guide(self.predictor(double(x), t.expand(2 * n).to(x.device), y))
-
-        def R(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-            if self.refiner_guided:
-                return double(self.refiner(x, v[:n], t.expand(n).to(x.device), labels))
-            return self.guide(self.refiner(double(x), v, t.expand(2 * n).to(x.device), y))
-
-        x, v = noise, None
-        for kind, t, t_next in zip(steps, grid, grid[1:]):
-            delta = (t_next - t).item()
-            if kind == "E":
-                d = v = F(x, t)
-                mean = d
-            elif kind == "R":
-                d = R(x, v, t) + v
-                mean = (d + R(x + delta * d[:n], v, t_next) + d) / 2
-                v = d
-            else:
-                d = v if kind == "P" and v is not None else F(x, t)
-                v = F(x + delta * d[:n], t_next)
-                mean = (d + v) / 2
-            x = x + delta * mean[:n]
-            yield x
+        """The state [N,C,H,W] after every step, from noise [N,C,H,W] and classes [N]."""
+        check_schedule(schedule)
+        yield from trajectory(Guided(self, labels), schedule, noise)
 
     def sample(self, schedule: str, noise: Tensor, labels: Tensor) -> Tensor:
         """The final latent."""
         *_, latent = self.trajectory(schedule, noise, labels)
         return latent
+
+
+class Guided:
+    """Velocities of some classes [N]: the class half, then the null half."""
+
+    def __init__(self, sampler: Sampler, labels: Tensor):
+        self.sampler, self.labels = sampler, labels
+        self.both = torch.cat([labels, torch.full_like(labels, sampler.predictor.config.num_classes)])
+
+    def guide(self, velocity: Tensor) -> Tensor:
+        channels = velocity.shape[1] if self.sampler.channels is None else self.sampler.channels
+        return guide(velocity, self.sampler.s, channels)
+
+    def predict(self, x: Tensor, t: float) -> Tensor:
+        x = torch.cat([x, x])
+        return self.guide(self.sampler.predictor(x, x.new_full((len(x),), t), self.both))
+
+    def refine(self, x: Tensor, v: Tensor, t: float) -> Tensor:
+        if self.sampler.refiner_guided:
+            offset = self.sampler.refiner(x, v[: len(x)], x.new_full((len(x),), t), self.labels)
+            return torch.cat([offset, offset])
+        x = torch.cat([x, x])
+        return self.guide(self.sampler.refiner(x, v, x.new_full((len(x),), t), self.both))
