@@ -1104,7 +1104,7 @@ typedef struct ft_request {
 #define FT_PREVIEW_NONE 0
 
 /**
- * Rough, of the latent's own size, in microseconds; the first one of a model runs the decoder once.
+ * Rough, of the latent's own size, in microseconds; for bundles that have its colours (`image.preview`).
  */
 #define FT_PREVIEW_LINEAR 1
 
@@ -1232,7 +1232,7 @@ void ft_session_free(struct ft_session *session);
 
 /**
  * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
- * alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
+ * alone. For a loading screen: once for each class, `image_count`,
  * size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
  * given up, one that is done forgotten.
  *

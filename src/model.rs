@@ -6,7 +6,7 @@ mod programs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
@@ -15,7 +15,6 @@ use crate::contract::Contract;
 use crate::error::{invalid_argument, limit_exceeded, runtime};
 use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
 use crate::lock::lock;
-use crate::preview::Colours;
 use crate::program::Fused;
 use crate::reference::Reference;
 use crate::sampler::guidance::{parts, refiner_parts};
@@ -139,8 +138,6 @@ struct Inner {
     programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
-    /// Fitted when a first preview is wanted.
-    colours: OnceLock<Colours>,
     /// That has the threads, and whoever holds a lock.
     process: Process,
 }
@@ -209,7 +206,6 @@ impl Model {
             backend,
             programs: Mutex::default(),
             checked: Mutex::default(),
-            colours: OnceLock::new(),
             process: Process::this(),
         }));
         let manifest = model.manifest();
@@ -339,14 +335,18 @@ impl Model {
         self.0.process.check()
     }
 
-    /// The colours of previews.
-    pub(crate) fn colours(&self) -> Result<&Colours> {
-        self.check_process()?;
-        if let Some(colours) = self.0.colours.get() {
-            return Ok(colours);
-        }
-        let fitted = Colours::of_model(self)?;
-        Ok(self.0.colours.get_or_init(|| fitted))
+    /// What red, green and blue of a linear preview are made of.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the bundle does not say.
+    pub(crate) fn colours(&self) -> Result<&[Vec<f32>; 3]> {
+        let manifest = self.manifest();
+        manifest.image.as_ref().and_then(|image| image.preview.as_ref()).ok_or_else(|| {
+            invalid_argument(format!(
+                "bundle '{}' has no colours for linear previews (image.preview in bundle.json)",
+                manifest.name
+            ))
+        })
     }
 
     /// What the engine does for one call of a network at a batch size, step by step: the kernel, its

@@ -295,12 +295,12 @@ impl Session {
     /// its latest velocity.
     ///
     /// [`PreviewKind::Linear`] makes pictures of the latent's own size, `[N, latent height, latent width]`, and
-    /// takes microseconds, but for the first time with a model, which runs the decoder once;
-    /// [`PreviewKind::Decoded`] runs the decoder each time.
+    /// takes microseconds, of the colours that the bundle has for it (`image.preview`); [`PreviewKind::Decoded`] runs
+    /// the decoder each time.
     ///
     /// # Errors
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): nothing was begun, no decoder in the bundle, or
-    /// memory that cannot hold the pictures.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): nothing was begun, no such colours or no decoder in the
+    /// bundle, or memory that cannot hold the pictures.
     pub fn preview_into(&mut self, kind: PreviewKind, pixels: &mut Pixels) -> Result<()> {
         let _default = DefaultFloats::enter();
         self.model.check_process()?;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +17,7 @@ from export import ExportError
 from export.bundle import Classes, Latent, Manifest, Time, write_bundle
 from export.checkpoint import load_sit
 from export.graph import DTYPES
+from export.preview import preview_of
 from export.program import VARIABLE, find_program
 from export.synthetic import random_networks
 from export.vae import load_kl
@@ -149,6 +151,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.vae:
             vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
         manifest = describe(arguments, labels, networks["predictor"].config, "refiner" in networks, vae)
+        if manifest.image:
+            colours = preview_of(networks["encoder"], manifest.image, manifest.latent.scale, manifest.latent.shift)
+            manifest = replace(manifest, preview=colours)
         print(write_bundle(arguments.out, manifest, networks, arguments.dtype, program=program))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)

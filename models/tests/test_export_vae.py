@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import TINY, Bundle, export
 from export import ExportError
+from export.preview import preview_of
 from export.vae import RENAMED, load_kl
 
 diffusers = pytest.importorskip("diffusers")
@@ -120,13 +121,27 @@ def test_the_bundle_decodes_and_encodes_as_the_package_does(program: Path, tmp_p
     networks = ["--predictor", TINY / "predictor.pt", "--heads", 4, "--vae", tmp_path / "vae"]
     assert export(*networks, "--dtype", "f32", "--out", tmp_path / "out", run=program) == 0
     bundle = Bundle(tmp_path / "out")
-    assert bundle.manifest["image"] == {"height": 32, "width": 32}
     assert bundle.manifest["latent"] == {"channels": 4, "height": 16, "width": 16, "scale": 0.5, "shift": 0.25}
     image, latent = torch.rand(2, 3, 32, 32) * 2 - 1, torch.randn(2, 4, 16, 16)
     with torch.no_grad():
         mean, decoded = vae.encode(image).latent_dist.mean.numpy(), vae.decode(latent).sample.numpy()
     np.testing.assert_allclose(bundle.run("encoder", image=image.numpy()), mean, rtol=0, atol=2e-5)
     np.testing.assert_allclose(bundle.run("decoder", latent=latent.numpy()), decoded, rtol=0, atol=2e-5)
+    assert np.shape(bundle.manifest["image"].pop("preview")) == (3, 5)
+    assert bundle.manifest["image"] == {"height": 32, "width": 32}
+
+
+def test_the_colours_of_previews_undo_what_the_encoder_makes_of_colours() -> None:
+    mix = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, -1.0], [0.3, 0.0, 1.5], [1.0, 1.0, 1.0]])
+
+    def encoder(image: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("lc,nchw->nlhw", mix, torch.nn.functional.avg_pool2d(image, 4)) + 0.7
+
+    factors = torch.tensor(preview_of(encoder, (64, 64), 0.5, 0.25))
+    colour = torch.tensor([0.9, -0.4, 0.1])
+    sampled = (mix @ colour + 0.7 - 0.25) * 0.5
+    torch.testing.assert_close(factors[:, :4] @ sampled + factors[:, 4], colour, rtol=0, atol=1e-3)
+    assert preview_of(lambda image: encoder(image) * torch.nan, (64, 64), 1.0, 0.0) is None
 
 
 @pytest.mark.parametrize(

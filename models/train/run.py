@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from export import ExportError
 from export.bundle import Classes, Latent, Manifest, write_bundle
+from export.preview import fit_preview
 from export.program import find_program
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from nets.sit import SiT, SiTConfig
@@ -27,7 +28,6 @@ from train.align import BLOCK
 from train.data import Images, load_images, to_unit, write_smoke_images
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
-from train.preview import fit_preview
 from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet

@@ -26,7 +26,7 @@ pub type ft_preview = u32;
 
 /// No preview.
 pub const FT_PREVIEW_NONE: ft_preview = 0;
-/// Rough, of the latent's own size, in microseconds; the first one of a model runs the decoder once.
+/// Rough, of the latent's own size, in microseconds; for bundles that have its colours (`image.preview`).
 pub const FT_PREVIEW_LINEAR: ft_preview = 1;
 /// By the decoder, of a picture's size.
 pub const FT_PREVIEW_DECODED: ft_preview = 2;

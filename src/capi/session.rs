@@ -14,7 +14,8 @@ use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
 use super::status::ft_status;
-use crate::{Output, Pixels, PreviewKind, Progress, Request, Role, Session, memory};
+use crate::error::Context;
+use crate::{Output, Pixels, PreviewKind, Progress, Request, Session, memory};
 
 /// As long as it takes to end a step of the schedule, or a picture.
 // Digits, since generators of bindings do not know UINT64_MAX.
@@ -69,8 +70,7 @@ impl Watch {
         let (images, _, height, width) = progress.latent.dim();
         self.rgb.clear();
         if self.preview {
-            // That there are colours or a decoder was checked; one that fails makes no preview, nor does refused
-            // memory.
+            // That there are colours was checked; refused memory makes no preview.
             let drawn = memory::resize(&mut self.rgb, images * height * width * 3, 0)
                 .and_then(|()| progress.preview_into(&mut Pixels::rgb8(&mut self.rgb)));
             if drawn.is_err() {
@@ -129,12 +129,8 @@ impl Desk {
         // SAFETY: the caller's promise.
         let raw = unsafe { request::read(request)? };
         let (output, preview) = (raw.output()?, raw.preview()?);
-        let manifest = self.session.model().manifest();
-        if preview
-            && !manifest.has(Role::Decoder)
-            && manifest.image.as_ref().is_none_or(|image| image.preview.is_none())
-        {
-            return Err(Failure::argument("request.preview: the bundle has no decoder and no image.preview"));
+        if preview {
+            self.session.model().colours().at(|| "request.preview".to_owned())?;
         }
         // SAFETY: as above.
         unsafe { raw.fill(self.session.model(), &mut self.request, &mut self.written)? };
@@ -186,7 +182,7 @@ pub extern "C" fn ft_session_free(session: *mut ft_session) {
 }
 
 /// Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
-/// alone, and, if its `preview` is set, what previews need. For a loading screen: once for each class, `image_count`,
+/// alone. For a loading screen: once for each class, `image_count`,
 /// size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
 /// given up, one that is done forgotten.
 ///
@@ -202,9 +198,6 @@ pub unsafe extern "C" fn ft_session_prepare(
                 |session: &mut Session, request: &Request, output| Ok(session.prepare(request, output)?);
             // SAFETY: the header asks the caller for a struct.
             unsafe { desk.begin(request, begin)? };
-            if desk.watch.preview {
-                desk.session.model().colours()?;
-            }
             Ok(())
         })
     })

@@ -49,7 +49,8 @@ pub fn miniature() -> &'static Model {
         ];
         let manifest = format!(
             r#"{{"format": "flowturbo-bundle", "format_version": "1.0", "name": "miniature",
-            "latent": {{"channels": 4, "height": 8, "width": 16}}, "image": {{"height": 64, "width": 128}},
+            "latent": {{"channels": 4, "height": 8, "width": 16}}, "image": {{"height": 64, "width": 128, "preview": [
+            [0.5, 0, 0, 0, 0], [0, 0.5, 0, 0, 0], [0, 0, 0.5, 0, 0]]}},
             "classes": {{"count": 2, "null": 2, "labels": ["left", "right"]}},
             "sampling": {{"schedule": "H1P1R1", "guidance": 2.0,
             "presets": {{"fast": {{"schedule": "E1", "guidance": 1.5}}}}}}, "networks": {{{}}}}}"#,
