@@ -18,4 +18,5 @@ mod labels;
 mod latents;
 mod pictures;
 mod program;
+mod shell;
 mod tune;

@@ -10,7 +10,7 @@ use flowturbo::{Model, Request};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, print};
-use crate::options::{self, BundleArgument, Computing, Keeping, Sampling};
+use crate::options::{self, Computing, Keeping, ModelArgument, Sampling};
 use crate::times::{self, Spread, Times};
 use crate::{machine, units};
 
@@ -23,7 +23,7 @@ use crate::{machine, units};
 #[command(verbatim_doc_comment)]
 pub struct Bench {
     #[command(flatten)]
-    bundle: BundleArgument,
+    model: ModelArgument,
     #[command(flatten)]
     sampling: Sampling,
     /// Images in one generation, of the classes in turn
@@ -43,7 +43,7 @@ pub struct Bench {
           value_parser = options::whole::<u32, 0, { u32::MAX as u64 }>)]
     warmup: u32,
     /// Measure the machine instead: fused multiply-adds and memory reads a second, by one thread and all
-    #[arg(long, conflicts_with_all = ["BundleArgument", "Sampling", "batch", "runs", "warmup"])]
+    #[arg(long, conflicts_with_all = ["positional", "model", "Sampling", "batch", "runs", "warmup"])]
     peaks: bool,
     /// Print JSON, times in seconds
     #[arg(long)]
@@ -56,7 +56,7 @@ impl Bench {
             return print(&peaks::report(self.computing.threads, self.json)?);
         }
         let started = Instant::now();
-        let bundle = self.bundle.open()?;
+        let bundle = self.model.open()?;
         let sampling = self.sampling.settle(&bundle)?;
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();

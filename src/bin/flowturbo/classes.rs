@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use crate::failure::{Failure, print};
-use crate::options::{BundleArgument, class_name};
+use crate::options::{ModelArgument, class_name};
 
 /// Lists the classes of a bundle: number and label, a line each
 ///
@@ -13,12 +13,12 @@ use crate::options::{BundleArgument, class_name};
 #[derive(Args)]
 pub struct Classes {
     #[command(flatten)]
-    bundle: BundleArgument,
+    model: ModelArgument,
 }
 
 impl Classes {
     pub fn run(&self) -> Result<(), Failure> {
-        let bundle = self.bundle.open()?;
+        let bundle = self.model.open()?;
         let (manifest, mut text) = (bundle.manifest(), String::new());
         let classes = &manifest.classes;
         for class in 0..i64::from(classes.count) {

@@ -8,9 +8,9 @@ use ndarray::Axis;
 
 use crate::failure::Failure;
 use crate::generate::{outputs, write};
-use crate::options::{Computing, whole};
+use crate::options::{Computing, ModelOption, whole};
 use crate::output::tell;
-use crate::{input, interrupt, locate, numpy, sheet, units};
+use crate::{input, interrupt, numpy, sheet, units};
 
 /// Decodes latents, such as `flowturbo latents` writes, to PNG
 ///
@@ -36,9 +36,8 @@ pub struct Decode {
     #[arg(long, value_name = "K", conflicts_with = "separate", allow_negative_numbers = true,
           value_parser = whole::<u32, 1, { u32::MAX as u64 }>)]
     columns: Option<u32>,
-    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
-    #[arg(long, value_name = "BUNDLE")]
-    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelOption,
     /// Print nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -46,7 +45,7 @@ pub struct Decode {
 
 impl Decode {
     pub fn run(&self) -> Result<(), Failure> {
-        let bundle = locate::open(self.bundle.as_deref())?;
+        let bundle = self.model.open()?;
         if !bundle.manifest().has(Role::Decoder) {
             return Err(Failure::Usage(format!("bundle '{}' has no decoder", bundle.manifest().name)));
         }

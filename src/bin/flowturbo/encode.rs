@@ -9,9 +9,9 @@ use ndarray::{Array4, Axis, concatenate};
 use crate::editing::size;
 use crate::failure::Failure;
 use crate::given::{Given, Size};
-use crate::options::Computing;
+use crate::options::{Computing, ModelOption};
 use crate::output::{Output, STANDARD, tell};
-use crate::{interrupt, locate, numpy, units};
+use crate::{interrupt, numpy, units};
 
 /// Encodes pictures to latents, which `flowturbo decode` makes pictures of again
 ///
@@ -33,9 +33,8 @@ pub struct Encode {
     size: Option<Size>,
     #[command(flatten)]
     computing: Computing,
-    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
-    #[arg(long, value_name = "BUNDLE")]
-    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelOption,
     /// Print nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -43,7 +42,7 @@ pub struct Encode {
 
 impl Encode {
     pub fn run(&self) -> Result<(), Failure> {
-        let bundle = locate::open(self.bundle.as_deref())?;
+        let bundle = self.model.open()?;
         let manifest = bundle.manifest();
         let (Some(own), true) = (&manifest.image, manifest.has(Role::Encoder)) else {
             return Err(Failure::Usage(format!("bundle '{}' has no encoder", manifest.name)));

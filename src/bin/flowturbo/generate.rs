@@ -11,11 +11,11 @@ use ndarray::Axis;
 
 use crate::editing::Editing;
 use crate::failure::Failure;
-use crate::options::{self, Computing, Keeping, Sampling, class_name, plain_name};
+use crate::options::{self, Computing, Keeping, ModelArgument, Sampling, class_name, plain_name};
 use crate::output::{Output, STANDARD, tell};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
-use crate::{locate, machine, units};
+use crate::{machine, units};
 
 /// Generates pictures of a class as PNG
 ///
@@ -33,7 +33,7 @@ use crate::{locate, machine, units};
 pub struct Generate {
     /// Label or number of a class, or several: brick,sand,3; `flowturbo classes` lists them. Labels with commas are
     /// written as they are, or with \, for each, or by a --class of their own
-    #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
     class: Vec<String>,
     /// Seed of the noise
     #[arg(long, default_value_t = 0, allow_negative_numbers = true,
@@ -70,9 +70,8 @@ pub struct Generate {
     #[arg(long, value_name = "K", conflicts_with = "separate", allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     columns: Option<u32>,
-    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
-    #[arg(long, value_name = "BUNDLE")]
-    bundle: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgument,
     /// Print nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -81,7 +80,7 @@ pub struct Generate {
 impl Generate {
     pub fn run(&self) -> Result<(), Failure> {
         let started = Instant::now();
-        let bundle = locate::open(self.bundle.as_deref())?;
+        let bundle = self.model.open()?;
         let (mut schedule, guidance) = self.sampling.settle(&bundle)?;
         if let Some(steps) = self.steps {
             schedule = scale(&schedule, steps)?;

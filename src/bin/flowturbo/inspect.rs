@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, print};
 use crate::machine;
-use crate::options::{self, BundleArgument};
+use crate::options::{self, ModelArgument};
 use crate::units::decimal;
 use network::Network;
 
@@ -24,7 +24,7 @@ use network::Network;
 #[command(verbatim_doc_comment)]
 pub struct Inspect {
     #[command(flatten)]
-    bundle: BundleArgument,
+    model: ModelArgument,
     /// Images in one generation, for shapes and costs
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
@@ -42,7 +42,7 @@ impl Inspect {
         if self.plan {
             return self.plans();
         }
-        let bundle = self.bundle.open()?;
+        let bundle = self.model.open()?;
         let images = self.batch as usize;
         options::check_batch(images, &bundle)?;
         let schedule = bundle.manifest().sampling.schedule.parse()?;
@@ -56,7 +56,7 @@ impl Inspect {
     }
 
     fn plans(&self) -> Result<(), Failure> {
-        let bundle = self.bundle.open()?;
+        let bundle = self.model.open()?;
         let images = self.batch as usize;
         options::check_batch(images, &bundle)?;
         let model = Model::load(bundle, &ModelOptions::default())?;

@@ -9,7 +9,7 @@ use ndarray::{Array4, Axis, stack};
 use crate::failure::Failure;
 use crate::input;
 use crate::numpy;
-use crate::options::{self, BundleArgument, Computing, Keeping, Sampling};
+use crate::options::{self, Computing, Keeping, ModelArgument, Sampling};
 use crate::output::{Output, tell};
 use crate::steps::Watcher;
 use crate::units;
@@ -22,9 +22,9 @@ use crate::units;
 #[command(verbatim_doc_comment, group = ArgGroup::new("start").args(["noise", "seed"]).required(true))]
 pub struct Latents {
     #[command(flatten)]
-    bundle: BundleArgument,
+    model: ModelArgument,
     /// Label or number of each image's class: 3,6; a label with commas as it is, or each class by a --class of its own
-    #[arg(long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
     class: Vec<String>,
     /// Noise to start from, .npy; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -52,7 +52,7 @@ pub struct Latents {
 
 impl Latents {
     pub fn run(&self) -> Result<(), Failure> {
-        let bundle = self.bundle.open()?;
+        let bundle = self.model.open()?;
         let sampling = self.sampling.settle(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, 1, &bundle, sampling)?;

@@ -42,7 +42,7 @@ fn default() -> Result<PathBuf, Failure> {
         let [here, source] = candidates.each_ref().map(|path| path.display());
         Failure::Usage(format!(
             "no bundle given and none found; looked at ${VARIABLE} (not set), {here} and {source}; \
-             name one with --bundle PATH"
+             name one with --model PATH"
         ))
     })
 }

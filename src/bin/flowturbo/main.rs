@@ -27,6 +27,7 @@ mod numpy;
 mod options;
 mod output;
 mod sheet;
+mod shell;
 mod steps;
 mod times;
 mod tune;
@@ -35,24 +36,27 @@ mod units;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
 /// Generates images with FlowTurbo models on the CPU.
 ///
-/// Every command takes a bundle, a folder or a zip file. Without one it takes the bundle at
-/// $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
+/// Every command takes a model by -m: a bundle, which is a folder or a zip file. Without one it takes the
+/// bundle at $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
 /// this program's source.
 ///
 /// Exit codes: 0 done, 1 failed while working, or a file cannot be written, 2 the command line or a file to be
 /// read cannot be used, 130 stopped by ctrl-C, which leaves files as they were; pressed again, it does not wait.
-/// RUST_LOG=debug tells what goes on inside.
+/// -v tells what goes on inside, -vv more of it; RUST_LOG says so in detail.
 #[derive(Parser)]
 #[command(name = "flowturbo", version, arg_required_else_help = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Tell on stderr what goes on inside; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Subcommand)]
@@ -65,6 +69,8 @@ enum Command {
     Latents(latents::Latents),
     Decode(decode::Decode),
     Encode(encode::Encode),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Command {
@@ -78,15 +84,18 @@ impl Command {
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
             Self::Encode(command) => command.run(),
+            Self::Completions(command) => command.run(&mut Cli::command()),
+            Self::Man(command) => command.run(Cli::command()),
         }
     }
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
+    let cli = Cli::parse();
+    let level = ["error", "info", "debug", "trace"][usize::from(cli.verbose.min(3))];
+    env_logger::init_from_env(env_logger::Env::default().default_filter_or(format!("flowturbo={level}")));
     // The library stops tract's panics on damaged graphs; their report belongs in the log, not on stderr.
     std::panic::set_hook(Box::new(|panic| log::debug!("{panic}")));
-    let cli = Cli::parse();
     catch_unwind(AssertUnwindSafe(|| cli.command.run()))
         .unwrap_or_else(|panic| Err(Failure::panicked(panic.as_ref())))
         .map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)

@@ -8,18 +8,31 @@ use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Sch
 use crate::failure::Failure;
 use crate::{interrupt, locate};
 
-/// A bundle, named first or by option.
+/// The model by option, for commands whose first word is another file.
 #[derive(Args)]
-pub struct BundleArgument {
-    /// Bundle: a folder or a zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
-    #[arg(value_name = "BUNDLE")]
-    positional: Option<PathBuf>,
-    /// The same, as an option
-    #[arg(long = "bundle", value_name = "BUNDLE", conflicts_with = "positional")]
-    named: Option<PathBuf>,
+pub struct ModelOption {
+    /// Model: a bundle, folder or zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    #[arg(short, long, value_name = "PATH", alias = "bundle")]
+    model: Option<PathBuf>,
 }
 
-impl BundleArgument {
+/// The model, as the first word or by option.
+#[derive(Args)]
+pub struct ModelArgument {
+    /// The model, as a first word
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    positional: Option<PathBuf>,
+    #[command(flatten)]
+    named: ModelOption,
+}
+
+impl ModelOption {
+    pub fn open(&self) -> Result<Bundle, Failure> {
+        locate::open(self.model.as_deref())
+    }
+}
+
+impl ModelArgument {
     pub fn open(&self) -> Result<Bundle, Failure> {
         locate::open(self.path())
     }
@@ -30,7 +43,7 @@ impl BundleArgument {
     }
 
     fn path(&self) -> Option<&Path> {
-        self.positional.as_deref().or(self.named.as_deref())
+        self.positional.as_deref().or(self.named.model.as_deref())
     }
 }
 

@@ -20,7 +20,7 @@ use clap::Args;
 use flowturbo::{Bundle, Manifest, Preset, Schedule};
 
 use crate::failure::Failure;
-use crate::options::{self, BundleArgument, Computing, Keeping};
+use crate::options::{self, Computing, Keeping, ModelArgument};
 use crate::output::{Output, tell};
 use crate::units;
 use device::Device;
@@ -58,7 +58,7 @@ const MOST_CLASSES: u32 = 16;
 #[command(verbatim_doc_comment)]
 pub struct Tune {
     #[command(flatten)]
-    bundle: BundleArgument,
+    model: ModelArgument,
     /// What a picture may take: 80ms, 0.5s [default: twice what the bundle's own schedule takes]
     #[arg(long, value_name = "TIME", value_parser = units::parse_time, allow_hyphen_values = true)]
     budget: Option<Duration>,
@@ -66,7 +66,7 @@ pub struct Tune {
     #[arg(long, value_name = "NAME", requires = "budget")]
     name: Option<String>,
     /// Classes to compare schedules on [default: all, or 16 of them]
-    #[arg(long, value_name = "CLASS,...", visible_alias = "classes", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "CLASS,...", visible_alias = "classes", allow_negative_numbers = true)]
     class: Vec<String>,
     /// Pictures of each class
     #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
@@ -100,7 +100,7 @@ pub struct Tune {
 
 impl Tune {
     pub fn run(&self) -> Result<(), Failure> {
-        let (started, path) = (Instant::now(), self.bundle.find()?);
+        let (started, path) = (Instant::now(), self.model.find()?);
         let bundle = Bundle::open(&path)?;
         let store = match &self.output {
             Some(output) => Some(Store::zip(output)?),
