@@ -14,6 +14,7 @@ mod layout;
 mod libraries;
 mod process;
 mod programs;
+mod released;
 mod sanitized;
 
 use std::path::{Path, PathBuf};
