@@ -293,25 +293,25 @@ impl Model {
     /// # Errors
     /// As [`Session::generate`], for everything that can be told beforehand.
     pub fn prepare(&self, request: &Request, output: Output) -> Result<Memory> {
-        let (settled, manifest) = (request.settle(self.bundle())?, self.manifest());
-        let call = settled.call(manifest);
+        let (resolved, manifest) = (request.resolve(self.bundle())?, self.manifest());
+        let call = resolved.call(manifest);
         // Sums of what fits in memory each, but hardly together on a machine of 32 bits.
         let floats_of = |shape: [usize; 4]| shape.iter().map(|&n| n as u64).product::<u64>();
-        let (latents, windows) = (floats_of(settled.shape), floats_of(manifest.latent_shape(call)));
+        let (latents, windows) = (floats_of(resolved.shape), floats_of(manifest.latent_shape(call)));
         let mut roles = vec![(Role::Predictor, call)];
-        if settled.schedule.needs_refiner() {
-            roles.push((Role::Refiner, settled.refiner_call(manifest)));
+        if resolved.schedule.needs_refiner() {
+            roles.push((Role::Refiner, resolved.refiner_call(manifest)));
         }
-        let one = Extent { batch: 1, ..settled.extent };
+        let one = Extent { batch: 1, ..resolved.extent };
         // The noise, x and x̃, three velocities; the inputs and the answer of a call, as far as they are not lent.
-        let mut floats = latents * (3 + 3 * settled.parts as u64);
-        let [lends_v, lends_answer] = settled.lends(manifest);
+        let mut floats = latents * (3 + 3 * resolved.parts as u64);
+        let [lends_v, lends_answer] = resolved.lends(manifest);
         floats += windows * (1 + u64::from(!lends_v) + u64::from(!lends_answer));
         if output == Output::Pictures {
-            floats += latents / settled.extent.batch as u64 + floats_of(settled.pictures(manifest)?);
+            floats += latents / resolved.extent.batch as u64 + floats_of(resolved.pictures(manifest)?);
             roles.push((Role::Decoder, one));
         }
-        if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(settled.extent)) {
+        if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(resolved.extent)) {
             floats += init.len() as u64 + latents;
             if request.mask.is_some() {
                 // One of each pixel, and for each cell whether it stays.

@@ -132,7 +132,7 @@ impl Program for Planned {
     }
 
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
-        Ok(Box::new(Run(self)))
+        Ok(Box::new(PlannedInstance(self)))
     }
 
     /// The constants; what tract allocates for each run is not known beforehand.
@@ -145,9 +145,9 @@ impl Program for Planned {
 }
 
 /// tract allocates its intermediates anew for each run, so there is no scratch to keep.
-struct Run(Arc<Planned>);
+struct PlannedInstance(Arc<Planned>);
 
-impl Instance for Run {
+impl Instance for PlannedInstance {
     /// In one go: tract does not pause.
     fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
         let Planned { plan, contract, file, executor } = &*self.0;

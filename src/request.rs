@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-mod settle;
+mod resolve;
 
 use std::time::Duration;
 
 use ndarray::{Array3, Array4, ArrayView4};
 
-pub(crate) use settle::Settled;
+pub(crate) use resolve::Resolved;
 
 use crate::preview::Outlook;
 use crate::{CancelToken, Pixels, Result, Schedule, StepKind};

@@ -154,15 +154,15 @@ impl Session {
         self.begin(request, Output::Pictures)?;
         self.run_to_the_end(observer)?;
         let model = self.model.clone();
-        let settled = request.settle(model.bundle())?;
-        let [_, _, height, width] = settled.pictures(model.manifest())?;
+        let resolved = request.resolve(model.bundle())?;
+        let [_, _, height, width] = resolved.pictures(model.manifest())?;
         let pictures = self.pictures.chunks_exact(3 * height * width);
         let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
         let [encoding, sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
         let x = self.state.x();
         let x = memory::collected(x.len(), x.iter().copied())?;
-        let latents = Array4::from_shape_vec(settled.shape, x).map_err(shape)?;
-        let (schedule, guidance) = (settled.schedule.clone(), settled.guidance);
+        let latents = Array4::from_shape_vec(resolved.shape, x).map_err(shape)?;
+        let (schedule, guidance) = (resolved.schedule.clone(), resolved.guidance);
         Ok(Generation { images, latents, schedule, guidance, encoding, sampling, decoding })
     }
 
@@ -184,8 +184,8 @@ impl Session {
 
     /// Begins a generation of pictures if `pixels` can hold them.
     pub(crate) fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
-        let settled = request.settle(self.model.bundle())?;
-        let [images, _, height, width] = settled.pictures(self.model.manifest())?;
+        let resolved = request.resolve(self.model.bundle())?;
+        let [images, _, height, width] = resolved.pictures(self.model.manifest())?;
         pixels.hold([images, height, width])?;
         self.begin(request, Output::Pictures)
     }
@@ -222,7 +222,7 @@ impl Session {
         latents: &mut [f32],
         observer: &mut Observer,
     ) -> Result<()> {
-        let shape = request.settle(self.model.bundle())?.shape;
+        let shape = request.resolve(self.model.bundle())?.shape;
         let (wanted, found) = (shape.iter().product::<usize>(), latents.len());
         if found != wanted {
             return Err(invalid_argument(format!("latents: {found} floats, {shape:?} takes {wanted}")));

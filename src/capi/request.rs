@@ -398,7 +398,7 @@ impl ft_request {
         // SAFETY: the caller's promise.
         let noise = unsafe { array(self.noise, self.noise_count, "request.noise")? };
         if !self.noise.is_null() {
-            let shape = request.settle(model.bundle())?.shape;
+            let shape = request.resolve(model.bundle())?.shape;
             let (wanted, found) = (shape.iter().product::<usize>(), noise.len());
             if found != wanted {
                 return Err(Failure::argument(format!(

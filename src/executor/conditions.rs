@@ -53,7 +53,7 @@ pub(crate) struct Conditions {
     /// Locked while something is computed, which may take long.
     source: Mutex<Source>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
-    table: Mutex<Table>,
+    table: Mutex<Answers>,
 }
 
 struct Source {
@@ -62,7 +62,7 @@ struct Source {
     keep: bool,
 }
 
-struct Table {
+struct Answers {
     /// Time, by its bits, and class.
     pairs: Vec<(u32, i64)>,
     rows: Vec<f32>,
@@ -72,7 +72,7 @@ struct Table {
     oldest: usize,
 }
 
-impl Table {
+impl Answers {
     /// Those of `pairs` that are not known, each once.
     fn missing(&self, pairs: impl Iterator<Item = (u32, i64)>) -> Vec<(u32, i64)> {
         let mut missing = Vec::new();
@@ -114,7 +114,7 @@ impl Conditions {
         layout: RowLayout,
     ) -> Self {
         let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
-        let table = Table { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
+        let table = Answers { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
         let fallbacks = executable.fallbacks().collect();
         let (source, table) = (Mutex::new(Source { executable, keep }), Mutex::new(table));
         Self { file: file.to_owned(), layout, ports, count, fallbacks, source, table }
@@ -167,7 +167,7 @@ impl Conditions {
         let pair = |i: usize| Some((times.get(i)?.to_bits(), class(i)?));
         for (i, row) in given.chunks_exact_mut(self.layout.row).enumerate() {
             let Some(wanted) = pair(i) else { break };
-            let known = |table: &Table, row: &mut [f32]| {
+            let known = |table: &Answers, row: &mut [f32]| {
                 let at = table.pairs.iter().position(|known| *known == wanted);
                 at.map(|at| row.copy_from_slice(&table.rows[at * row.len()..][..row.len()])).is_some()
             };
@@ -231,7 +231,7 @@ impl Conditions {
     }
 
     /// A panic while the table is locked leaves it whole: pairs and rows go in after the computing.
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, Answers> {
         lock(&self.table)
     }
 }

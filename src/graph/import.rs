@@ -84,7 +84,7 @@ fn read(
     standard::register(&mut onnx);
     let nodes = Nodes::note(graph, &onnx);
     let inexact = folded::inexact(graph);
-    let weights = initializers::settle(graph, cuts, external, allowance)?;
+    let weights = initializers::take_out(graph, cuts, external, allowance)?;
     allowance.check()?;
     let mut model = onnx.model_for_proto_model(&proto).map_err(|error| nodes.explain(&error))?;
     drop(proto);

@@ -20,7 +20,7 @@ use crate::weights::{LARGE, Precision, Weight, Weights};
 
 /// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
 /// files, and gives the other initializers theirs, as far as `allowance` lets it: many may lie in one place.
-pub(super) fn settle(
+pub(super) fn take_out(
     graph: &mut GraphProto,
     cuts: Vec<(usize, Part)>,
     external: &ExternalData,

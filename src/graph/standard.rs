@@ -46,7 +46,7 @@ pub(super) fn check(model: &mut ModelProto, allowance: &Allowance) -> Result<()>
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     sequences::write_out(graph, opsets.0[STANDARD]);
     order::keep_needed(graph)?;
-    names::settle(graph);
+    names::tell_apart(graph);
     Checker { opsets, nodes: 0, allowance }.graph(graph, &mut Vec::new())?;
     write_defaults(graph);
     Ok(())

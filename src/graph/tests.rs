@@ -91,7 +91,7 @@ fn small_weights_are_part_of_the_graph_wherever_they_are() {
         let weight = TensorProto { dims: vec![128, elements as i64], raw_data, ..matrix(Precision::F32) };
         let data = external(weight.clone()).open().unwrap().external_data(Role::Predictor).unwrap();
         let mut graph = reverser(outside(weight.clone(), 3)).graph.unwrap();
-        let weights = initializers::settle(&mut graph, Vec::new(), &data, &allowance()).unwrap();
+        let weights = initializers::take_out(&mut graph, Vec::new(), &data, &allowance()).unwrap();
         assert_eq!(weights.len(), staying);
         assert_eq!(graph.initializer.len(), 3 - staying);
         if staying == 0 {
@@ -178,7 +178,7 @@ fn weights_whose_value_tract_may_need_are_part_of_the_graph() {
         let data = external(matrix(Precision::F32)).open().unwrap().external_data(Role::Predictor).unwrap();
         let graph = proto.graph.as_mut().unwrap();
         graph.initializer[2] = outside(matrix(Precision::F32), 3);
-        let weights = initializers::settle(graph, Vec::new(), &data, &allowance()).unwrap();
+        let weights = initializers::take_out(graph, Vec::new(), &data, &allowance()).unwrap();
         assert_eq!(weights.len(), staying, "{name}");
         assert_eq!((graph.initializer.len(), graph.input.len()), (3 - staying, 3 + staying), "{name}");
         if staying == 0 {

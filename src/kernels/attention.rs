@@ -126,7 +126,7 @@ impl Attention {
             let (image, head) = (pair / self.heads, pair % self.heads);
             let place = |place: &Heads| place.offset + image * place.image_stride + head * place.head_stride;
             isa.run(Block {
-                plan: self,
+                attention: self,
                 memory,
                 q: place(&self.q) + first * self.q.token_stride,
                 k: place(&self.k),
@@ -153,7 +153,7 @@ impl Kernel for BlockSize {
 
 /// Some queries of one image and head; the offsets are of the first query, key, value and result.
 struct Block<'a> {
-    plan: &'a Attention,
+    attention: &'a Attention,
     memory: Shared,
     q: usize,
     k: usize,
@@ -176,11 +176,11 @@ impl Kernel for Block<'_> {
             // the broadcast and some for the other operand.
             unsafe {
                 let task = Task {
-                    plan: self.plan,
-                    q: self.memory.at(self.q + done * self.plan.q.token_stride),
+                    attention: self.attention,
+                    q: self.memory.at(self.q + done * self.attention.q.token_stride),
                     k: self.memory.at(self.k),
                     v: self.memory.at(self.v),
-                    out: self.memory.at(self.out + done * self.plan.out.token_stride),
+                    out: self.memory.at(self.out + done * self.attention.out.token_stride),
                     scratch: self.scratch.as_mut_ptr(),
                 };
                 done += if S::REGISTERS >= 32 && left > 3 * S::LANES {
@@ -202,27 +202,29 @@ mod tests {
     use super::super::parallel::{all_workers, in_time, noise};
     use super::*;
 
-    fn reference(plan: &Attention, mem: &[f32]) -> Vec<(usize, f64)> {
+    fn reference(attention: &Attention, mem: &[f32]) -> Vec<(usize, f64)> {
         let at = |place: &Heads, image, token, head| {
             place.offset + image * place.image_stride + token * place.token_stride + head * place.head_stride
         };
         let mut out = Vec::new();
-        for (image, head) in (0..plan.images).flat_map(|image| (0..plan.heads).map(move |h| (image, h))) {
-            for query in 0..plan.queries {
+        for (image, head) in
+            (0..attention.images).flat_map(|image| (0..attention.heads).map(move |h| (image, h)))
+        {
+            for query in 0..attention.queries {
                 let value = |start: usize, d: usize| mem[start + d] as f64;
-                let q = at(&plan.q, image, query, head);
-                let scores: Vec<f64> = (0..plan.keys)
-                    .map(|key| at(&plan.k, image, key, head))
-                    .map(|k| (0..plan.dim).map(|d| value(q, d) * value(k, d)).sum::<f64>())
-                    .map(|score| score * plan.scale as f64)
+                let q = at(&attention.q, image, query, head);
+                let scores: Vec<f64> = (0..attention.keys)
+                    .map(|key| at(&attention.k, image, key, head))
+                    .map(|k| (0..attention.dim).map(|d| value(q, d) * value(k, d)).sum::<f64>())
+                    .map(|score| score * attention.scale as f64)
                     .collect();
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
-                for d in 0..plan.dim {
+                for d in 0..attention.dim {
                     let weigh = |(key, s): (usize, &f64)| {
-                        (s - max).exp() / total * value(at(&plan.v, image, key, head), d)
+                        (s - max).exp() / total * value(at(&attention.v, image, key, head), d)
                     };
-                    let place = at(&plan.out, image, query, head) + d;
+                    let place = at(&attention.out, image, query, head) + d;
                     out.push((place, scores.iter().enumerate().map(weigh).sum()));
                 }
             }
@@ -251,17 +253,17 @@ mod tests {
         Attention { q, k, v, out, images, heads, queries, keys, dim, scale }
     }
 
-    fn check(plan: &Attention, before: &[f32], tolerance: f64) {
-        let want = reference(plan, before);
+    fn check(attention: &Attention, before: &[f32], tolerance: f64) {
+        let want = reference(attention, before);
         let mut last = (None, Vec::new());
-        all_workers(plan.scratch(), |workers| {
+        all_workers(attention.scratch(), |workers| {
             let mut mem = before.to_vec();
-            plan.run(workers, &mut mem);
+            attention.run(workers, &mut mem);
             assert!(last.0 != Some(workers.isa) || last.1 == mem, "lanes change nothing");
             last = (Some(workers.isa), mem.clone());
             for (place, want) in &want {
                 let error = (mem[*place] as f64 - want).abs();
-                assert!(error <= tolerance, "{} {plan:?} at {place}: {error:e}", workers.isa);
+                assert!(error <= tolerance, "{} {attention:?} at {place}: {error:e}", workers.isa);
                 mem[*place] = before[*place];
             }
             assert_eq!(mem, before, "nothing else is written");
@@ -283,37 +285,41 @@ mod tests {
             if !in_time(images * heads * 1024 * dim) {
                 continue;
             }
-            let plan = fused(images, heads, queries, keys, dim, 1.0 / (dim as f32).sqrt());
-            check(&plan, &noise(plan.out.offset + images * plan.out.image_stride, dim as u64), 1e-6);
+            let attention = fused(images, heads, queries, keys, dim, 1.0 / (dim as f32).sqrt());
+            check(
+                &attention,
+                &noise(attention.out.offset + images * attention.out.image_stride, dim as u64),
+                1e-6,
+            );
         }
     }
 
     #[test]
     fn scores_of_thousands_do_not_overflow() {
-        let plan = fused(1, 2, 40, 150, 24, 3.0);
-        let mut before = noise(plan.out.offset + plan.out.image_stride, 3);
+        let attention = fused(1, 2, 40, 150, 24, 3.0);
+        let mut before = noise(attention.out.offset + attention.out.image_stride, 3);
         before.iter_mut().for_each(|v| *v *= 16.0);
-        check(&plan, &before, 5e-3);
+        check(&attention, &before, 5e-3);
     }
 
     #[test]
     fn what_is_not_a_number_is_not_hidden() {
-        let plan = fused(1, 1, 20, 70, 8, 1.0);
-        let mut before = noise(plan.out.offset + plan.out.image_stride, 4);
-        before[plan.k.offset + 66 * plan.k.token_stride] = f32::NAN;
-        all_workers(plan.scratch(), |workers| {
+        let attention = fused(1, 1, 20, 70, 8, 1.0);
+        let mut before = noise(attention.out.offset + attention.out.image_stride, 4);
+        before[attention.k.offset + 66 * attention.k.token_stride] = f32::NAN;
+        all_workers(attention.scratch(), |workers| {
             let mut mem = before.clone();
-            plan.run(workers, &mut mem);
-            assert!(mem[plan.out.offset].is_nan(), "{}", workers.isa);
+            attention.run(workers, &mut mem);
+            assert!(mem[attention.out.offset].is_nan(), "{}", workers.isa);
         });
     }
 
     #[test]
     #[should_panic(expected = "overlaps its inputs")]
     fn results_over_the_inputs_are_refused() {
-        let plan = fused(1, 1, 4, 4, 4, 1.0);
-        all_workers(plan.scratch(), |workers| {
-            Attention { out: plan.q, ..plan }.run(workers, &mut [0.0; 200]);
+        let attention = fused(1, 1, 4, 4, 4, 1.0);
+        all_workers(attention.scratch(), |workers| {
+            Attention { out: attention.q, ..attention }.run(workers, &mut [0.0; 200]);
         });
     }
 }

@@ -84,8 +84,9 @@ fn attention(workers: &mut Workers<'_>, arena: &mut Arena) {
     let heads = |offset| Heads { offset, image_stride: 0, token_stride: 20, head_stride: 0 };
     let (q, k, v) = (heads(0), heads(7), heads(13));
     let out = Heads { offset: arena.take(130 * 20), ..q };
-    let plan = Attention { q, k, v, out, images: 1, heads: 1, queries: 130, keys: 130, dim: 20, scale: 0.3 };
-    plan.run(workers, &mut arena.memory);
+    let attention =
+        Attention { q, k, v, out, images: 1, heads: 1, queries: 130, keys: 130, dim: 20, scale: 0.3 };
+    attention.run(workers, &mut arena.memory);
 }
 
 fn product(workers: &mut Workers<'_>, arena: &mut Arena) {

@@ -110,8 +110,8 @@ impl Pointwise {
                 let end = run.min(start + part);
                 if start < end {
                     let (count, length) = (group.min(runs - first), end - start);
-                    let plan = self;
-                    isa.run(Block { plan, memory, first, count, start, length, scratch: &mut *scratch });
+                    let pointwise = self;
+                    isa.run(Block { pointwise, memory, first, count, start, length, scratch: &mut *scratch });
                 }
             }
         });
@@ -120,7 +120,7 @@ impl Pointwise {
 
 /// `length` elements from `start` on in each of `count` runs from `first` on, at most `BLOCK` in all.
 struct Block<'a> {
-    plan: &'a Pointwise,
+    pointwise: &'a Pointwise,
     memory: Shared,
     first: usize,
     count: usize,
@@ -133,7 +133,7 @@ impl Block<'_> {
     /// Calls `visit` with the address of each run's part of `view` and with the part's place in a register.
     #[inline(always)]
     fn parts(&self, view: &View, mut visit: impl FnMut(*mut f32, usize)) {
-        let (space, mut done) = (&self.plan.space, 0);
+        let (space, mut done) = (&self.pointwise.space, 0);
         let skip = self.start * space.stride(view);
         space.walk([view], self.first, self.count, |[offset]| {
             // SAFETY: `Pointwise::run` checked all elements of all views.
@@ -145,14 +145,14 @@ impl Block<'_> {
     /// Where a whole block can be read or written without a register between.
     fn direct(&self, view: &View, lanes: usize) -> Option<*mut f32> {
         let mut at = None;
-        if self.count == 1 && self.length.is_multiple_of(lanes) && self.plan.space.stride(view) == 1 {
+        if self.count == 1 && self.length.is_multiple_of(lanes) && self.pointwise.space.stride(view) == 1 {
             self.parts(view, |address, _| at = Some(address));
         }
         at
     }
 
     fn load(&self, view: &View, register: *mut f32) {
-        let stride = self.plan.space.stride(view);
+        let stride = self.pointwise.space.stride(view);
         // SAFETY: `parts` gives addresses of `length` elements, all of which fit a register.
         self.parts(view, |from, done| unsafe {
             let to = register.add(done);
@@ -165,10 +165,10 @@ impl Block<'_> {
     }
 
     fn store(&self, register: *const f32) {
-        let stride = self.plan.space.stride(&self.plan.out);
+        let stride = self.pointwise.space.stride(&self.pointwise.out);
         // SAFETY: as for `load`; elements of the result are apart from each other, and only this block
         // has these.
-        self.parts(&self.plan.out, |to, done| unsafe {
+        self.parts(&self.pointwise.out, |to, done| unsafe {
             let from = register.add(done);
             match stride {
                 1 if self.length >= 16 => std::ptr::copy_nonoverlapping(from, to, self.length),
@@ -190,9 +190,9 @@ impl Kernel for Block<'_> {
         // SAFETY: scratch holds all registers, and no set has vectors that do not fill a block.
         let register = |i: usize| unsafe { registers.add(i * BLOCK) };
         let mut at: [*const f32; REGISTERS] = [registers.cast_const(); REGISTERS];
-        let direct = self.direct(&self.plan.out, S::LANES);
-        let last = self.plan.steps.len() - 1;
-        for (i, (step, to)) in self.plan.steps.iter().enumerate() {
+        let direct = self.direct(&self.pointwise.out, S::LANES);
+        let last = self.pointwise.steps.len() - 1;
+        for (i, (step, to)) in self.pointwise.steps.iter().enumerate() {
             let place = register(*to);
             let target = if i == last { direct.unwrap_or(place) } else { place };
             // SAFETY: operands are registers with values, or as many elements of an input; the target is a
@@ -200,7 +200,7 @@ impl Kernel for Block<'_> {
             unsafe {
                 match *step {
                     Step::Load(input) => {
-                        let view = &self.plan.inputs[input];
+                        let view = &self.pointwise.inputs[input];
                         let source = self.direct(view, S::LANES);
                         match source {
                             Some(from) if i < last => {
@@ -221,7 +221,7 @@ impl Kernel for Block<'_> {
             at[*to] = target;
         }
         if direct.is_none() {
-            self.store(at[self.plan.steps[last].1]);
+            self.store(at[self.pointwise.steps[last].1]);
         }
     }
 }
@@ -284,7 +284,7 @@ mod tests {
         let length = out.0 + reach(out.1);
         let before: Vec<f32> = noise(length.max(3000), 9).into_iter().map(|v| 1.5 + v).collect();
         let views: Vec<View> = inputs.iter().map(|(offset, strides)| View::new(*offset, strides)).collect();
-        let plan = Pointwise::new(shape, &views, View::new(out.0, out.1), steps);
+        let pointwise = Pointwise::new(shape, &views, View::new(out.0, out.1), steps);
         let mut want = Vec::new();
         for i in 0..shape.iter().product() {
             let mut rest = i;
@@ -299,9 +299,9 @@ mod tests {
             let values: Vec<f64> = inputs.iter().map(|input| before[at(*input)] as f64).collect();
             want.push((at(out), value(steps, steps.len() - 1, &values)));
         }
-        all_workers(plan.scratch(), |workers| {
+        all_workers(pointwise.scratch(), |workers| {
             let mut mem = before.clone();
-            plan.run(workers, &mut mem);
+            pointwise.run(workers, &mut mem);
             for (place, want) in &want {
                 let error = (mem[*place] as f64 - want).abs();
                 assert!(error <= 2e-6 * (1.0 + want.abs()), "{} {steps:?} {shape:?}: {error}", workers.isa);
@@ -353,14 +353,14 @@ mod tests {
         let nan_from = |steps: &[Step], inputs: usize, nan: usize| {
             let n = 37;
             let dense: Vec<View> = (0..inputs).map(|i| View::new(i * n, &[1])).collect();
-            let plan = Pointwise::new(&[n], &dense, View::new(inputs * n, &[1]), steps);
+            let pointwise = Pointwise::new(&[n], &dense, View::new(inputs * n, &[1]), steps);
             let mut before = vec![0.7; (inputs + 1) * n];
             for i in (0..n).step_by(5) {
                 before[nan * n + i] = f32::NAN;
             }
-            all_workers(plan.scratch(), |workers| {
+            all_workers(pointwise.scratch(), |workers| {
                 let mut mem = before.clone();
-                plan.run(workers, &mut mem);
+                pointwise.run(workers, &mut mem);
                 for (i, v) in mem[inputs * n..].iter().enumerate() {
                     assert_eq!(v.is_nan(), i.is_multiple_of(5), "{} {steps:?} {nan} {i}: {v}", workers.isa);
                 }
@@ -433,8 +433,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "overlaps its inputs")]
     fn results_over_a_part_of_an_input_are_refused() {
-        let plan = Pointwise::new(&[8], &[View::new(0, &[1])], View::new(4, &[1]), &[Step::Load(0)]);
-        all_workers(plan.scratch(), |workers| plan.run(workers, &mut [0.0; 64]));
+        let pointwise = Pointwise::new(&[8], &[View::new(0, &[1])], View::new(4, &[1]), &[Step::Load(0)]);
+        all_workers(pointwise.scratch(), |workers| pointwise.run(workers, &mut [0.0; 64]));
     }
 
     #[test]

@@ -87,12 +87,12 @@ impl Reduce {
             return;
         }
         let (memory, isa) = (Shared::new(mem), workers.isa);
-        each_rows(workers, &x, |rows| isa.run(ReduceRows { plan: self, memory, rows }));
+        each_rows(workers, &x, |rows| isa.run(ReduceRows { reduce: self, memory, rows }));
     }
 }
 
 struct ReduceRows<'a> {
-    plan: &'a Reduce,
+    reduce: &'a Reduce,
     memory: Shared,
     rows: Range<usize>,
 }
@@ -102,7 +102,7 @@ impl Kernel for ReduceRows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Reduce { x, reduction, out, out_stride } = *self.plan;
+        let Reduce { x, reduction, out, out_stride } = *self.reduce;
         for row in self.rows {
             // SAFETY: `Reduce::run` checked rows and results, and no other piece writes these.
             unsafe {
@@ -147,12 +147,12 @@ impl Softmax {
             return;
         }
         let (memory, isa) = (Shared::new(mem), workers.isa);
-        each_rows(workers, &x, |rows| isa.run(SoftmaxRows { plan: self, memory, rows }));
+        each_rows(workers, &x, |rows| isa.run(SoftmaxRows { softmax: self, memory, rows }));
     }
 }
 
 struct SoftmaxRows<'a> {
-    plan: &'a Softmax,
+    softmax: &'a Softmax,
     memory: Shared,
     rows: Range<usize>,
 }
@@ -162,7 +162,7 @@ impl Kernel for SoftmaxRows<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Softmax { x, out } = *self.plan;
+        let Softmax { x, out } = *self.softmax;
         for row in self.rows {
             // SAFETY: `Softmax::run` checked all rows; no other piece writes these, and in place each
             // vector is read before it is written.

@@ -40,7 +40,7 @@ pub(super) enum Beside {
 
 /// A result in rows: the floats between two rows, and for each of its axes the rows that a step along it
 /// passes, or none for the axes inside a row.
-pub(super) struct Table {
+pub(super) struct ResultRows {
     pub(super) place: Place,
     pub(super) rows: Vec<Option<usize>>,
 }
@@ -111,28 +111,30 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// How `other` reads beside `table`; none if no epilogue reads so.
-    pub(super) fn beside(&mut self, other: Id, table: &Table) -> Result<Option<Beside>> {
+    /// How `other` reads beside `result`; none if no epilogue reads so.
+    pub(super) fn beside(&mut self, other: Id, result: &ResultRows) -> Result<Option<Beside>> {
         let place = self.place(other)?;
-        if place.dims.len() > table.place.dims.len() {
+        if place.dims.len() > result.place.dims.len() {
             return Ok(None);
         }
-        let wide = place.broadcast(&table.place.dims);
+        let wide = place.broadcast(&result.place.dims);
         let axes: Vec<usize> = (0..wide.dims.len()).filter(|&axis| wide.dims[axis] > 1).collect();
         let (rows, cols): (Vec<usize>, Vec<usize>) =
-            axes.into_iter().partition(|&axis| table.rows[axis].is_some());
-        if cols.iter().any(|&axis| wide.strides[axis] != table.place.strides[axis]) {
+            axes.into_iter().partition(|&axis| result.rows[axis].is_some());
+        if cols.iter().any(|&axis| wide.strides[axis] != result.place.strides[axis]) {
             return Ok(None);
         }
         if rows.iter().all(|&axis| wide.strides[axis] == 0) {
             return Ok(Some(Beside::Columns(wide)));
         }
         let unit = rows.iter().find_map(|&axis| {
-            let rows = table.rows[axis]?;
+            let rows = result.rows[axis]?;
             wide.strides[axis].is_multiple_of(rows).then_some(wide.strides[axis] / rows)
         });
         if let Some(unit) = unit.filter(|&unit| unit > 0)
-            && rows.iter().all(|&axis| table.rows[axis].is_some_and(|rows| wide.strides[axis] == unit * rows))
+            && rows
+                .iter()
+                .all(|&axis| result.rows[axis].is_some_and(|rows| wide.strides[axis] == unit * rows))
         {
             return Ok(Some(Beside::Rows(wide, unit)));
         }

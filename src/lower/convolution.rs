@@ -1,7 +1,7 @@
 //! Convolutions as products over a padded, channels-last image; what makes that image is one step, with the
 //! group normalisation, activation and upsampling before it.
 
-use super::chain::{Link, Table};
+use super::chain::{Link, ResultRows};
 use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
@@ -239,7 +239,7 @@ impl Lowering<'_> {
             groups,
             epilogue,
         };
-        let table = Table { place, rows: vec![Some(steps[0]), None, Some(steps[1]), Some(1)] };
-        self.multiply(anchor, last, links, product, table)
+        let result = ResultRows { place, rows: vec![Some(steps[0]), None, Some(steps[1]), Some(1)] };
+        self.multiply(anchor, last, links, product, result)
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layers: an activation times a constant matrix, with whatever follows as its epilogue.
 
-use super::chain::{Beside, Link, Table, What};
+use super::chain::{Beside, Link, ResultRows, What};
 use super::{Lowering, Place, Target};
 use crate::Result;
 use crate::error::unsupported;
@@ -99,7 +99,7 @@ impl Lowering<'_> {
             groups: groups.collect(),
             epilogue: Vec::new(),
         };
-        self.multiply(anchor, last, links, product, Table { place, rows })
+        self.multiply(anchor, last, links, product, ResultRows { place, rows })
     }
 
     /// Emits a product that is not one of rows and a constant matrix, and its links.
@@ -115,7 +115,7 @@ impl Lowering<'_> {
         last: Id,
         links: &[Link],
         mut product: Product,
-        table: Table,
+        result: ResultRows,
     ) -> Result<Place> {
         let mut done = 0;
         for link in links {
@@ -125,14 +125,14 @@ impl Lowering<'_> {
                 What::Unary(Unary::GeluErf) => Epilogue::GeluErf,
                 What::Unary(Unary::Mul(factor)) => Epilogue::Scale(factor),
                 What::Unary(_) => break,
-                What::Add(other) => match self.beside(other, &table)? {
+                What::Add(other) => match self.beside(other, &result)? {
                     Some(Beside::Columns(place)) => Epilogue::Bias { offset: place.address() },
                     Some(Beside::Rows(place, stride)) => {
                         Epilogue::Residual { offset: place.address(), stride }
                     }
                     _ => break,
                 },
-                What::Mul(other) => match self.beside(other, &table)? {
+                What::Mul(other) => match self.beside(other, &result)? {
                     Some(Beside::Columns(place)) => {
                         Epilogue::Gate { offset: place.address(), image_stride: 0 }
                     }
@@ -146,7 +146,7 @@ impl Lowering<'_> {
             done += 1;
         }
         self.step(anchor, Operation::Product(Box::new(product)));
-        self.rest(table.place, &links[done..], last)
+        self.rest(result.place, &links[done..], last)
     }
 
     /// Emits links that no kernel took along, one by one.

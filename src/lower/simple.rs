@@ -1,6 +1,6 @@
 //! Everything but products: normalisation, attention, element-wise work, moves.
 
-use super::chain::{Beside, Link, Table, What};
+use super::chain::{Beside, Link, ResultRows, What};
 use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
@@ -49,7 +49,7 @@ impl Lowering<'_> {
             *stride = step * out_stride;
         }
         let rows = (0..x.dims.len()).map(|i| steps.get(i).copied()).collect();
-        let table = Table { place, rows };
+        let result = ResultRows { place, rows };
         let measure = if centred { Measure::Deviation } else { Measure::RootMeanSquare };
         // In the kernel's order: a scale and a shift a column, then a scale and a shift an image.
         let (mut slots, mut done) = ([None; 4], 0);
@@ -59,7 +59,7 @@ impl Lowering<'_> {
                 What::Add(other) => (other, 1),
                 What::Unary(_) => break,
             };
-            let (slot, value) = match self.beside(other, &table)? {
+            let (slot, value) = match self.beside(other, &result)? {
                 Some(Beside::Columns(place)) => (add, (place.address(), 0)),
                 Some(Beside::Images(place, stride)) if axis > 1 => (2 + add, (place.address(), stride)),
                 _ => break,
@@ -80,11 +80,11 @@ impl Lowering<'_> {
             image_stride,
             rows_per_image: if axis > 1 { count / x.dims[0] } else { count },
         });
-        let out = Rows { offset: table.place.address(), rows: count, cols, stride: out_stride };
+        let out = Rows { offset: result.place.address(), rows: count, cols, stride: out_stride };
         let x = Rows { offset: x.address(), rows: count, cols, stride };
         self.step(anchor, Operation::Norm(Norm { x, out, measure, eps, gamma, beta, modulation }));
         let last = links.last().map_or(anchor, |link| link.node);
-        self.rest(table.place, &links[done..], last)
+        self.rest(result.place, &links[done..], last)
     }
 
     pub(super) fn attention(&mut self, id: Id) -> Result<Place> {

@@ -133,7 +133,7 @@ impl Net {
         }
         let dims = self.dims(x).to_vec();
         let id = self.float(Op::Unary(op), vec![x], dims);
-        functions::settle(self, id)
+        functions::recognise(self, id)
     }
 
     pub(super) fn binary(&mut self, op: Binary, a: Id, b: Id) -> Id {
@@ -184,7 +184,7 @@ impl Net {
             return id;
         }
         let id = self.float(Op::Binary(op), vec![a, b], dims);
-        functions::settle(self, id)
+        functions::recognise(self, id)
     }
 
     /// A power by a constant exponent.

@@ -23,7 +23,7 @@ const POINTS: [f64; 16] =
 const KNOWN: [Unary; 4] = [Unary::Silu, Unary::GeluTanh, Unary::GeluErf, Unary::Sigmoid];
 
 /// Notes what node `id` computes; gives the node to use instead, `id` itself if nothing better is known.
-pub(super) fn settle(net: &mut Net, id: Id) -> Id {
+pub(super) fn recognise(net: &mut Net, id: Id) -> Id {
     let Some(sampled) = sample(net, id) else { return id };
     let same = |op: &Unary| {
         let close = |(value, x): (&f64, f64)| {

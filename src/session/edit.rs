@@ -2,7 +2,7 @@
 
 use crate::error::runtime;
 use crate::image::fill_noise;
-use crate::request::Settled;
+use crate::request::Resolved;
 use crate::sampler::steps::Known;
 use crate::{Manifest, Request, Result, Variation, memory};
 
@@ -25,8 +25,8 @@ pub(super) struct Edit {
 
 impl Edit {
     /// Reads the images of `request`, and the noise that its sampling starts from.
-    pub(super) fn read(&mut self, request: &Request, settled: Settled, manifest: &Manifest) -> Result<()> {
-        let [images, channels, height, width] = settled.shape;
+    pub(super) fn read(&mut self, request: &Request, resolved: Resolved, manifest: &Manifest) -> Result<()> {
+        let [images, channels, height, width] = resolved.shape;
         let image = channels * height * width;
         for memory in [&mut self.init, &mut self.latents, &mut self.mask] {
             memory.clear();

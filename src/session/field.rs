@@ -9,7 +9,7 @@ use crate::backend::Pace;
 use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::error::runtime;
-use crate::request::Settled;
+use crate::request::Resolved;
 use crate::sampler::{
     Field, Grid, StepKind,
     guidance::{Layout, guide},
@@ -67,44 +67,44 @@ struct Call {
 }
 
 impl GuidedField {
-    pub(super) fn new(session: &mut Session, request: &Request, settled: Settled) -> Result<Self> {
+    pub(super) fn new(session: &mut Session, request: &Request, resolved: Resolved) -> Result<Self> {
         let model = session.model.clone();
         let manifest = model.manifest();
         let networks = &manifest.networks;
         let mut buffers = std::mem::take(&mut session.buffers);
-        let (extent, classed) = (settled.call(manifest), networks.predictor.inputs.y.is_some());
+        let (extent, classed) = (resolved.call(manifest), networks.predictor.inputs.y.is_some());
         let network = session.take(Role::Predictor, extent, &request.cancel)?;
         let listed = std::mem::take(&mut buffers.conditions[0]);
-        let predictor = Evaluator::new(network, settled.parts, classed, listed);
-        let refiner = match networks.refiner.as_ref().filter(|_| settled.schedule.needs_refiner()) {
+        let predictor = Evaluator::new(network, resolved.parts, classed, listed);
+        let refiner = match networks.refiner.as_ref().filter(|_| resolved.schedule.needs_refiner()) {
             Some(refiner) => {
-                let extent = settled.refiner_call(manifest);
+                let extent = resolved.refiner_call(manifest);
                 let network = session.take(Role::Refiner, extent, &request.cancel)?;
                 let classed = refiner.inputs.y.is_some();
                 let listed = std::mem::take(&mut buffers.conditions[1]);
-                Some(Evaluator::new(network, settled.refiner_parts, classed, listed))
+                Some(Evaluator::new(network, resolved.refiner_parts, classed, listed))
             }
             None => None,
         };
-        let [images, channels, height, width] = settled.shape;
+        let [images, channels, height, width] = resolved.shape;
         let layout = Layout {
             batch: images,
             channels,
             area: height * width,
             guided: manifest.guided_channels() as usize,
         };
-        let windows = settled.windows;
+        let windows = resolved.windows;
         // Without a null class nothing is guided, and there is no part for it.
         let (null, time) = (manifest.classes.null.unwrap_or_default(), manifest.time);
         buffers.kinds.clear();
-        buffers.kinds.extend(settled.schedule.steps());
+        buffers.kinds.extend(resolved.schedule.steps());
         buffers.labels.clear();
         buffers.labels.extend(request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class)));
-        memory::resize(&mut buffers.labels, settled.parts * images, null)?;
+        memory::resize(&mut buffers.labels, resolved.parts * images, null)?;
         buffers.blend.clear();
         buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
         let floats = extent.batch * channels * windows.area();
-        let [lends_v, lends_answer] = settled.lends(manifest);
+        let [lends_v, lends_answer] = resolved.lends(manifest);
         let call = &mut buffers.call;
         memory::resize(&mut call.x, floats, 0.0)?;
         memory::resize(&mut call.v, if lends_v { 0 } else { floats }, 0.0)?;
@@ -118,10 +118,10 @@ impl GuidedField {
             predictor,
             refiner,
             layout,
-            guidance: settled.guidance,
+            guidance: resolved.guidance,
             windows,
             per_call: windows.calls(images).0,
-            grid: settled.grid(),
+            grid: resolved.grid(),
             time,
             cancel: request.cancel.clone(),
             until: None,

@@ -51,17 +51,17 @@ impl Run {
     pub(super) fn begin(session: &mut Session, request: &Request, output: Output) -> Result<Self> {
         request.cancel.check()?;
         let model = session.model.clone();
-        let settled = request.settle(model.bundle())?;
+        let resolved = request.resolve(model.bundle())?;
         let mut picture = [0, 0];
         if output == Output::Pictures {
-            let pictures = settled.pictures(model.manifest())?;
+            let pictures = resolved.pictures(model.manifest())?;
             memory::resize(&mut session.pictures, pictures.iter().product(), 0.0)?;
             picture = [pictures[2], pictures[3]];
         }
-        session.edit.read(request, settled, model.manifest())?;
-        let field = GuidedField::new(session, request, settled)?;
-        let grid = settled.grid();
-        let started = session.state.start(settled.shape.iter().product(), field.answer_len());
+        session.edit.read(request, resolved, model.manifest())?;
+        let field = GuidedField::new(session, request, resolved)?;
+        let grid = resolved.grid();
+        let started = session.state.start(resolved.shape.iter().product(), field.answer_len());
         let start = match started {
             Ok(start) => start,
             Err(error) => {
@@ -78,7 +78,7 @@ impl Run {
             field: Some(field),
             encoder: None,
             decoder: None,
-            shape: settled.shape,
+            shape: resolved.shape,
             step: 0,
             output,
             encoded: 0,
@@ -89,7 +89,7 @@ impl Run {
             sampling: Duration::ZERO,
             decoding: Duration::ZERO,
         };
-        match run.take_coders(session, Extent { batch: 1, ..settled.extent }) {
+        match run.take_coders(session, Extent { batch: 1, ..resolved.extent }) {
             Ok(()) => Ok(run),
             Err(error) => {
                 run.give_back(session);

@@ -57,7 +57,7 @@ impl Bench {
         }
         let started = Instant::now();
         let bundle = self.model.open()?;
-        let sampling = self.sampling.settle(&bundle)?;
+        let sampling = self.sampling.resolve(&bundle)?;
         let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);

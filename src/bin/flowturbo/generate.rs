@@ -81,7 +81,7 @@ impl Generate {
     pub fn run(&self) -> Result<(), Failure> {
         let started = Instant::now();
         let bundle = self.model.open()?;
-        let (mut schedule, guidance) = self.sampling.settle(&bundle)?;
+        let (mut schedule, guidance) = self.sampling.resolve(&bundle)?;
         if let Some(steps) = self.steps {
             schedule = scale(&schedule, steps)?;
         }

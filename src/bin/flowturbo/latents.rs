@@ -53,7 +53,7 @@ pub struct Latents {
 impl Latents {
     pub fn run(&self) -> Result<(), Failure> {
         let bundle = self.model.open()?;
-        let sampling = self.sampling.settle(&bundle)?;
+        let sampling = self.sampling.resolve(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, 1, &bundle, sampling)?;
         let request = match (&self.noise, self.seed) {

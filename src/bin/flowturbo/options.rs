@@ -64,7 +64,7 @@ pub struct Sampling {
 
 impl Sampling {
     /// The schedule and the guidance that the arguments mean for this bundle.
-    pub fn settle(&self, bundle: &Bundle) -> Result<(Schedule, f32), Failure> {
+    pub fn resolve(&self, bundle: &Bundle) -> Result<(Schedule, f32), Failure> {
         let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
         let sampling = &bundle.manifest().sampling;
         let schedule = match (&self.schedule, preset) {

@@ -12,12 +12,12 @@ pub(super) const IF: &str = "If";
 ///
 /// tract wants the names of nodes and weights to differ, and makes names for the parts of a node from the node's:
 /// where two could meet, one gets a number.
-pub(super) fn settle(graph: &mut GraphProto) {
+pub(super) fn tell_apart(graph: &mut GraphProto) {
     for node in &mut graph.node {
         if node.name.is_empty() {
             node.name = node.output.first().cloned().unwrap_or_default();
         }
-        node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(settle);
+        node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)).for_each(tell_apart);
     }
     let inputs = graph.input.iter().map(|input| input.name.clone());
     let weights = graph.initializer.iter().map(|tensor| tensor.name.clone());

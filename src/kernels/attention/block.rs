@@ -6,7 +6,7 @@ use super::{Attention, KEYS};
 
 /// What a block of queries is computed from and to.
 pub(super) struct Task<'a> {
-    pub(super) plan: &'a Attention,
+    pub(super) attention: &'a Attention,
     pub(super) q: *const f32,
     pub(super) k: *const f32,
     pub(super) v: *const f32,
@@ -18,43 +18,43 @@ impl Task<'_> {
     /// Attends with `N` vectors of queries, at most `left`, in tiles of `M` rows; says how many.
     ///
     /// # Safety
-    /// The pointers are good for the plan's strides and `left` queries; `S` is available.
+    /// The pointers are good for the attention's strides and `left` queries; `S` is available.
     #[inline(always)]
     pub(super) unsafe fn attend<S: Simd, const M: usize, const N: usize>(self, left: usize) -> usize {
-        let plan = self.plan;
-        let (width, dim, step) = (N * S::LANES, plan.dim, S::LANES);
+        let attention = self.attention;
+        let (width, dim, step) = (N * S::LANES, attention.dim, S::LANES);
         let count = left.min(width);
         // SAFETY: scratch is cut in the proportions of `Attention::scratch`, and `width <= QUERIES`.
         unsafe {
             let q = self.scratch;
             let sums = q.add(dim * width);
             let weights = sums.add(dim * width);
-            let softmax = Softmax { weights, max: weights.add(KEYS * width), scale: plan.scale };
+            let softmax = Softmax { weights, max: weights.add(KEYS * width), scale: attention.scale };
             if count < width {
                 // Lanes without a query compute too, and had better do so with zeros.
                 std::slice::from_raw_parts_mut(q, dim * width).fill(0.0);
             }
             for (t, d) in blocks(count, dim, step) {
-                let from = self.q.add(t * plan.q.token_stride + d);
+                let from = self.q.add(t * attention.q.token_stride + d);
                 let (rows, cols) = (step.min(count - t), step.min(dim - d));
-                S::transpose(from, plan.q.token_stride, q.add(d * width + t), width, rows, cols);
+                S::transpose(from, attention.q.token_stride, q.add(d * width + t), width, rows, cols);
             }
             softmax.begin::<S, N>();
-            for key in (0..plan.keys).step_by(KEYS) {
-                let keys = KEYS.min(plan.keys - key);
-                let k = self.k.add(key * plan.k.token_stride);
-                sweep::<S, M, N, _>(keys, &Scores { k, stride: plan.k.token_stride, q, dim, softmax });
+            for key in (0..attention.keys).step_by(KEYS) {
+                let keys = KEYS.min(attention.keys - key);
+                let k = self.k.add(key * attention.k.token_stride);
+                sweep::<S, M, N, _>(keys, &Scores { k, stride: attention.k.token_stride, q, dim, softmax });
                 softmax.weigh::<S, N>(keys);
-                let v = self.v.add(key * plan.v.token_stride);
+                let v = self.v.add(key * attention.v.token_stride);
                 let correction = (key > 0).then_some(softmax.correction(width));
-                let stride = plan.v.token_stride;
+                let stride = attention.v.token_stride;
                 sweep::<S, M, N, _>(dim, &Sums { v, stride, weights, keys, sums, correction });
             }
             softmax.divide::<S, N>(sums, dim);
             for (t, d) in blocks(count, dim, step) {
-                let to = self.out.add(t * plan.out.token_stride + d);
+                let to = self.out.add(t * attention.out.token_stride + d);
                 let (rows, cols) = (step.min(dim - d), step.min(count - t));
-                S::transpose(sums.add(d * width + t), width, to, plan.out.token_stride, rows, cols);
+                S::transpose(sums.add(d * width + t), width, to, attention.out.token_stride, rows, cols);
             }
         }
         count

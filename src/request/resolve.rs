@@ -12,7 +12,7 @@ use crate::{Bundle, Manifest, Result, Role};
 
 /// A request's choices with every default filled in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settled<'a> {
+pub(crate) struct Resolved<'a> {
     pub(crate) schedule: &'a Schedule,
     pub(crate) guidance: f32,
     /// Images, and the size of their latents.
@@ -27,7 +27,7 @@ pub(crate) struct Settled<'a> {
     pub(crate) strength: f32,
 }
 
-impl Settled<'_> {
+impl Resolved<'_> {
     /// What the predictor is planned for.
     pub(crate) fn call(&self, manifest: &Manifest) -> Extent {
         manifest.extent(self.parts * self.windows.calls(self.extent.batch).0)
@@ -79,11 +79,11 @@ impl Request {
     /// without an init. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
     /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
-        self.settle(bundle).map(drop)
+        self.resolve(bundle).map(drop)
     }
 
     /// Fills in the bundle's defaults and refuses what makes no sense for it.
-    pub(crate) fn settle<'a>(&'a self, bundle: &'a Bundle) -> Result<Settled<'a>> {
+    pub(crate) fn resolve<'a>(&'a self, bundle: &'a Bundle) -> Result<Resolved<'a>> {
         let (manifest, limits) = (bundle.manifest(), bundle.limits());
         self.check_classes(bundle)?;
         let preset = self.preset.as_deref().map(|name| bundle.preset(name)).transpose()?;
@@ -126,7 +126,7 @@ impl Request {
         }
         self.check_variation()?;
         self.check_edit(manifest, extent)?;
-        Ok(Settled {
+        Ok(Resolved {
             schedule,
             guidance,
             extent,
