@@ -19,7 +19,7 @@ from eval.features import Extractor
 from eval.judge import Judge
 from eval.reference import encode
 from eval.rows import Row
-from eval.runtime import BUILD, LIBRARY, Generation, Model, RuntimeFailure, load_library
+from eval.runtime import BUILD, LIBRARY, Generation, Model, flowturbo, load_library
 from eval.store import Store
 from PIL import Image
 from schedule import calls, steps
@@ -118,11 +118,11 @@ def test_a_picture_of_any_size_tiles(model: Model) -> None:
 
 
 def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeFailure, match="Q"):
+    with pytest.raises(flowturbo.Error, match="Q"):
         model.generate("H1Q2", 2.5, np.array([0]), noise(model, 1))
     with pytest.raises(ValueError, match="noise of shape"):
         model.generate("E1", 2.5, np.array([0, 1]), noise(model, 1))
-    with pytest.raises(RuntimeFailure):
+    with pytest.raises(flowturbo.Error):
         Model(model.library, tmp_path / "nothing")
     with pytest.raises(SystemExit, match="cargo rustc --release"):
         load_library(tmp_path / "no.so")

@@ -88,11 +88,9 @@ fn facts(header: &str, machine: &Machine) -> Vec<Fact> {
     let mut source = "#include \"flowturbo.h\"\nvoid describe(void) {\n".to_owned();
     let numbers = header.lines().filter_map(|line| line.strip_prefix("#define FT_"));
     for number in numbers.filter(|number| !number.starts_with("VERSION")) {
-        let name = number.split_whitespace().next().unwrap();
-        let _ = writeln!(
-            source,
-            r#"__asm__("@ 0 #define FT_{name} %c0 of %c1 bytes" :: "i"((long long)(FT_{name})), "i"(sizeof(FT_{name})));"#
-        );
+        let name = format!("FT_{}", number.split_whitespace().next().unwrap());
+        let value = format!(r#""i"((long long)({name})), "i"(sizeof({name}))"#);
+        let _ = writeln!(source, r#"__asm__("@ 0 #define {name} %c0 of %c1 bytes" :: {value});"#);
     }
     let mut structure = String::new();
     for statement in statements(header) {

@@ -1,0 +1,226 @@
+"""The C API of include/flowturbo.h by ctypes: structs field for field, and the functions that take them.
+
+The library is told the structs' sizes and refuses ones that it does not know; `layout` is held to the table that the C
+tests hold the header to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from ctypes import c_uint32 as u32
+from ctypes import c_uint64 as u64
+from os import PathLike, fspath
+
+PIXEL_RGB8 = 1
+OUTPUT_PICTURES, OUTPUT_LATENTS = 0, 1
+TILES = {"": 0, "x": 1, "y": 2, "both": 3}
+
+
+class Pixels(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("format", u32),
+        ("data", c_void_p),
+        ("size", c_size_t),
+        ("row_stride", c_size_t),
+        ("image_stride", c_size_t),
+    ]
+
+
+class Reader(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("reserved", u32),
+        ("size", u64),
+        ("read", c_void_p),
+        ("release", c_void_p),
+        ("user_data", c_void_p),
+        ("reserved_end", c_size_t),
+    ]
+
+
+class Option(Structure):
+    _fields_ = [("key", c_char_p), ("value", c_char_p)]
+
+
+class ModelOptions(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("threads", u32),
+        ("batch", u32),
+        ("lanes", u32),
+        ("parallel_for", c_void_p),
+        ("parallel_data", c_void_p),
+        ("options", POINTER(Option)),
+        ("option_count", c_size_t),
+        ("limits", c_void_p),
+        ("release_conditioning", u32),
+        ("deterministic", u32),
+        ("cancel", c_void_p),
+    ]
+
+
+class Limits(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("max_edge", u32),
+        ("max_channels", u32),
+        ("max_classes", u32),
+        ("max_batch", u32),
+        ("max_steps", u32),
+        ("max_manifest_bytes", u64),
+        ("max_file_bytes", u64),
+        ("max_tensor_bytes", u64),
+        ("max_nodes", u32),
+        ("max_planning_ms", u32),
+        ("max_weight_bytes", u64),
+        ("max_arena_bytes", u64),
+    ]
+
+
+class ModelInfo(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("width", u32),
+        ("height", u32),
+        ("latent_channels", u32),
+        ("latent_height", u32),
+        ("latent_width", u32),
+        ("class_count", u32),
+        ("networks", u32),
+        ("null_class", c_int64),
+        ("guidance", c_float),
+        ("threads", u32),
+        ("name", c_char_p),
+        ("description", c_char_p),
+        ("license", c_char_p),
+        ("schedule", c_char_p),
+        ("hash", c_char_p),
+        ("cell_width", u32),
+        ("cell_height", u32),
+        ("preset_count", u32),
+        ("tiles", u32),
+        ("reserved_end", c_size_t),
+    ]
+
+
+class Progress(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("step", u32),
+        ("steps", u32),
+        ("kind", u32),
+        ("microseconds", u64),
+        ("latents", POINTER(c_float)),
+        ("latent_count", c_size_t),
+        ("preview", c_void_p),
+        ("preview_size", c_size_t),
+        ("preview_width", u32),
+        ("preview_height", u32),
+        ("decoded", u32),
+        ("pictures", u32),
+    ]
+
+
+ProgressCallback = CFUNCTYPE(c_int32, c_void_p, POINTER(Progress))
+
+
+class Request(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("image_count", u32),
+        ("classes", POINTER(c_int64)),
+        ("seed", u64),
+        ("schedule", c_char_p),
+        ("guidance", c_float),
+        ("output", u32),
+        ("noise", POINTER(c_float)),
+        ("noise_count", c_size_t),
+        ("cancel", c_void_p),
+        ("progress", ProgressCallback),
+        ("progress_data", c_void_p),
+        ("preview", u32),
+        ("reserved", u32),
+        ("preset", c_char_p),
+        ("tile", u32),
+        ("width", u32),
+        ("height", u32),
+        ("strength", c_float),
+        ("init", c_void_p),
+        ("init_count", u32),
+        ("variation", c_float),
+        ("variation_seed", u64),
+        ("mask", c_void_p),
+        ("mask_size", c_size_t),
+        ("morph_classes", POINTER(c_int64)),
+        ("morph_amounts", POINTER(c_float)),
+        ("seeds", POINTER(u64)),
+        ("seed_count", c_size_t),
+        ("streams", POINTER(u64)),
+        ("stream_count", c_size_t),
+    ]
+
+
+class Memory(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("reserved", u32),
+        ("model_bytes", u64),
+        ("session_bytes", u64),
+        ("passing_bytes", u64),
+    ]
+
+
+STRUCTS = {
+    "ft_pixels": Pixels,
+    "ft_reader": Reader,
+    "ft_option": Option,
+    "ft_model_options": ModelOptions,
+    "ft_limits": Limits,
+    "ft_model_info": ModelInfo,
+    "ft_progress": Progress,
+    "ft_request": Request,
+    "ft_memory": Memory,
+}
+
+
+def layout() -> Iterator[str]:
+    """`struct size`, then `struct.field offset size` for each field."""
+    for name, struct in STRUCTS.items():
+        yield f"{name} {sizeof(struct)}"
+        for field, _ in struct._fields_:
+            place = getattr(struct, field)
+            yield f"{name}.{field} {place.offset} {place.size}"
+
+
+class Error(Exception):
+    """What the library had to say of a call that failed."""
+
+    def __init__(self, status: int, name: str, message: str):
+        super().__init__(message)
+        self.status, self.name = status, name  # FT_ERROR_INVALID_ARGUMENT and its like, as a number and as text
+
+
+def load_library(path: str | PathLike) -> ctypes.CDLL:
+    """The shared library at `path`."""
+    library = ctypes.CDLL(fspath(path))
+    for name in ("ft_last_error_message", "ft_version_string", "ft_status_name"):
+        getattr(library, name).restype = c_char_p
+    for name in ("ft_model_free", "ft_session_free"):
+        getattr(library, name).argtypes, getattr(library, name).restype = [c_void_p], None
+    return library
+
+
+def check(library: ctypes.CDLL, status: int) -> None:
+    if status:
+        name, message = library.ft_status_name(status), library.ft_last_error_message()
+        raise Error(status, name.decode(), message.decode())
+
+
+def filled(library: ctypes.CDLL, struct: type[Structure], initialise) -> Structure:
+    """A struct as its function in the library fills it."""
+    value = struct()
+    check(library, initialise(byref(value), c_size_t(sizeof(value))))
+    return value

@@ -1,0 +1,161 @@
+"""Models, their sessions, and what is asked of them; arrays are numpy's."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_char_p, c_float, c_int64, c_size_t, c_void_p, sizeof
+from dataclasses import dataclass
+from os import PathLike, fsencode
+from time import perf_counter
+from typing import Self
+
+import numpy as np
+
+from flowturbo import abi
+
+
+@dataclass
+class Request:
+    """One generation: an image for each of `classes`. What is not given is the bundle's own."""
+
+    classes: Sequence[int] | np.ndarray
+    seed: int = 0
+    schedule: str | None = None  # such as H1P5R3
+    guidance: float | None = None  # from 1 on
+    preset: str | None = None
+    noise: np.ndarray | None = None  # float32 [N,C,h,w], instead of the seed's
+    tile: str = ""  # x, y or both: seamless along these axes
+    size: tuple[int, int] | None = None  # width and height in pixels, not below the model's own
+    pictures: bool = True  # False for latents alone
+
+
+@dataclass(frozen=True)
+class Generation:
+    """`images` uint8 [N,H,W,3] (None if they were not asked for), `latents` float32 [N,C,h,w], and the time it took."""
+
+    images: np.ndarray | None
+    latents: np.ndarray
+    steps: list[tuple[str, float]]  # each step's letter and seconds
+    seconds: float  # of the whole call, decoding included
+
+
+class Model:
+    """A bundle, opened: a folder or a zip file. Any number of threads may have sessions of it."""
+
+    def __init__(self, library: ctypes.CDLL, bundle: str | PathLike, threads: int = 0):
+        self.library, self.handle = library, c_void_p()
+        options = abi.filled(library, abi.ModelOptions, library.ft_model_options_init)
+        options.threads = threads
+        abi.check(library, library.ft_model_open(fsencode(bundle), byref(options), byref(self.handle)))
+        self.info = abi.ModelInfo(struct_size=sizeof(abi.ModelInfo))
+        abi.check(library, library.ft_model_get_info(self.handle, byref(self.info)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the model; its sessions stay usable."""
+        self.library.ft_model_free(self.handle)
+        self.handle = c_void_p()
+
+    def session(self) -> Session:
+        return Session(self)
+
+    def find_class(self, name: str) -> int:
+        """The number of a class by its label, one of its synonyms, or itself."""
+        found = c_int64()
+        abi.check(self.library, self.library.ft_model_find_class(self.handle, name.encode(), byref(found)))
+        return found.value
+
+    @property
+    def hash(self) -> str:
+        return self.info.hash.decode()
+
+    @property
+    def labels(self) -> list[str]:
+        labels = [c_char_p() for _ in range(self.info.class_count)]
+        for number, label in enumerate(labels):
+            abi.check(self.library, self.library.ft_model_class_label(self.handle, c_int64(number), byref(label)))
+        return [label.value.decode() for label in labels]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.info.latent_channels, self.info.latent_height, self.info.latent_width
+
+
+class Session:
+    """The memory to run one generation at a time: one thread's."""
+
+    def __init__(self, model: Model):
+        self.library, self.info, self.handle = model.library, model.info, c_void_p()
+        abi.check(self.library, self.library.ft_session_new(model.handle, byref(self.handle)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.library.ft_session_free(self.handle)
+        self.handle = c_void_p()
+
+    def generate(self, request: Request) -> Generation:
+        """Samples and decodes."""
+        classes = np.ascontiguousarray(request.classes, np.int64)
+        raw = abi.filled(self.library, abi.Request, self.library.ft_request_init)
+        raw.image_count, raw.classes = len(classes), classes.ctypes.data_as(POINTER(c_int64))
+        raw.seed, raw.tile = request.seed, abi.TILES[request.tile]
+        width, height = request.size or (self.info.width, self.info.height)
+        if request.size is not None:
+            raw.width, raw.height = width, height
+        for name in ("schedule", "preset"):
+            if (text := getattr(request, name)) is not None:
+                setattr(raw, name, text.encode())
+        if request.guidance is not None:
+            raw.guidance = request.guidance
+        if request.noise is not None:
+            noise = np.ascontiguousarray(request.noise, np.float32)
+            raw.noise, raw.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
+        raw.output = abi.OUTPUT_PICTURES if request.pictures else abi.OUTPUT_LATENTS
+        steps: list[tuple[str, float]] = []
+
+        @abi.ProgressCallback
+        def watch(_: int | None, progress: POINTER(abi.Progress)) -> int:
+            now = progress.contents
+            if now.decoded == 0:
+                steps.append((chr(now.kind), now.microseconds / 1e6))
+            return 0
+
+        raw.progress = watch
+        images = np.empty((len(classes), height, width, 3), np.uint8) if request.pictures else None
+        pixels = None if images is None else byref(self.pixels(images))
+        start = perf_counter()
+        abi.check(self.library, self.library.ft_session_generate(self.handle, byref(raw), pixels))
+        seconds = perf_counter() - start
+        info, own = self.info, (self.info.latent_height, self.info.latent_width)
+        cells = own if request.size is None else (height // info.cell_height, width // info.cell_width)
+        latents = np.empty((len(classes), info.latent_channels, *cells), np.float32)
+        place = latents.ctypes.data_as(POINTER(c_float))
+        abi.check(self.library, self.library.ft_session_get_latents(self.handle, place, c_size_t(latents.size)))
+        return Generation(images, latents, steps, seconds)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """uint8 [N,H,W,3] of latents float32 [N,C,h,w] of the model's own size."""
+        latents = np.ascontiguousarray(latents, np.float32)
+        images = np.empty((len(latents), self.info.height, self.info.width, 3), np.uint8)
+        place, pixels = latents.ctypes.data_as(POINTER(c_float)), byref(self.pixels(images))
+        count = c_size_t(latents.size)
+        abi.check(self.library, self.library.ft_session_decode(self.handle, place, count, pixels))
+        return images
+
+    def pixels(self, images: np.ndarray) -> abi.Pixels:
+        """Where images uint8 [N,H,W,3] go."""
+        pixels = abi.filled(self.library, abi.Pixels, self.library.ft_pixels_init)
+        pixels.format, pixels.data, pixels.size = abi.PIXEL_RGB8, images.ctypes.data, images.nbytes
+        return pixels

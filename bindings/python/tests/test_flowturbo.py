@@ -1,0 +1,87 @@
+"""The binding against the shipped library: the structs' layout, pictures, and what is refused."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
+
+import flowturbo
+from flowturbo import Request, abi
+
+TEXTURES = REPOSITORY / "models" / "textures"
+LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", REPOSITORY / "target" / "release" / "libflowturbo.so"))
+
+
+@pytest.fixture(scope="module")
+def library() -> ctypes.CDLL:
+    return flowturbo.load_library(LIBRARY)
+
+
+@pytest.fixture(scope="module")
+def session(library: ctypes.CDLL) -> Iterator[flowturbo.Session]:
+    with flowturbo.Model(library, TEXTURES, threads=1) as model:
+        session = model.session()
+    with session:  # which outlives its model
+        yield session
+
+
+@pytest.mark.skipif(struct.calcsize("P") != 8, reason="the table is that of 64-bit machines")
+def test_the_structs_lie_as_the_header_says() -> None:
+    table = (REPOSITORY / "tests" / "c" / "layout.txt").read_text(encoding="utf-8")
+    assert list(abi.layout()) == table.splitlines()
+
+
+def test_every_struct_is_of_the_size_that_the_library_knows(library: ctypes.CDLL) -> None:
+    for name in ("pixels", "reader", "model_options", "limits", "request"):
+        filled = abi.filled(library, abi.STRUCTS[f"ft_{name}"], getattr(library, f"ft_{name}_init"))
+        assert filled.struct_size == ctypes.sizeof(filled)
+
+
+def test_a_model_says_what_it_is(library: ctypes.CDLL) -> None:
+    with flowturbo.Model(library, TEXTURES) as model:
+        assert model.labels[0] == "brick" and model.find_class("Brick") == 0 and model.find_class("3") == 3
+        assert model.latent_shape == (8, 16, 16) and model.info.width == 128 and len(model.hash) == 64
+        assert model.info.schedule.decode() == "H1P6R5"
+
+
+def test_pictures_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> None:
+    request = Request([0, 4], seed=7, schedule="H1P2R1", guidance=2.0)
+    made = session.generate(request)
+    assert made.images.shape == (2, 128, 128, 3) and made.images.dtype == np.uint8 and made.images.std() > 10
+    assert "".join(kind for kind, _ in made.steps) == "HPPR" and made.seconds > sum(took for _, took in made.steps)
+    assert np.array_equal(session.generate(request).images, made.images)
+    assert np.array_equal(session.decode(made.latents), made.images)
+    again = session.generate(Request([4], seed=8, schedule="H1P2R1", guidance=2.0))
+    assert not np.array_equal(again.images[0], made.images[1])
+
+
+def test_presets_sizes_tiles_and_noise_are_passed_on(session: flowturbo.Session) -> None:
+    preset = session.generate(Request([3], preset="fast", pictures=False))
+    assert preset.images is None and "".join(kind for kind, _ in preset.steps) == "HPPPRRR"
+    large = session.generate(Request([3], schedule="E1", tile="x", size=(256, 128)))
+    assert large.images.shape == (1, 128, 256, 3) and large.latents.shape == (1, 8, 16, 32)
+    noise = np.random.default_rng(0).standard_normal((1, 8, 16, 16), np.float32)
+    given, other = (session.generate(Request([3], schedule="E1", noise=n, pictures=False)) for n in (noise, noise + 1))
+    assert not np.array_equal(given.latents, other.latents)
+
+
+def test_what_is_refused_is_one_line_with_its_status(library: ctypes.CDLL, session: flowturbo.Session) -> None:
+    with pytest.raises(flowturbo.Error, match="'Q' is no step") as refused:
+        session.generate(Request([0], schedule="H1Q2"))
+    assert refused.value.name == "FT_ERROR_INVALID_ARGUMENT" and "\n" not in str(refused.value)
+    with pytest.raises(flowturbo.Error, match="class 99"):
+        session.generate(Request([99]))
+    with pytest.raises(flowturbo.Error) as refused:
+        flowturbo.Model(library, TEXTURES / "nothing")
+    assert refused.value.status != 0
+    assert session.generate(Request([0], schedule="E1")).images is not None
