@@ -21,6 +21,7 @@ use crate::image::{Image, Pixels, rgb8};
 use crate::kernels::DefaultFloats;
 use crate::preview::PreviewKind;
 use crate::recent::Recent;
+use crate::request::Resolved;
 use crate::sampler::steps::State;
 use crate::{CancelToken, Model, Progress, Request, Result, Schedule, memory};
 use edit::Edit;
@@ -151,10 +152,10 @@ impl Session {
     /// As [`generate`](Self::generate).
     pub fn generate_with(&mut self, request: &Request, observer: &mut Observer) -> Result<Generation> {
         let _default = DefaultFloats::enter();
-        self.begin(request, Output::Pictures)?;
-        self.run_to_the_end(observer)?;
-        let model = self.model.clone();
+        let model = self.cleared()?;
         let resolved = request.resolve(model.bundle())?;
+        self.begin_resolved(request, resolved, Output::Pictures)?;
+        self.run_to_the_end(observer)?;
         let [_, _, height, width] = resolved.pictures(model.manifest())?;
         let pictures = self.pictures.chunks_exact(3 * height * width);
         let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
@@ -184,10 +185,11 @@ impl Session {
 
     /// Begins a generation of pictures if `pixels` can hold them.
     pub(crate) fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
-        let resolved = request.resolve(self.model.bundle())?;
-        let [images, _, height, width] = resolved.pictures(self.model.manifest())?;
+        let model = self.model.clone();
+        let resolved = request.resolve(model.bundle())?;
+        let [images, _, height, width] = resolved.pictures(model.manifest())?;
         pixels.hold([images, height, width])?;
-        self.begin(request, Output::Pictures)
+        self.begin_resolved(request, resolved, Output::Pictures)
     }
 
     /// Samples without decoding: the final latents `[N, C, H, W]`.
@@ -222,12 +224,14 @@ impl Session {
         latents: &mut [f32],
         observer: &mut Observer,
     ) -> Result<()> {
-        let shape = request.resolve(self.model.bundle())?.shape;
-        let (wanted, found) = (shape.iter().product::<usize>(), latents.len());
+        let model = self.model.clone();
+        let resolved = request.resolve(model.bundle())?;
+        let (shape, found) = (resolved.shape, latents.len());
+        let wanted = shape.iter().product::<usize>();
         if found != wanted {
             return Err(invalid_argument(format!("latents: {found} floats, {shape:?} takes {wanted}")));
         }
-        self.begin(request, Output::Latents)?;
+        self.begin_resolved(request, resolved, Output::Latents)?;
         self.run_to_the_end(observer)?;
         latents.copy_from_slice(self.state.x());
         Ok(())
@@ -240,10 +244,23 @@ impl Session {
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.
     pub fn begin(&mut self, request: &Request, output: Output) -> Result<()> {
+        let model = self.cleared()?;
+        self.begin_resolved(request, request.resolve(model.bundle())?, output)
+    }
+
+    /// The model, after the generation under way is given up.
+    fn cleared(&mut self) -> Result<Model> {
+        self.model.check_process()?;
+        self.reset();
+        Ok(self.model.clone())
+    }
+
+    /// As [`begin`](Self::begin), of a request that was held against this model's bundle.
+    fn begin_resolved(&mut self, request: &Request, resolved: Resolved, output: Output) -> Result<()> {
         let _default = DefaultFloats::enter();
         self.model.check_process()?;
         self.reset();
-        let run = Run::begin(self, request, output)?;
+        let run = Run::begin(self, request, resolved, output)?;
         self.run = Some(run);
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::error::{Context, cancelled, non_finite, runtime};
 use crate::image::Pixels;
 use crate::kernels::DefaultFloats;
 use crate::preview::{Outlook, PreviewKind};
+use crate::request::Resolved;
 use crate::sampler::{Grid, StepKind};
 use crate::{CancelToken, Progress, Request, Result, memory};
 
@@ -48,10 +49,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn begin(session: &mut Session, request: &Request, output: Output) -> Result<Self> {
+    pub(super) fn begin(
+        session: &mut Session,
+        request: &Request,
+        resolved: Resolved,
+        output: Output,
+    ) -> Result<Self> {
         request.cancel.check()?;
         let model = session.model.clone();
-        let resolved = request.resolve(model.bundle())?;
         let mut picture = [0, 0];
         if output == Output::Pictures {
             let pictures = resolved.pictures(model.manifest())?;
