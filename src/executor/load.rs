@@ -44,7 +44,8 @@ impl Executable {
         constants.iter().for_each(|&(buffer, _)| (lives[buffer].first, lives[buffer].last) = (0, last));
         inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
         lives[output].last = last;
-        // Sums of weights that make some products faster; how large they are depends on how weights are packed.
+        // Room for a Strassen level, for products that it makes faster: which those are depends on how weights are
+        // packed.
         let mut spares = memory::filled(last, None)?;
         for (i, (step, weight)) in steps.iter().zip(&weights).enumerate() {
             let (Operation::Product(product), Some((packed, _))) = (&step.operation, weight) else {
