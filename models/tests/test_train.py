@@ -15,6 +15,7 @@ from conftest import TEXTURES, TINY, Bundle
 from eval import refiners
 from eval.alternatives import check_same_predictor
 from export.checkpoint import load_sit
+from export.preview import fit_preview
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig, RunningNorm
 from nets.sit import SiT, SiTConfig
 from PIL import Image
@@ -25,7 +26,6 @@ from train.data import BalancedSampler, Images, augment, load_images, write_smok
 from train.evaluate import seam
 from train.latents import Latents, encode
 from train.perceptual import Perceptual
-from train.preview import fit_preview
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
 from train.taken import Unfit, take
