@@ -9,7 +9,7 @@ use crate::{CancelToken, Limits, Result};
 
 /// Limits, the moment from which on time is counted, and a token that ends the planning.
 #[derive(Clone, Debug)]
-pub(crate) struct Allowance {
+pub struct Allowance {
     limits: Limits,
     cancel: CancelToken,
     started: Instant,
@@ -17,7 +17,7 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// From now on.
-    pub(crate) fn new(limits: &Limits, cancel: &CancelToken) -> Self {
+    pub fn new(limits: &Limits, cancel: &CancelToken) -> Self {
         Self { limits: limits.clone(), cancel: cancel.clone(), started: Instant::now() }
     }
 
@@ -25,7 +25,7 @@ impl Allowance {
     ///
     /// # Errors
     /// `Cancelled`; `LimitExceeded`: the time is over.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         self.cancel.check()?;
         let most = self.limits.max_planning;
         if self.started.elapsed() <= most {
@@ -36,19 +36,19 @@ impl Allowance {
 
     /// # Errors
     /// `LimitExceeded`: more nodes than the limits allow.
-    pub(crate) fn nodes(&self, nodes: u32) -> Result<()> {
+    pub fn nodes(&self, nodes: u32) -> Result<()> {
         held(nodes.into(), self.limits.max_nodes.into(), "nodes", "max_nodes")
     }
 
     /// # Errors
     /// `LimitExceeded`: more bytes of weights than the limits allow.
-    pub(crate) fn weights(&self, bytes: u64) -> Result<()> {
+    pub fn weights(&self, bytes: u64) -> Result<()> {
         held(bytes, self.limits.max_weight_bytes, "bytes of weights", "max_weight_bytes")
     }
 
     /// # Errors
     /// `LimitExceeded`: more floats of scratch memory than the limits allow, or than there are addresses for.
-    pub(crate) fn arena(&self, floats: Option<usize>) -> Result<()> {
+    pub fn arena(&self, floats: Option<usize>) -> Result<()> {
         let most = self.limits.max_arena_bytes.min(isize::MAX as u64);
         let bytes = floats.and_then(|floats| (floats as u64).checked_mul(size_of::<f32>() as u64));
         held(bytes.unwrap_or(u64::MAX), most, "bytes of scratch memory", "max_arena_bytes")

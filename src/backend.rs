@@ -11,7 +11,7 @@ mod pace;
 use std::sync::Arc;
 use std::task::Poll;
 
-pub(crate) use pace::Pace;
+pub use pace::Pace;
 
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
@@ -19,7 +19,7 @@ use crate::error::runtime;
 use crate::{CancelToken, Cost, Result};
 
 /// A way to run networks on a device.
-pub(crate) trait Backend: Send + Sync {
+pub trait Backend: Send + Sync {
     /// Plans the network that plays `role` at `extent`, as far as `allowance` lets it; whatever its files' hashes are.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ pub(crate) trait Backend: Send + Sync {
 }
 
 /// A network planned for fixed shapes.
-pub(crate) trait Program: Send + Sync {
+pub trait Program: Send + Sync {
     /// # Errors
     /// `OutOfMemory`.
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>>;
@@ -82,7 +82,7 @@ pub enum Fallback {
 }
 
 /// A program with the scratch memory to run it, one run at a time.
-pub(crate) trait Instance: Send {
+pub trait Instance: Send {
     /// Conditions (pairs of time and class) of which what depends on them alone is computed at once, and those that
     /// it is kept of; none where nothing does.
     fn conditions(&self) -> (usize, usize) {
@@ -117,18 +117,18 @@ pub(crate) trait Instance: Send {
 
 /// Bytes of a planned network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Footprint {
+pub struct Footprint {
     /// Weights, shared by the programs of all batch sizes.
-    pub(crate) weights: usize,
+    pub weights: usize,
     /// What one instance holds.
-    pub(crate) instance: usize,
+    pub instance: usize,
     /// What conditions take for a moment when new ones are computed.
-    pub(crate) passing: usize,
+    pub passing: usize,
 }
 
 /// One input tensor, row-major.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Input<'a> {
+pub enum Input<'a> {
     F32(&'a [f32]),
     I64(&'a [i64]),
 }

@@ -25,7 +25,7 @@ mod presets;
 mod role;
 mod source;
 #[cfg(test)]
-pub(crate) mod testing;
+pub mod testing;
 mod validate;
 mod version;
 
@@ -35,11 +35,11 @@ use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use external::ExternalData;
+pub use external::ExternalData;
 pub use manifest::Manifest;
-pub(crate) use part::{ListedFile, Part};
+pub use part::{ListedFile, Part};
 pub use presets::Preset;
-pub(crate) use role::Extent;
+pub use role::Extent;
 pub use role::Role;
 pub use source::Source;
 
@@ -51,7 +51,7 @@ use held::Held;
 use source::Folder;
 
 /// The manifest's file name.
-pub(crate) const MANIFEST: &str = "bundle.json";
+pub const MANIFEST: &str = "bundle.json";
 /// Bytes that serde and the tables of labels take for a byte of it, at most.
 const PARSED: usize = 64;
 
@@ -172,7 +172,7 @@ impl Bundle {
     }
 
     /// The default schedule.
-    pub(crate) fn schedule(&self) -> &Schedule {
+    pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
@@ -200,12 +200,12 @@ impl Bundle {
     }
 
     /// Reads a network's files once and checks their SHA-256; nothing to do if there is no such network.
-    pub(crate) fn check(&self, role: Role) -> Result<()> {
+    pub fn check(&self, role: Role) -> Result<()> {
         self.check_while(role, || Ok(()))
     }
 
     /// The same, as long as `go_on` says so at every piece.
-    pub(crate) fn check_while(&self, role: Role, go_on: impl Fn() -> Result<()>) -> Result<()> {
+    pub fn check_while(&self, role: Role, go_on: impl Fn() -> Result<()>) -> Result<()> {
         for file in self.manifest.listed(role) {
             checksum::check(self.source.as_ref(), &file, &self.limits, |_| go_on())
                 .at(|| self.source.describe())?;
@@ -224,7 +224,7 @@ impl Bundle {
     }
 
     /// The ONNX graph of a network; its hash is not looked at.
-    pub(crate) fn graph(&self, role: Role) -> Result<ListedFile> {
+    pub fn graph(&self, role: Role) -> Result<ListedFile> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let graph = files.first().ok_or_else(|| no_network(role)).at(place)?;
@@ -232,7 +232,7 @@ impl Bundle {
     }
 
     /// The weights that a network keeps outside its graph; none is fine. Hashes are not looked at.
-    pub(crate) fn external_data(&self, role: Role) -> Result<ExternalData> {
+    pub fn external_data(&self, role: Role) -> Result<ExternalData> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let (_, external) = files.split_first().ok_or_else(|| no_network(role)).at(place)?;

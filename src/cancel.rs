@@ -94,7 +94,7 @@ impl CancelToken {
 
     /// A token that is cancelled when `is_cancelled` says so of `of`, whatever is done with the token.
     #[cfg(feature = "capi")]
-    pub(crate) fn polled(is_cancelled: fn(usize) -> bool, of: usize) -> Self {
+    pub fn polled(is_cancelled: fn(usize) -> bool, of: usize) -> Self {
         Self(Flag::Polled(is_cancelled, of))
     }
 
@@ -104,7 +104,9 @@ impl CancelToken {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Fails once it is cancelled.
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<()> {
         match catch_unwind(AssertUnwindSafe(|| self.is_cancelled())) {
             Ok(false) => Ok(()),
             Ok(true) => Err(cancelled("cancelled by its token")),

@@ -60,7 +60,7 @@ pub struct Contract {
 
 impl Contract {
     /// The contract of `role` at `extent`, its tensors within `limits`.
-    pub(crate) fn new(manifest: &Manifest, role: Role, extent: Extent, limits: &Limits) -> Result<Self> {
+    pub fn new(manifest: &Manifest, role: Role, extent: Extent, limits: &Limits) -> Result<Self> {
         let (batch, networks) = (extent.batch, &manifest.networks);
         let latent = manifest.latent_shape(extent);
         let image = manifest.image_shape(extent);

@@ -50,7 +50,8 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    #[doc(hidden)]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), context: Vec::new() }))
     }
 
@@ -60,7 +61,7 @@ impl Error {
     }
 
     /// Puts `place` (a file, a field, a step) in front of what is already known.
-    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+    pub fn at(mut self, place: impl Into<String>) -> Self {
         self.0.context.insert(0, place.into());
         self
     }
@@ -97,7 +98,7 @@ fn put(c: char, to: &mut impl Write) -> fmt::Result {
 
 /// `text` as a line, however long.
 #[cfg(feature = "capi")]
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     // A `String` takes everything.
     let _ = text.chars().try_for_each(|c| put(c, &mut line));
@@ -107,7 +108,7 @@ pub(crate) fn one_line(text: &str) -> String {
 impl std::error::Error for Error {}
 
 /// Adds the place of a failure while it passes through.
-pub(crate) trait Context<T> {
+pub trait Context<T> {
     fn at(self, place: impl FnOnce() -> String) -> Result<T>;
 }
 
@@ -118,14 +119,14 @@ impl<T> Context<T> for Result<T> {
 }
 
 /// What a panic says.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 macro_rules! constructors {
     ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {
-        $($(#[$doc])* pub(crate) fn $name(message: impl Into<String>) -> Error {
+        $($(#[$doc])* pub fn $name(message: impl Into<String>) -> Error {
             Error::new(ErrorKind::$kind, message)
         })*
     };

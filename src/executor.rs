@@ -20,14 +20,14 @@ use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
-pub(crate) use call::Call;
-pub(crate) use conditions::{Conditions, Ports, ROWS, ports};
-pub(crate) use load::Setting;
-pub(crate) use packs::{Packs, Stored, read};
+pub use call::Call;
+pub use conditions::{Conditions, Ports, ROWS, ports};
+pub use load::Setting;
+pub use packs::{Packs, Stored, read};
 
 /// A plan's steps as kernels, and what they run on.
-pub(crate) struct Executable {
-    pub(crate) steps: Vec<Step>,
+pub struct Executable {
+    pub steps: Vec<Step>,
     isa: Isa,
     parallel: Arc<dyn Parallel>,
     /// Floats of the arena.
@@ -42,8 +42,8 @@ pub(crate) struct Executable {
 }
 
 /// A kernel, and what is told of it.
-pub(crate) struct Step {
-    pub(crate) call: Call,
+pub struct Step {
+    pub call: Call,
     kind: &'static str,
     name: Arc<str>,
     /// Multiplications and additions.
@@ -53,11 +53,11 @@ pub(crate) struct Step {
     /// Where it writes: offset and floats.
     writes: (usize, usize),
     /// Where a product's weights can be read again, if they are in a file.
-    pub(crate) stored: Option<Stored>,
+    pub stored: Option<Stored>,
 }
 
 /// All memory that one run at a time needs.
-pub(crate) struct Memory {
+pub struct Memory {
     arena: Floats,
     scratch: Floats,
     /// The step that a run which paused goes on with; 0 for a new run.
@@ -66,12 +66,12 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// No run is under way.
-    pub(crate) fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         self.next == 0
     }
 
     /// Forgets a run that is under way.
-    pub(crate) fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         self.next = 0;
     }
 }
@@ -81,13 +81,13 @@ const INPUTS: usize = 4;
 
 impl Executable {
     /// The same, run on other threads.
-    pub(crate) fn on(self, parallel: &Arc<dyn Parallel>) -> Self {
+    pub fn on(self, parallel: &Arc<dyn Parallel>) -> Self {
         Self { parallel: Arc::clone(parallel), ..self }
     }
 
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn memory(&self) -> Result<Memory> {
+    pub fn memory(&self) -> Result<Memory> {
         let mut arena = Floats::on_large_pages(self.arena)?;
         for (offset, floats) in &self.constants {
             arena[*offset..*offset + floats.len()].copy_from_slice(floats);
@@ -105,24 +105,19 @@ impl Executable {
     }
 
     /// Bytes of weights, and of the memory of one run at a time.
-    pub(crate) fn footprint(&self) -> Footprint {
+    pub fn footprint(&self) -> Footprint {
         let instance = size_of::<f32>() * (self.arena + self.scratch());
         Footprint { weights: self.weights(), instance, passing: 0 }
     }
 
     /// Where the rows of conditions go, image by image.
-    pub(crate) fn given<'a>(&self, memory: &'a mut Memory) -> &'a mut [f32] {
+    pub fn given<'a>(&self, memory: &'a mut Memory) -> &'a mut [f32] {
         let (offset, len) = self.given.unwrap_or((0, 0));
         &mut memory.arena[offset..offset + len]
     }
 
     /// Runs all steps, or those that there is time for, at least one; gives the output.
-    pub(crate) fn run<'a>(
-        &self,
-        memory: &'a mut Memory,
-        inputs: &[Input],
-        pace: Pace,
-    ) -> Poll<Result<&'a [f32]>> {
+    pub fn run<'a>(&self, memory: &'a mut Memory, inputs: &[Input], pace: Pace) -> Poll<Result<&'a [f32]>> {
         let begun = std::mem::take(&mut memory.next);
         if begun == 0 {
             self.enter(memory, inputs)?;
@@ -143,7 +138,7 @@ impl Executable {
 
     /// As [`run`](Self::run), reading the weights that are not there before each step; afterwards they are kept
     /// or not.
-    pub(crate) fn run_reading<'a>(
+    pub fn run_reading<'a>(
         &mut self,
         memory: &'a mut Memory,
         inputs: &[Input],
@@ -168,7 +163,7 @@ impl Executable {
     }
 
     /// Gives up the weights that can be read again.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         self.steps.iter_mut().for_each(|step| step.release(self.isa));
     }
 
@@ -198,14 +193,14 @@ impl Executable {
     }
 
     /// The operations that tract runs.
-    pub(crate) fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
+    pub fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
         self.steps.iter().filter_map(|step| {
             let operation = step.call.foreign()?.to_owned();
             Some(Fallback::Operation { operation, node: step.name.to_string() })
         })
     }
 
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let constant = self.constants.iter().map(|(_, floats)| floats.len()).sum::<usize>();
         let mut text = format!(
             "{} steps for {}, {} of packed weights, {} of arena, {} of it constant\n",

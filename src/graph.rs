@@ -22,11 +22,11 @@ mod refusal;
 mod skeleton;
 mod standard;
 #[cfg(test)]
-pub(crate) mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operators::Resample;
+pub use operators::Resample;
 
 use std::sync::Arc;
 
@@ -38,20 +38,20 @@ use crate::contract::Contract;
 use crate::weights::Weights;
 
 /// One network at one batch, typed but not simplified, ready for a backend.
-pub(crate) struct Graph {
+pub struct Graph {
     /// The file it came from, for messages.
-    pub(crate) file: String,
-    pub(crate) contract: Contract,
+    pub file: String,
+    pub contract: Contract,
     /// Inputs: the contract's in its order, then one for each of `weights`. One output.
-    pub(crate) model: TypedModel,
+    pub model: TypedModel,
     /// The large weights, unread.
-    pub(crate) weights: Arc<Weights>,
+    pub weights: Arc<Weights>,
     /// What planning it may take.
-    pub(crate) allowance: Allowance,
+    pub allowance: Allowance,
     /// All weights in the file as written: element type and number of elements.
-    pub(crate) counts: Vec<(String, u64)>,
+    pub counts: Vec<(String, u64)>,
     /// Nodes whose results tract has computed beforehand, in its own way on each processor.
-    pub(crate) inexact: Vec<String>,
+    pub inexact: Vec<String>,
 }
 
 impl Graph {
@@ -59,7 +59,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidBundle`: another shape or type.
-    pub(crate) fn check_output(&self) -> Result<()> {
+    pub fn check_output(&self) -> Result<()> {
         materialise::check_output(&self.model, &self.contract.output)
     }
 }

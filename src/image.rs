@@ -5,7 +5,7 @@
 mod noise;
 mod pixels;
 
-pub(crate) use noise::fill_noise;
+pub use noise::fill_noise;
 pub use noise::noise;
-pub(crate) use pixels::rgb8;
+pub use pixels::rgb8;
 pub use pixels::{Image, PixelFormat, Pixels, PixelsRef, to_pixels};

@@ -29,36 +29,36 @@ mod simd;
 mod stage;
 mod view;
 
-pub(crate) use attention::{Attention, Heads};
-pub(crate) use copy::Copy;
-pub(crate) use default_floats::DefaultFloats;
-pub(crate) use floats::{Floats, LINE};
-pub(crate) use group_norm::GroupNorm;
-pub(crate) use norm::{Measure, Modulation, Norm};
+pub use attention::{Attention, Heads};
+pub use copy::Copy;
+pub use default_floats::DefaultFloats;
+pub use floats::{Floats, LINE};
+pub use group_norm::GroupNorm;
+pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;
-pub(crate) use parallel::{Inline, Shared, Workers};
+pub use parallel::{Inline, Shared, Workers};
 pub use peaks::Peaks;
-pub(crate) use pointwise::{Binary, Pointwise, Step, Unary};
-pub(crate) use pool::Pool;
-pub(crate) use process::Process;
-pub(crate) use product::{Epilogue, Group, Packed, Product, Source, Values};
-pub(crate) use reduce::{Reduce, Reduction, Softmax};
-pub(crate) use simd::{Isa, Kernel, Simd};
-pub(crate) use stage::{Border, Padding, Stage};
-pub(crate) use view::{RANK, View};
+pub use pointwise::{Binary, Pointwise, Step, Unary};
+pub use pool::Pool;
+pub use process::Process;
+pub use product::{Epilogue, Group, Packed, Product, Source, Values};
+pub use reduce::{Reduce, Reduction, Softmax};
+pub use simd::{Isa, Kernel, Simd};
+pub use stage::{Border, Padding, Stage};
+pub use view::{RANK, View};
 
 /// A matrix in the arena: `rows` rows of `cols` floats, `stride` floats from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rows<A = usize> {
-    pub(crate) offset: A,
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) stride: usize,
+pub struct Rows<A = usize> {
+    pub offset: A,
+    pub rows: usize,
+    pub cols: usize,
+    pub stride: usize,
 }
 
 impl<A> Rows<A> {
     /// The same rows where `to` says that they lie.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Rows<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Rows<B> {
         let Self { offset, rows, cols, stride } = self;
         Rows { offset: to(offset), rows, cols, stride }
     }

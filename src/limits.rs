@@ -98,7 +98,7 @@ with! {
 
 impl Limits {
     /// Refuses a float32 tensor of `shape` that is larger than `max_tensor_bytes`, or empty.
-    pub(crate) fn check_tensor(&self, shape: [usize; 4]) -> Result<()> {
+    pub fn check_tensor(&self, shape: [usize; 4]) -> Result<()> {
         let bytes = shape.iter().try_fold(4u64, |product, &n| product.checked_mul(n as u64));
         match bytes {
             Some(bytes) if (1..=self.max_tensor_bytes).contains(&bytes) && usize::try_from(bytes).is_ok() => {

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -13,7 +13,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const NAP: Duration = Duration::from_millis(1);
 
 /// As [`lock`], unless `stop` fails meanwhile.
-pub(crate) fn lock_unless<'a, T, E>(
+pub fn lock_unless<'a, T, E>(
     mutex: &'a Mutex<T>,
     stop: impl Fn() -> Result<(), E>,
 ) -> Result<MutexGuard<'a, T>, E> {

@@ -57,7 +57,7 @@ struct Lowering<'a> {
 /// # Errors
 /// `Unsupported`: something in it has to be left to plain tract. `LimitExceeded`, `Cancelled`: by the graph's
 /// allowance. `OutOfMemory`.
-pub(crate) fn lower(net: &Net, graph: &Graph, rows: Option<&RowLayout>) -> Result<Plan> {
+pub fn lower(net: &Net, graph: &Graph, rows: Option<&RowLayout>) -> Result<Plan> {
     let count = net.nodes.len();
     let mut lowering = Lowering {
         net,

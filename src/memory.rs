@@ -6,7 +6,7 @@ use crate::error::out_of_memory;
 use crate::{Error, Result};
 
 /// The error of asking for `bytes` in vain.
-pub(crate) fn refused(bytes: u64) -> Error {
+pub fn refused(bytes: u64) -> Error {
     out_of_memory(format!("the system refused {bytes} bytes of memory"))
 }
 
@@ -18,7 +18,7 @@ const LARGE: usize = 64 << 10;
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn room(bytes: usize) -> Result<()> {
+pub fn room(bytes: usize) -> Result<()> {
     let mut all: Vec<u8> = Vec::new();
     all.try_reserve_exact(bytes).map_err(|_| refused(bytes as u64))?;
     // Or the compiler might do without.
@@ -30,7 +30,7 @@ pub(crate) fn room(bytes: usize) -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn spare() -> Result<()> {
+pub fn spare() -> Result<()> {
     room(LARGE)
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn spare() -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<()> {
+pub fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<()> {
     if len <= vec.capacity() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ pub(crate) fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory`; `vec` is as it was.
-pub(crate) fn resize<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) -> Result<()> {
+pub fn resize<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     reserve(vec, len)?;
     vec.resize(len, value);
     Ok(())
@@ -67,7 +67,7 @@ pub(crate) fn resize<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) -> Result
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
+pub fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
     let bytes = || ((vec.len() + more) as u64).saturating_mul(size_of::<T>() as u64);
     let bytes = bytes();
     vec.try_reserve(more).map_err(|_| refused(bytes))
@@ -77,7 +77,7 @@ pub(crate) fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory`; `vec` is as it was.
-pub(crate) fn push<T>(vec: &mut Vec<T>, value: T) -> Result<()> {
+pub fn push<T>(vec: &mut Vec<T>, value: T) -> Result<()> {
     grow(vec, 1)?;
     vec.push(value);
     Ok(())
@@ -87,7 +87,7 @@ pub(crate) fn push<T>(vec: &mut Vec<T>, value: T) -> Result<()> {
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
+pub fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
     let mut vec = Vec::new();
     resize(&mut vec, len, value)?;
     Ok(vec)
@@ -97,7 +97,7 @@ pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub(crate) fn collected<T>(len: usize, values: impl Iterator<Item = T>) -> Result<Vec<T>> {
+pub fn collected<T>(len: usize, values: impl Iterator<Item = T>) -> Result<Vec<T>> {
     let mut vec = Vec::new();
     reserve(&mut vec, len)?;
     vec.extend(values.take(len));

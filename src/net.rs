@@ -31,11 +31,11 @@ use crate::{Result, memory};
 use functions::Sampled;
 
 /// Index of a node; a node's operands have smaller ones.
-pub(crate) type Id = usize;
+pub type Id = usize;
 
 /// What a node computes; all on `f32` but for inputs and fallbacks.
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
+pub enum Op {
     /// An input of the network, by its place in the contract.
     Input(usize),
     /// Computed beforehand: where it starts in a row of the table of conditions.
@@ -91,7 +91,7 @@ pub(crate) enum Op {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reducer {
+pub enum Reducer {
     Sum,
     Mean,
     Max,
@@ -99,32 +99,32 @@ pub(crate) enum Reducer {
 
 /// Letters of the operands' and the result's axes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Einsum {
-    pub(crate) a: Vec<char>,
-    pub(crate) b: Vec<char>,
-    pub(crate) out: Vec<char>,
+pub struct Einsum {
+    pub a: Vec<char>,
+    pub b: Vec<char>,
+    pub out: Vec<char>,
 }
 
 /// A convolution's window: zero padding before and after, and stride, for rows and for columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) size: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    pub(crate) before: [usize; 2],
-    pub(crate) after: [usize; 2],
+pub struct Window {
+    pub size: [usize; 2],
+    pub stride: [usize; 2],
+    pub before: [usize; 2],
+    pub after: [usize; 2],
 }
 
 /// Rows and columns around an image: copies from the other side, or zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Margins {
-    pub(crate) before: [usize; 2],
-    pub(crate) after: [usize; 2],
-    pub(crate) circular: bool,
+pub struct Margins {
+    pub before: [usize; 2],
+    pub after: [usize; 2],
+    pub circular: bool,
 }
 
 /// A constant tensor; two are the same if they are one allocation.
 #[derive(Clone)]
-pub(crate) struct Constant(pub(crate) Arc<Tensor>);
+pub struct Constant(pub Arc<Tensor>);
 
 impl std::fmt::Debug for Constant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -134,9 +134,9 @@ impl std::fmt::Debug for Constant {
 
 /// One of tract's operations, and the node it stood in.
 #[derive(Clone)]
-pub(crate) struct Foreign {
-    pub(crate) node: usize,
-    pub(crate) op: Box<dyn TypedOp>,
+pub struct Foreign {
+    pub node: usize,
+    pub op: Box<dyn TypedOp>,
 }
 
 impl std::fmt::Debug for Foreign {
@@ -146,13 +146,13 @@ impl std::fmt::Debug for Foreign {
 }
 
 #[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) op: Op,
-    pub(crate) inputs: Vec<Id>,
-    pub(crate) dims: Vec<usize>,
-    pub(crate) element: DatumType,
+pub struct Node {
+    pub op: Op,
+    pub inputs: Vec<Id>,
+    pub dims: Vec<usize>,
+    pub element: DatumType,
     /// The node of the ONNX graph that this came from, for messages and plans.
-    pub(crate) name: Arc<str>,
+    pub name: Arc<str>,
     /// What it computes of a single tensor, element by element, if that is all it does.
     function: Option<Sampled>,
 }
@@ -162,9 +162,9 @@ type Key = (String, Vec<Id>, Vec<usize>);
 
 /// A network; nodes in an order of evaluation.
 #[derive(Debug)]
-pub(crate) struct Net {
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) outputs: Vec<Id>,
+pub struct Net {
+    pub nodes: Vec<Node>,
+    pub outputs: Vec<Id>,
     /// The name that new nodes take.
     origin: Arc<str>,
     /// Equal nodes are one node; empty once all are there.
@@ -178,15 +178,15 @@ impl Net {
         Self { nodes: Vec::new(), outputs: Vec::new(), origin: "".into(), known: HashMap::new(), fault: None }
     }
 
-    pub(crate) fn dims(&self, id: Id) -> &[usize] {
+    pub fn dims(&self, id: Id) -> &[usize] {
         &self.nodes[id].dims
     }
 
-    pub(crate) fn op(&self, id: Id) -> &Op {
+    pub fn op(&self, id: Id) -> &Op {
         &self.nodes[id].op
     }
 
-    pub(crate) fn inputs(&self, id: Id) -> &[Id] {
+    pub fn inputs(&self, id: Id) -> &[Id] {
         &self.nodes[id].inputs
     }
 
@@ -194,7 +194,7 @@ impl Net {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn live(&self) -> Result<Vec<bool>> {
+    pub fn live(&self) -> Result<Vec<bool>> {
         let mut live = memory::filled(self.nodes.len(), false)?;
         self.outputs.iter().for_each(|&id| live[id] = true);
         for id in (0..self.nodes.len()).rev() {
@@ -209,7 +209,7 @@ impl Net {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn uses(&self) -> Result<Vec<usize>> {
+    pub fn uses(&self) -> Result<Vec<usize>> {
         let live = self.live()?;
         let mut uses = memory::filled(self.nodes.len(), 0)?;
         for (node, _) in self.nodes.iter().zip(live).filter(|&(_, live)| live) {
@@ -223,7 +223,7 @@ impl Net {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn constant(&self) -> Result<Vec<bool>> {
+    pub fn constant(&self) -> Result<Vec<bool>> {
         let mut constant: Vec<bool> = Vec::new();
         memory::reserve(&mut constant, self.nodes.len())?;
         for node in &self.nodes {

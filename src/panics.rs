@@ -13,12 +13,12 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 /// `InvalidBundle`: it panicked. `OutOfMemory`: because memory was refused.
-pub(crate) fn in_tract<T>(work: impl FnOnce() -> T) -> Result<T> {
+pub fn in_tract<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| of_tract(panic.as_ref(), ErrorKind::InvalidBundle))
 }
 
 /// The error of a panic in tract: of refused memory, or else of this kind.
-pub(crate) fn of_tract(panic: &(dyn Any + Send), kind: ErrorKind) -> Error {
+pub fn of_tract(panic: &(dyn Any + Send), kind: ErrorKind) -> Error {
     let text = panic_text(panic);
     let text_of_it = || text.replace(['\n', '\r'], " ").chars().take(200).collect::<String>();
     refused_to_tract(text)
@@ -26,7 +26,7 @@ pub(crate) fn of_tract(panic: &(dyn Any + Send), kind: ErrorKind) -> Error {
 }
 
 /// The error of a panic for want of memory: that of a tensor of tract's is the one that says so.
-pub(crate) fn refused_to_tract(text: &str) -> Option<Error> {
+pub fn refused_to_tract(text: &str) -> Option<Error> {
     let size = text.strip_prefix("failed to allocate Layout { size: ")?.split(',').next()?;
     Some(refused(size.parse().ok()?))
 }
@@ -35,7 +35,7 @@ pub(crate) fn refused_to_tract(text: &str) -> Option<Error> {
 ///
 /// # Errors
 /// `Runtime`: it panicked. `OutOfMemory`: a tensor of tract's panicked. Else as `work`.
-pub(crate) fn in_flowturbo<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn in_flowturbo<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         let bug = || runtime(format!("a bug in flowturbo, please report it: {text}"));

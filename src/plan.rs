@@ -12,48 +12,48 @@ use crate::Result;
 use crate::kernels::{
     Attention, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage, Step as Elementwise,
 };
-pub(crate) use place::Place;
+pub use place::Place;
 
 /// A place in a buffer: floats from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) buffer: usize,
-    pub(crate) offset: usize,
+pub struct Address {
+    pub buffer: usize,
+    pub offset: usize,
 }
 
 /// The steps of a network, and the buffers that they work on.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Floats of each buffer.
-    pub(crate) buffers: Vec<usize>,
+    pub buffers: Vec<usize>,
     /// Buffers that hold the same floats in every run.
-    pub(crate) constants: Vec<(usize, Vec<f32>)>,
+    pub constants: Vec<(usize, Vec<f32>)>,
     /// The buffer of each input, for inputs of floats that the network looks at.
-    pub(crate) inputs: Vec<Option<usize>>,
+    pub inputs: Vec<Option<usize>>,
     /// The buffer of the rows of conditions, one for each image.
-    pub(crate) given: Option<usize>,
-    pub(crate) output: usize,
-    pub(crate) steps: Vec<Step>,
+    pub given: Option<usize>,
+    pub output: usize,
+    pub steps: Vec<Step>,
 }
 
 /// Where the tensors lie that conditions alone decide, in a row for each condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RowLayout {
-    pub(crate) offsets: Vec<usize>,
+pub struct RowLayout {
+    pub offsets: Vec<usize>,
     /// Floats of a row.
-    pub(crate) row: usize,
+    pub row: usize,
     /// Rows in one call: the batch.
-    pub(crate) images: usize,
+    pub images: usize,
 }
 
 /// One step: what is computed, and of which node of the ONNX graph.
-pub(crate) struct Step {
-    pub(crate) name: Arc<str>,
-    pub(crate) operation: Operation,
+pub struct Step {
+    pub name: Arc<str>,
+    pub operation: Operation,
 }
 
 /// What a step computes, with the addresses of all that it touches.
-pub(crate) enum Operation {
+pub enum Operation {
     Product(Box<Product>),
     Norm(Norm<Address>),
     Attention(Attention<Address>),
@@ -77,35 +77,35 @@ pub(crate) enum Operation {
 }
 
 /// Rows times a constant matrix, see [`kernels::Product`](crate::kernels::Product).
-pub(crate) struct Product {
-    pub(crate) weights: Matrix,
-    pub(crate) a: Address,
-    pub(crate) a_stride: usize,
+pub struct Product {
+    pub weights: Matrix,
+    pub a: Address,
+    pub a_stride: usize,
     /// Where the segments of a row start, from where the row starts.
-    pub(crate) segments: Vec<usize>,
-    pub(crate) out: Address,
-    pub(crate) out_stride: usize,
+    pub segments: Vec<usize>,
+    pub out: Address,
+    pub out_stride: usize,
     /// The rows; `a` and `c` count from the two addresses.
-    pub(crate) groups: Vec<Group>,
-    pub(crate) epilogue: Vec<Epilogue<Address>>,
+    pub groups: Vec<Group>,
+    pub epilogue: Vec<Epilogue<Address>>,
 }
 
 /// A constant matrix `[segments, k, cols]`.
-pub(crate) struct Matrix {
-    pub(crate) layout: Layout,
-    pub(crate) numbers: Numbers,
+pub struct Matrix {
+    pub layout: Layout,
+    pub numbers: Numbers,
 }
 
 /// How a matrix `[segments, k, cols]` lies among some numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Layout {
-    pub(crate) offset: usize,
-    pub(crate) sizes: [usize; 3],
-    pub(crate) strides: [usize; 3],
+pub struct Layout {
+    pub offset: usize,
+    pub sizes: [usize; 3],
+    pub strides: [usize; 3],
 }
 
 /// Where the numbers of a matrix are.
-pub(crate) enum Numbers {
+pub enum Numbers {
     /// In a file: the place among the network's weights.
     Weight(usize),
     Here(Vec<f32>),
@@ -113,29 +113,29 @@ pub(crate) enum Numbers {
 
 /// Rows of a table by the integers of a network input.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gather<A = usize> {
-    pub(crate) table: A,
-    pub(crate) rows: usize,
-    pub(crate) width: usize,
+pub struct Gather<A = usize> {
+    pub table: A,
+    pub rows: usize,
+    pub width: usize,
     /// Which of the network's inputs.
-    pub(crate) input: usize,
+    pub input: usize,
     /// How many integers that has.
-    pub(crate) count: usize,
-    pub(crate) out: A,
+    pub count: usize,
+    pub out: A,
 }
 
 /// A call of an operation that has no kernel.
-pub(crate) struct Foreign<A = usize> {
-    pub(crate) operation: Arc<dyn ForeignOperation>,
+pub struct Foreign<A = usize> {
+    pub operation: Arc<dyn ForeignOperation>,
     /// Row-major: where, and sizes.
-    pub(crate) operands: Vec<(A, Vec<usize>)>,
-    pub(crate) out: A,
+    pub operands: Vec<(A, Vec<usize>)>,
+    pub out: A,
     /// Floats of the answer.
-    pub(crate) len: usize,
+    pub len: usize,
 }
 
 /// An operation that only whoever compiled the plan can run; a plan with one cannot be written down.
-pub(crate) trait ForeignOperation: Send + Sync {
+pub trait ForeignOperation: Send + Sync {
     /// What it is called where it comes from.
     fn name(&self) -> &str;
 
@@ -156,7 +156,7 @@ impl Product {
 
 impl<A: Copy> Gather<A> {
     /// The same rows of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Gather<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Gather<B> {
         let Self { table, rows, width, input, count, out } = self;
         Gather { table: to(table), rows, width, input, count, out: to(out) }
     }
@@ -164,7 +164,7 @@ impl<A: Copy> Gather<A> {
 
 impl<A: Copy> Foreign<A> {
     /// The same call with what lies where `to` says.
-    pub(crate) fn relocate<B>(&self, to: &mut impl FnMut(A) -> B) -> Foreign<B> {
+    pub fn relocate<B>(&self, to: &mut impl FnMut(A) -> B) -> Foreign<B> {
         let operands = self.operands.iter().map(|(at, sizes)| (to(*at), sizes.clone())).collect();
         Foreign { operation: Arc::clone(&self.operation), operands, out: to(self.out), len: self.len }
     }
@@ -172,7 +172,7 @@ impl<A: Copy> Foreign<A> {
 
 impl Operation {
     /// What it is called in descriptions of plans.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Product(_) => "product",
             Self::Norm(_) => "norm",
@@ -188,7 +188,7 @@ impl Operation {
     }
 
     /// Multiplications and additions of products and attention, which are nearly all.
-    pub(crate) fn flops(&self) -> u64 {
+    pub fn flops(&self) -> u64 {
         (match self {
             Self::Product(product) => product.flops(),
             Self::Attention(a) => 4 * a.images * a.heads * a.queries * a.keys * a.dim,
@@ -197,7 +197,7 @@ impl Operation {
     }
 
     /// Where the answer goes.
-    pub(crate) fn out(&self) -> Address {
+    pub fn out(&self) -> Address {
         match self {
             Self::Product(product) => product.out,
             Self::Norm(norm) => norm.out.offset,
@@ -214,7 +214,7 @@ impl Operation {
     }
 
     /// Shows the address of each thing that it reads or writes.
-    pub(crate) fn addresses(&self, see: &mut impl FnMut(Address)) {
+    pub fn addresses(&self, see: &mut impl FnMut(Address)) {
         match self {
             Self::Product(product) => {
                 see(product.a);

@@ -28,7 +28,7 @@ use crate::reference::Reference;
 use crate::{CancelToken, Cost, ErrorKind, Result};
 
 /// Compiles networks to fused steps for this processor.
-pub(crate) struct Fused {
+pub struct Fused {
     isa: Isa,
     /// Holds programs to the same bits everywhere.
     deterministic: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Fused {
 
 impl Fused {
     /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
-    pub(crate) fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
+    pub fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
         Self {
             isa: Isa::available()[0],
             deterministic: false,
@@ -60,13 +60,13 @@ impl Fused {
     }
 
     /// The threads are an application's.
-    pub(crate) fn lent(mut self) -> Self {
+    pub fn lent(mut self) -> Self {
         self.for_all = Arc::new(Inline);
         self
     }
 
     /// The same bits on every processor, or none: what tract would compute is refused.
-    pub(crate) fn deterministic(mut self) -> Self {
+    pub fn deterministic(mut self) -> Self {
         (self.isa, self.deterministic) = (Isa::portable()[0], true);
         self
     }

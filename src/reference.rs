@@ -19,7 +19,7 @@ use crate::panics::of_tract;
 use crate::{Cost, Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
-pub(crate) struct Reference {
+pub struct Reference {
     threads: usize,
     /// So many or none.
     strict: bool,
@@ -30,13 +30,13 @@ pub(crate) struct Reference {
 impl Reference {
     /// One thread means tract's single-thread executor; more mean a rayon pool of this model's own, in builds
     /// with the feature `reference-threads`.
-    pub(crate) fn new(threads: usize) -> Self {
+    pub fn new(threads: usize) -> Self {
         let threads = if cfg!(feature = "reference-threads") { threads } else { 1 };
         Self { threads, strict: true, executor: OnceLock::new() }
     }
 
     /// As [`new`](Self::new), but goes on with one thread if the system refuses others.
-    pub(crate) fn up_to(threads: usize) -> Self {
+    pub fn up_to(threads: usize) -> Self {
         Self { strict: false, ..Self::new(threads) }
     }
 
@@ -82,7 +82,7 @@ impl Reference {
     ///
     /// # Errors
     /// Name its file.
-    pub(crate) fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
+    pub fn compile(&self, graph: Graph) -> Result<Arc<dyn Program>> {
         let (file, contract) = (graph.file.clone(), graph.contract.clone());
         // Shapes that contradict one another are nobody's to run.
         match Net::import(&graph.model, contract.inputs.len(), &graph.allowance) {
@@ -185,7 +185,7 @@ fn own(error: &TractError) -> Option<Error> {
 }
 
 /// The error of a run.
-pub(crate) fn failed(error: &TractError) -> Error {
+pub fn failed(error: &TractError) -> Error {
     own(error).unwrap_or_else(|| runtime(format!("{error:#}").replace('\n', " ")))
 }
 

@@ -6,10 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-pub(crate) mod guidance;
+pub mod guidance;
 mod schedule;
-pub(crate) mod steps;
-pub(crate) mod windows;
+pub mod steps;
+pub mod windows;
 
 pub use schedule::{Schedule, StepKind};
 
@@ -21,7 +21,7 @@ use crate::Result;
 ///
 /// Answers have `B` images: the `N` of the class part, then those of other parts, see
 /// [`guidance::parts`]. A field may pause half-way through an answer; asked the same again, it goes on.
-pub(crate) trait Field {
+pub trait Field {
     /// `out = g[F(x, t)]`, the predictor's velocity.
     fn predict(&mut self, x: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>>;
 
@@ -31,7 +31,7 @@ pub(crate) trait Field {
 
 /// The `steps + 1` times to 1 (data) from 0 (noise), as float32 `linspace` computes them, or from later on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Grid {
+pub struct Grid {
     steps: usize,
     /// The part of the way from noise to data that is gone: all of it at 1.
     strength: f32,
@@ -39,13 +39,13 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// From `1 - strength`; strength is above 0 and at most 1.
-    pub(crate) fn new(steps: usize, strength: f32) -> Self {
+    pub fn new(steps: usize, strength: f32) -> Self {
         Self { steps, strength }
     }
 
     /// The time of point `i`, at most `steps`. The second half counts down from 1, so that the grid ends at
     /// exactly 1 and is symmetric.
-    pub(crate) fn t(self, i: usize) -> f32 {
+    pub fn t(self, i: usize) -> f32 {
         let (delta, halfway) = (1.0 / self.steps as f32, self.steps.div_ceil(2));
         let (up, down) = (delta * i as f32, delta * (self.steps - i) as f32);
         match self.strength {
@@ -57,7 +57,7 @@ impl Grid {
     }
 
     /// The step size Δ of every step: the first one, as in the official code.
-    pub(crate) fn delta(self) -> f32 {
+    pub fn delta(self) -> f32 {
         self.strength * (1.0 / self.steps as f32)
     }
 }

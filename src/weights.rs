@@ -7,18 +7,18 @@ use crate::error::{Context, invalid_bundle, non_finite};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
-pub(crate) const LARGE: u64 = 64 << 10;
+pub const LARGE: u64 = 64 << 10;
 
 /// How a weight's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Precision {
+pub enum Precision {
     F32,
     F16,
 }
 
 impl Precision {
     /// Bytes of one element.
-    pub(crate) fn size(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,
@@ -27,17 +27,17 @@ impl Precision {
 }
 
 /// What is known of a weight without reading it.
-pub(crate) struct Weight {
+pub struct Weight {
     /// Its name inside the ONNX graph.
-    pub(crate) name: String,
-    pub(crate) precision: Precision,
-    pub(crate) shape: Vec<usize>,
+    pub name: String,
+    pub precision: Precision,
+    pub shape: Vec<usize>,
     part: Part,
 }
 
 impl Weight {
     /// A weight of `dims`, as the file has them, which must be what `part` has room for.
-    pub(crate) fn new(name: &str, precision: Precision, dims: &[i64], part: Part) -> Result<Self> {
+    pub fn new(name: &str, precision: Precision, dims: &[i64], part: Part) -> Result<Self> {
         let shape: Option<Vec<usize>> = dims.iter().map(|&n| usize::try_from(n).ok()).collect();
         let bytes =
             |shape: &Vec<usize>| shape.iter().try_fold(precision.size(), |bytes, &n| bytes.checked_mul(n));
@@ -56,18 +56,18 @@ impl Weight {
 
 /// The large weights of one network; any number of threads may read them at once.
 #[derive(Default)]
-pub(crate) struct Weights(Vec<Weight>);
+pub struct Weights(Vec<Weight>);
 
 impl Weights {
-    pub(crate) fn push(&mut self, weight: Weight) {
+    pub fn push(&mut self, weight: Weight) {
         self.0.push(weight);
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Weight> {
+    pub fn iter(&self) -> impl Iterator<Item = &Weight> {
         self.0.iter()
     }
 
@@ -77,7 +77,7 @@ impl Weights {
     /// # Errors
     /// `NonFinite`: NaN in it, which would spoil every picture; infinities stay, masks are made of them.
     /// `Io`: its file cannot be read. `OutOfMemory`.
-    pub(crate) fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Result<&Weight> {
+    pub fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Result<&Weight> {
         let weight = self.0.get(index).ok_or_else(|| invalid_bundle(format!("has no weight {index}")))?;
         weight.part.read(buffer).at(|| format!("weight '{}'", weight.name))?;
         // Whole stretches without a branch in them are many numbers at a time.
@@ -90,13 +90,10 @@ impl Weights {
 }
 
 /// The elements in `bytes`, decoded by `decode`.
-pub(crate) fn numbers<T, const N: usize>(
-    bytes: &[u8],
-    decode: impl Fn([u8; N]) -> T,
-) -> impl Iterator<Item = T> {
+pub fn numbers<T, const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> impl Iterator<Item = T> {
     bytes.as_chunks().0.iter().map(move |&bytes| decode(bytes))
 }
 
-pub(crate) fn holds_nan(name: &str) -> Error {
+pub fn holds_nan(name: &str) -> Error {
     non_finite(format!("weight '{name}' holds NaN; export the model again"))
 }

@@ -6,33 +6,33 @@ use crate::{CancelToken, Result};
 
 /// A cancel token, and a moment from which on a run pauses after the operation at hand.
 #[derive(Clone, Copy)]
-pub(crate) struct Pace<'a> {
+pub struct Pace<'a> {
     cancel: &'a CancelToken,
     until: Option<Instant>,
 }
 
 impl<'a> Pace<'a> {
-    pub(crate) fn new(cancel: &'a CancelToken, until: Option<Instant>) -> Self {
+    pub fn new(cancel: &'a CancelToken, until: Option<Instant>) -> Self {
         Self { cancel, until }
     }
 
     /// Without a pause.
-    pub(crate) fn to_the_end(cancel: &'a CancelToken) -> Self {
+    pub fn to_the_end(cancel: &'a CancelToken) -> Self {
         Self::new(cancel, None)
     }
 
     /// The token, for what does not pause.
-    pub(crate) fn cancel(self) -> &'a CancelToken {
+    pub fn cancel(self) -> &'a CancelToken {
         self.cancel
     }
 
     /// Fails once the run is cancelled.
-    pub(crate) fn check(self) -> Result<()> {
+    pub fn check(self) -> Result<()> {
         self.cancel.check()
     }
 
     /// Whether it is time to return.
-    pub(crate) fn is_over(self) -> bool {
+    pub fn is_over(self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 }

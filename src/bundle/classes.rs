@@ -70,12 +70,12 @@ impl Classes {
     }
 
     /// Whether networks may be asked for this class.
-    pub(crate) fn has(&self, class: i64) -> bool {
+    pub fn has(&self, class: i64) -> bool {
         self.range().contains(&class) || self.null == Some(class)
     }
 
     /// The classes that there are, in words.
-    pub(crate) fn numbers(&self) -> String {
+    pub fn numbers(&self) -> String {
         let null = self.null.map(|null| format!(", and {null} for no class")).unwrap_or_default();
         match self.count {
             1 => format!("this bundle has class 0{null}"),

@@ -15,7 +15,7 @@ use crate::{Limits, Result};
 ///
 /// Only files that the manifest lists for this network are served.
 #[derive(Clone)]
-pub(crate) struct ExternalData {
+pub struct ExternalData {
     /// A handful at most.
     files: Vec<ListedFile>,
 }
@@ -30,7 +30,7 @@ impl ExternalData {
     ///
     /// # Errors
     /// `InvalidBundle`: a file that is not listed for this network, or a range past its end.
-    pub(crate) fn part(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Part> {
+    pub fn part(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Part> {
         let Some(file) = self.files.iter().find(|file| file.name() == name) else {
             let name = name.escape_debug();
             let message = format!(

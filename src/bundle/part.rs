@@ -11,7 +11,7 @@ use crate::{Limits, Result};
 
 /// A file of the bundle that exists and keeps to the limits; cheap to clone. Its hash is checked elsewhere.
 #[derive(Clone)]
-pub(crate) struct ListedFile {
+pub struct ListedFile {
     source: Arc<dyn Source>,
     name: Arc<str>,
     size: u64,
@@ -23,12 +23,12 @@ impl ListedFile {
         Ok(Self { source: Arc::clone(source), name: file.name.into(), size })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// In bytes.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.size
     }
 
@@ -36,7 +36,7 @@ impl ListedFile {
     ///
     /// # Errors
     /// `Io`: the source failed, or the file ends before the buffer is full.
-    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let read = self.source.read_at(&self.name, offset, buffer);
         read.map_err(|error| io(format!("cannot be read: {error}")))
     }
@@ -45,7 +45,7 @@ impl ListedFile {
     ///
     /// # Errors
     /// `InvalidBundle`: past the file's end.
-    pub(crate) fn part(&self, offset: u64, asked: Option<u64>) -> Result<Part> {
+    pub fn part(&self, offset: u64, asked: Option<u64>) -> Result<Part> {
         let left = self.size.checked_sub(offset);
         let length =
             left.and_then(|left| asked.map_or(Some(left), |length| (length <= left).then_some(length)));
@@ -64,7 +64,7 @@ impl ListedFile {
 
 /// A range of a checked file, read when it is needed.
 #[derive(Clone)]
-pub(crate) struct Part {
+pub struct Part {
     file: ListedFile,
     offset: u64,
     length: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Part {
 
 impl Part {
     /// In bytes.
-    pub(crate) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.length
     }
 
@@ -80,7 +80,7 @@ impl Part {
     ///
     /// # Errors
     /// `Io`: the source failed. `OutOfMemory`.
-    pub(crate) fn read(&self, buffer: &mut Vec<u8>) -> Result<()> {
+    pub fn read(&self, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.clear();
         let mut read = || {
             checksum::reserve(buffer, self.length)?;

@@ -15,11 +15,11 @@ use crate::{Limits, Result};
 
 /// The files of a bundle, to be spoilt and then opened.
 #[derive(Clone)]
-pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
+pub struct Files(pub BTreeMap<String, Vec<u8>>);
 
 impl Files {
     /// A manifest that uses every field, and the files it lists.
-    pub(crate) fn complete() -> Self {
+    pub fn complete() -> Self {
         let mut files = BTreeMap::new();
         let mut listed = |name: &str, bytes: Vec<u8>| {
             let entry = json!({ "file": name, "sha256": hex_of(&bytes) });
@@ -63,7 +63,7 @@ impl Files {
     }
 
     /// The smallest manifest: a predictor and nothing optional.
-    pub(crate) fn minimal() -> Self {
+    pub fn minimal() -> Self {
         let mut files = Self::complete();
         for field in
             ["description", "license", "image", "time", "guidance", "networks.refiner", "networks.decoder"]
@@ -84,16 +84,16 @@ impl Files {
         files
     }
 
-    pub(crate) fn manifest(&self) -> Value {
+    pub fn manifest(&self) -> Value {
         serde_json::from_slice(&self.0[MANIFEST]).unwrap()
     }
 
-    pub(crate) fn set_manifest(&mut self, manifest: &Value) {
+    pub fn set_manifest(&mut self, manifest: &Value) {
         self.0.insert(MANIFEST.into(), serde_json::to_vec_pretty(manifest).unwrap());
     }
 
     /// Sets a field of the manifest by its path, such as `networks.refiner.external_data.0.file`.
-    pub(crate) fn set(&mut self, path: &str, value: Value) -> &mut Self {
+    pub fn set(&mut self, path: &str, value: Value) -> &mut Self {
         let mut manifest = self.manifest();
         let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
         let parent = manifest.pointer_mut(&pointer(parent)).unwrap();
@@ -105,7 +105,7 @@ impl Files {
         self
     }
 
-    pub(crate) fn remove(&mut self, path: &str) -> &mut Self {
+    pub fn remove(&mut self, path: &str) -> &mut Self {
         let mut manifest = self.manifest();
         let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
         let parent = manifest.pointer_mut(&pointer(parent)).unwrap().as_object_mut().unwrap();
@@ -115,22 +115,22 @@ impl Files {
     }
 
     /// Gives the file that is listed at `path` other bytes, and the manifest their hash.
-    pub(crate) fn replace(&mut self, path: &str, bytes: Vec<u8>) -> &mut Self {
+    pub fn replace(&mut self, path: &str, bytes: Vec<u8>) -> &mut Self {
         let listed = self.manifest().pointer(&pointer(path)).unwrap()["file"].as_str().unwrap().to_owned();
         self.set(&format!("{path}.sha256"), json!(hex_of(&bytes)));
         self.0.insert(listed, bytes);
         self
     }
 
-    pub(crate) fn open(&self) -> Result<Bundle> {
+    pub fn open(&self) -> Result<Bundle> {
         self.open_with(&Limits::default())
     }
 
-    pub(crate) fn open_with(&self, limits: &Limits) -> Result<Bundle> {
+    pub fn open_with(&self, limits: &Limits) -> Result<Bundle> {
         Bundle::from_source(self.clone(), limits)
     }
 
-    pub(crate) fn folder(&self) -> tempfile::TempDir {
+    pub fn folder(&self) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in &self.0 {
             std::fs::write(folder.path().join(name), bytes).unwrap();
@@ -139,11 +139,11 @@ impl Files {
     }
 
     /// A zip by another library than ours.
-    pub(crate) fn zip(&self) -> Vec<u8> {
+    pub fn zip(&self) -> Vec<u8> {
         self.zip_with(SimpleFileOptions::default().compression_method(CompressionMethod::Stored))
     }
 
-    pub(crate) fn zip_with(&self, options: SimpleFileOptions) -> Vec<u8> {
+    pub fn zip_with(&self, options: SimpleFileOptions) -> Vec<u8> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, bytes) in &self.0 {
             zip.start_file(name, options).unwrap();

@@ -7,7 +7,7 @@ use crate::error::{Context, runtime};
 use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
 use crate::plan::{Foreign, Gather};
 
-pub(crate) enum Call {
+pub enum Call {
     Product(Box<Product>),
     Norm(Norm),
     Attention(Attention),

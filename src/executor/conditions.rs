@@ -16,7 +16,7 @@ use crate::plan::RowLayout;
 use crate::{CancelToken, Result};
 
 /// Pairs that are computed at a time: a schedule's worth.
-pub(crate) const ROWS: usize = 16;
+pub const ROWS: usize = 16;
 
 /// Bytes that a table may grow to, unless that is too little for one schedule.
 const BYTES: usize = 128 << 20;
@@ -25,14 +25,14 @@ const PAIRS: std::ops::RangeInclusive<usize> = 128..=4096;
 
 /// Where time and class are among the inputs of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
+pub struct Ports {
     time: usize,
     /// None for a network of one class: all its pairs have class 0.
     class: Option<usize>,
 }
 
 /// The inputs that time and class say nothing of, and those two; none for a network without a time.
-pub(crate) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
+pub fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
     let place = |role: PortRole| contract.inputs.iter().position(|port| port.role == role);
     let ports = Ports { time: place(PortRole::Time)?, class: place(PortRole::Class) };
     let state = (0..contract.inputs.len()).filter(|&i| i != ports.time && Some(i) != ports.class);
@@ -40,16 +40,16 @@ pub(crate) fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
 }
 
 /// The conditioning part of a network, and the table of its answers.
-pub(crate) struct Conditions {
+pub struct Conditions {
     /// The network's file.
-    pub(crate) file: String,
+    pub file: String,
     /// Where its answers lie in a row.
-    pub(crate) layout: RowLayout,
+    pub layout: RowLayout,
     ports: Ports,
     /// Pairs in one run.
     count: usize,
     /// The operations of the part that tract runs.
-    pub(crate) fallbacks: Vec<Fallback>,
+    pub fallbacks: Vec<Fallback>,
     /// Locked while something is computed, which may take long.
     source: Mutex<Source>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
@@ -105,7 +105,7 @@ impl Answers {
 }
 
 impl Conditions {
-    pub(crate) fn new(
+    pub fn new(
         file: &str,
         executable: Executable,
         keep: bool,
@@ -121,30 +121,30 @@ impl Conditions {
     }
 
     /// Gives the weights up, now and after each time that they are read again.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         let mut source = lock(&self.source);
         source.keep = false;
         source.executable.release();
     }
 
     /// Weights with the table's rows so far; what one run takes for a moment.
-    pub(crate) fn footprint(&self) -> Footprint {
+    pub fn footprint(&self) -> Footprint {
         let Footprint { weights, instance, .. } = lock(&self.source).executable.footprint();
         let rows = size_of::<f32>() * self.table().rows.capacity();
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
     /// Pairs that are computed at once, and those that there is room for.
-    pub(crate) fn room(&self) -> (usize, usize) {
+    pub fn room(&self) -> (usize, usize) {
         (self.count, self.table().most)
     }
 
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         format!("{} at a time: {}", self.count, lock(&self.source).executable.describe())
     }
 
     /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
-    pub(crate) fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
+    pub fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
         let (mut missing, most) = {
             let table = self.table();
             let classed = self.ports.class.is_some();
@@ -156,7 +156,7 @@ impl Conditions {
     }
 
     /// Writes the row of each image's time and class, one after another.
-    pub(crate) fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
+    pub fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
         let (times, classes) = match (inputs.get(self.ports.time), self.ports.class.map(|at| inputs.get(at)))
         {
             (Some(Input::F32(times)), None) => (times, None),
@@ -223,7 +223,7 @@ impl Conditions {
 
     /// Leaves room for `most` rows, and forgets those beyond.
     #[cfg(test)]
-    pub(crate) fn limit(&self, most: usize) {
+    pub fn limit(&self, most: usize) {
         let mut table = self.table();
         (table.most, table.oldest) = (most, 0);
         table.pairs.truncate(most);

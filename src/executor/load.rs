@@ -14,18 +14,18 @@ use crate::weights::Weights;
 use crate::{Result, memory};
 
 /// What a plan is loaded with.
-pub(crate) struct Setting<'a> {
-    pub(crate) isa: Isa,
-    pub(crate) parallel: &'a Arc<dyn Parallel>,
-    pub(crate) packs: &'a Packs,
+pub struct Setting<'a> {
+    pub isa: Isa,
+    pub parallel: &'a Arc<dyn Parallel>,
+    pub packs: &'a Packs,
     /// The network's file, by whose name its packed weights are shared.
-    pub(crate) file: &'a str,
-    pub(crate) weights: &'a Arc<Weights>,
-    pub(crate) allowance: &'a Allowance,
+    pub file: &'a str,
+    pub weights: &'a Arc<Weights>,
+    pub allowance: &'a Allowance,
     /// Leaves the weights in their files.
-    pub(crate) hollow: bool,
+    pub hollow: bool,
     /// Fetches the first weights of each product while the one before is still at work.
-    pub(crate) ahead: bool,
+    pub ahead: bool,
 }
 
 /// A product's weights, and where they can be read again.
@@ -36,7 +36,7 @@ impl Executable {
     ///
     /// # Errors
     /// `NonFinite`, `Io`: of the weights. `LimitExceeded`, `Cancelled`: by the allowance. `OutOfMemory`.
-    pub(crate) fn load(plan: Plan, setting: &Setting) -> Result<Self> {
+    pub fn load(plan: Plan, setting: &Setting) -> Result<Self> {
         let Plan { mut buffers, constants, inputs, given, output, steps } = plan;
         let weights = pack(&steps, setting)?;
         let mut lives = lives(&buffers, &steps)?;

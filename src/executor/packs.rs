@@ -12,14 +12,14 @@ use crate::weights::{Precision, Weights};
 
 impl Layout {
     /// The matrix without its numbers.
-    pub(crate) fn hollow(&self, isa: Isa) -> Packed {
+    pub fn hollow(&self, isa: Isa) -> Packed {
         let [segments, k, cols] = self.sizes;
         Packed::hollow(isa, segments, k, cols)
     }
 
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
+    pub fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
         let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
         let values = values.from(self.offset);
         Packed::new(workers, segments, k, &Source { values, cols, segment_stride, row_stride, col_stride })
@@ -28,10 +28,10 @@ impl Layout {
 
 /// A matrix that stays in its file.
 #[derive(Clone)]
-pub(crate) struct Stored {
-    pub(crate) weights: Arc<Weights>,
-    pub(crate) index: usize,
-    pub(crate) layout: Layout,
+pub struct Stored {
+    pub weights: Arc<Weights>,
+    pub index: usize,
+    pub layout: Layout,
 }
 
 impl Stored {
@@ -39,13 +39,13 @@ impl Stored {
     ///
     /// # Errors
     /// As [`Weights::read`].
-    pub(crate) fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
+    pub fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
         self.layout.pack(read(&self.weights, self.index, buffer)?, workers)
     }
 }
 
 /// The numbers of a weight, read to `buffer`.
-pub(crate) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
+pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
     Ok(match weights.read(index, buffer)?.precision {
         Precision::F16 => Values::F16Bytes(buffer),
         Precision::F32 => Values::F32Bytes(buffer),
@@ -54,11 +54,11 @@ pub(crate) fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>)
 
 /// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.
 #[derive(Default)]
-pub(crate) struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
+pub struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
 
 impl Packs {
     /// The matrix from `file`, packed by `make` if nobody holds it yet.
-    pub(crate) fn get(
+    pub fn get(
         &self,
         file: &str,
         stored: &Stored,

@@ -14,7 +14,7 @@ impl Graph {
     ///
     /// # Errors
     /// As [`materialise`](Self::materialise).
-    pub(crate) fn cost(mut self) -> Result<Cost> {
+    pub fn cost(mut self) -> Result<Cost> {
         let weights = std::mem::take(&mut self.counts);
         let model = self.materialise()?;
         let mut cost = Cost { weights, nodes: model.nodes().len(), ..Cost::default() };

@@ -29,19 +29,14 @@ use crate::{Result, memory};
 impl Graph {
     /// Imports the network that plays `role` at `extent`, whatever its files' hashes are.
     #[cfg(test)]
-    pub(crate) fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
+    pub fn import(bundle: &Bundle, role: Role, extent: Extent) -> Result<Self> {
         let never = crate::CancelToken::new();
         Self::import_within(bundle, role, extent, &Allowance::new(bundle.limits(), &never))
     }
 
     /// Imports the network that plays `role` at `extent`, as long as `allowance` lets it, whatever its files' hashes
     /// are.
-    pub(crate) fn import_within(
-        bundle: &Bundle,
-        role: Role,
-        extent: Extent,
-        allowance: &Allowance,
-    ) -> Result<Self> {
+    pub fn import_within(bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Self> {
         let contract =
             Contract::new(bundle.manifest(), role, extent, bundle.limits()).at(|| format!("{role}"))?;
         let (file, external) = (bundle.graph(role)?, bundle.external_data(role)?);

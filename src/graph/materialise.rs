@@ -23,7 +23,7 @@ impl Graph {
     /// # Errors
     /// `NonFinite`: NaN in a weight. `InvalidBundle`: an output that is not the contract's, or a graph
     /// that tract cannot simplify. `Io`: the weights cannot be read.
-    pub(crate) fn materialise(self) -> Result<TypedModel> {
+    pub fn materialise(self) -> Result<TypedModel> {
         let Self { file, contract, mut model, weights, .. } = self;
         let made = guarded(|| {
             let sources = model.inputs.split_off(contract.inputs.len());

@@ -19,7 +19,7 @@ pub(super) mod resize;
 mod scan;
 pub(super) mod slice;
 
-pub(crate) use resample::Resample;
+pub use resample::Resample;
 
 use std::sync::{Arc, OnceLock};
 

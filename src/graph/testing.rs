@@ -13,7 +13,7 @@ use tract_onnx::pb::{
 use crate::Bundle;
 use crate::bundle::testing::Files;
 use crate::weights::Precision;
-pub(crate) use written::written;
+pub use written::written;
 
 /// Elements of one latent of [`Files::complete`].
 pub(super) const LATENT: usize = 4 * 8 * 16;
@@ -120,7 +120,7 @@ fn port(name: &str, kind: tensor_proto::DataType, image: &[i64]) -> ValueInfoPro
 }
 
 /// The files of a bundle with this predictor.
-pub(crate) fn files(model: &ModelProto) -> Files {
+pub fn files(model: &ModelProto) -> Files {
     let mut files = Files::complete();
     files.replace("networks.predictor", model.encode_to_vec());
     files

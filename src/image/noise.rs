@@ -33,7 +33,7 @@ pub fn noise(seed: u64, shape: [usize; 4]) -> Result<Array4<f32>> {
 }
 
 /// Fills `values` with the [`noise`] of images of `image` floats each, by their seeds and streams.
-pub(crate) fn fill_noise(draws: impl Iterator<Item = (u64, u64)>, image: usize, values: &mut [f32]) {
+pub fn fill_noise(draws: impl Iterator<Item = (u64, u64)>, image: usize, values: &mut [f32]) {
     for ((seed, stream), values) in draws.zip(values.chunks_exact_mut(image.max(1))) {
         fill(seed, stream, values);
     }

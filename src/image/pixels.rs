@@ -107,7 +107,7 @@ impl<'a> Pixels<'a> {
     }
 
     /// A place in this memory for pictures `[N, H, W]`, if they fit.
-    pub(crate) fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
+    pub fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
         let strides = (self.row_stride, self.image_stride);
         let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
         Ok(Canvas { data: self.data, layout })
@@ -255,20 +255,20 @@ fn spread(count: usize, stride: usize, last: usize) -> usize {
 }
 
 /// Memory to draw to.
-pub(crate) struct Canvas<'a> {
+pub struct Canvas<'a> {
     data: &'a mut [u8],
     layout: Layout,
 }
 
 impl Canvas<'_> {
     /// Writes picture `image`, `[3, H, W]` in [-1, 1]; what lies outside is clamped.
-    pub(crate) fn draw(&mut self, image: usize, picture: &[f32]) {
+    pub fn draw(&mut self, image: usize, picture: &[f32]) {
         let area = self.layout.height * self.layout.width;
         self.draw_with(image, |pixel| [0, 1, 2].map(|channel| picture[channel * area + pixel]));
     }
 
     /// Writes picture `image`, whose red, green and blue in [-1, 1] `colour` gives for each pixel `y * W + x`.
-    pub(crate) fn draw_with(&mut self, image: usize, colour: impl Fn(usize) -> [f32; 3]) {
+    pub fn draw_with(&mut self, image: usize, colour: impl Fn(usize) -> [f32; 3]) {
         let Layout { format, height, width, .. } = self.layout;
         for y in 0..height {
             let row = &mut self.data[self.layout.row(image, y)];
@@ -330,7 +330,7 @@ pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
 }
 
 /// `[3, H, W]` in [-1, 1] as a picture of its own.
-pub(crate) fn rgb8(picture: &[f32], height: usize, width: usize) -> Result<Image> {
+pub fn rgb8(picture: &[f32], height: usize, width: usize) -> Result<Image> {
     let mut rgb = memory::filled(height * width * 3, 0)?;
     Pixels::rgb8(&mut rgb).hold([1, height, width])?.draw(0, picture);
     Ok(Image { width, height, rgb })

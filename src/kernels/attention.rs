@@ -23,32 +23,32 @@ const QUERIES: usize = 64;
 
 /// Where one of q, k, v or the result lies: `dim` contiguous floats for each image, token and head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heads<A = usize> {
-    pub(crate) offset: A,
-    pub(crate) image_stride: usize,
-    pub(crate) token_stride: usize,
-    pub(crate) head_stride: usize,
+pub struct Heads<A = usize> {
+    pub offset: A,
+    pub image_stride: usize,
+    pub token_stride: usize,
+    pub head_stride: usize,
 }
 
 /// `softmax(scale q kᵀ) v` for each image and head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attention<A = usize> {
-    pub(crate) q: Heads<A>,
-    pub(crate) k: Heads<A>,
-    pub(crate) v: Heads<A>,
-    pub(crate) out: Heads<A>,
-    pub(crate) images: usize,
-    pub(crate) heads: usize,
-    pub(crate) queries: usize,
-    pub(crate) keys: usize,
-    pub(crate) dim: usize,
+pub struct Attention<A = usize> {
+    pub q: Heads<A>,
+    pub k: Heads<A>,
+    pub v: Heads<A>,
+    pub out: Heads<A>,
+    pub images: usize,
+    pub heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub dim: usize,
     /// What scores are multiplied with, above 0; usually `1 / √dim`.
-    pub(crate) scale: f32,
+    pub scale: f32,
 }
 
 impl<A> Attention<A> {
     /// The same attention over what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Attention<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Attention<B> {
         let Self { q, k, v, out, images, heads, queries, keys, dim, scale } = self;
         let [q, k, v, out] =
             [q, k, v, out].map(|Heads { offset, image_stride, token_stride, head_stride }| Heads {
@@ -63,7 +63,7 @@ impl<A> Attention<A> {
 
 impl Attention {
     /// Floats of scratch for each lane.
-    pub(crate) fn scratch(&self) -> usize {
+    pub fn scratch(&self) -> usize {
         // Queries and results turned, weights, and the softmax's four rows.
         (2 * self.dim + KEYS + 4) * QUERIES
     }
@@ -77,7 +77,7 @@ impl Attention {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (queries, keys) = (self.queries, self.keys);
         let places = [(&self.q, queries), (&self.k, keys), (&self.v, keys), (&self.out, queries)];
         places.into_iter().for_each(|(place, tokens)| see(self.span(place, tokens)));
@@ -87,7 +87,7 @@ impl Attention {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;
         }
@@ -103,7 +103,7 @@ impl Attention {
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;

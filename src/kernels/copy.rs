@@ -12,7 +12,7 @@ const PIECE: usize = 8192;
 const STRIP: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy {
+pub struct Copy {
     space: Space,
     from: View,
     to: View,
@@ -32,7 +32,7 @@ struct Turned {
 
 impl Copy {
     /// Elements of `shape` from one view to the other.
-    pub(crate) fn new(shape: &[usize], from: View, to: View) -> Self {
+    pub fn new(shape: &[usize], from: View, to: View) -> Self {
         let mut views = [to, from];
         let space = Space::arrange(shape, &mut views);
         let [to, from] = views;
@@ -46,7 +46,7 @@ impl Copy {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         [&self.from, &self.to]
             .into_iter()
             .filter(|_| !self.space.is_empty())
@@ -57,13 +57,13 @@ impl Copy {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         if !self.space.is_empty() {
             self.space.check(&self.to, &[self.from], len);
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         if self.space.is_empty() {
             return;

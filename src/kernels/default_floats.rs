@@ -8,21 +8,21 @@ use std::marker::PhantomData;
 
 /// The default environment on this thread for as long as this lives; then what was there before, with its flags.
 #[must_use]
-pub(crate) struct DefaultFloats {
+pub struct DefaultFloats {
     before: register::State,
     /// It is a thread's own.
     _here: PhantomData<*const ()>,
 }
 
 impl DefaultFloats {
-    pub(crate) fn enter() -> Self {
+    pub fn enter() -> Self {
         let before = register::read();
         register::write(register::DEFAULT);
         Self { before, _here: PhantomData }
     }
 
     /// For the rest of a thread of our own: a new one begins with the environment of the thread that made it.
-    pub(crate) fn for_good() {
+    pub fn for_good() {
         register::write(register::DEFAULT);
     }
 }

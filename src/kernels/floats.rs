@@ -11,7 +11,7 @@ use memmap2::MmapMut;
 use crate::{Result, memory};
 
 /// Zeros at first; starts on a cache line.
-pub(crate) struct Floats {
+pub struct Floats {
     held: Held,
     /// Where the first cache line starts, in floats.
     start: usize,
@@ -24,7 +24,7 @@ enum Held {
 }
 
 /// Floats of a cache line.
-pub(crate) const LINE: usize = 16;
+pub const LINE: usize = 16;
 /// Bytes of a large page.
 const PAGE: usize = 2 << 20;
 /// Bytes from which on memory comes from the system itself, to which it goes back at once: an allocator may
@@ -33,13 +33,13 @@ const APART: usize = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
 
 impl Floats {
     /// None, without an allocation.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         Self { held: Held::Heap(Vec::new()), start: 0, len: 0 }
     }
 
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn zeros(len: usize) -> Result<Self> {
+    pub fn zeros(len: usize) -> Result<Self> {
         if let Some(floats) = Self::large(len, APART) {
             return Ok(floats);
         }
@@ -52,7 +52,7 @@ impl Floats {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn on_large_pages(len: usize) -> Result<Self> {
+    pub fn on_large_pages(len: usize) -> Result<Self> {
         let Some(floats) = Self::large(len, 2 * PAGE) else { return Self::zeros(len) };
         // Miri has none.
         #[cfg(all(target_os = "linux", not(miri)))]

@@ -14,24 +14,24 @@ const CHUNK: usize = 8192;
 /// For each image the means and variances over pixels and the channels of each group, folded with gamma
 /// and beta into `y = x * scale + shift`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct GroupNorm<A = usize> {
+pub struct GroupNorm<A = usize> {
     /// Image 0: a row for each pixel, a column for each channel.
-    pub(crate) x: Rows<A>,
-    pub(crate) images: usize,
-    pub(crate) image_stride: usize,
-    pub(crate) groups: usize,
-    pub(crate) eps: f32,
-    pub(crate) gamma: Option<A>,
-    pub(crate) beta: Option<A>,
+    pub x: Rows<A>,
+    pub images: usize,
+    pub image_stride: usize,
+    pub groups: usize,
+    pub eps: f32,
+    pub gamma: Option<A>,
+    pub beta: Option<A>,
     /// Room for [`partials`](Self::partials) floats.
-    pub(crate) partial: A,
+    pub partial: A,
     /// For each image a row of scales, then a row of shifts.
-    pub(crate) out: A,
+    pub out: A,
 }
 
 impl<A> GroupNorm<A> {
     /// The same statistics of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> GroupNorm<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> GroupNorm<B> {
         let Self { x, images, image_stride, groups, eps, gamma, beta, partial, out } = self;
         let (x, partial, out) = (x.relocate(to), to(partial), to(out));
         GroupNorm {
@@ -57,7 +57,7 @@ impl<A> GroupNorm<A> {
     }
 
     /// Floats that `run` needs in the arena for sums over parts of the images.
-    pub(crate) fn partials(&self) -> usize {
+    pub fn partials(&self) -> usize {
         if self.x.cols == 0 { 0 } else { 2 * self.images * self.chunks() * self.x.cols }
     }
 }
@@ -74,7 +74,7 @@ impl GroupNorm {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (spans, constants) = self.spans();
         spans.into_iter().chain(constants.into_iter().flatten()).for_each(see);
     }
@@ -83,7 +83,7 @@ impl GroupNorm {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         let (x, channels) = (self.x, self.x.cols);
         if self.images == 0 || x.rows == 0 || channels == 0 {
             return;
@@ -104,7 +104,7 @@ impl GroupNorm {
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         let (x, channels) = (self.x, self.x.cols);
         if self.images == 0 || x.rows == 0 || channels == 0 {

@@ -25,7 +25,7 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: [f32; N]) -
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         // The bound comes first and the value second: that way round a NaN passes.
@@ -49,7 +49,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn exp2_weight<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn exp2_weight<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         let x = S::max(S::splat(S::EXPONENTS.0), x);
@@ -75,7 +75,7 @@ unsafe fn one_and_exp2<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         let one = S::splat(1.0);
@@ -88,7 +88,7 @@ pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn silu<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn silu<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
     unsafe { S::div(x, one_and_exp2::<S>(S::mul(S::splat(-std::f32::consts::LOG2_E), x))) }
 }
@@ -109,7 +109,7 @@ unsafe fn odd_rational<S: Simd>(x: S::V, bound: f32, p: [f32; 7], q: [f32; 5]) -
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
     // The rational approximation that Eigen uses.
     let p = [
         -2.760_768_5e-16,
@@ -130,7 +130,7 @@ pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn erf<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn erf<S: Simd>(x: S::V) -> S::V {
     // The rational approximation that Eigen uses.
     let p = [
         -2.726_142_3e-10,
@@ -152,7 +152,7 @@ pub(crate) unsafe fn erf<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn gelu_tanh<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn gelu_tanh<S: Simd>(x: S::V) -> S::V {
     const C: f32 = -2.302_208_2; // -2 √(2/π) log2(e)
     // SAFETY: the caller's promise.
     unsafe {
@@ -166,7 +166,7 @@ pub(crate) unsafe fn gelu_tanh<S: Simd>(x: S::V) -> S::V {
 /// # Safety
 /// Only where `S` is available.
 #[inline(always)]
-pub(crate) unsafe fn gelu_erf<S: Simd>(x: S::V) -> S::V {
+pub unsafe fn gelu_erf<S: Simd>(x: S::V) -> S::V {
     // Where `erf` saturates, a rounding short of -1 on some processors: times a far lower `x` that would be no zero.
     const LOWEST: f32 = -5.656_854;
     // SAFETY: the caller's promise.

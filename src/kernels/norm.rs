@@ -10,7 +10,7 @@ const TOGETHER: usize = 4;
 
 /// What a row is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Measure {
+pub enum Measure {
     /// Layer norm: minus the mean, then by the standard deviation.
     Deviation,
     /// RMS norm: by the root of the mean square.
@@ -19,29 +19,29 @@ pub(crate) enum Measure {
 
 /// `y * scale + shift` with one row of each for an image; adaLN's `1 + scale` is computed once, beforehand.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Modulation<A = usize> {
+pub struct Modulation<A = usize> {
     /// First floats of image 0; image `i` is `i * image_stride` further.
-    pub(crate) scale: A,
-    pub(crate) shift: Option<A>,
-    pub(crate) image_stride: usize,
-    pub(crate) rows_per_image: usize,
+    pub scale: A,
+    pub shift: Option<A>,
+    pub image_stride: usize,
+    pub rows_per_image: usize,
 }
 
 /// `out = (x - mean) / √(variance + eps) * gamma + beta`, then modulated. `out` may be `x` itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Norm<A = usize> {
-    pub(crate) x: Rows<A>,
-    pub(crate) out: Rows<A>,
-    pub(crate) measure: Measure,
-    pub(crate) eps: f32,
-    pub(crate) gamma: Option<A>,
-    pub(crate) beta: Option<A>,
-    pub(crate) modulation: Option<Modulation<A>>,
+pub struct Norm<A = usize> {
+    pub x: Rows<A>,
+    pub out: Rows<A>,
+    pub measure: Measure,
+    pub eps: f32,
+    pub gamma: Option<A>,
+    pub beta: Option<A>,
+    pub modulation: Option<Modulation<A>>,
 }
 
 impl<A> Norm<A> {
     /// The same norm of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Norm<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Norm<B> {
         let Self { x, out, measure, eps, gamma, beta, modulation } = self;
         let modulation = modulation.map(|Modulation { scale, shift, image_stride, rows_per_image }| {
             Modulation { scale: to(scale), shift: shift.map(&mut *to), image_stride, rows_per_image }
@@ -53,7 +53,7 @@ impl<A> Norm<A> {
 
 impl Norm {
     /// Floats of scratch for each lane.
-    pub(crate) fn scratch(&self) -> usize {
+    pub fn scratch(&self) -> usize {
         2 * self.x.cols
     }
 
@@ -69,7 +69,7 @@ impl Norm {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         see(self.x.span());
         see(self.out.span());
         self.constants().1.into_iter().flatten().for_each(see);
@@ -79,7 +79,7 @@ impl Norm {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         let (x, out, cols) = (self.x, self.out, self.x.cols);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a norm keeps the shape");
         if x.rows == 0 || cols == 0 {
@@ -94,7 +94,7 @@ impl Norm {
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         let (x, images) = (self.x, self.constants().0);
         if x.rows == 0 || x.cols == 0 {

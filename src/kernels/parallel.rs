@@ -38,7 +38,7 @@ pub trait Parallel: Send + Sync {
 }
 
 /// All work on the calling thread.
-pub(crate) struct Inline;
+pub struct Inline;
 
 impl Parallel for Inline {
     fn lanes(&self) -> usize {
@@ -51,8 +51,8 @@ impl Parallel for Inline {
 }
 
 /// What kernels run with: an instruction set, threads, and scratch memory for each lane.
-pub(crate) struct Workers<'a> {
-    pub(crate) isa: Isa,
+pub struct Workers<'a> {
+    pub isa: Isa,
     parallel: &'a dyn Parallel,
     /// Asked once: what lies in memory depends on it.
     lanes: usize,
@@ -62,14 +62,14 @@ pub(crate) struct Workers<'a> {
 
 impl<'a> Workers<'a> {
     /// Splits `scratch` evenly among the lanes.
-    pub(crate) fn new(isa: Isa, parallel: &'a dyn Parallel, scratch: &'a mut [f32]) -> Self {
+    pub fn new(isa: Isa, parallel: &'a dyn Parallel, scratch: &'a mut [f32]) -> Self {
         // Whole cache lines, so that lanes do not share one.
         let lanes = parallel.lanes().max(1);
         let each = scratch.len() / lanes / LINE * LINE;
         Self { isa, parallel, lanes, scratch, each }
     }
 
-    pub(crate) fn lanes(&self) -> usize {
+    pub fn lanes(&self) -> usize {
         self.lanes
     }
 
@@ -79,7 +79,7 @@ impl<'a> Workers<'a> {
     ///
     /// # Panics
     /// If the lanes have less scratch than `need`.
-    pub(crate) fn each(&mut self, pieces: usize, need: usize, piece: impl Fn(usize, &mut [f32]) + Sync) {
+    pub fn each(&mut self, pieces: usize, need: usize, piece: impl Fn(usize, &mut [f32]) + Sync) {
         assert!(need <= self.each, "a lane has {} floats of scratch, a kernel needs {need}", self.each);
         let (entered, each) = (AtomicUsize::new(0), self.each);
         let (lanes, base) = (self.lanes, Shared::new(self.scratch));
@@ -125,7 +125,7 @@ struct Line(AtomicUsize);
 
 /// A pointer that pieces of a step write through, each to places of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub struct Shared(*mut f32);
 
 // SAFETY: a plain address; whoever writes through it answers for the places being apart.
 unsafe impl Send for Shared {}
@@ -133,13 +133,13 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    pub(crate) fn new(memory: &mut [f32]) -> Self {
+    pub fn new(memory: &mut [f32]) -> Self {
         Self(memory.as_mut_ptr())
     }
 
     /// # Safety
     /// `offset` is inside the memory this was made of, or one past its end.
-    pub(crate) unsafe fn at(self, offset: usize) -> *mut f32 {
+    pub unsafe fn at(self, offset: usize) -> *mut f32 {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(offset) }
     }
@@ -147,7 +147,7 @@ impl Shared {
 
 /// Lanes that are new threads each time, for tests.
 #[cfg(test)]
-pub(crate) struct Threads(pub(crate) usize);
+pub struct Threads(pub usize);
 
 #[cfg(test)]
 impl Parallel for Threads {
@@ -166,7 +166,7 @@ impl Parallel for Threads {
 
 /// Calls `test` with every instruction set, with one lane and with three, each with `scratch` floats.
 #[cfg(test)]
-pub(crate) fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)) {
+pub fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)) {
     for isa in Isa::available() {
         for lanes in [1, 3] {
             let mut memory = vec![f32::NAN; (scratch + LINE) * lanes];
@@ -177,13 +177,13 @@ pub(crate) fn all_workers(scratch: usize, mut test: impl FnMut(&mut Workers<'_>)
 
 /// Whether a test has time for a case of so many operations: Miri takes some thousand times as long as a processor.
 #[cfg(test)]
-pub(crate) fn in_time(operations: usize) -> bool {
+pub fn in_time(operations: usize) -> bool {
     !cfg!(miri) || operations <= 1500
 }
 
 /// Repeatable numbers in -1..1, for tests.
 #[cfg(test)]
-pub(crate) fn noise(count: usize, seed: u64) -> Vec<f32> {
+pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;

@@ -7,7 +7,7 @@ use super::Rows;
 
 /// One past the last float of strided places: `dims` are (count, stride) pairs, and each place is `run`
 /// contiguous floats. Panics where that overflows, so that a comparison with the arena's length is enough.
-pub(crate) fn end(offset: usize, dims: &[(usize, usize)], run: usize) -> usize {
+pub fn end(offset: usize, dims: &[(usize, usize)], run: usize) -> usize {
     if run == 0 || dims.iter().any(|(count, _)| *count == 0) {
         return offset;
     }
@@ -20,12 +20,12 @@ pub(crate) fn end(offset: usize, dims: &[(usize, usize)], run: usize) -> usize {
 }
 
 /// Whether no float is in both.
-pub(crate) fn apart(a: &Range<usize>, b: &Range<usize>) -> bool {
+pub fn apart(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.end <= b.start || b.end <= a.start || a.is_empty() || b.is_empty()
 }
 
 /// Whether all of these places (as for [`end`]) are apart from each other.
-pub(crate) fn all_apart(dims: &[(usize, usize)], run: usize) -> bool {
+pub fn all_apart(dims: &[(usize, usize)], run: usize) -> bool {
     // From the smallest stride up, each step must clear everything below it.
     let (mut extent, mut cleared) = (run, 0);
     if dims.iter().any(|(count, stride)| *count > 1 && *stride == 0) {
@@ -47,12 +47,12 @@ pub(crate) fn all_apart(dims: &[(usize, usize)], run: usize) -> bool {
 
 impl Rows {
     /// From the first float to the last.
-    pub(crate) fn span(&self) -> Range<usize> {
+    pub fn span(&self) -> Range<usize> {
         self.offset..end(self.offset, &[(self.rows, self.stride)], self.cols)
     }
 
     /// Whether rows can be written by several threads at once.
-    pub(crate) fn rows_apart(&self) -> bool {
+    pub fn rows_apart(&self) -> bool {
         self.rows <= 1 || self.stride >= self.cols
     }
 }

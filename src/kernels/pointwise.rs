@@ -4,7 +4,7 @@ mod step;
 
 use std::ops::Range;
 
-pub(crate) use self::step::{Binary, Step, Unary};
+pub use self::step::{Binary, Step, Unary};
 use self::step::{binary, unary};
 use super::view::{Space, View};
 use super::{Kernel, Shared, Simd, Workers};
@@ -18,7 +18,7 @@ const REGISTERS: usize = 32;
 
 /// `out = program(inputs)`, elementwise. The result may be in the very places of an input.
 #[derive(Clone, Debug)]
-pub(crate) struct Pointwise {
+pub struct Pointwise {
     space: Space,
     inputs: Vec<View>,
     out: View,
@@ -32,7 +32,7 @@ impl Pointwise {
     ///
     /// # Panics
     /// If a step names an input or a step that is not there, or needs more than 32 registers.
-    pub(crate) fn new(shape: &[usize], inputs: &[View], out: View, steps: &[Step]) -> Self {
+    pub fn new(shape: &[usize], inputs: &[View], out: View, steps: &[Step]) -> Self {
         let mut views: Vec<View> = [out].into_iter().chain(inputs.iter().copied()).collect();
         let space = Space::arrange(shape, &mut views);
         let inputs = views.split_off(1);
@@ -71,12 +71,12 @@ impl Pointwise {
     }
 
     /// Floats of scratch for each lane.
-    pub(crate) fn scratch(&self) -> usize {
+    pub fn scratch(&self) -> usize {
         self.registers * BLOCK
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         let views = self.inputs.iter().chain([&self.out]);
         views.filter(|_| !self.space.is_empty()).for_each(|view| see(self.space.span(view)));
     }
@@ -85,13 +85,13 @@ impl Pointwise {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         if !self.space.is_empty() {
             self.space.check(&self.out, &self.inputs, len);
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         let (run, runs) = (self.space.run(), self.space.runs());
         if run * runs == 0 {

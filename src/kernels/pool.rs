@@ -15,7 +15,7 @@ use super::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
 
 /// Threads that wait for work; the caller's thread is one of the lanes.
-pub(crate) struct Pool {
+pub struct Pool {
     shared: Arc<Shared>,
     /// One job at a time: sessions on several threads take turns, step by step.
     turn: Mutex<()>,
@@ -60,7 +60,7 @@ impl Pool {
     ///
     /// # Panics
     /// If there are more lanes than the gate can count.
-    pub(crate) fn new(lanes: usize) -> io::Result<Self> {
+    pub fn new(lanes: usize) -> io::Result<Self> {
         let (pool, refused) = Self::up_to(lanes);
         refused.map_or(Ok(pool), Err)
     }
@@ -69,7 +69,7 @@ impl Pool {
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub(crate) fn up_to(lanes: usize) -> (Self, Option<io::Error>) {
+    pub fn up_to(lanes: usize) -> (Self, Option<io::Error>) {
         assert!(lanes < OPEN);
         let shared = Arc::new(Shared {
             gate: AtomicUsize::new(0),

@@ -8,20 +8,20 @@ use crate::error::runtime;
 
 /// A process, told from those that it was forked from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process(usize);
+pub struct Process(usize);
 
 /// How many forks lie between this process and the one that loaded the library.
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
 impl Process {
     /// This process; forks are counted from now on.
-    pub(crate) fn this() -> Self {
+    pub fn this() -> Self {
         count_forks();
         Self(FORKS.load(Ordering::Relaxed))
     }
 
     /// False in a child that was forked since.
-    pub(crate) fn is_this(self) -> bool {
+    pub fn is_this(self) -> bool {
         self.0 == FORKS.load(Ordering::Relaxed)
     }
 
@@ -29,7 +29,7 @@ impl Process {
     ///
     /// # Errors
     /// `Runtime` in a child that was forked since.
-    pub(crate) fn check(self) -> Result<()> {
+    pub fn check(self) -> Result<()> {
         if self.is_this() {
             return Ok(());
         }

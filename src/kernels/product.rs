@@ -17,29 +17,29 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{LINE, Shared, Workers};
-pub(crate) use epilogue::Epilogue;
+pub use epilogue::Epilogue;
 use epilogue::Finish;
 use halves::Halves;
 use packed::Panel;
-pub(crate) use packed::{Packed, Source, Values};
+pub use packed::{Packed, Source, Values};
 use tile::{Run, Shape, Tile};
 use tiles::Tiles;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
 /// `c + i * c_stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
-    pub(crate) a: usize,
-    pub(crate) c: usize,
+pub struct Group {
+    pub a: usize,
+    pub c: usize,
     /// The first row's number, for [`Epilogue::Residual`].
-    pub(crate) row: usize,
-    pub(crate) rows: usize,
+    pub row: usize,
+    pub rows: usize,
     /// For [`Epilogue::Gate`].
-    pub(crate) image: usize,
+    pub image: usize,
 }
 
 /// `C[m, n] = epilogue(Σ A[m, s, k] * W[s, k, n])` over segments `s` and `k` in each.
-pub(crate) struct Product {
+pub struct Product {
     weights: Arc<Packed>,
     /// Of at most `shape.rows` rows.
     tiles: Tiles,
@@ -82,7 +82,7 @@ impl Product {
     /// # Panics
     /// If two rows are written to the same place, or one where something is read that is not the same
     /// row's residual.
-    pub(crate) fn new(
+    pub fn new(
         weights: Arc<Packed>,
         a_stride: usize,
         segments: &[usize],
@@ -114,11 +114,11 @@ impl Product {
     }
 
     /// Floats of the arena that make a product of such rows faster; 0 for most.
-    pub(crate) fn room(weights: &Packed, groups: &[Group]) -> usize {
+    pub fn room(weights: &Packed, groups: &[Group]) -> usize {
         halves::room(weights, groups)
     }
 
-    pub(crate) fn weights(&self) -> &Arc<Packed> {
+    pub fn weights(&self) -> &Arc<Packed> {
         &self.weights
     }
 
@@ -126,19 +126,19 @@ impl Product {
     ///
     /// # Panics
     /// If their shape is another one.
-    pub(crate) fn set_weights(&mut self, weights: Arc<Packed>) {
+    pub fn set_weights(&mut self, weights: Arc<Packed>) {
         let shape = |w: &Packed| (w.isa(), w.segments(), w.k(), w.cols());
         assert_eq!(shape(&weights), shape(&self.weights), "weights are replaced by their like");
         self.weights = weights;
     }
 
     /// Says which weights are multiplied next, so that the first of them are fetched in time.
-    pub(crate) fn followed_by(&mut self, next: Arc<Packed>) {
+    pub fn followed_by(&mut self, next: Arc<Packed>) {
         self.after = Some(next);
     }
 
     /// Floats of scratch for each lane.
-    pub(crate) fn scratch(&self) -> usize {
+    pub fn scratch(&self) -> usize {
         if let Some(halves) = &self.halves {
             return halves.scratch(self.shape.vectors * self.shape.lanes);
         }
@@ -159,11 +159,11 @@ impl Product {
     ///
     /// # Panics
     /// If it would touch what lies outside.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         assert!(self.end <= len, "a product's places lie outside");
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         assert_eq!(workers.isa, self.weights.isa(), "weights are packed for one instruction set");
         self.check(mem.len());
         let (mem, lanes, panels) = (Shared::new(mem), workers.lanes(), self.weights.panels());

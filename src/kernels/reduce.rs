@@ -8,7 +8,7 @@ use super::place::{apart, end};
 use super::{Kernel, LINE, Rows, Shared, Simd, Workers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reduction {
+pub enum Reduction {
     Sum,
     Mean,
     Max,
@@ -16,24 +16,24 @@ pub(crate) enum Reduction {
 
 /// One float of each row.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reduce<A = usize> {
-    pub(crate) x: Rows<A>,
-    pub(crate) reduction: Reduction,
-    pub(crate) out: A,
+pub struct Reduce<A = usize> {
+    pub x: Rows<A>,
+    pub reduction: Reduction,
+    pub out: A,
     /// From one row's result to the next one's.
-    pub(crate) out_stride: usize,
+    pub out_stride: usize,
 }
 
 /// `out = e^x / Σ e^x` for each row. `out` may be `x` itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Softmax<A = usize> {
-    pub(crate) x: Rows<A>,
-    pub(crate) out: Rows<A>,
+pub struct Softmax<A = usize> {
+    pub x: Rows<A>,
+    pub out: Rows<A>,
 }
 
 impl<A> Reduce<A> {
     /// The same reduction of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Reduce<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Reduce<B> {
         let Self { x, reduction, out, out_stride } = self;
         Reduce { x: x.relocate(to), reduction, out: to(out), out_stride }
     }
@@ -41,7 +41,7 @@ impl<A> Reduce<A> {
 
 impl<A> Softmax<A> {
     /// The same softmax of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Softmax<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Softmax<B> {
         Softmax { x: self.x.relocate(to), out: self.out.relocate(to) }
     }
 }
@@ -59,7 +59,7 @@ impl Reduce {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         see(self.x.span());
         see(self.written());
     }
@@ -68,7 +68,7 @@ impl Reduce {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         let x = self.x;
         if x.rows == 0 {
             return;
@@ -80,7 +80,7 @@ impl Reduce {
         assert!(x.rows == 1 || self.out_stride > 0, "a reduction's results overlap");
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         let x = self.x;
         if x.rows == 0 {
@@ -119,7 +119,7 @@ impl Kernel for ReduceRows<'_> {
 
 impl Softmax {
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         see(self.x.span());
         see(self.out.span());
     }
@@ -128,7 +128,7 @@ impl Softmax {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         let (x, out) = (self.x, self.out);
         assert_eq!((x.rows, x.cols), (out.rows, out.cols), "a softmax keeps the shape");
         if x.rows == 0 || x.cols == 0 {
@@ -140,7 +140,7 @@ impl Softmax {
         assert!(out.rows_apart(), "a softmax's output rows overlap");
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         let x = self.x;
         if x.rows == 0 || x.cols == 0 {

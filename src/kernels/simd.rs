@@ -18,7 +18,7 @@ mod scalar;
 /// Every method may be called only where the instruction set is available, which [`Isa::run`] sees to.
 /// Pointers need no alignment; `load` and `store` touch `LANES` floats, the `_first` forms only the
 /// first `n <= LANES` (the other lanes load as 0).
-pub(crate) trait Simd: Copy {
+pub trait Simd: Copy {
     type V: Copy;
     const LANES: usize;
     /// Vector registers, which bound the size of a micro-kernel's tile.
@@ -68,7 +68,7 @@ pub(crate) trait Simd: Copy {
 }
 
 /// Work that is compiled for each instruction set. Mark `run` `#[inline(always)]`.
-pub(crate) trait Kernel {
+pub trait Kernel {
     type Output;
 
     /// # Safety
@@ -78,7 +78,7 @@ pub(crate) trait Kernel {
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isa {
+pub enum Isa {
     /// Plain Rust: what the others are held to.
     Scalar,
     #[cfg(target_arch = "x86_64")]
@@ -91,7 +91,7 @@ pub(crate) enum Isa {
 
 impl Isa {
     /// All that this processor has, best first.
-    pub(crate) fn available() -> Vec<Self> {
+    pub fn available() -> Vec<Self> {
         let mut sets = Vec::new();
         // Miri knows few of the others' instructions, whatever the processor says.
         #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -111,7 +111,7 @@ impl Isa {
 
     /// Those of 8 floats, best first: they add up in the same order and give the same bits, here and on other
     /// processors.
-    pub(crate) fn portable() -> Vec<Self> {
+    pub fn portable() -> Vec<Self> {
         let mut sets = Self::available();
         #[cfg(target_arch = "x86_64")]
         sets.retain(|set| *set != Self::Avx512);
@@ -119,7 +119,7 @@ impl Isa {
     }
 
     /// Runs `kernel` compiled for this instruction set.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: a set other than Scalar is only ever named by `available`, which asks the processor.
         unsafe {
             match self {

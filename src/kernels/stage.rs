@@ -8,7 +8,7 @@ use super::{Kernel, Shared, Simd, Workers};
 
 /// What lies around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Border {
+pub enum Border {
     Zero,
     /// The image again: it tiles the plane.
     Circular,
@@ -16,40 +16,40 @@ pub(crate) enum Border {
 
 /// Pixels on each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Padding {
-    pub(crate) top: usize,
-    pub(crate) bottom: usize,
-    pub(crate) left: usize,
-    pub(crate) right: usize,
+pub struct Padding {
+    pub top: usize,
+    pub bottom: usize,
+    pub left: usize,
+    pub right: usize,
 }
 
 /// Images `[height, width, channels]` to `[height * enlarge + top + bottom, width * enlarge + left +
 /// right, channels]` without gaps, the second behind the first.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stage<A = usize> {
+pub struct Stage<A = usize> {
     /// The first pixel; pixel `(y, x)` of image `i` is `i * image_stride + (y * width + x) * pixel_stride`
     /// further.
-    pub(crate) x: A,
-    pub(crate) image_stride: usize,
-    pub(crate) pixel_stride: usize,
-    pub(crate) images: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) channels: usize,
+    pub x: A,
+    pub image_stride: usize,
+    pub pixel_stride: usize,
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
     /// A scale and then a shift for each channel, of each image: what a group norm leaves.
-    pub(crate) affine: Option<A>,
+    pub affine: Option<A>,
     /// SiLU after that.
-    pub(crate) silu: bool,
+    pub silu: bool,
     /// Each pixel so often, in both directions.
-    pub(crate) enlarge: usize,
-    pub(crate) padding: Padding,
-    pub(crate) border: Border,
-    pub(crate) out: A,
+    pub enlarge: usize,
+    pub padding: Padding,
+    pub border: Border,
+    pub out: A,
 }
 
 impl<A> Stage<A> {
     /// The same stage of what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Stage<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Stage<B> {
         let Self { image_stride, pixel_stride, images, height, width, channels, .. } = self;
         let Self { silu, enlarge, padding, border, .. } = self;
         Stage {
@@ -72,10 +72,10 @@ impl<A> Stage<A> {
 
 impl Stage {
     /// The most that `enlarge` may be.
-    pub(crate) const ENLARGE: usize = 8;
+    pub const ENLARGE: usize = 8;
 
     /// Height and width of the result.
-    pub(crate) fn size(&self) -> (usize, usize) {
+    pub fn size(&self) -> (usize, usize) {
         let Padding { top, bottom, left, right } = self.padding;
         (self.height * self.enlarge + top + bottom, self.width * self.enlarge + left + right)
     }
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (read, out, constants) = self.spans();
         [read, out].into_iter().chain(constants).for_each(see);
     }
@@ -105,7 +105,7 @@ impl Stage {
     ///
     /// # Panics
     /// If it would touch what lies outside, or write what it reads.
-    pub(crate) fn check(&self, len: usize) {
+    pub fn check(&self, len: usize) {
         let channels = self.channels;
         let Padding { top, bottom, left, right } = self.padding;
         // Sizes within the arena's, so that what follows cannot overflow.
@@ -122,7 +122,7 @@ impl Stage {
         }
     }
 
-    pub(crate) fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
         if self.images * self.height * self.width * self.channels * self.enlarge == 0 {
             return;

@@ -5,20 +5,20 @@ use std::ops::Range;
 use super::place::{all_apart, apart, end};
 
 /// The most dimensions of a view.
-pub(crate) const RANK: usize = 8;
+pub const RANK: usize = 8;
 
 /// Elements of a shape that is known from elsewhere: one stride in floats for each of its dimensions, 0
 /// where the same element is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) offset: usize,
+pub struct View {
+    pub offset: usize,
     strides: [usize; RANK],
 }
 
 impl View {
     /// # Panics
     /// If there are more than [`RANK`] dimensions.
-    pub(crate) fn new(offset: usize, strides: &[usize]) -> Self {
+    pub fn new(offset: usize, strides: &[usize]) -> Self {
         let mut padded = [0; RANK];
         padded[..strides.len()].copy_from_slice(strides);
         Self { offset, strides: padded }
@@ -26,7 +26,7 @@ impl View {
 
     /// Of one element, or of a shape without strides: row after row without gaps.
     #[cfg(test)]
-    pub(crate) fn dense(offset: usize, shape: &[usize]) -> Self {
+    pub fn dense(offset: usize, shape: &[usize]) -> Self {
         let mut strides = [0; RANK];
         let mut step = 1;
         for (stride, count) in strides.iter_mut().zip(shape).rev() {

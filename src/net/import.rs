@@ -33,7 +33,7 @@ impl Net {
     /// # Errors
     /// `Unsupported`: only plain tract can have it. `InvalidBundle` names the node whose shapes contradict each other,
     /// or on which tract panicked; `Runtime` one on which we did. As [`Allowance::check`].
-    pub(crate) fn import(model: &TypedModel, inputs: usize, allowance: &Allowance) -> Result<Self> {
+    pub fn import(model: &TypedModel, inputs: usize, allowance: &Allowance) -> Result<Self> {
         let mut net = Self::new();
         let mut values: Vec<TVec<Id>> = memory::filled(model.nodes().len(), tvec!())?;
         for node in model.eval_order().map_err(passed)?.into_iter().map(|id| model.node(id)) {

@@ -13,9 +13,9 @@ use crate::plan::RowLayout;
 use crate::{Result, memory};
 
 /// Where a net parts in two. A row of the table between them holds every crossing tensor of one condition.
-pub(crate) struct Split {
+pub struct Split {
     crossing: Vec<Id>,
-    pub(crate) layout: RowLayout,
+    pub layout: RowLayout,
 }
 
 impl Net {
@@ -24,7 +24,7 @@ impl Net {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn split(&self, state: &[usize]) -> Result<Option<Split>> {
+    pub fn split(&self, state: &[usize]) -> Result<Option<Split>> {
         let Some(crossing) = self.crossing(state)? else { return Ok(None) };
         let mut layout = RowLayout { offsets: Vec::new(), row: 0, images: 1 };
         for &id in &crossing {
@@ -37,12 +37,12 @@ impl Net {
     }
 
     /// The part from the conditions to the crossing tensors, its outputs.
-    pub(crate) fn conditioning(self, split: Split) -> Self {
+    pub fn conditioning(self, split: Split) -> Self {
         Self { outputs: split.crossing, ..self }
     }
 
     /// The rest; the crossing tensors are [`Op::Given`].
-    pub(crate) fn body(mut self, split: &Split) -> Self {
+    pub fn body(mut self, split: &Split) -> Self {
         for (&id, &offset) in split.crossing.iter().zip(&split.layout.offsets) {
             let node = &mut self.nodes[id];
             (node.op, node.inputs) = (Op::Given(offset), Vec::new());

@@ -4,21 +4,21 @@ use super::Address;
 
 /// A value of `dims`, its element `i` at `offset + Σ i·stride` of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) buffer: usize,
-    pub(crate) offset: usize,
-    pub(crate) dims: Vec<usize>,
-    pub(crate) strides: Vec<usize>,
+pub struct Place {
+    pub buffer: usize,
+    pub offset: usize,
+    pub dims: Vec<usize>,
+    pub strides: Vec<usize>,
 }
 
 impl Place {
     /// Where its first element is.
-    pub(crate) fn address(&self) -> Address {
+    pub fn address(&self) -> Address {
         Address { buffer: self.buffer, offset: self.offset }
     }
 
     /// Row-major, without gaps.
-    pub(crate) fn dense(buffer: usize, dims: &[usize]) -> Self {
+    pub fn dense(buffer: usize, dims: &[usize]) -> Self {
         let mut strides = vec![1; dims.len()];
         for axis in (1..dims.len()).rev() {
             strides[axis - 1] = strides[axis] * dims[axis];
@@ -26,12 +26,12 @@ impl Place {
         Self { buffer, offset: 0, dims: dims.to_vec(), strides }
     }
 
-    pub(crate) fn permute(&self, axes: &[usize]) -> Self {
+    pub fn permute(&self, axes: &[usize]) -> Self {
         let pick = |values: &[usize]| axes.iter().map(|&axis| values[axis]).collect();
         Self { dims: pick(&self.dims), strides: pick(&self.strides), ..*self }
     }
 
-    pub(crate) fn slice(&self, axis: usize, start: usize, len: usize) -> Self {
+    pub fn slice(&self, axis: usize, start: usize, len: usize) -> Self {
         let mut place = self.clone();
         place.offset += start * place.strides[axis];
         place.dims[axis] = len;
@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// Axes of size 1 repeated up to `dims`, new axes in front.
-    pub(crate) fn broadcast(&self, dims: &[usize]) -> Self {
+    pub fn broadcast(&self, dims: &[usize]) -> Self {
         let missing = dims.len() - self.dims.len();
         let strides = (0..dims.len()).map(|axis| match axis.checked_sub(missing) {
             Some(own) if self.dims[own] == dims[axis] => self.strides[own],
@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// The same elements in row-major order as `dims`; none if they would have to be moved.
-    pub(crate) fn reshape(&self, dims: &[usize]) -> Option<Self> {
+    pub fn reshape(&self, dims: &[usize]) -> Option<Self> {
         let old: Vec<(usize, usize)> =
             self.dims.iter().copied().zip(self.strides.iter().copied()).filter(|&(n, _)| n != 1).collect();
         let mut strides = vec![0; dims.len()];
@@ -86,14 +86,14 @@ impl Place {
     }
 
     /// The one stride of the axes in `range` taken as one axis, if they have one.
-    pub(crate) fn merged(&self, range: std::ops::Range<usize>) -> Option<usize> {
+    pub fn merged(&self, range: std::ops::Range<usize>) -> Option<usize> {
         let sizes = &self.dims[range.clone()];
         let flat = Self { dims: sizes.to_vec(), strides: self.strides[range].to_vec(), ..*self };
         let all: usize = sizes.iter().product();
         if all == 1 { Some(1) } else { Some(flat.reshape(&[all])?.strides[0]) }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.dims.iter().product()
     }
 }

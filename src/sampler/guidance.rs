@@ -5,30 +5,30 @@ use crate::Manifest;
 
 /// Conditions that each image is asked for: its class, the class that it is blended with, and no class. Without
 /// a blend, and at a scale of exactly 1, where the null part would be multiplied by 0, that part is left out.
-pub(crate) fn parts(scale: f32, blends: bool) -> usize {
+pub fn parts(scale: f32, blends: bool) -> usize {
     1 + usize::from(blends) + usize::from(scale != 1.0)
 }
 
 /// Likewise for the refiner: one that answers guided velocities is not asked for no class.
-pub(crate) fn refiner_parts(manifest: &Manifest, scale: f32, blends: bool) -> usize {
+pub fn refiner_parts(manifest: &Manifest, scale: f32, blends: bool) -> usize {
     parts(if manifest.refiner_guided() { 1.0 } else { scale }, blends)
 }
 
 /// The layout of one network answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// Images of the request.
-    pub(crate) batch: usize,
-    pub(crate) channels: usize,
+    pub batch: usize,
+    pub channels: usize,
     /// `H * W`.
-    pub(crate) area: usize,
+    pub area: usize,
     /// The leading channels that guidance touches.
-    pub(crate) guided: usize,
+    pub guided: usize,
 }
 
 impl Layout {
     /// Floats of one image.
-    pub(crate) fn image(&self) -> usize {
+    pub fn image(&self) -> usize {
         self.channels * self.area
     }
 }
@@ -36,7 +36,7 @@ impl Layout {
 /// Turns the parts of `answer` into velocities: with `blend`, one amount `a` for each image,
 /// `c ← c + a (b - c)` first; then `u + s (c - u)` on the guided channels, written to all parts. The other channels
 /// of the null part keep their own value (the official code's `forward_with_cfg`).
-pub(crate) fn guide(answer: &mut [f32], layout: Layout, blend: &[f32], scale: f32) {
+pub fn guide(answer: &mut [f32], layout: Layout, blend: &[f32], scale: f32) {
     let image = layout.image();
     let (class, rest) = answer.split_at_mut(layout.batch * image);
     let (other, null) = rest.split_at_mut(if blend.is_empty() { 0 } else { class.len() });

@@ -87,7 +87,7 @@ impl Schedule {
     }
 
     /// Refuses more steps than `limits` allow.
-    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
+    pub fn check(&self, limits: &Limits) -> Result<()> {
         let (steps, most) = (self.0.len(), limits.max_steps);
         if steps > most as usize {
             return Err(limit_exceeded(format!(

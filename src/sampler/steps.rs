@@ -13,7 +13,7 @@ use crate::{Result, memory};
 /// `x` holds `N` images. Velocities hold `B`: under guidance the null part keeps its own value in
 /// the channels that are not guided, and the refiner is shown it. Only the class part moves `x`.
 #[derive(Default)]
-pub(crate) struct State {
+pub struct State {
     x: Vec<f32>,
     x_tilde: Vec<f32>,
     d: Vec<f32>,
@@ -30,7 +30,7 @@ impl State {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn start(&mut self, len: usize, velocity_len: usize) -> Result<&mut [f32]> {
+    pub fn start(&mut self, len: usize, velocity_len: usize) -> Result<&mut [f32]> {
         (self.has_v, self.halfway) = (false, false);
         memory::resize(&mut self.x_tilde, len, 0.0)?;
         for velocity in [&mut self.d, &mut self.d_prime, &mut self.v] {
@@ -40,22 +40,22 @@ impl State {
         Ok(&mut self.x)
     }
 
-    pub(crate) fn x(&self) -> &[f32] {
+    pub fn x(&self) -> &[f32] {
         &self.x
     }
 
     /// The latest velocity, all parts; none before the first.
-    pub(crate) fn velocity(&self) -> Option<&[f32]> {
+    pub fn velocity(&self) -> Option<&[f32]> {
         if self.halfway { Some(&self.d) } else { self.has_v.then_some(self.v.as_slice()) }
     }
 
     /// False once a number of the state, or of the velocity kept for the next step, is NaN or infinite.
-    pub(crate) fn is_finite(&self) -> bool {
+    pub fn is_finite(&self) -> bool {
         self.x.iter().chain(&self.v).all(|value| value.is_finite())
     }
 
     /// After a step to time `t`: where data is known, the state and its velocity become those of its straight path.
-    pub(crate) fn keep(&mut self, known: &Known, t: f32) {
+    pub fn keep(&mut self, known: &Known, t: f32) {
         let Known { data, noise, .. } = known;
         for (i, x) in self.x.iter_mut().enumerate().filter(|(i, _)| known.keeps(*i)) {
             *x = (1.0 - t) * noise[i] + t * data[i];
@@ -68,13 +68,13 @@ impl State {
     }
 
     /// The state, to be begun with.
-    pub(crate) fn x_mut(&mut self) -> &mut [f32] {
+    pub fn x_mut(&mut self) -> &mut [f32] {
         &mut self.x
     }
 
     /// Advances `x` from `t` to `t + delta`, whose grid time is `t_next`. When the field pauses, so does the
     /// step, and goes on in the next call.
-    pub(crate) fn step(
+    pub fn step(
         &mut self,
         kind: StepKind,
         field: &mut dyn Field,
@@ -124,13 +124,13 @@ impl State {
 }
 
 /// What is known of `N` images: data, and the noise at the other end of its straight path.
-pub(crate) struct Known<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) noise: &'a [f32],
+pub struct Known<'a> {
+    pub data: &'a [f32],
+    pub noise: &'a [f32],
     /// `[N, area]`: whether a cell stays.
-    pub(crate) kept: &'a [bool],
-    pub(crate) channels: usize,
-    pub(crate) area: usize,
+    pub kept: &'a [bool],
+    pub channels: usize,
+    pub area: usize,
 }
 
 impl Known<'_> {

@@ -8,7 +8,7 @@ use crate::{Result, memory};
 
 /// Where the windows lie. One that covers all of a latent that does not wrap around changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Windows {
+pub struct Windows {
     /// Rows and columns of the latent.
     size: [usize; 2],
     /// Rows and columns of a window, at most those of the latent.
@@ -25,32 +25,32 @@ const OVERLAP: usize = 4;
 const SPREAD: [f64; 2] = [0.754_877_666_246_692_8, 0.569_840_290_998_053_2];
 
 impl Windows {
-    pub(crate) fn new(size: [usize; 2], window: [usize; 2], wraps: [bool; 2]) -> Self {
+    pub fn new(size: [usize; 2], window: [usize; 2], wraps: [bool; 2]) -> Self {
         Self { size, window, wraps }
     }
 
     /// Whether answers of the networks are answers for the latent as they are.
-    pub(crate) fn is_identity(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.size == self.window && self.wraps == [false; 2]
     }
 
     /// Whether the latent wraps around along any axis.
-    pub(crate) fn wraps(&self) -> bool {
+    pub fn wraps(&self) -> bool {
         self.wraps != [false; 2]
     }
 
     /// Floats of one channel of a window.
-    pub(crate) fn area(&self) -> usize {
+    pub fn area(&self) -> usize {
         self.window.iter().product()
     }
 
     /// How many windows one image has.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.along(0) * self.along(1)
     }
 
     /// Windows in each call of a network, and calls, for all windows of `images`.
-    pub(crate) fn calls(&self, images: usize) -> (usize, usize) {
+    pub fn calls(&self, images: usize) -> (usize, usize) {
         let all = images * self.count();
         let calls = all.div_ceil(if self.count() == 1 { all } else { PER_CALL });
         (all.div_ceil(calls), calls)
@@ -84,7 +84,7 @@ impl Windows {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn weigh(&self, axis: usize, weights: &mut Vec<f32>) -> Result<()> {
+    pub fn weigh(&self, axis: usize, weights: &mut Vec<f32>) -> Result<()> {
         let (size, window) = (self.size[axis], self.window[axis]);
         weights.clear();
         memory::reserve(weights, self.along(axis) * window)?;
@@ -113,7 +113,7 @@ impl Windows {
     }
 
     /// Copies a window out of an image `[C, H, W]`.
-    pub(crate) fn gather(&self, image: &[f32], index: usize, evaluation: usize, window: &mut [f32]) {
+    pub fn gather(&self, image: &[f32], index: usize, evaluation: usize, window: &mut [f32]) {
         self.rows(index, evaluation, image.len(), |[start, left], row, _| {
             let (row, whole) = (&mut window[row..][..self.window[1]], &image[start..][..self.size[1]]);
             let first = row.len().min(whole.len() - left);
@@ -124,7 +124,7 @@ impl Windows {
     }
 
     /// Adds a window's answer to that for an image `[C, H, W]`, by the weights of both axes.
-    pub(crate) fn scatter(
+    pub fn scatter(
         &self,
         answer: &[f32],
         index: usize,

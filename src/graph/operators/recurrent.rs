@@ -54,7 +54,7 @@ struct Direction {
 
 /// A recurrent network of one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Recurrent {
+pub struct Recurrent {
     kind: Kind,
     directions: Vec<Direction>,
     /// Bits of the bound of what activations take.

@@ -6,7 +6,7 @@ use crate::{Result, memory};
 
 /// A tensor, one axis after the other resampled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Resample {
+pub struct Resample {
     /// By axis.
     pub(super) lines: Vec<(usize, Line)>,
 }
@@ -77,7 +77,7 @@ impl Line {
 
 impl Resample {
     /// The factor by which rows and columns of `[N, C, H, W]` are repeated, if that is all that happens.
-    pub(crate) fn upsampling(&self) -> Option<usize> {
+    pub fn upsampling(&self) -> Option<usize> {
         match self.lines.as_slice() {
             [(2, rows), (3, columns)] if rows.repeats() == columns.repeats() => rows.repeats(),
             _ => None,

@@ -10,7 +10,7 @@ use crate::noise;
 /// A predictor of `x [N, 4, 8, 16]`, a node a line: `d = Sub(x, mean)` or `s = Softmax(d) axis=-1 keepdims=1`.
 /// Constants are `half = 0.5`, `shape = [0, -1, 16]`, `scales = [1.0, 0.5]` and `w = noise [16, 16]`; the answer is
 /// `velocity`. A line `opset 19` asks for another opset than 17.
-pub(crate) fn written(text: &str) -> ModelProto {
+pub fn written(text: &str) -> ModelProto {
     let (mut nodes, mut constants) = (Vec::new(), Vec::new());
     let mut version = 17;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -4,7 +4,7 @@ use super::super::{Simd, math};
 
 /// One value of a program. Operands are the numbers of earlier steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Step {
+pub enum Step {
     /// An input, by its number.
     Load(usize),
     Unary(Unary, usize),
@@ -12,7 +12,7 @@ pub(crate) enum Step {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Unary {
+pub enum Unary {
     Neg,
     Abs,
     Square,
@@ -38,7 +38,7 @@ pub(crate) enum Unary {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Binary {
+pub enum Binary {
     Add,
     Sub,
     Mul,

@@ -4,7 +4,7 @@ use super::super::{Kernel, Shared, Simd, math};
 
 /// A step on the finished sums; column `n` is counted from the product's first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Epilogue<A = usize> {
+pub enum Epilogue<A = usize> {
     /// `+ mem[offset + n]`
     Bias {
         offset: A,
@@ -29,7 +29,7 @@ pub(crate) enum Epilogue<A = usize> {
 
 impl<A> Epilogue<A> {
     /// The same step with what lies where `to` says.
-    pub(crate) fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Epilogue<B> {
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Epilogue<B> {
         match self {
             Self::Bias { offset } => Epilogue::Bias { offset: to(offset) },
             Self::Gelu => Epilogue::Gelu,

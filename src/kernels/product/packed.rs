@@ -9,7 +9,7 @@ use crate::Result;
 
 /// The numbers of a source matrix, widened while they are packed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Values<'a> {
+pub enum Values<'a> {
     F32(&'a [f32]),
     /// Little-endian, of any alignment: as a file has them.
     F32Bytes(&'a [u8]),
@@ -27,7 +27,7 @@ impl<'a> Values<'a> {
     }
 
     /// Those from number `i` on.
-    pub(crate) fn from(self, i: usize) -> Values<'a> {
+    pub fn from(self, i: usize) -> Values<'a> {
         match self {
             Self::F32(x) => Self::F32(&x[i..]),
             Self::F32Bytes(x) => Self::F32Bytes(&x[4 * i..]),
@@ -35,7 +35,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub(crate) fn get(&self, i: usize) -> f32 {
+    pub fn get(&self, i: usize) -> f32 {
         match self {
             Self::F32(x) => x[i],
             Self::F32Bytes(x) => f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]),
@@ -71,25 +71,25 @@ const RUN: usize = 64;
 /// A weight as it comes: the value for segment `s`, row `k` and column `n` is number
 /// `s * segment_stride + k * row_stride + n * col_stride`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) values: Values<'a>,
-    pub(crate) cols: usize,
-    pub(crate) segment_stride: usize,
-    pub(crate) row_stride: usize,
-    pub(crate) col_stride: usize,
+pub struct Source<'a> {
+    pub values: Values<'a>,
+    pub cols: usize,
+    pub segment_stride: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
 }
 
 /// Neighbouring columns that a micro-kernel computes together, `width` (whole vectors) from `col` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Panel {
-    pub(crate) col: usize,
-    pub(crate) width: usize,
+pub struct Panel {
+    pub col: usize,
+    pub width: usize,
 }
 
 /// The right-hand side of a [`Product`](super::Product), for one instruction set: panels of a few
 /// vectors of columns, each `[segments * k][width]`, one after another; the columns that fill the last
 /// vector are zero.
-pub(crate) struct Packed {
+pub struct Packed {
     isa: Isa,
     segments: usize,
     k: usize,
@@ -107,7 +107,7 @@ impl Packed {
     ///
     /// # Panics
     /// If the source is shorter than its strides say.
-    pub(crate) fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Result<Self> {
+    pub fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Result<Self> {
         let last = (segments.max(1) - 1) * source.segment_stride
             + (k.max(1) - 1) * source.row_stride
             + (source.cols.max(1) - 1) * source.col_stride;
@@ -130,33 +130,33 @@ impl Packed {
     }
 
     /// The shape without the numbers: to be replaced before it is multiplied with, which would panic.
-    pub(crate) fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
+    pub fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
         Self { isa, segments, k, cols, panels: panels(isa, cols), data: Floats::none() }
     }
 
-    pub(crate) fn is_hollow(&self) -> bool {
+    pub fn is_hollow(&self) -> bool {
         self.data.is_empty() && !self.panels.is_empty()
     }
 
-    pub(crate) fn isa(&self) -> Isa {
+    pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    pub(crate) fn segments(&self) -> usize {
+    pub fn segments(&self) -> usize {
         self.segments
     }
 
     /// Rows of one segment.
-    pub(crate) fn k(&self) -> usize {
+    pub fn k(&self) -> usize {
         self.k
     }
 
-    pub(crate) fn cols(&self) -> usize {
+    pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Memory held.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.data.len() * size_of::<f32>()
     }
 

@@ -148,7 +148,7 @@ impl Product {
     }
 
     /// Shows each place that is touched.
-    pub(crate) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
+    pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         let written = self.each_stretch(|stretch, _| see(stretch.span()));
         written.iter().for_each(|stretch| see(stretch.span()));
     }
