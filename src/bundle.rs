@@ -31,7 +31,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Cursor, Read, Seek};
+use std::io::{Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,10 +43,14 @@ pub use role::Extent;
 pub use role::Role;
 pub use source::Source;
 
-use crate::error::{Context, Error, invalid_bundle, io};
+use crate::error::{Context, Error, invalid_bundle, io, unsupported};
+use crate::ftplan::{Behind, MAGIC, PlanFile};
 use crate::kernels::DefaultFloats;
+use crate::plan::Target;
 use crate::{Limits, Result, Schedule, memory};
 use archive::Archive;
+pub use archive::read_exact;
+pub use checksum::bounded;
 use held::Held;
 use source::Folder;
 
@@ -69,6 +73,8 @@ const PARSED: usize = 64;
 /// ```
 pub struct Bundle {
     source: Arc<dyn Source>,
+    /// Where the networks come from, if they were compiled beforehand.
+    plan: Option<Arc<PlanFile>>,
     manifest: Manifest,
     /// The manifest's own, parsed.
     schedule: Schedule,
@@ -106,8 +112,11 @@ impl Bundle {
         if !there.is_file() {
             return Err(io("is neither a folder nor a file").at(place()));
         }
-        let file = Held::open(path).map_err(|e| io(e.to_string())).at(place)?;
-        Self::from_source(Archive::new(file, place()).at(place)?, limits)
+        let mut file = Held::open(path).map_err(|e| io(e.to_string())).at(place)?;
+        match is_plan(&mut file).at(place)? {
+            true => PlanFile::new(file, place()).and_then(|plan| Self::planned(plan, limits)).at(place),
+            false => Self::from_source(Archive::new(file, place()).at(place)?, limits),
+        }
     }
 
     /// Opens a zip that is in memory: a vector, an `Arc<[u8]>`, a memory map. It is kept, not copied.
@@ -115,6 +124,9 @@ impl Bundle {
     /// # Errors
     /// As [`open_with`](Self::open_with), without `Io`.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + 'static, limits: &Limits) -> Result<Self> {
+        if bytes.as_ref().starts_with(&MAGIC) {
+            return Self::behind(Cursor::new(bytes), "plan in memory", limits);
+        }
         let place = "zip in memory";
         Self::from_source(Archive::new(Cursor::new(bytes), place).at(|| place.into())?, limits)
     }
@@ -125,7 +137,10 @@ impl Bundle {
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with); `Io` carries what the reader said.
-    pub fn from_reader(reader: impl Read + Seek + Send + 'static, limits: &Limits) -> Result<Self> {
+    pub fn from_reader(mut reader: impl Read + Seek + Send + 'static, limits: &Limits) -> Result<Self> {
+        if is_plan(&mut reader).at(|| "reader".into())? {
+            return Self::behind(reader, "plan behind a reader", limits);
+        }
         let place = "zip behind a reader";
         Self::from_source(Archive::new(reader, place).at(|| place.into())?, limits)
     }
@@ -142,23 +157,44 @@ impl Bundle {
     fn load(source: Arc<dyn Source>, limits: &Limits) -> Result<Self> {
         memory::spare()?;
         let json = checksum::read_manifest(source.as_ref(), limits)?;
-        Self::read(source, json, limits)
+        Self::read(source, None, json, limits)
+    }
+
+    /// Opens a plan behind a reader.
+    fn behind(reader: impl Read + Seek + Send + 'static, place: &str, limits: &Limits) -> Result<Self> {
+        let bytes = Behind::new(reader).map_err(|error| io(error.to_string()));
+        let plan = bytes.and_then(|bytes| PlanFile::new(bytes, place));
+        plan.and_then(|plan| Self::planned(plan, limits)).at(|| place.into())
+    }
+
+    /// The bundle that a plan was compiled from, by that plan.
+    fn planned(plan: PlanFile, limits: &Limits) -> Result<Self> {
+        memory::spare()?;
+        let (json, plan) = (plan.manifest(limits)?, Arc::new(plan));
+        Self::read(Arc::clone(&plan) as Arc<dyn Source>, Some(plan), json, limits)
     }
 
     /// The bundle that `json` describes.
-    fn read(source: Arc<dyn Source>, json: Vec<u8>, limits: &Limits) -> Result<Self> {
+    fn read(
+        source: Arc<dyn Source>,
+        plan: Option<Arc<PlanFile>>,
+        json: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Self> {
         let _default = DefaultFloats::enter();
         // Labels may be short and many; serde ends the process where memory is refused.
         memory::room(json.len().saturating_mul(PARSED)).at(|| MANIFEST.into())?;
         let manifest = parse::manifest(&json).at(|| MANIFEST.into())?;
         validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
-        for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
-            checksum::size(source.as_ref(), &file, limits)?;
+        if plan.is_none() {
+            for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
+                checksum::size(source.as_ref(), &file, limits)?;
+            }
         }
         let schedule = manifest.sampling.schedule.parse().at(|| MANIFEST.into())?;
         let presets = presets::parse(&manifest).at(|| MANIFEST.into())?;
         let hash = checksum::hex_of(&json);
-        Ok(Self { source, manifest, schedule, presets, json, hash, limits: limits.clone() })
+        Ok(Self { source, plan, manifest, schedule, presets, json, hash, limits: limits.clone() })
     }
 
     /// What `bundle.json` says. Its values have been checked against the format's rules and the limits.
@@ -196,6 +232,9 @@ impl Bundle {
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names the file that is damaged or gone;
     /// [`Io`](crate::ErrorKind::Io) one that cannot be read.
     pub fn verify(&self) -> Result<()> {
+        if let Some(plan) = &self.plan {
+            return plan.verify().at(|| self.source.describe());
+        }
         Role::ALL.iter().try_for_each(|&role| self.check(role))
     }
 
@@ -206,6 +245,10 @@ impl Bundle {
 
     /// The same, as long as `go_on` says so at every piece.
     pub fn check_while(&self, role: Role, go_on: impl Fn() -> Result<()>) -> Result<()> {
+        // A plan checks what it reads.
+        if self.plan.is_some() {
+            return Ok(());
+        }
         for file in self.manifest.listed(role) {
             checksum::check(self.source.as_ref(), &file, &self.limits, |_| go_on())
                 .at(|| self.source.describe())?;
@@ -218,13 +261,40 @@ impl Bundle {
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) if a source no longer has a file.
     pub fn size(&self, role: Role) -> Result<u64> {
+        if let Some(plan) = &self.plan {
+            return Ok(plan.size(role));
+        }
         let files = self.manifest.listed(role);
         let sizes = files.iter().map(|file| checksum::size(self.source.as_ref(), file, &self.limits));
         sizes.sum::<Result<u64>>().at(|| self.source.describe())
     }
 
+    /// What its networks were compiled to, if this is a plan.
+    #[doc(hidden)]
+    pub fn plan(&self) -> Option<&Arc<PlanFile>> {
+        self.plan.as_ref()
+    }
+
+    /// The processors that its weights are packed for, if its networks were compiled beforehand (`flowturbo compile`).
+    pub fn target(&self) -> Option<Target> {
+        self.plan.as_ref().map(|plan| plan.target())
+    }
+
+    /// # Errors
+    /// `Unsupported`: this is a plan, which has nothing of the ONNX files.
+    pub fn check_onnx(&self) -> Result<()> {
+        match &self.plan {
+            None => Ok(()),
+            Some(_) => Err(unsupported(
+                "is a plan, which has no ONNX files; take the bundle that it was compiled from",
+            )
+            .at(self.source.describe())),
+        }
+    }
+
     /// The ONNX graph of a network; its hash is not looked at.
     pub fn graph(&self, role: Role) -> Result<ListedFile> {
+        self.check_onnx()?;
         let place = || self.source.describe();
         let files = self.manifest.listed(role);
         let graph = files.first().ok_or_else(|| no_network(role)).at(place)?;
@@ -248,6 +318,22 @@ impl fmt::Debug for Bundle {
             .field("hash", &self.hash)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a file begins as plans do; it is read from its start again.
+fn is_plan(reader: &mut (impl Read + Seek)) -> Result<bool> {
+    let mut read = || {
+        reader.seek(SeekFrom::Start(0))?;
+        let mut begins = [0; MAGIC.len()];
+        let whole = match read_exact(reader, &mut begins) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
+            Err(error) => return Err(error),
+        };
+        reader.seek(SeekFrom::Start(0))?;
+        Ok(whole && begins == MAGIC)
+    };
+    read().map_err(|error| io(format!("cannot be read: {error}")))
 }
 
 /// The error of asking for a network that the bundle does not have.

@@ -1,7 +1,9 @@
 //! What one call of a network costs.
 
+use serde::{Deserialize, Serialize};
+
 /// The size of one network at one batch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Cost {
     /// Elements of all weights in the ONNX file, by stored type (`FLOAT`, `FLOAT16`, ...).

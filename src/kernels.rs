@@ -32,7 +32,7 @@ mod view;
 pub use attention::{Attention, Heads};
 pub use copy::Copy;
 pub use default_floats::DefaultFloats;
-pub use floats::{Floats, LINE};
+pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;
@@ -41,14 +41,15 @@ pub use peaks::Peaks;
 pub use pointwise::{Binary, Pointwise, Step, Unary};
 pub use pool::Pool;
 pub use process::Process;
-pub use product::{Epilogue, Group, Packed, Product, Source, Values};
+pub use product::{Epilogue, Group, Packed, PackedFloats, PanelSize, Product, Source, Values, pack};
 pub use reduce::{Reduce, Reduction, Softmax};
+use serde::{Deserialize, Serialize};
 pub use simd::{Isa, Kernel, Simd};
 pub use stage::{Border, Padding, Stage};
 pub use view::{RANK, View};
 
 /// A matrix in the arena: `rows` rows of `cols` floats, `stride` floats from one to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows<A = usize> {
     pub offset: A,
     pub rows: usize,

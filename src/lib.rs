@@ -84,11 +84,13 @@ mod cancel;
 pub mod capi;
 mod contract;
 mod cost;
+mod engine;
 mod error;
 mod executor;
 #[cfg(any(feature = "capi", feature = "cli"))]
 #[doc(hidden)]
 pub mod file;
+mod ftplan;
 mod graph;
 mod image;
 mod kernels;

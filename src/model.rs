@@ -12,8 +12,10 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
+use crate::engine::Engine;
 use crate::error::{invalid_argument, limit_exceeded, runtime};
-use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
+use crate::ftplan::Planned;
+use crate::kernels::{DefaultFloats, Isa, Parallel, Pool, Process};
 use crate::lock::lock;
 use crate::program::Fused;
 use crate::reference::Reference;
@@ -197,7 +199,7 @@ impl Model {
                 "batch of {batch} images, above the limit of {most} (max_batch)"
             )));
         }
-        let backend = backend(options)?;
+        let backend = backend(&bundle, options)?;
         if options.release_conditioning {
             backend.release_conditioning();
         }
@@ -444,7 +446,7 @@ impl Model {
 }
 
 /// The backend with its threads.
-fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
+fn backend(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Backend>> {
     let threads = match (&options.parallel, options.threads) {
         (Some(parallel), _) => parallel.lanes(),
         (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
@@ -461,6 +463,7 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
         (None, threads) => Reference::new(threads),
     };
     if options.backend == BackendKind::Reference {
+        bundle.check_onnx().map_err(|error| error.at("reference backend"))?;
         return match options.deterministic {
             true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
             false => Ok(Box::new(reference)),
@@ -483,9 +486,17 @@ fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
             ))
         })?),
     };
-    let fused = Fused::new(parallel, reference);
-    let fused = if options.parallel.is_some() { fused.lent() } else { fused };
-    Ok(Box::new(if options.deterministic { fused.deterministic() } else { fused }))
+    let sets = if options.deterministic { Isa::portable() } else { Isa::available() };
+    let isa = match bundle.plan() {
+        Some(plan) => plan.isa(&sets)?,
+        None => sets[0],
+    };
+    let engine = Engine::new(isa, parallel);
+    let engine = if options.parallel.is_some() { engine.lent() } else { engine };
+    if let Some(plan) = bundle.plan() {
+        return Ok(Box::new(Planned::new(plan, engine, options.deterministic)));
+    }
+    Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 
 impl std::fmt::Debug for Model {

@@ -29,6 +29,7 @@ use tract_onnx::prelude::{DatumType, Tensor, TypedOp};
 use crate::kernels::{Binary, Unary};
 use crate::{Result, memory};
 use functions::Sampled;
+pub use split::Split;
 
 /// Index of a node; a node's operands have smaller ones.
 pub type Id = usize;

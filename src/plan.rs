@@ -5,24 +5,28 @@
 //! instruction set is decided there.
 
 mod place;
+mod target;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::Result;
+use crate::error::unsupported;
 use crate::kernels::{
     Attention, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage, Step as Elementwise,
 };
 pub use place::Place;
+pub use target::Target;
 
 /// A place in a buffer: floats from its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     pub buffer: usize,
     pub offset: usize,
 }
 
 /// The steps of a network, and the buffers that they work on.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Plan {
     /// Floats of each buffer.
     pub buffers: Vec<usize>,
@@ -37,7 +41,7 @@ pub struct Plan {
 }
 
 /// Where the tensors lie that conditions alone decide, in a row for each condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowLayout {
     pub offsets: Vec<usize>,
     /// Floats of a row.
@@ -47,12 +51,14 @@ pub struct RowLayout {
 }
 
 /// One step: what is computed, and of which node of the ONNX graph.
+#[derive(Serialize, Deserialize)]
 pub struct Step {
     pub name: Arc<str>,
     pub operation: Operation,
 }
 
 /// What a step computes, with the addresses of all that it touches.
+#[derive(Serialize, Deserialize)]
 pub enum Operation {
     Product(Box<Product>),
     Norm(Norm<Address>),
@@ -73,10 +79,13 @@ pub enum Operation {
     Reduce(Reduce<Address>),
     Softmax(Softmax<Address>),
     Gather(Gather<Address>),
+    /// Never in a file.
+    #[serde(skip)]
     Foreign(Foreign<Address>),
 }
 
 /// Rows times a constant matrix, see [`kernels::Product`](crate::kernels::Product).
+#[derive(Serialize, Deserialize)]
 pub struct Product {
     pub weights: Matrix,
     pub a: Address,
@@ -91,13 +100,14 @@ pub struct Product {
 }
 
 /// A constant matrix `[segments, k, cols]`.
+#[derive(Serialize, Deserialize)]
 pub struct Matrix {
     pub layout: Layout,
     pub numbers: Numbers,
 }
 
 /// How a matrix `[segments, k, cols]` lies among some numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Layout {
     pub offset: usize,
     pub sizes: [usize; 3],
@@ -105,6 +115,7 @@ pub struct Layout {
 }
 
 /// Where the numbers of a matrix are.
+#[derive(Serialize, Deserialize)]
 pub enum Numbers {
     /// In a file: the place among the network's weights.
     Weight(usize),
@@ -112,7 +123,7 @@ pub enum Numbers {
 }
 
 /// Rows of a table by the integers of a network input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Gather<A = usize> {
     pub table: A,
     pub rows: usize,
@@ -144,6 +155,43 @@ pub trait ForeignOperation: Send + Sync {
     /// # Errors
     /// `Runtime`: it fails, or gives another number of floats. `OutOfMemory`.
     fn run(&self, mem: &mut [f32], call: &Foreign) -> Result<()>;
+}
+
+impl RowLayout {
+    /// Whether the tensors lie at the same places, in however many rows.
+    pub fn is_as(&self, other: &Self) -> bool {
+        (self.row, &self.offsets) == (other.row, &other.offsets)
+    }
+}
+
+impl Layout {
+    /// Whether all of it lies among so many numbers.
+    pub fn is_within(&self, numbers: usize) -> bool {
+        let reach = |(size, stride): (&usize, &usize)| size.saturating_sub(1).checked_mul(*stride);
+        let reaches = self.sizes.iter().zip(&self.strides).map(reach);
+        let last = reaches.fold(Some(self.offset), |sum, reach| sum?.checked_add(reach?));
+        self.sizes.contains(&0) || last.is_some_and(|last| last < numbers)
+    }
+}
+
+impl Plan {
+    /// Holds that every step has a kernel: others are the compiler's own and cannot be written down.
+    ///
+    /// # Errors
+    /// `Unsupported`: names the node.
+    pub fn check_own(&self) -> Result<()> {
+        let foreign = self.steps.iter().find_map(|step| match &step.operation {
+            Operation::Foreign(foreign) => Some((&step.name, foreign.operation.name())),
+            _ => None,
+        });
+        match foreign {
+            Some((node, operation)) => Err(unsupported(format!(
+                "has no kernel ({operation}), so the plan cannot be written to a file"
+            ))
+            .at(format!("node '{node}'"))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Product {

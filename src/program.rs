@@ -1,74 +1,45 @@
-//! The fused engine: a network as a flat list of steps over one arena.
+//! The compiler: a network as a flat list of steps over one arena, for an engine.
 //!
 //! ```text
-//! Graph ──net──▶ Net ──split──▶ conditioning | body ──lower──▶ Plan ──load──▶ Executable: FusedProgram (shared)
-//!                                                                                └──▶ FusedInstance (an arena)
+//! Graph ──net──▶ Net ──split──▶ conditioning | body ──lower──▶ Plan ──▶ Engine
 //! ```
 //!
 //! A network that cannot be lowered as a whole is left to the reference backend.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Poll, ready};
+use std::sync::Arc;
 
 use crate::allowance::Allowance;
-use crate::backend::{Backend, Fallback, Footprint, Input, Instance, Pace, Program};
+use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, Role};
-use crate::error::{Context, runtime, unsupported};
-use crate::executor::{Conditions, Executable, Memory, Packs, Ports, ROWS, Setting, ports};
+use crate::engine::{Conditioning, Engine, FusedProgram, Network};
+use crate::error::{Context, unsupported};
+use crate::executor::{Ports, ROWS, ports};
 use crate::graph::Graph;
-use crate::kernels::{Inline, Isa, Parallel};
-use crate::lock::lock;
 use crate::lower::lower;
-use crate::net::Net;
+use crate::net::{Net, Split};
 use crate::panics::in_flowturbo;
-use crate::plan::RowLayout;
+use crate::plan::Plan;
 use crate::reference::Reference;
-use crate::{CancelToken, Cost, ErrorKind, Result};
+use crate::weights::Weights;
+use crate::{Cost, ErrorKind, Result};
 
 /// Compiles networks to fused steps for this processor.
 pub struct Fused {
-    isa: Isa,
-    /// Holds programs to the same bits everywhere.
+    engine: Engine,
+    /// Holds programs to the same bits everywhere: what tract would compute is refused.
     deterministic: bool,
-    parallel: Arc<dyn Parallel>,
-    /// What one session computes for all runs on these: lent threads may come back with another session's work, which
-    /// would wait for the first.
-    for_all: Arc<dyn Parallel>,
     reference: Reference,
-    packs: Packs,
-    /// Of all networks that somebody holds.
-    conditions: Mutex<Vec<Weak<Conditions>>>,
-    /// Weights that only conditioning uses are not kept.
-    release: AtomicBool,
 }
 
 impl Fused {
-    /// Steps run on the threads of `parallel`; networks that cannot be lowered are left to `reference`.
-    pub fn new(parallel: Arc<dyn Parallel>, reference: Reference) -> Self {
-        Self {
-            isa: Isa::available()[0],
-            deterministic: false,
-            for_all: Arc::clone(&parallel),
-            parallel,
-            reference,
-            packs: Packs::default(),
-            conditions: Mutex::default(),
-            release: AtomicBool::new(false),
-        }
+    /// Networks that cannot be lowered are left to `reference`.
+    pub fn new(engine: Engine, deterministic: bool, reference: Reference) -> Self {
+        Self { engine, deterministic, reference }
     }
 
-    /// The threads are an application's.
-    pub fn lent(mut self) -> Self {
-        self.for_all = Arc::new(Inline);
-        self
-    }
-
-    /// The same bits on every processor, or none: what tract would compute is refused.
-    pub fn deterministic(mut self) -> Self {
-        (self.isa, self.deterministic) = (Isa::portable()[0], true);
-        self
+    /// What runs the plans.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Names what a program would leave to tract's arithmetic, which is another one on each processor.
@@ -86,88 +57,18 @@ impl Fused {
         }
     }
 
-    fn setting<'a>(&'a self, graph: &'a Graph) -> Setting<'a> {
-        Setting {
-            isa: self.isa,
-            parallel: &self.parallel,
-            packs: &self.packs,
-            file: &graph.file,
-            weights: &graph.weights,
-            allowance: &graph.allowance,
-            hollow: false,
-            ahead: true,
-        }
-    }
-
     fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
-        let net = import(graph)?;
-        let split = match ports(&graph.contract) {
-            Some((state, ports)) => net.split(&state)?.map(|split| (split, state, ports)),
+        let parted = Parted::new(graph)?;
+        let conditions = match &parted.split {
+            Some(cut) => self.engine.conditions(&graph.file, &cut.split.layout, || {
+                let part = cut.conditioning(again)?;
+                part.map(|part| self.engine.computed(&graph.file, part, &graph.allowance)).transpose()
+            })?,
             None => None,
         };
-        let conditions = match &split {
-            Some((split, state, ports)) => self.conditions(graph, &split.layout, state, *ports, again)?,
-            None => None,
-        };
-        let plan = match split.filter(|_| conditions.is_some()) {
-            Some((split, ..)) => lower(&net.body(&split), graph, Some(&split.layout))?,
-            None => lower(&net, graph, None)?,
-        };
-        Ok(FusedProgram {
-            executable: Executable::load(plan, &self.setting(graph))?,
-            conditions,
-            file: graph.file.clone(),
-        })
-    }
-
-    /// The conditioning part of `graph`, which is the same for each of its batch sizes; none if it is not.
-    fn conditions(
-        &self,
-        graph: &Graph,
-        layout: &RowLayout,
-        state: &[usize],
-        ports: Ports,
-        again: &dyn Fn(usize) -> Result<Graph>,
-    ) -> Result<Option<Arc<Conditions>>> {
-        let same = |known: &Arc<Conditions>| {
-            known.file == graph.file
-                && (known.layout.row, &known.layout.offsets) == (layout.row, &layout.offsets)
-        };
-        if let Some(known) = lock(&self.conditions).iter().filter_map(Weak::upgrade).find(same) {
-            return Ok(Some(known));
-        }
-        // The same network for more rows, if limits let it, so that a request's conditions are computed together.
-        let (wide, rows) = match again(ROWS) {
-            Ok(wide) => (wide, ROWS),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Cancelled | ErrorKind::OutOfMemory | ErrorKind::Io | ErrorKind::Runtime
-                ) =>
-            {
-                return Err(error);
-            }
-            Err(_) => (again(layout.images)?, layout.images),
-        };
-        let net = import(&wide)?;
-        let split = net.split(state)?.filter(|split| split.layout.offsets == layout.offsets);
-        let Some(split) = split else { return Ok(None) };
-        let layout = split.layout.clone();
-        let release = self.release.load(Ordering::Relaxed);
-        let plan = lower(&net.conditioning(split), &wide, Some(&layout))?;
-        // It runs rarely, and its weights are not to be held by one another.
-        let setting = Setting { hollow: release, ahead: false, ..self.setting(&wide) };
-        let executable = Executable::load(plan, &setting)?.on(&self.for_all);
-        let conditions = Arc::new(Conditions::new(&graph.file, executable, !release, ports, rows, layout));
-        let mut known = lock(&self.conditions);
-        known.retain(|conditions| conditions.strong_count() > 0);
-        known.push(Arc::downgrade(&conditions));
-        drop(known);
-        // Asked for meanwhile.
-        if !release && self.release.load(Ordering::Relaxed) {
-            conditions.release();
-        }
-        Ok(Some(conditions))
+        let plan = parted.body(graph, conditions.is_some())?;
+        let Graph { file, weights, allowance, .. } = graph;
+        self.engine.program(Network { file, plan, weights, allowance }, conditions)
     }
 
     /// Compiles `graph`, or leaves it to plain tract as a whole. `again` imports the same network for another batch.
@@ -209,52 +110,113 @@ impl Backend for Fused {
     }
 
     fn threads(&self) -> usize {
-        self.parallel.lanes()
+        self.engine.threads()
     }
 
     fn release_conditioning(&self) {
-        self.release.store(true, Ordering::Relaxed);
-        lock(&self.conditions).iter().filter_map(Weak::upgrade).for_each(|conditions| conditions.release());
+        self.engine.release_conditioning();
+    }
+}
+
+/// A network's plan by itself, and the part of it that computes what times and classes alone decide, if it has one.
+pub struct Compiled {
+    pub plan: Plan,
+    pub conditioning: Option<Conditioning>,
+    pub weights: Arc<Weights>,
+    pub cost: Cost,
+    /// Nodes that tract computed while the graph was read, in its own way on each processor.
+    pub inexact: Vec<String>,
+}
+
+impl Compiled {
+    /// Compiles the network that plays `role` at `extent`.
+    ///
+    /// # Errors
+    /// Name the network's file. `Unsupported`: it cannot be lowered, or names the node that has no kernel; else as
+    /// [`Backend::program`].
+    pub fn new(bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Self> {
+        let import = |batch| Graph::import_within(bundle, role, Extent { batch, ..extent }, allowance);
+        let graph = import(extent.batch)?;
+        let compile = || {
+            graph.check_output()?;
+            let parted = Parted::new(&graph)?;
+            let conditioning =
+                parted.split.as_ref().map(|cut| cut.conditioning(&import)).transpose()?.flatten();
+            let plan = parted.body(&graph, conditioning.is_some())?;
+            for plan in [Some(&plan), conditioning.as_ref().map(|part| &part.plan)].into_iter().flatten() {
+                plan.check_own()?;
+            }
+            Ok((plan, conditioning))
+        };
+        let (plan, conditioning) = in_flowturbo(compile).at(|| graph.file.clone())?;
+        let (weights, inexact) = (Arc::clone(&graph.weights), graph.inexact.clone());
+        Ok(Self { plan, conditioning, weights, inexact, cost: graph.cost()? })
+    }
+}
+
+/// A graph as a net, and where it parts.
+struct Parted {
+    net: Net,
+    split: Option<Cut>,
+}
+
+/// Where a net parts, and its inputs on either side.
+struct Cut {
+    split: Split,
+    /// The inputs that times and classes say nothing of.
+    state: Vec<usize>,
+    ports: Ports,
+}
+
+impl Parted {
+    fn new(graph: &Graph) -> Result<Self> {
+        let net = import(graph)?;
+        let split = match ports(&graph.contract) {
+            Some((state, ports)) => net.split(&state)?.map(|split| Cut { split, state, ports }),
+            None => None,
+        };
+        Ok(Self { net, split })
+    }
+
+    /// The plan of all that is not `conditioned` beforehand.
+    fn body(self, graph: &Graph, conditioned: bool) -> Result<Plan> {
+        match self.split.filter(|_| conditioned) {
+            Some(Cut { split, .. }) => lower(&self.net.body(&split), graph, Some(&split.layout)),
+            None => lower(&self.net, graph, None),
+        }
+    }
+}
+
+impl Cut {
+    /// The conditioning part, which is the same for each batch size of a network; none if it is not.
+    fn conditioning(&self, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Option<Conditioning>> {
+        // The same network for more rows, if limits let it, so that a request's conditions are computed together.
+        let wide = match again(ROWS) {
+            Ok(wide) => wide,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Cancelled | ErrorKind::OutOfMemory | ErrorKind::Io | ErrorKind::Runtime
+                ) =>
+            {
+                return Err(error);
+            }
+            Err(_) => again(self.split.layout.images)?,
+        };
+        let net = import(&wide)?;
+        let Some(split) = net.split(&self.state)?.filter(|split| split.layout.is_as(&self.split.layout))
+        else {
+            return Ok(None);
+        };
+        let layout = split.layout.clone();
+        let plan = lower(&net.conditioning(split), &wide, Some(&layout))?;
+        Ok(Some(Conditioning { plan, layout, ports: self.ports, weights: Arc::clone(&wide.weights) }))
     }
 }
 
 /// tract's typed graph as a net.
 fn import(graph: &Graph) -> Result<Net> {
     Net::import(&graph.model, graph.contract.inputs.len(), &graph.allowance)
-}
-
-struct FusedProgram {
-    executable: Executable,
-    /// What is computed once for each time and class, if the network has such a part.
-    conditions: Option<Arc<Conditions>>,
-    file: String,
-}
-
-impl Program for FusedProgram {
-    fn describe(&self) -> String {
-        let mut text = self.executable.describe();
-        if let Some(conditions) = &self.conditions {
-            let _ = write!(text, "once for each time and class, {}", conditions.describe());
-        }
-        text
-    }
-
-    fn fallbacks(&self) -> Vec<Fallback> {
-        let conditions = self.conditions.iter().flat_map(|conditions| conditions.fallbacks.iter().cloned());
-        self.executable.fallbacks().chain(conditions).collect()
-    }
-
-    fn memory(&self) -> Footprint {
-        let Footprint { weights, instance, .. } = self.executable.footprint();
-        let of_conditions = |conditions: &Arc<Conditions>| conditions.footprint();
-        let conditions = self.conditions.as_ref().map_or(Footprint::default(), of_conditions);
-        Footprint { weights: weights + conditions.weights, instance, passing: conditions.passing }
-    }
-
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
-        let memory = self.executable.memory().at(|| self.file.clone())?;
-        Ok(Box::new(FusedInstance { program: self, memory }))
-    }
 }
 
 /// A network that could not be lowered.
@@ -278,42 +240,6 @@ impl Program for LeftToTract {
 
     fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
         Arc::clone(&self.program).instantiate()
-    }
-}
-
-struct FusedInstance {
-    program: Arc<FusedProgram>,
-    memory: Memory,
-}
-
-impl Instance for FusedInstance {
-    fn conditions(&self) -> (usize, usize) {
-        self.program.conditions.as_ref().map_or((0, 0), |conditions| conditions.room())
-    }
-
-    fn prepare(&mut self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
-        match &self.program.conditions {
-            Some(conditions) => conditions.prepare(wanted, cancel).at(|| self.program.file.clone()),
-            None => Ok(()),
-        }
-    }
-
-    fn advance(&mut self, inputs: &[Input], output: &mut [f32], pace: Pace) -> Poll<Result<()>> {
-        let FusedProgram { executable, conditions, file } = &*self.program;
-        let memory = &mut self.memory;
-        if let (true, Some(conditions)) = (memory.is_fresh(), conditions) {
-            conditions.fill(inputs, executable.given(memory), pace.cancel()).at(|| file.clone())?;
-        }
-        let answer = ready!(executable.run(memory, inputs, pace)).at(|| file.clone())?;
-        if answer.len() != output.len() {
-            Err(runtime("the network's answer has another shape than planned")).at(|| file.clone())?;
-        }
-        output.copy_from_slice(answer);
-        Poll::Ready(Ok(()))
-    }
-
-    fn abandon(&mut self) {
-        self.memory.abandon();
     }
 }
 

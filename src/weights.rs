@@ -1,16 +1,21 @@
 //! The large weights of a network, left in their files until they are wanted.
 
+use std::sync::Arc;
+
 use half::f16;
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::Part;
 use crate::error::{Context, invalid_bundle, non_finite};
+use crate::kernels::{Floats, Isa, MappedFloats, Packed, PackedFloats, Values};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
 pub const LARGE: u64 = 64 << 10;
 
 /// How a weight's elements are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     F32,
     F16,
@@ -24,6 +29,14 @@ impl Precision {
             Self::F16 => 2,
         }
     }
+
+    /// The numbers that `bytes` are.
+    pub fn values(self, bytes: &[u8]) -> Values<'_> {
+        match self {
+            Self::F16 => Values::F16Bytes(bytes),
+            Self::F32 => Values::F32Bytes(bytes),
+        }
+    }
 }
 
 /// What is known of a weight without reading it.
@@ -33,6 +46,10 @@ pub struct Weight {
     pub precision: Precision,
     pub shape: Vec<usize>,
     part: Part,
+    /// Packed already, one panel after another: then precision and shape say nothing.
+    packed: bool,
+    /// Where its bytes lie in memory that others share.
+    mapped: Option<(Arc<Mmap>, u64)>,
 }
 
 impl Weight {
@@ -43,7 +60,7 @@ impl Weight {
             |shape: &Vec<usize>| shape.iter().try_fold(precision.size(), |bytes, &n| bytes.checked_mul(n));
         match shape {
             Some(shape) if bytes(&shape).map(|n| n as u64) == Some(part.length()) => {
-                Ok(Self { name: name.to_owned(), precision, shape, part })
+                Ok(Self { name: name.to_owned(), precision, shape, part, packed: false, mapped: None })
             }
             _ => Err(invalid_bundle(format!(
                 "has {} bytes, which is not what the shape {dims:?} takes in {precision:?}",
@@ -53,6 +70,46 @@ impl Weight {
         }
     }
 }
+
+impl Weight {
+    /// As [`new`](Self::new), of sizes that are known to be such.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(name: &str, precision: Precision, shape: &[usize], part: Part) -> Result<Self> {
+        let dims: Vec<i64> = shape.iter().map(|&n| i64::try_from(n).unwrap_or(-1)).collect();
+        Self::new(name, precision, &dims, part)
+    }
+
+    /// A weight that was packed beforehand, and where its bytes lie in a file that is mapped.
+    pub fn packed(name: &str, part: Part, mapped: Option<(&Arc<Mmap>, u64)>) -> Self {
+        let mapped = mapped.map(|(map, at)| (Arc::clone(map), at));
+        let (name, precision, shape) = (name.to_owned(), Precision::F32, Vec::new());
+        Self { name, precision, shape, part, packed: true, mapped }
+    }
+
+    /// Its floats: those of the map, or read to memory of their own.
+    fn floats(&self) -> Result<PackedFloats> {
+        let outside = || invalid_bundle("does not lie on whole cache lines of the file");
+        if let Some((map, start)) = &self.mapped {
+            let end = start.checked_add(self.part.length()).and_then(|end| usize::try_from(end).ok());
+            let start = usize::try_from(*start).ok();
+            let (start, end) = start.zip(end).ok_or_else(outside)?;
+            return MappedFloats::new(map, start..end).map(PackedFloats::Mapped).ok_or_else(outside);
+        }
+        let len = usize::try_from(self.part.length() / 4).map_err(|_| outside())?;
+        let mut floats = Floats::zeros(len)?;
+        let mut buffer = Vec::new();
+        for (i, stretch) in floats.chunks_mut(STRETCH).enumerate() {
+            self.part.read_piece((4 * STRETCH * i) as u64, 4 * stretch.len(), &mut buffer)?;
+            stretch.iter_mut().zip(numbers(&buffer, f32::from_le_bytes)).for_each(|(to, from)| *to = from);
+        }
+        Ok(PackedFloats::Own(floats))
+    }
+}
+
+/// Floats that are read at a time.
+const STRETCH: usize = 1 << 18;
 
 /// The large weights of one network; any number of threads may read them at once.
 #[derive(Default)]
@@ -69,6 +126,18 @@ impl Weights {
 
     pub fn iter(&self) -> impl Iterator<Item = &Weight> {
         self.0.iter()
+    }
+
+    /// Weight `index` as it was packed beforehand for `isa`, a matrix `[segments, k, cols]`; none if it was not.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: it is of another size. `Io`, `OutOfMemory`.
+    pub fn packed(&self, index: usize, [segments, k, cols]: [usize; 3], isa: Isa) -> Result<Option<Packed>> {
+        let Some(weight) = self.0.get(index).filter(|weight| weight.packed) else { return Ok(None) };
+        let place = || format!("weight '{}'", weight.name);
+        let packed = Packed::of(isa, segments, k, cols, weight.floats().at(place)?);
+        let other = || invalid_bundle("has another size than its panels take").at(place());
+        packed.map(Some).ok_or_else(other)
     }
 
     /// Replaces what `buffer` holds with the elements of weight `index`, little-endian and row-major, and

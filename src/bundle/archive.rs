@@ -278,7 +278,7 @@ fn read(reader: &mut (impl Read + Seek), start: u64, length: u64) -> Result<Vec<
 }
 
 /// As [`Read::read_exact`], but a reader that claims more than it was asked for is an error and no panic.
-fn read_exact(reader: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<()> {
+pub fn read_exact(reader: &mut impl Read, mut buffer: &mut [u8]) -> io::Result<()> {
     while !buffer.is_empty() {
         match reader.read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -91,7 +91,7 @@ pub(super) fn reserve(bytes: &mut Vec<u8>, size: u64) -> Result<()> {
     memory::reserve(bytes, size)
 }
 
-fn bounded(size: u64, limit: u64, name: &str) -> Result<()> {
+pub fn bounded(size: u64, limit: u64, name: &str) -> Result<()> {
     if size <= limit {
         return Ok(());
     }

@@ -5,12 +5,18 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 #[cfg(not(unix))]
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use memmap2::Mmap;
+
+use crate::ftplan::Bytes;
+use crate::kernels::map;
+
 /// A plain file, open. Reading fails once it was written to, because what was read before would not belong to it; and
-/// it is read, not mapped, so that one which was cut short ends a read and not the process.
+/// a bundle's is read, not mapped, so that one which was cut short ends a read and not the process.
 pub(super) struct Held {
     file: File,
     state: State,
@@ -50,7 +56,7 @@ impl Held {
     }
 
     /// In bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.state.size
     }
 
@@ -79,6 +85,26 @@ impl Held {
             return Ok(());
         }
         Err(io::Error::other("was written to since it was opened; open the bundle again"))
+    }
+}
+
+/// For a plan, whose weights are used where they are.
+impl Bytes for Held {
+    fn len(&self) -> u64 {
+        self.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        Self::read_at(self, offset, buffer)
+    }
+
+    fn map(&self) -> io::Result<Option<Arc<Mmap>>> {
+        let map = map(&self.file, self.state.size)?;
+        self.check().map(|()| Some(map))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        Self::check(self)
     }
 }
 

@@ -22,6 +22,7 @@ impl Bundle {
     /// [`InvalidBundle`](crate::ErrorKind::InvalidBundle) names a file that is damaged or gone;
     /// [`Io`](crate::ErrorKind::Io): one that cannot be read, or `out` cannot be written.
     pub fn write_zip(&self, out: impl Write) -> Result<()> {
+        self.check_onnx()?;
         let mut zip = ZipWriter::new_stream(Quiet { out, failed: false });
         begin(&mut zip, MANIFEST, self.json.len() as u64)?;
         zip.write_all(&self.json).map_err(write_failed)?;

@@ -23,6 +23,11 @@ impl ListedFile {
         Ok(Self { source: Arc::clone(source), name: file.name.into(), size })
     }
 
+    /// A file that is there, whatever a manifest lists.
+    pub fn of(source: Arc<dyn Source>, name: &str, size: u64) -> Self {
+        Self { source, name: name.into(), size }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -74,6 +79,17 @@ impl Part {
     /// In bytes.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Replaces what `buffer` holds with `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: there are fewer. `Io`: the source failed. `OutOfMemory`.
+    pub fn read_piece(&self, offset: u64, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        let end = offset.checked_add(len as u64).filter(|&end| end <= self.length);
+        end.ok_or_else(|| invalid_bundle("a piece of a weight is beyond its end"))?;
+        crate::memory::resize(buffer, len, 0)?;
+        self.file.read_at(self.offset + offset, buffer)
     }
 
     /// Replaces what `buffer` holds; an error leaves it empty.

@@ -78,7 +78,7 @@ impl Bundle {
     /// refiner, a guidance that is no number from 0 on, more steps than the limits allow.
     pub fn with_presets(&self, presets: &BTreeMap<String, Preset>) -> Result<Self> {
         let json = self.text_with(presets).at(|| super::MANIFEST.into());
-        json.and_then(|json| Self::read(self.source.clone(), json, &self.limits))
+        json.and_then(|json| Self::read(self.source.clone(), self.plan.clone(), json, &self.limits))
             .at(|| self.source.describe())
     }
 

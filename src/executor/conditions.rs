@@ -6,14 +6,16 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
+
 use super::Executable;
 use crate::backend::{Fallback, Footprint, Input};
 use crate::contract::{Contract, PortRole};
-use crate::error::runtime;
+use crate::error::{invalid_bundle, runtime, unsupported};
 use crate::lock::{lock, lock_unless};
 use crate::memory::refused;
 use crate::plan::RowLayout;
-use crate::{CancelToken, Result};
+use crate::{CancelToken, Error, Result, memory};
 
 /// Pairs that are computed at a time: a schedule's worth.
 pub const ROWS: usize = 16;
@@ -24,7 +26,7 @@ const BYTES: usize = 128 << 20;
 const PAIRS: std::ops::RangeInclusive<usize> = 128..=4096;
 
 /// Where time and class are among the inputs of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     time: usize,
     /// None for a network of one class: all its pairs have class 0.
@@ -50,17 +52,21 @@ pub struct Conditions {
     count: usize,
     /// The operations of the part that tract runs.
     pub fallbacks: Vec<Fallback>,
-    /// Locked while something is computed, which may take long.
-    source: Mutex<Source>,
+    /// Locked while something is computed, which may take long. None where there are no other rows than the table's.
+    source: Option<Mutex<Source>>,
     /// Locked for a moment: a session whose rows are there never waits for another one's.
     table: Mutex<Answers>,
 }
 
+/// What computes rows.
 struct Source {
     executable: Executable,
     /// Weights stay in memory between runs.
     keep: bool,
 }
+
+/// Rows that were computed beforehand, by time and class.
+pub type Baked = Vec<(f32, i64, Vec<f32>)>;
 
 struct Answers {
     /// Time, by its bits, and class.
@@ -105,31 +111,66 @@ impl Answers {
 }
 
 impl Conditions {
-    pub fn new(
-        file: &str,
-        executable: Executable,
-        keep: bool,
-        ports: Ports,
-        count: usize,
-        layout: RowLayout,
-    ) -> Self {
+    /// Rows that `executable` computes; with `keep`, its weights stay in memory.
+    pub fn new(file: &str, executable: Executable, keep: bool, ports: Ports, layout: RowLayout) -> Self {
         let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
         let table = Answers { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
         let fallbacks = executable.fallbacks().collect();
-        let (source, table) = (Mutex::new(Source { executable, keep }), Mutex::new(table));
-        Self { file: file.to_owned(), layout, ports, count, fallbacks, source, table }
+        let (source, table) = (Some(Mutex::new(Source { executable, keep })), Mutex::new(table));
+        let (file, count) = (file.to_owned(), layout.images);
+        Self { file, layout, ports, count, fallbacks, source, table }
+    }
+
+    /// These rows and no others.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: a row of another length than the layout's. `OutOfMemory`.
+    pub fn baked(file: &str, baked: &Baked, ports: Ports, layout: RowLayout) -> Result<Self> {
+        let mut table = Answers { pairs: Vec::new(), rows: Vec::new(), most: baked.len(), oldest: 0 };
+        memory::reserve(&mut table.rows, baked.len().saturating_mul(layout.row))?;
+        for (time, class, row) in baked {
+            if row.len() != layout.row {
+                return Err(invalid_bundle("a row of conditions has another length than its layout"));
+            }
+            table.insert((time.to_bits(), *class), row)?;
+        }
+        let (file, count) = (file.to_owned(), layout.images);
+        Ok(Self { file, layout, ports, count, fallbacks: Vec::new(), source: None, table: Mutex::new(table) })
+    }
+
+    /// All rows that are known so far.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn known(&self) -> Result<Baked> {
+        let table = self.table();
+        let rows = table.rows.chunks_exact(self.layout.row.max(1));
+        let known = table.pairs.iter().zip(rows);
+        known
+            .map(|(&(time, class), row)| {
+                Ok((f32::from_bits(time), class, memory::collected(row.len(), row.iter().copied())?))
+            })
+            .collect()
+    }
+
+    /// Where time and class are among the network's inputs.
+    pub fn ports(&self) -> Ports {
+        self.ports
     }
 
     /// Gives the weights up, now and after each time that they are read again.
     pub fn release(&self) {
-        let mut source = lock(&self.source);
-        source.keep = false;
-        source.executable.release();
+        if let Some(source) = &self.source {
+            let mut source = lock(source);
+            source.keep = false;
+            source.executable.release();
+        }
     }
 
     /// Weights with the table's rows so far; what one run takes for a moment.
     pub fn footprint(&self) -> Footprint {
-        let Footprint { weights, instance, .. } = lock(&self.source).executable.footprint();
+        let computing = self.source.as_ref().map(|source| lock(source).executable.footprint());
+        let Footprint { weights, instance, .. } = computing.unwrap_or_default();
         let rows = size_of::<f32>() * self.table().rows.capacity();
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
@@ -140,7 +181,10 @@ impl Conditions {
     }
 
     pub fn describe(&self) -> String {
-        format!("{} at a time: {}", self.count, lock(&self.source).executable.describe())
+        match &self.source {
+            Some(source) => format!("{} at a time: {}", self.count, lock(source).executable.describe()),
+            None => format!("baked: {} rows\n", self.table().pairs.len()),
+        }
     }
 
     /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
@@ -196,7 +240,8 @@ impl Conditions {
         mut each: impl FnMut((u32, i64), &[f32]),
         cancel: &CancelToken,
     ) -> Result<()> {
-        let mut source = lock_unless(&self.source, || cancel.check())?;
+        let Some(source) = &self.source else { return Err(self.not_baked(pairs)) };
+        let mut source = lock_unless(source, || cancel.check())?;
         let pairs = self.table().missing(pairs.iter().copied());
         let Some(&last) = pairs.last() else { return Ok(()) };
         let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
@@ -221,8 +266,26 @@ impl Conditions {
         Ok(())
     }
 
+    /// The error of asking for the first of these pairs that is not there.
+    fn not_baked(&self, pairs: &[(u32, i64)]) -> Error {
+        let table = self.table();
+        let missing = pairs.iter().find(|pair| !table.pairs.contains(pair)).or(pairs.first());
+        let (time, class) = missing.copied().unwrap_or_default();
+        let mut classes: Vec<i64> = table.pairs.iter().map(|pair| pair.1).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        if self.ports.class.is_some() && !classes.contains(&class) {
+            let listed: Vec<String> = classes.iter().map(i64::to_string).collect();
+            let listed = listed.join(", ");
+            return unsupported(format!("class {class} was not planned; the plan has the classes {listed}"));
+        }
+        let time = f32::from_bits(time);
+        unsupported(format!(
+            "the time {time} was not planned; the plan has the times of the schedules that it was compiled for"
+        ))
+    }
+
     /// Leaves room for `most` rows, and forgets those beyond.
-    #[cfg(test)]
     pub fn limit(&self, most: usize) {
         let mut table = self.table();
         (table.most, table.oldest) = (most, 0);

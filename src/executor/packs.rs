@@ -8,7 +8,7 @@ use crate::Result;
 use crate::kernels::{Isa, Packed, Source, Values, Workers};
 use crate::lock::lock;
 use crate::plan::Layout;
-use crate::weights::{Precision, Weights};
+use crate::weights::Weights;
 
 impl Layout {
     /// The matrix without its numbers.
@@ -40,16 +40,16 @@ impl Stored {
     /// # Errors
     /// As [`Weights::read`].
     pub fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
+        if let Some(packed) = self.weights.packed(self.index, self.layout.sizes, workers.isa)? {
+            return Ok(packed);
+        }
         self.layout.pack(read(&self.weights, self.index, buffer)?, workers)
     }
 }
 
 /// The numbers of a weight, read to `buffer`.
 pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
-    Ok(match weights.read(index, buffer)?.precision {
-        Precision::F16 => Values::F16Bytes(buffer),
-        Precision::F32 => Values::F32Bytes(buffer),
-    })
+    Ok(weights.read(index, buffer)?.precision.values(buffer))
 }
 
 /// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.

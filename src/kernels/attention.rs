@@ -8,6 +8,7 @@
 mod block;
 mod softmax;
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use self::block::Task;
@@ -22,7 +23,7 @@ const KEYS: usize = 96;
 const QUERIES: usize = 64;
 
 /// Where one of q, k, v or the result lies: `dim` contiguous floats for each image, token and head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Heads<A = usize> {
     pub offset: A,
     pub image_stride: usize,
@@ -31,7 +32,7 @@ pub struct Heads<A = usize> {
 }
 
 /// `softmax(scale q kᵀ) v` for each image and head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Attention<A = usize> {
     pub q: Heads<A>,
     pub k: Heads<A>,

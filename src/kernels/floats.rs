@@ -4,9 +4,12 @@
 //! pages made SiT-XL 2 to 3 % faster. Weights stay on small ones: they are read from end to end, so nothing
 //! was gained, and under a hypervisor that lends memory by large pages loading took half as long again.
 
-use std::ops::{Deref, DerefMut};
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut, MmapOptions};
 
 use crate::{Result, memory};
 
@@ -96,6 +99,54 @@ impl DerefMut for Floats {
     }
 }
 
+/// Floats of a file that is mapped into memory: read only, and shared with every process that maps it.
+pub struct MappedFloats {
+    file: Arc<Mmap>,
+    /// Bytes.
+    start: usize,
+    len: usize,
+}
+
+/// The first `len` bytes of `file`, mapped into memory to be read.
+///
+/// They must stay as they are: what another process changes shows, and where the file is cut short meanwhile, the system
+/// ends whoever looks at what is gone (SIGBUS).
+///
+/// # Errors
+/// The system refuses.
+pub fn map(file: &File, len: u64) -> io::Result<Arc<Mmap>> {
+    let len = usize::try_from(len).map_err(|_| io::Error::other("is larger than this machine's memory"))?;
+    // SAFETY: nothing here writes to the file, and docs/plan.md asks the same of others while a plan is open. Any bytes
+    // are floats, so what a change does is other numbers.
+    unsafe { MmapOptions::new().len(len).map(file) }.map(Arc::new)
+}
+
+impl MappedFloats {
+    /// The floats in `bytes` of `file`; none unless they lie inside of it, start on a cache line and are whole, or where
+    /// a float's bytes have another order than in the file, the smallest first.
+    pub fn new(file: &Arc<Mmap>, bytes: Range<usize>) -> Option<Self> {
+        let len = file.get(bytes.clone())?.len();
+        let whole =
+            bytes.start.is_multiple_of(LINE * size_of::<f32>()) && len.is_multiple_of(size_of::<f32>());
+        let file = Arc::clone(file);
+        (whole && cfg!(target_endian = "little")).then_some(Self {
+            file,
+            start: bytes.start,
+            len: len / size_of::<f32>(),
+        })
+    }
+}
+
+impl Deref for MappedFloats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `new` saw that the bytes lie inside the map, which starts on a page, at a whole number of floats; any
+        // bits are a float.
+        unsafe { std::slice::from_raw_parts(self.file.as_ptr().add(self.start).cast(), self.len) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::parallel::in_time;
@@ -115,6 +166,17 @@ mod tests {
             }
         }
         assert!(Floats::none().is_empty());
+    }
+
+    #[test]
+    fn floats_of_a_map_lie_inside_of_it_and_on_cache_lines() {
+        let mut map = MmapMut::map_anon(256).unwrap();
+        map[64..68].copy_from_slice(&1.5f32.to_le_bytes());
+        let map = Arc::new(map.make_read_only().unwrap());
+        assert_eq!(MappedFloats::new(&map, 64..256).unwrap()[..2], [1.5, 0.0]);
+        for bytes in [60..128, 0..260, 64..70, 320..384, 64..usize::MAX] {
+            assert!(MappedFloats::new(&map, bytes.clone()).is_none(), "{bytes:?}");
+        }
     }
 
     #[cfg_attr(miri, ignore = "Miri ends when memory is refused")]

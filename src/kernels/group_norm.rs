@@ -3,6 +3,7 @@
 //! Applying them is left to the [`Stage`](super::Stage) that prepares the next convolution's input, so
 //! the image is read once here and not written.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::place::{apart, end};
@@ -13,7 +14,7 @@ const CHUNK: usize = 8192;
 
 /// For each image the means and variances over pixels and the channels of each group, folded with gamma
 /// and beta into `y = x * scale + shift`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GroupNorm<A = usize> {
     /// Image 0: a row for each pixel, a column for each channel.
     pub x: Rows<A>,

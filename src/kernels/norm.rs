@@ -1,5 +1,6 @@
 //! Normalisation of each row, and the modulation that diffusion transformers put behind it.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::place::{apart, end};
@@ -9,7 +10,7 @@ use super::{Kernel, Rows, Shared, Simd, Workers};
 const TOGETHER: usize = 4;
 
 /// What a row is divided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// Layer norm: minus the mean, then by the standard deviation.
     Deviation,
@@ -18,7 +19,7 @@ pub enum Measure {
 }
 
 /// `y * scale + shift` with one row of each for an image; adaLN's `1 + scale` is computed once, beforehand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Modulation<A = usize> {
     /// First floats of image 0; image `i` is `i * image_stride` further.
     pub scale: A,
@@ -28,7 +29,7 @@ pub struct Modulation<A = usize> {
 }
 
 /// `out = (x - mean) / √(variance + eps) * gamma + beta`, then modulated. `out` may be `x` itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Norm<A = usize> {
     pub x: Rows<A>,
     pub out: Rows<A>,

@@ -13,6 +13,7 @@ mod places;
 mod tile;
 mod tiles;
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,13 +22,14 @@ pub use epilogue::Epilogue;
 use epilogue::Finish;
 use halves::Halves;
 use packed::Panel;
-pub use packed::{Packed, Source, Values};
+pub use packed::{Packed, PackedFloats, Source, Values, pack};
+pub use tile::PanelSize;
 use tile::{Run, Shape, Tile};
 use tiles::Tiles;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
 /// `c + i * c_stride`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     pub a: usize,
     pub c: usize,
@@ -140,17 +142,17 @@ impl Product {
     /// Floats of scratch for each lane.
     pub fn scratch(&self) -> usize {
         if let Some(halves) = &self.halves {
-            return halves.scratch(self.shape.vectors * self.shape.lanes);
+            return halves.scratch(self.shape.panel.vectors * self.shape.panel.lanes);
         }
         // More lanes make groups of fewer panels, which may come nearer to what is allowed.
-        let tile = self.shape.rows * self.shape.vectors * self.shape.lanes;
+        let tile = self.shape.rows * self.shape.panel.vectors * self.shape.panel.lanes;
         let keep = |panels: usize| if self.blocks.len() > 1 { self.most_tiles(panels) } else { 1 };
         (1..=self.cut(1).panels).map(|panels| panels * keep(panels) * tile).max().unwrap_or(0)
     }
 
     /// Tiles in a piece of so many panels at most, for its sums to stay near.
     fn most_tiles(&self, panels: usize) -> usize {
-        let tile = panels * self.shape.rows * self.shape.vectors * self.shape.lanes;
+        let tile = panels * self.shape.rows * self.shape.panel.vectors * self.shape.panel.lanes;
         let most = if self.blocks.len() > 1 { SUMS / (tile * size_of::<f32>()) } else { usize::MAX };
         self.tiles.len().min(most).max(1)
     }
@@ -254,7 +256,7 @@ impl Product {
                             ahead: ahead.unwrap_or(weights).as_ptr(),
                             ahead_step: if ahead.is_some() { LINE } else { 0 },
                         };
-                        tile.run(isa, rows.rows, panel.width / self.shape.lanes);
+                        tile.run(isa, rows.rows, panel.width / self.shape.panel.lanes);
                     }
                 }
                 if last && !direct {
@@ -279,7 +281,7 @@ impl Product {
     /// How much of the product is a piece, with this many lanes.
     fn cut(&self, lanes: usize) -> Cut {
         let longest = self.blocks.iter().map(|b| b.len).max().unwrap_or(0).max(1);
-        let width = self.shape.vectors * self.shape.lanes;
+        let width = self.shape.panel.vectors * self.shape.panel.lanes;
         let all = self.weights.panels().len().max(1);
         let mut panels = (WEIGHTS / (longest * width * size_of::<f32>())).clamp(1, all);
         if self.tiles.len() * self.shape.rows * longest * size_of::<f32>() <= LEFT {

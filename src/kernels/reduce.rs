@@ -1,5 +1,6 @@
 //! Sums, means, maxima and softmax along rows, for graphs whose shape is not recognised.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::math::exp;
@@ -7,7 +8,7 @@ use super::norm::sums;
 use super::place::{apart, end};
 use super::{Kernel, LINE, Rows, Shared, Simd, Workers};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reduction {
     Sum,
     Mean,
@@ -15,7 +16,7 @@ pub enum Reduction {
 }
 
 /// One float of each row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Reduce<A = usize> {
     pub x: Rows<A>,
     pub reduction: Reduction,
@@ -25,7 +26,7 @@ pub struct Reduce<A = usize> {
 }
 
 /// `out = e^x / Σ e^x` for each row. `out` may be `x` itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Softmax<A = usize> {
     pub x: Rows<A>,
     pub out: Rows<A>,

@@ -1,5 +1,6 @@
 //! What a convolution reads: an image normalised, activated, enlarged and padded in one pass.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::math::silu;
@@ -7,7 +8,7 @@ use super::place::{apart, end};
 use super::{Kernel, Shared, Simd, Workers};
 
 /// What lies around an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Border {
     Zero,
     /// The image again: it tiles the plane.
@@ -15,7 +16,7 @@ pub enum Border {
 }
 
 /// Pixels on each side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Padding {
     pub top: usize,
     pub bottom: usize,
@@ -25,7 +26,7 @@ pub struct Padding {
 
 /// Images `[height, width, channels]` to `[height * enlarge + top + bottom, width * enlarge + left +
 /// right, channels]` without gaps, the second behind the first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Stage<A = usize> {
     /// The first pixel; pixel `(y, x)` of image `i` is `i * image_stride + (y * width + x) * pixel_stride`
     /// further.

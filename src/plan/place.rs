@@ -1,9 +1,10 @@
 //! Where a value lies: strided axes inside a buffer. Changing its shape moves no number where that can be.
 
 use super::Address;
+use serde::{Deserialize, Serialize};
 
 /// A value of `dims`, its element `i` at `offset + Σ i·stride` of a buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub buffer: usize,
     pub offset: usize,

@@ -1,9 +1,10 @@
 //! The steps of a program, and how each is computed on registers.
 
 use super::super::{Simd, math};
+use serde::{Deserialize, Serialize};
 
 /// One value of a program. Operands are the numbers of earlier steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// An input, by its number.
     Load(usize),
@@ -11,7 +12,7 @@ pub enum Step {
     Binary(Binary, usize, usize),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Unary {
     Neg,
     Abs,
@@ -37,7 +38,7 @@ pub enum Unary {
     Clamp(f32, f32),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Binary {
     Add,
     Sub,

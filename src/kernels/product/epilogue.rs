@@ -1,9 +1,10 @@
 //! What is done to the sums of a product while they are still in the first cache.
 
 use super::super::{Kernel, Shared, Simd, math};
+use serde::{Deserialize, Serialize};
 
 /// A step on the finished sums; column `n` is counted from the product's first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Epilogue<A = usize> {
     /// `+ mem[offset + n]`
     Bias {

@@ -203,7 +203,7 @@ impl Product {
                             ahead: ahead.unwrap_or(panel),
                             ahead_step: if ahead.is_some() { LINE } else { 0 },
                         };
-                        tile.run(isa, upper.rows, width / self.shape.lanes);
+                        tile.run(isa, upper.rows, width / self.shape.panel.lanes);
                     }
                 }
             }

@@ -3,8 +3,10 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::super::{Floats, Isa, Shared, Workers};
-use super::tile;
+use std::ops::Deref;
+
+use super::super::{Floats, Isa, MappedFloats, Shared, Workers};
+use super::tile::PanelSize;
 use crate::Result;
 
 /// The numbers of a source matrix, widened while they are packed.
@@ -95,7 +97,24 @@ pub struct Packed {
     k: usize,
     cols: usize,
     panels: Vec<Panel>,
-    data: Floats,
+    data: PackedFloats,
+}
+
+/// The numbers of a [`Packed`].
+pub enum PackedFloats {
+    Own(Floats),
+    Mapped(MappedFloats),
+}
+
+impl Deref for PackedFloats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Own(floats) => floats,
+            Self::Mapped(floats) => floats,
+        }
+    }
 }
 
 impl Packed {
@@ -108,30 +127,20 @@ impl Packed {
     /// # Panics
     /// If the source is shorter than its strides say.
     pub fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Result<Self> {
-        let last = (segments.max(1) - 1) * source.segment_stride
-            + (k.max(1) - 1) * source.row_stride
-            + (source.cols.max(1) - 1) * source.col_stride;
-        let none = segments * k * source.cols == 0;
-        assert!(none || last < source.values.len(), "a weight is shorter than it says");
-        let mut packed = Self::hollow(workers.isa, segments, k, source.cols);
-        let (panels, depth) = (&packed.panels, segments * k);
-        let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth))?;
-        let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
-        workers.each(pieces, 0, |piece, _| {
-            let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
-            let from = mine[0].col * depth;
-            let len = mine.iter().map(|p| p.width).sum::<usize>() * depth;
-            // SAFETY: panels lie one after another inside `data`, and no other piece has these.
-            let to = unsafe { std::slice::from_raw_parts_mut(all.at(from), len) };
-            (0..segments).for_each(|s| pack(source, s, k, depth, mine, to));
-        });
-        packed.data = data;
-        Ok(packed)
+        let data = pack(PanelSize::of(workers.isa), segments, k, source, workers)?;
+        Ok(Self { data: PackedFloats::Own(data), ..Self::hollow(workers.isa, segments, k, source.cols) })
+    }
+
+    /// What [`pack`] made; none if it is of another size.
+    pub fn of(isa: Isa, segments: usize, k: usize, cols: usize, data: PackedFloats) -> Option<Self> {
+        let wanted = packed_len(PanelSize::of(isa), segments, k, cols)?;
+        (data.len() == wanted).then(|| Self { data, ..Self::hollow(isa, segments, k, cols) })
     }
 
     /// The shape without the numbers: to be replaced before it is multiplied with, which would panic.
     pub fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
-        Self { isa, segments, k, cols, panels: panels(isa, cols), data: Floats::none() }
+        let (panels, data) = (panels(PanelSize::of(isa), cols), PackedFloats::Own(Floats::none()));
+        Self { isa, segments, k, cols, panels, data }
     }
 
     pub fn is_hollow(&self) -> bool {
@@ -174,10 +183,49 @@ impl Packed {
 /// Panels that are packed together, so that a row of the source is read in long stretches.
 const TOGETHER: usize = 8;
 
+/// The panels of `size` that `source` becomes, one after another: see [`Packed::new`], whose numbers these are. What
+/// processor does it makes no difference.
+///
+/// # Errors
+/// `OutOfMemory`.
+///
+/// # Panics
+/// If the source is shorter than its strides say.
+pub fn pack(
+    size: PanelSize,
+    segments: usize,
+    k: usize,
+    source: &Source,
+    workers: &mut Workers,
+) -> Result<Floats> {
+    let last = (segments.max(1) - 1) * source.segment_stride
+        + (k.max(1) - 1) * source.row_stride
+        + (source.cols.max(1) - 1) * source.col_stride;
+    let none = segments * k * source.cols == 0;
+    assert!(none || last < source.values.len(), "a weight is shorter than it says");
+    let (panels, depth) = (panels(size, source.cols), segments * k);
+    let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth))?;
+    let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
+    workers.each(pieces, 0, |piece, _| {
+        let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
+        let from = mine[0].col * depth;
+        let len = mine.iter().map(|p| p.width).sum::<usize>() * depth;
+        // SAFETY: panels lie one after another inside `data`, and no other piece has these.
+        let to = unsafe { std::slice::from_raw_parts_mut(all.at(from), len) };
+        (0..segments).for_each(|s| pack_segment(source, s, k, depth, mine, to));
+    });
+    Ok(data)
+}
+
+/// Floats of a packed matrix; none if they are more than can be counted.
+fn packed_len(size: PanelSize, segments: usize, k: usize, cols: usize) -> Option<usize> {
+    let width = cols.div_ceil(size.lanes).checked_mul(size.lanes)?;
+    segments.checked_mul(k)?.checked_mul(width)
+}
+
 /// Cuts `cols` columns into panels as wide as the micro-kernels allow. A last panel of a single vector
 /// would keep the multipliers waiting, so it takes one from the panel before.
-fn panels(isa: Isa, cols: usize) -> Vec<Panel> {
-    let shape = tile::shape(isa);
+fn panels(shape: PanelSize, cols: usize) -> Vec<Panel> {
     let vectors = cols.div_ceil(shape.lanes);
     let (mut at, mut panels) = (0, Vec::new());
     while at < vectors {
@@ -192,7 +240,7 @@ fn panels(isa: Isa, cols: usize) -> Vec<Panel> {
 }
 
 /// Copies segment `s` of `source` to the panels `mine` in `to`.
-fn pack(source: &Source, s: usize, k: usize, depth: usize, mine: &[Panel], to: &mut [f32]) {
+fn pack_segment(source: &Source, s: usize, k: usize, depth: usize, mine: &[Panel], to: &mut [f32]) {
     let &Source { values, cols, segment_stride, row_stride, col_stride } = source;
     let rows = if col_stride == 1 { 1 } else { RUN };
     let mut run = [0.0; RUN];

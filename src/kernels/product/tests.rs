@@ -195,7 +195,7 @@ fn no_number_of_lanes_needs_more_scratch() {
             (&mut Workers::new(Isa::available()[0], &Inline, &mut []), case.groups.clone());
         let mut product = case.product(workers);
         product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.shape.rows, 1, 1);
-        let tile = product.shape.rows * product.shape.vectors * product.shape.lanes;
+        let tile = product.shape.rows * product.shape.panel.vectors * product.shape.panel.lanes;
         for lanes in 1..=16 {
             let cut = product.cut(lanes);
             let keep = if product.blocks.len() > 1 { cut.tiles } else { 1 };

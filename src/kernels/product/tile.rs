@@ -10,9 +10,22 @@ use super::super::{Isa, Kernel, LINE, Simd};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) rows: usize,
-    pub(super) vectors: usize,
+    pub(super) panel: PanelSize,
+}
+
+/// The widest panel of a micro-kernel: how weights are packed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanelSize {
+    pub vectors: usize,
     /// Floats in a vector.
-    pub(super) lanes: usize,
+    pub lanes: usize,
+}
+
+impl PanelSize {
+    /// That of `isa`.
+    pub fn of(isa: Isa) -> Self {
+        shape(isa).panel
+    }
 }
 
 /// The largest tile that the registers hold beside a panel row and a broadcast. More columns than rows:
@@ -24,7 +37,7 @@ pub(super) fn shape(isa: Isa) -> Shape {
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> Shape {
             let (rows, vectors) = if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) };
-            Shape { rows, vectors, lanes: S::LANES }
+            Shape { rows, panel: PanelSize { vectors, lanes: S::LANES } }
         }
     }
     isa.run(Ask)

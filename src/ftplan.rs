@@ -1,0 +1,248 @@
+//! A file of plans: what a bundle's networks were compiled to, its manifest, and the weights that are left.
+//!
+//! ```text
+//! path, bytes, reader ──format──▶ header, table, sections ──network──▶ Plan, Weights ──▶ Engine
+//! ```
+//!
+//! Opening reads the header, the table and the manifest; a network's plans are read when it is first asked for, and its
+//! weights stay in the file where they are packed for this processor. docs/plan.md describes the format.
+
+#![forbid(unsafe_code)]
+
+mod backend;
+mod format;
+mod hash;
+mod network;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use memmap2::Mmap;
+
+pub use backend::Planned;
+pub use format::MAGIC;
+pub use network::{Body, Conditions, Stored, StoredWeight};
+pub use write::{Network, write};
+
+use crate::bundle::{MANIFEST, Role, Source, bounded, read_exact};
+use crate::error::{Context, invalid_bundle, io as io_error, unsupported};
+use crate::kernels::{Inline, Isa, Parallel};
+use crate::lock::lock;
+use crate::plan::Target;
+use crate::{Limits, Result, memory};
+use format::{Kind, Section, Table};
+
+/// What a plan file needs of the place it is kept in.
+pub trait Bytes: Send + Sync {
+    /// How many there are.
+    fn len(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof`: they end before.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// All of them, in memory that all who map them share; none where that cannot be.
+    ///
+    /// # Errors
+    /// The system refuses, or they are not what they were.
+    fn map(&self) -> io::Result<Option<Arc<Mmap>>> {
+        Ok(None)
+    }
+
+    /// Fails where they are no longer what they were.
+    ///
+    /// # Errors
+    /// Says so.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes behind a reader, from its first to its last.
+pub struct Behind<R> {
+    reader: Mutex<R>,
+    len: u64,
+}
+
+impl<R: Read + Seek> Behind<R> {
+    /// # Errors
+    /// The reader's.
+    pub fn new(mut reader: R) -> io::Result<Self> {
+        let len = reader.seek(SeekFrom::End(0))?;
+        Ok(Self { reader: Mutex::new(reader), len })
+    }
+}
+
+impl<R: Read + Seek + Send> Bytes for Behind<R> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // Every read seeks first, so a reader that panicked in the middle of one is still in order.
+        let mut reader = lock(&self.reader);
+        reader.seek(SeekFrom::Start(offset))?;
+        read_exact(&mut *reader, buffer)
+    }
+}
+
+/// A plan file, opened: its table was checked, its sections are when they are read.
+pub struct PlanFile {
+    bytes: Box<dyn Bytes>,
+    place: String,
+    table: Table,
+    /// All of it in memory, where weights are used as they are.
+    map: Option<Arc<Mmap>>,
+    /// Sections of weights that were held against their hashes.
+    checked: Mutex<Vec<Role>>,
+}
+
+impl PlanFile {
+    /// The errors do not name the file: `place` is for later ones.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: names the field of the header or the table that lies. `Unsupported`: another version or target.
+    /// `Io`.
+    pub fn new(bytes: impl Bytes + 'static, place: impl Into<String>) -> Result<Self> {
+        let table = Table::read(bytes.len(), |at, buffer| bytes.read_at(at, buffer))?;
+        let packed = table.target != Target::Generic;
+        let map =
+            if packed { bytes.map().map_err(|e| io_error(format!("cannot be mapped: {e}")))? } else { None };
+        let (bytes, place) = (Box::new(bytes), place.into());
+        Ok(Self { bytes, place, table, map, checked: Mutex::default() })
+    }
+
+    pub fn target(&self) -> Target {
+        self.table.target
+    }
+
+    /// The first of these instruction sets that it runs on.
+    ///
+    /// # Errors
+    /// `Unsupported`: none.
+    pub fn isa(&self, sets: &[Isa]) -> Result<Isa> {
+        let target = self.target();
+        target.isa(sets).ok_or_else(|| {
+            let of_these = Target::ALL.iter().filter(|target| target.isa(sets).is_some());
+            let taken: Vec<String> = of_these.map(Target::to_string).collect();
+            let taken = taken.join(", ");
+            unsupported(format!("target: compiled for {target}; here one for {taken} can be used"))
+                .at(self.place.clone())
+        })
+    }
+
+    pub fn describe(&self) -> &str {
+        &self.place
+    }
+
+    /// The text of `bundle.json`.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: damaged, or not there. `LimitExceeded`. `Io`. `OutOfMemory`.
+    pub fn manifest(&self, limits: &Limits) -> Result<Vec<u8>> {
+        let section = self.section(Kind::Manifest)?;
+        bounded(section.len(), limits.max_manifest_bytes, "max_manifest_bytes").at(|| MANIFEST.into())?;
+        self.read(section)
+    }
+
+    /// Bytes of a network's sections.
+    pub fn size(&self, role: Role) -> u64 {
+        let of_it =
+            |section: &&Section| matches!(section.kind, Kind::Network(of) | Kind::Weights(of) if of == role);
+        self.table.sections.iter().filter(of_it).map(Section::len).sum()
+    }
+
+    /// Holds all sections against their hashes.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: names the one that is damaged. `Io`.
+    pub fn verify(&self) -> Result<()> {
+        self.table.sections.iter().try_for_each(|section| self.check(section, &Inline))
+    }
+
+    /// Holds a network's weights against their hash, the first time; later, whether the file was written to.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    fn check_weights(&self, role: Role, parallel: &dyn Parallel) -> Result<()> {
+        if lock(&self.checked).contains(&role) {
+            return self.bytes.check().map_err(|error| io_error(error.to_string()));
+        }
+        self.check(self.section(Kind::Weights(role))?, parallel)?;
+        lock(&self.checked).push(role);
+        Ok(())
+    }
+
+    fn section(&self, kind: Kind) -> Result<&Section> {
+        self.table.find(kind).ok_or_else(|| invalid_bundle(format!("the file has no {kind}")))
+    }
+
+    /// All of a section, which is as its hash says.
+    fn read(&self, section: &Section) -> Result<Vec<u8>> {
+        let place = || section.kind.to_string();
+        let len = usize::try_from(section.len()).unwrap_or(usize::MAX);
+        let mut bytes = memory::filled(len, 0).at(place)?;
+        self.fill(section.bytes.start, &mut bytes).at(place)?;
+        let pieces: Vec<_> = bytes.chunks(format::PIECE as usize).map(hash::of).collect();
+        section.compare(&pieces)?;
+        Ok(bytes)
+    }
+
+    fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
+        self.bytes.read_at(at, buffer).map_err(|error| io_error(format!("cannot be read: {error}")))
+    }
+
+    /// Holds a section against its hash without keeping it.
+    fn check(&self, section: &Section, parallel: &dyn Parallel) -> Result<()> {
+        let of_map = |piece: &Range<u64>| {
+            let map = self.map.as_ref()?;
+            map.get(usize::try_from(piece.start).ok()?..usize::try_from(piece.end).ok()?)
+        };
+        let hash_of = |piece: Range<u64>, buffer: &mut Vec<u8>| match of_map(&piece) {
+            Some(bytes) => Ok(hash::of(bytes)),
+            None => {
+                memory::resize(buffer, (piece.end - piece.start) as usize, 0)?;
+                self.fill(piece.start, buffer)?;
+                Ok(hash::of(buffer))
+            }
+        };
+        let pieces: Vec<Range<u64>> = section.pieces().collect();
+        let hashes = hash::of_all(pieces, hash_of, parallel).at(|| section.kind.to_string())?;
+        section.compare(&hashes)
+    }
+}
+
+/// For weights: a network's are the file of this name.
+impl Source for PlanFile {
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.weights_called(name).map(Section::len)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let section = self.weights_called(name)?;
+        let start = section.bytes.start.checked_add(offset);
+        let end = start.and_then(|start| start.checked_add(buffer.len() as u64));
+        match (start, end) {
+            (Some(start), Some(end)) if end <= section.bytes.end => self.bytes.read_at(start, buffer),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+}
+
+impl PlanFile {
+    fn weights_called(&self, name: &str) -> io::Result<&Section> {
+        let called =
+            |section: &&Section| matches!(section.kind, Kind::Weights(_)) && section.kind.to_string() == name;
+        self.table.sections.iter().find(called).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}

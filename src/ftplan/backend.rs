@@ -1,0 +1,190 @@
+//! Networks out of a plan file: the backend that needs no compiler.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::PlanFile;
+use super::format::Kind;
+use super::network::{Body, Conditions as StoredConditions, Stored};
+use crate::allowance::Allowance;
+use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
+use crate::bundle::{Bundle, Extent, ListedFile, Role};
+use crate::contract::Contract;
+use crate::engine::{Conditioning, Engine, FusedProgram, Network};
+use crate::error::{Context, invalid_bundle, unsupported};
+use crate::executor::Conditions;
+use crate::panics::in_flowturbo;
+use crate::plan::Target;
+use crate::weights::{Weight, Weights};
+use crate::{Cost, ErrorKind, Result};
+
+/// Loads networks from a plan file.
+pub struct Planned {
+    file: Arc<PlanFile>,
+    engine: Arc<Engine>,
+    /// Holds programs to the same bits everywhere: what tract computed while they were compiled is refused.
+    deterministic: bool,
+}
+
+impl Planned {
+    pub fn new(file: &Arc<PlanFile>, engine: Engine, deterministic: bool) -> Self {
+        Self { file: Arc::clone(file), engine: Arc::new(engine), deterministic }
+    }
+
+    /// The plans of `role`, and among them the body for `extent`.
+    fn body(&self, bundle: &Bundle, role: Role, extent: Extent) -> Result<(Stored, Body)> {
+        let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
+        let section = self.file.table.find(Kind::Network(role)).ok_or_else(|| {
+            unsupported(format!("the plan was compiled without the {role}; compile the bundle again with it"))
+        })?;
+        let mut stored = Stored::read(&self.file.read(section)?)?;
+        match stored.take(extent, &contract)? {
+            Ok(body) => Ok((stored, body)),
+            Err(planned) => {
+                let shown = |extent: Extent| {
+                    let Extent { batch, cells: [height, width] } = extent;
+                    format!("{batch} of {height} x {width} cells")
+                };
+                let planned: Vec<String> = planned.into_iter().map(shown).collect();
+                Err(unsupported(format!(
+                    "{} in one call were not planned; planned are {} (flowturbo compile --batch --size)",
+                    shown(extent),
+                    planned.join(", ")
+                )))
+            }
+        }
+    }
+
+    fn load(
+        &self,
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<PlannedProgram> {
+        let (stored, body) = self.body(bundle, role, extent)?;
+        if let (Some(first), true) = (body.inexact.first(), self.deterministic) {
+            return Err(unsupported(format!(
+                "{first} was computed by tract, whose last bits differ between processors; a deterministic model \
+                 cannot have it"
+            )));
+        }
+        allowance.check()?;
+        // Where weights are packed while loading, they are read now; else when a session first uses them.
+        if self.file.target() == Target::Generic {
+            self.file.check_weights(role, self.engine.parallel())?;
+        }
+        let weights = Arc::new(self.weights(&stored, role, allowance)?);
+        let file = bundle.manifest().file(role);
+        let conditions = match (stored.conditions, body.plan.given) {
+            (Some(conditions), Some(_)) => Some(self.conditions(file, conditions, &weights, allowance)?),
+            _ => None,
+        };
+        let network = Network { file, plan: body.plan, weights: &weights, allowance };
+        let program = Arc::new(self.engine.program(network, conditions)?);
+        Ok(PlannedProgram { program, file: Arc::clone(&self.file), engine: Arc::clone(&self.engine), role })
+    }
+
+    fn conditions(
+        &self,
+        file: &str,
+        stored: StoredConditions,
+        weights: &Arc<Weights>,
+        allowance: &Allowance,
+    ) -> Result<Arc<Conditions>> {
+        let known = match stored {
+            StoredConditions::Computed { plan, layout, ports } => {
+                let part =
+                    || Conditioning { plan, layout: layout.clone(), ports, weights: Arc::clone(weights) };
+                self.engine.conditions(file, &layout.clone(), || {
+                    self.engine.computed(file, part(), allowance).map(Some)
+                })
+            }
+            StoredConditions::Baked { rows, layout, ports } => {
+                self.engine.conditions(file, &layout.clone(), || {
+                    Conditions::baked(file, &rows, ports, layout).map(Some)
+                })
+            }
+        };
+        known?.ok_or_else(|| invalid_bundle("has no conditions"))
+    }
+
+    /// What the plans' numbers of weights mean.
+    fn weights(&self, stored: &Stored, role: Role, allowance: &Allowance) -> Result<Weights> {
+        let section = self.file.section(Kind::Weights(role))?;
+        allowance.weights(section.len())?;
+        let source = Arc::clone(&self.file) as Arc<dyn crate::bundle::Source>;
+        let file = ListedFile::of(source, &section.kind.to_string(), section.len());
+        let mut weights = Weights::default();
+        for weight in &stored.weights {
+            let part =
+                file.part(weight.offset, Some(weight.length)).at(|| format!("weight '{}'", weight.name))?;
+            let place = self.file.map.as_ref().map(|map| (map, section.bytes.start + weight.offset));
+            weights.push(match weight.precision {
+                Some(precision) => Weight::of(&weight.name, precision, &weight.shape, part)?,
+                None => Weight::packed(&weight.name, part, place),
+            });
+        }
+        Ok(weights)
+    }
+}
+
+impl Backend for Planned {
+    fn program(
+        &self,
+        bundle: &Bundle,
+        role: Role,
+        extent: Extent,
+        allowance: &Allowance,
+    ) -> Result<Arc<dyn Program>> {
+        let load = || self.load(bundle, role, extent, allowance);
+        let program = in_flowturbo(load).map_err(|error| match error.kind() {
+            // The plan is not ours to answer for: it may say anything.
+            ErrorKind::Runtime => invalid_bundle(format!("the plan makes no sense: {error}")),
+            _ => error,
+        });
+        Ok(Arc::new(program.at(|| role.to_string()).at(|| self.file.describe().to_owned())?))
+    }
+
+    fn cost(&self, bundle: &Bundle, role: Role, extent: Extent, _: &Allowance) -> Result<Cost> {
+        let body = self.body(bundle, role, extent).at(|| role.to_string());
+        Ok(body.at(|| self.file.describe().to_owned())?.1.cost)
+    }
+
+    fn threads(&self) -> usize {
+        self.engine.threads()
+    }
+
+    fn release_conditioning(&self) {
+        self.engine.release_conditioning();
+    }
+}
+
+/// A network whose weights may not have been held against their hash yet.
+struct PlannedProgram {
+    program: Arc<FusedProgram>,
+    file: Arc<PlanFile>,
+    engine: Arc<Engine>,
+    role: Role,
+}
+
+impl Program for PlannedProgram {
+    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+        let checked = self.file.check_weights(self.role, self.engine.parallel());
+        checked.at(|| self.file.describe().to_owned())?;
+        Arc::clone(&self.program).instantiate()
+    }
+
+    fn memory(&self) -> Footprint {
+        self.program.memory()
+    }
+
+    fn describe(&self) -> String {
+        self.program.describe()
+    }
+
+    fn fallbacks(&self) -> Vec<Fallback> {
+        self.program.fallbacks()
+    }
+}

@@ -1,0 +1,331 @@
+//! The file itself: a header, a table of sections, the sections. docs/plan.md describes it.
+
+#![forbid(unsafe_code)]
+
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+use crate::bundle::Role;
+use crate::error::{Context, invalid_bundle, io, limit_exceeded, unsupported};
+use crate::plan::Target;
+use crate::{Error, Result, memory};
+
+/// What a plan file begins with.
+pub const MAGIC: [u8; 8] = *b"\x89FTPLAN\n";
+/// The one version that this build reads and writes.
+pub const VERSION: u32 = 1;
+/// Bytes of the header, and of an entry of the table.
+const HEADER: usize = 64;
+const ENTRY: usize = 64;
+/// A manifest, and two sections for each network.
+const MOST_SECTIONS: u32 = 9;
+/// Sections start on such addresses: a page of any system.
+const ALIGN: u64 = 64 << 10;
+/// Bytes that are hashed by themselves, so that threads can share a section.
+pub const PIECE: u64 = 1 << 20;
+
+/// What a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `bundle.json`.
+    Manifest,
+    /// The plans of a network.
+    Network(Role),
+    /// Its weights.
+    Weights(Role),
+}
+
+impl Kind {
+    fn codes(self) -> [u32; 2] {
+        let role = |role: Role| Role::ALL.iter().position(|&r| r == role).map_or(0, |i| i as u32 + 1);
+        match self {
+            Self::Manifest => [1, 0],
+            Self::Network(of) => [2, role(of)],
+            Self::Weights(of) => [3, role(of)],
+        }
+    }
+
+    fn of(codes: [u32; 2]) -> Option<Self> {
+        let all = Role::ALL.iter().flat_map(|&role| [Self::Network(role), Self::Weights(role)]);
+        all.chain([Self::Manifest]).find(|kind| kind.codes() == codes)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Manifest => write!(f, "manifest"),
+            Self::Network(role) => write!(f, "plans of the {role}"),
+            Self::Weights(role) => write!(f, "weights of the {role}"),
+        }
+    }
+}
+
+/// Where a section lies in the file, and its hash.
+#[derive(Clone, Debug)]
+pub struct Section {
+    pub kind: Kind,
+    pub bytes: Range<u64>,
+    pub hash: [u8; 32],
+}
+
+impl Section {
+    pub fn len(&self) -> u64 {
+        self.bytes.end - self.bytes.start
+    }
+
+    /// The pieces that are hashed by themselves.
+    pub fn pieces(&self) -> impl Iterator<Item = Range<u64>> + use<> {
+        let Range { start, end } = self.bytes;
+        (start..end).step_by(PIECE as usize).map(move |at| at..end.min(at + PIECE))
+    }
+
+    /// Holds the hashes of all pieces, one behind another, against the section's.
+    ///
+    /// # Errors
+    /// `InvalidBundle`.
+    pub fn compare(&self, pieces: &[[u8; 32]]) -> Result<()> {
+        if <[u8; 32]>::from(Sha256::digest(pieces.as_flattened())) == self.hash {
+            return Ok(());
+        }
+        Err(invalid_bundle("is damaged: its SHA-256 is another one than the file's table says")
+            .at(self.kind.to_string()))
+    }
+}
+
+/// What the header and the table say, checked.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub target: Target,
+    pub sections: Vec<Section>,
+}
+
+impl Table {
+    /// Reads them of a file of `length` bytes, by `read`, which fills its buffer from an offset on.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: names the field that lies. `Unsupported`: another version or target. `Io`.
+    pub fn read(length: u64, read: impl Fn(u64, &mut [u8]) -> std::io::Result<()>) -> Result<Self> {
+        let fill = |at, buffer: &mut [u8]| read(at, buffer).map_err(|e| io(format!("cannot be read: {e}")));
+        let mut header = [0; HEADER];
+        if length < HEADER as u64 {
+            return Err(invalid_bundle(format!(
+                "header: {length} bytes, it has {HEADER}; the file was cut short"
+            )));
+        }
+        fill(0, &mut header)?;
+        if header[..8] != MAGIC {
+            return Err(invalid_bundle("magic: not that of a plan file"));
+        }
+        let version = number(&header, 8);
+        if version != VERSION {
+            return Err(unsupported(format!(
+                "version: {version}, this build reads {VERSION}; compile the bundle again"
+            )));
+        }
+        let target = Target::ALL.get(number(&header, 12) as usize).copied();
+        let target =
+            target.ok_or_else(|| unsupported("target: not known to this build; compile the bundle again"))?;
+        let count = number(&header, 16);
+        if !(1..=MOST_SECTIONS).contains(&count) {
+            return Err(invalid_bundle(format!("sections: {count}, there are 1 to {MOST_SECTIONS}")));
+        }
+        if number(&header, 20) != 0 {
+            return Err(invalid_bundle("reserved: must be 0"));
+        }
+        let claimed = long(&header, 24);
+        if claimed != length {
+            return Err(invalid_bundle(format!(
+                "length: the header says {claimed} bytes, the file has {length}; it was cut short or added to"
+            )));
+        }
+        let first = (HEADER + ENTRY * count as usize) as u64;
+        if length < first {
+            return Err(invalid_bundle("table: longer than the file"));
+        }
+        let mut table = [0; ENTRY * MOST_SECTIONS as usize];
+        let table = &mut table[..ENTRY * count as usize];
+        fill(HEADER as u64, table)?;
+        if Sha256::new_with_prefix(&header[..32]).chain_update(&*table).finalize()[..] != header[32..] {
+            return Err(invalid_bundle("table: is damaged, its SHA-256 is another one than the header says"));
+        }
+        let mut sections: Vec<Section> = Vec::with_capacity(count as usize);
+        for (i, entry) in table.chunks_exact(ENTRY).enumerate() {
+            let end = sections.last().map_or(first, |last| last.bytes.end);
+            let section = Section::parse(entry, end, length).at(|| format!("section {i}"))?;
+            if sections.iter().any(|known| known.kind == section.kind) {
+                return Err(
+                    invalid_bundle(format!("kind: a second {}", section.kind)).at(format!("section {i}"))
+                );
+            }
+            sections.push(section);
+        }
+        if sections.last().map(|last| last.bytes.end) != Some(length) {
+            return Err(invalid_bundle("length: there is something behind the last section"));
+        }
+        Ok(Self { target, sections })
+    }
+
+    pub fn find(&self, kind: Kind) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind == kind)
+    }
+}
+
+impl Section {
+    /// The section of a table's entry, in a file of `length` bytes, behind `end`.
+    fn parse(entry: &[u8], end: u64, length: u64) -> Result<Self> {
+        let codes = [number(entry, 0), number(entry, 4)];
+        let kind = Kind::of(codes).ok_or_else(|| {
+            invalid_bundle(format!("kind: {} of network {} is not known", codes[0], codes[1]))
+        })?;
+        let (start, len) = (long(entry, 8), long(entry, 16));
+        if !start.is_multiple_of(ALIGN) {
+            return Err(invalid_bundle(format!("offset: {start}, must be a multiple of {ALIGN}")));
+        }
+        if start < end {
+            return Err(invalid_bundle(format!("offset: {start}, inside of what is before it")));
+        }
+        let within = start.checked_add(len).filter(|&end| end <= length);
+        let bytes = start..within.ok_or_else(|| {
+            invalid_bundle(format!("length: {len} bytes from {start} on, the file has {length}"))
+        })?;
+        if long(entry, 24) != 0 {
+            return Err(invalid_bundle("reserved: must be 0"));
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&entry[32..]);
+        Ok(Self { kind, bytes, hash })
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..].first_chunk().copied().map_or(0, u32::from_le_bytes)
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().copied().map_or(0, u64::from_le_bytes)
+}
+
+/// Writes a file section by section; of sections that are written alike come the same bytes.
+pub struct Writer<W> {
+    out: W,
+    target: Target,
+    count: u32,
+    at: u64,
+    sections: Vec<Section>,
+    /// Of the section at hand: hashes of the pieces that are whole, and the piece that is not.
+    pieces: Vec<[u8; 32]>,
+    piece: Sha256,
+    filled: u64,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// A file of `count` sections.
+    ///
+    /// # Errors
+    /// `LimitExceeded`: more sections than there can be. `Io`.
+    pub fn new(out: W, target: Target, count: usize) -> Result<Self> {
+        let count = u32::try_from(count).ok().filter(|count| (1..=MOST_SECTIONS).contains(count));
+        let count = count.ok_or_else(|| limit_exceeded("a plan file cannot have as many sections"))?;
+        let (sections, pieces) = (Vec::new(), Vec::new());
+        let mut writer =
+            Self { out, target, count, at: 0, sections, pieces, piece: Sha256::new(), filled: 0 };
+        writer.raw(&vec![0; HEADER + ENTRY * count as usize])?;
+        Ok(writer)
+    }
+
+    /// Begins the next section, on a page of its own.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn begin(&mut self, kind: Kind) -> Result<()> {
+        self.end();
+        let gap = self.at.next_multiple_of(ALIGN) - self.at;
+        self.raw(&vec![0; gap as usize])?;
+        self.sections.push(Section { kind, bytes: self.at..self.at, hash: [0; 32] });
+        Ok(())
+    }
+
+    /// Adds to the section; gives where the bytes start in it.
+    ///
+    /// # Errors
+    /// `Io`, `OutOfMemory`.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<u64> {
+        let start = self.sections.last().map_or(0, |section| self.at - section.bytes.start);
+        self.raw(bytes)?;
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min((PIECE - self.filled) as usize));
+            self.piece.update(now);
+            self.filled += now.len() as u64;
+            bytes = later;
+            if self.filled == PIECE {
+                self.end_piece()?;
+            }
+        }
+        Ok(start)
+    }
+
+    /// Adds zeros up to the next cache line.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn align(&mut self) -> Result<()> {
+        let gap = self.at.next_multiple_of(64) - self.at;
+        self.write(&[0; 64][..gap as usize]).map(drop)
+    }
+
+    fn end_piece(&mut self) -> Result<()> {
+        memory::push(&mut self.pieces, self.piece.finalize_reset().into())?;
+        self.filled = 0;
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        let Some(section) = self.sections.last_mut() else { return };
+        if self.filled > 0 {
+            self.pieces.push(self.piece.finalize_reset().into());
+            self.filled = 0;
+        }
+        section.bytes.end = self.at;
+        section.hash = Sha256::digest(self.pieces.as_flattened()).into();
+        self.pieces.clear();
+    }
+
+    /// Writes the header and the table.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn finish(mut self) -> Result<()> {
+        self.end();
+        assert_eq!(self.sections.len(), self.count as usize, "as many sections as there is room for");
+        let mut table = Vec::new();
+        for Section { kind, bytes, hash } in &self.sections {
+            let [kind, role] = kind.codes();
+            table.extend([kind.to_le_bytes(), role.to_le_bytes()].as_flattened());
+            let numbers = [bytes.start, bytes.end - bytes.start, 0].map(u64::to_le_bytes);
+            table.extend(numbers.as_flattened());
+            table.extend(hash);
+        }
+        let mut header = MAGIC.to_vec();
+        header.extend([VERSION, self.target.code(), self.count, 0].map(u32::to_le_bytes).as_flattened());
+        header.extend(self.at.to_le_bytes());
+        let hash = Sha256::new_with_prefix(&header).chain_update(&table).finalize();
+        header.extend(&hash[..]);
+        header.extend(table);
+        self.out.seek(SeekFrom::Start(0)).map_err(write_failed)?;
+        self.raw(&header)?;
+        self.out.flush().map_err(write_failed)
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(write_failed)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn write_failed(error: std::io::Error) -> Error {
+    io(format!("the plan cannot be written: {error}"))
+}

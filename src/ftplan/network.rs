@@ -1,0 +1,166 @@
+//! What a file holds of one network.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::Extent;
+use crate::contract::{Contract, ElementType};
+use crate::error::{Context, invalid_bundle, unsupported};
+use crate::executor::{Baked, Ports};
+use crate::plan::{Numbers, Operation, Plan, RowLayout};
+use crate::weights::Precision;
+use crate::{Cost, Result, memory};
+
+/// A network's plans, for each extent that it was compiled for.
+#[derive(Serialize, Deserialize)]
+pub struct Stored {
+    /// What the plans' numbers of weights mean.
+    pub weights: Vec<StoredWeight>,
+    /// What its bodies are given, if they are given anything.
+    pub conditions: Option<Conditions>,
+    pub bodies: Vec<Body>,
+}
+
+/// A weight in the section of weights.
+#[derive(Serialize, Deserialize)]
+pub struct StoredWeight {
+    /// Its name inside the ONNX graph.
+    pub name: String,
+    /// How its numbers are stored, row-major as `shape` says; none if they are packed, one panel after another.
+    pub precision: Option<Precision>,
+    pub shape: Vec<usize>,
+    /// Bytes from the section's start.
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// The rows that depend on times and classes alone.
+#[derive(Serialize, Deserialize)]
+pub enum Conditions {
+    /// Computed when they are first asked for.
+    Computed { plan: Plan, layout: RowLayout, ports: Ports },
+    /// Computed beforehand: there are no others.
+    Baked { rows: Baked, layout: RowLayout, ports: Ports },
+}
+
+/// The plan for one extent.
+#[derive(Serialize, Deserialize)]
+pub struct Body {
+    pub batch: usize,
+    /// Rows and columns of the latent.
+    pub cells: [usize; 2],
+    pub plan: Plan,
+    pub cost: Cost,
+    /// Nodes that tract computed beforehand, in its own way on the processor of whoever compiled it.
+    pub inexact: Vec<String>,
+}
+
+impl Body {
+    pub fn extent(&self) -> Extent {
+        Extent { batch: self.batch, cells: self.cells }
+    }
+}
+
+/// Bytes of memory that a byte of the section takes at most.
+const READ: usize = 64;
+
+impl Stored {
+    /// # Errors
+    /// `InvalidBundle`: not what [`write`](Self::write) writes, or it contradicts itself. `OutOfMemory`.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        // serde ends the process where memory is refused.
+        memory::room(bytes.len().saturating_mul(READ))?;
+        let stored: Self = postcard::from_bytes(bytes).map_err(|error| invalid_bundle(format!("{error}")))?;
+        let layout = match &stored.conditions {
+            Some(Conditions::Computed { layout, .. } | Conditions::Baked { layout, .. }) => Some(layout),
+            None => None,
+        };
+        if layout.is_some_and(|layout| layout.row == 0 || layout.images == 0) {
+            return Err(invalid_bundle("a row of conditions is empty"));
+        }
+        if let Some(Conditions::Computed { plan, layout, .. }) = &stored.conditions {
+            let rows = layout.row.checked_mul(layout.images);
+            plan.check(stored.weights.len(), rows).at(|| "conditions".into())?;
+        }
+        Ok(stored)
+    }
+
+    pub fn write(&self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(self)
+            .map_err(|error| unsupported(format!("the plan cannot be written: {error}")))
+    }
+
+    /// Takes out the body for `extent`, held against `contract`; else the extents that there are.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: another number of inputs, or sizes, than the contract's.
+    pub fn take(
+        &mut self,
+        extent: Extent,
+        contract: &Contract,
+    ) -> Result<std::result::Result<Body, Vec<Extent>>> {
+        let Some(at) = self.bodies.iter().position(|body| body.extent() == extent) else {
+            return Ok(Err(self.bodies.iter().map(Body::extent).collect()));
+        };
+        let body = self.bodies.swap_remove(at);
+        let len = |shape: &[usize]| shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
+        let plan = &body.plan;
+        plan.check(self.weights.len(), len(&contract.output.shape))?;
+        let fits = |(buffer, port): (&Option<usize>, &crate::contract::Port)| {
+            buffer.is_none_or(|buffer| {
+                port.element == ElementType::F32 && Some(plan.buffers[buffer]) == len(&port.shape)
+            })
+        };
+        let inputs =
+            plan.inputs.len() <= contract.inputs.len() && plan.inputs.iter().zip(&contract.inputs).all(fits);
+        let given = match (&self.conditions, plan.given) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(Conditions::Computed { layout, .. } | Conditions::Baked { layout, .. }), Some(given)) => {
+                layout.row.checked_mul(extent.batch) == Some(plan.buffers[given])
+            }
+        };
+        match inputs && given {
+            true => Ok(Ok(body)),
+            false => Err(invalid_bundle("its inputs are not those that the manifest gives the network")),
+        }
+    }
+}
+
+impl Plan {
+    /// Holds that what it names is there: `weights` of them, an answer of so many floats. Where steps reach in their
+    /// buffers is held when it is loaded.
+    ///
+    /// # Errors
+    /// `InvalidBundle`.
+    pub fn check(&self, weights: usize, answer: Option<usize>) -> Result<()> {
+        let buffers = self.buffers.len();
+        let len = |buffer: usize| self.buffers.get(buffer).copied();
+        if self.inputs.iter().flatten().chain(&self.given).any(|&buffer| buffer >= buffers) {
+            return Err(invalid_bundle("inputs: a buffer that is not there"));
+        }
+        if len(self.output).is_none() || len(self.output) != answer {
+            return Err(invalid_bundle("output: of another size than the network's answer"));
+        }
+        if self.constants.iter().any(|(buffer, floats)| len(*buffer) != Some(floats.len())) {
+            return Err(invalid_bundle("constants: of another size than their buffer"));
+        }
+        for step in &self.steps {
+            let mut astray = false;
+            step.operation.addresses(&mut |at| astray |= len(at.buffer).is_none_or(|len| at.offset > len));
+            if let Operation::Product(product) = &step.operation {
+                let matrix = &product.weights;
+                astray |= match &matrix.numbers {
+                    Numbers::Weight(index) => *index >= weights,
+                    Numbers::Here(floats) => !matrix.layout.is_within(floats.len()),
+                };
+            }
+            if astray {
+                return Err(invalid_bundle("names a buffer or a weight that is not there")
+                    .at(format!("node '{}'", step.name)));
+            }
+        }
+        Ok(())
+    }
+}

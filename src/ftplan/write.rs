@@ -1,0 +1,117 @@
+//! Writes plan files.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io::{Seek, Write};
+use std::sync::Arc;
+
+use super::format::{Kind, Writer};
+use super::network::{Body, Conditions, Stored, StoredWeight};
+use crate::bundle::Role;
+use crate::error::{Context, unsupported};
+use crate::kernels::{Inline, Isa, Source, Workers, pack};
+use crate::plan::{Layout, Numbers, Operation, Plan, Target};
+use crate::weights::Weights;
+use crate::{Result, memory};
+
+/// A network to be written; `stored` has no weights yet, its plans those of `weights`.
+pub struct Network {
+    pub role: Role,
+    pub stored: Stored,
+    pub weights: Arc<Weights>,
+}
+
+/// Writes a file of a manifest and some networks; the weights that no plan uses are left out.
+///
+/// # Errors
+/// `Io`, `OutOfMemory`, those of reading the weights. `Unsupported`: a plan with a step that has no kernel.
+pub fn write(
+    out: impl Write + Seek,
+    manifest: &[u8],
+    mut networks: Vec<Network>,
+    target: Target,
+) -> Result<()> {
+    let mut writer = Writer::new(out, target, 1 + 2 * networks.len())?;
+    writer.begin(Kind::Manifest)?;
+    writer.write(manifest)?;
+    for Network { role, stored, weights } in &mut networks {
+        let place = || role.to_string();
+        writer.begin(Kind::Weights(*role)).at(place)?;
+        let mut packing =
+            Packing { writer: &mut writer, weights, target, known: HashMap::new(), stored: Vec::new() };
+        let Stored { conditions, bodies, .. } = stored;
+        let of_conditions = match conditions {
+            Some(Conditions::Computed { plan, .. }) => Some(plan),
+            _ => None,
+        };
+        for plan in bodies.iter_mut().map(|Body { plan, .. }| plan).chain(of_conditions) {
+            plan.check_own().at(place)?;
+            packing.plan(plan).at(place)?;
+        }
+        stored.weights = packing.stored;
+        writer.begin(Kind::Network(*role)).at(place)?;
+        writer.write(&stored.write()?).at(place)?;
+    }
+    writer.finish()
+}
+
+/// Gives plans' weights their places in a section.
+struct Packing<'a, W> {
+    writer: &'a mut Writer<W>,
+    weights: &'a Weights,
+    target: Target,
+    /// Those that are there: by their number, and packed ones by how they are laid out.
+    known: HashMap<(usize, Option<Layout>), usize>,
+    stored: Vec<StoredWeight>,
+}
+
+impl<W: Write + Seek> Packing<'_, W> {
+    /// Writes the weights of a plan that are not there yet, and numbers them anew.
+    fn plan(&mut self, plan: &mut Plan) -> Result<()> {
+        for step in &mut plan.steps {
+            let Operation::Product(product) = &mut step.operation else { continue };
+            let matrix = &mut product.weights;
+            let Numbers::Weight(index) = &mut matrix.numbers else { continue };
+            let packed = self.target != Target::Generic;
+            let key = (*index, packed.then_some(matrix.layout));
+            let place = match self.known.get(&key) {
+                Some(&place) => place,
+                None => {
+                    let stored = self.write(*index, packed.then_some(&matrix.layout))?;
+                    memory::push(&mut self.stored, stored)?;
+                    self.known.insert(key, self.stored.len() - 1);
+                    self.stored.len() - 1
+                }
+            };
+            *index = place;
+            if packed {
+                matrix.layout = Layout { offset: 0, strides: [0; 3], ..matrix.layout };
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, index: usize, layout: Option<&Layout>) -> Result<StoredWeight> {
+        let mut bytes = Vec::new();
+        let weight = self.weights.read(index, &mut bytes)?;
+        let (name, mut precision, mut shape) =
+            (weight.name.clone(), Some(weight.precision), weight.shape.clone());
+        let values = weight.precision.values(&bytes);
+        if let (Some(&Layout { offset, sizes, strides }), Some(size)) = (layout, self.target.panels()) {
+            let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);
+            let source = Source { values: values.from(offset), cols, segment_stride, row_stride, col_stride };
+            let workers = &mut Workers::new(Isa::Scalar, &Inline, &mut []);
+            let packed = pack(size, segments, k, &source, workers)?;
+            bytes.clear();
+            memory::reserve(&mut bytes, size_of_val(&packed[..]))?;
+            bytes.extend(packed.iter().flat_map(|x| x.to_le_bytes()));
+            (precision, shape) = (None, sizes.to_vec());
+        } else if layout.is_some() {
+            return Err(unsupported("weights cannot be packed for every processor"));
+        }
+        self.writer.align()?;
+        let offset = self.writer.write(&bytes)?;
+        Ok(StoredWeight { name, precision, shape, offset, length: bytes.len() as u64 })
+    }
+}
