@@ -14,9 +14,8 @@ use crate::kernels::{
     Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Measure, Modulation, Norm, Packed, Padding,
     Pool, Product, Rows, Source, Stage, Values, Workers,
 };
-use crate::program::Fused;
-use crate::reference::Reference;
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
+use flowturbo_compile::{Fused, Reference};
 
 type Run = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
 
@@ -206,10 +205,7 @@ impl Network {
         let inputs: Vec<Input> = self
             .inputs
             .iter()
-            .map(|(element, floats)| match element {
-                ElementType::F32 => Input::F32(floats),
-                ElementType::I64 => Input::I64(&self.labels),
-            })
+            .map(|(element, floats)| element.choose(Input::F32(floats), Input::I64(&self.labels)))
             .collect();
         self.instance.run(&inputs, &mut self.output, &CancelToken::new())
     }

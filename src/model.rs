@@ -12,11 +12,9 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
-use crate::error::{invalid_argument, limit_exceeded, runtime};
-use crate::kernels::{DefaultFloats, Parallel, Pool, Process};
+use crate::error::{invalid_argument, limit_exceeded};
+use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
-use crate::program::Fused;
-use crate::reference::Reference;
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
@@ -134,7 +132,7 @@ pub struct Model(Arc<Inner>);
 
 struct Inner {
     bundle: Bundle,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
     programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
@@ -147,7 +145,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if !self.process.is_this() {
             std::mem::forget(std::mem::take(&mut self.programs));
-            std::mem::forget(std::mem::replace(&mut self.backend, Box::new(Reference::new(1))));
+            std::mem::forget(Arc::clone(&self.backend));
         }
     }
 }
@@ -165,6 +163,7 @@ pub struct Memory {
 }
 
 /// The most threads that a model may be given.
+#[cfg(feature = "compile")]
 const MAX_THREADS: usize = 1024;
 
 impl Model {
@@ -203,7 +202,7 @@ impl Model {
         }
         let model = Self(Arc::new(Inner {
             bundle,
-            backend,
+            backend: backend.into(),
             programs: Mutex::default(),
             checked: Mutex::default(),
             process: Process::this(),
@@ -339,7 +338,8 @@ impl Model {
     ///
     /// # Errors
     /// `InvalidArgument`: the bundle does not say.
-    pub(crate) fn colours(&self) -> Result<&[Vec<f32>; 3]> {
+    #[doc(hidden)]
+    pub fn colours(&self) -> Result<&[Vec<f32>; 3]> {
         let manifest = self.manifest();
         manifest.image.as_ref().and_then(|image| image.preview.as_ref()).ok_or_else(|| {
             invalid_argument(format!(
@@ -443,8 +443,20 @@ impl Model {
     }
 }
 
+/// # Errors
+/// `Unsupported`: nothing here makes programs of networks.
+#[cfg(not(feature = "compile"))]
+fn backend(_: &ModelOptions) -> Result<Box<dyn Backend>> {
+    Err(crate::error::unsupported("this build has no compiler for networks (the feature `compile`)"))
+}
+
 /// The backend with its threads.
+#[cfg(feature = "compile")]
 fn backend(options: &ModelOptions) -> Result<Box<dyn Backend>> {
+    use crate::error::runtime;
+    use crate::kernels::Pool;
+    use flowturbo_compile::{Fused, Reference};
+
     let threads = match (&options.parallel, options.threads) {
         (Some(parallel), _) => parallel.lanes(),
         (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
