@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::ptr::null;
 use std::time::Instant;
 
-use flowturbo::capi::model::{ft_model_free, ft_model_open};
-use flowturbo::capi::pixels::{ft_pixels, ft_pixels_init};
-use flowturbo::capi::request::{ft_request, ft_request_init};
-use flowturbo::capi::session::{ft_session_free, ft_session_generate, ft_session_new};
 use flowturbo::{Model, Pixels, Request};
+use flowturbo_capi::model::{ft_model_free, ft_model_open};
+use flowturbo_capi::pixels::{ft_pixels, ft_pixels_init};
+use flowturbo_capi::request::{ft_request, ft_request_init};
+use flowturbo_capi::session::{ft_session_free, ft_session_generate, ft_session_new};
 
 const TURNS: usize = 400;
 const PICTURE: usize = 128 * 128 * 3;
@@ -23,7 +23,7 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
 }
 
 fn main() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/textures");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/textures");
     let mut session = Model::open(path).unwrap().session();
     let request = Request::new(vec![4]).with_seed(7);
     let (mut rust_rgb, mut c_rgb) = (vec![0u8; PICTURE], vec![0u8; PICTURE]);

@@ -6,8 +6,8 @@ mod common;
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use flowturbo::bench::{Kernel, numbers};
 use flowturbo::ndarray::Array2;
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::einsum::EinSum;
+use flowturbo_compile::tract_onnx::prelude::*;
+use flowturbo_compile::tract_onnx::tract_core::ops::einsum::EinSum;
 
 /// Width of a block, its heads, and the rows of a guided image: 2 x 256 tokens, or 2 x 64.
 const MODELS: [(&str, usize, usize, usize); 4] =

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Input, Instance};
 use crate::contract::{Contract, ElementType};
+use crate::engine::Engine;
 use crate::error::runtime;
 use crate::kernels::{
     Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Measure, Modulation, Norm, Packed, Padding,
     Pool, Product, Rows, Source, Stage, Values, Workers,
 };
-use crate::program::Fused;
-use crate::reference::Reference;
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
+use flowturbo_compile::{Fused, Reference};
 
 type Run = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
 
@@ -190,7 +190,7 @@ impl Network {
             BackendKind::Reference => Box::new(reference),
             BackendKind::Fused => {
                 let pool = Pool::new(threads).map_err(|e| runtime(e.to_string()))?;
-                Box::new(Fused::new(Arc::new(pool), reference))
+                Box::new(Fused::new(Engine::new(Isa::available()[0], Arc::new(pool)), false, reference))
             }
         };
         let flops = backend.cost(&bundle, role, extent, &allowance)?.flops;
@@ -206,10 +206,7 @@ impl Network {
         let inputs: Vec<Input> = self
             .inputs
             .iter()
-            .map(|(element, floats)| match element {
-                ElementType::F32 => Input::F32(floats),
-                ElementType::I64 => Input::I64(&self.labels),
-            })
+            .map(|(element, floats)| element.choose(Input::F32(floats), Input::I64(&self.labels)))
             .collect();
         self.instance.run(&inputs, &mut self.output, &CancelToken::new())
     }

@@ -72,61 +72,34 @@
 
 #![warn(missing_docs)]
 
-mod allowance;
-mod backend;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-mod bundle;
-mod cancel;
-#[cfg(feature = "capi")]
-#[doc(hidden)]
-pub mod capi;
-mod contract;
-mod cost;
-mod engine;
-mod error;
-mod executor;
-#[cfg(any(feature = "capi", feature = "cli"))]
+#[cfg(feature = "files")]
 #[doc(hidden)]
 pub mod file;
-mod ftplan;
-mod graph;
-mod image;
-mod kernels;
-mod limits;
-mod lock;
-mod lower;
-mod memory;
 mod model;
-mod net;
-mod panics;
-#[cfg(any(feature = "capi", feature = "cli"))]
+#[cfg(feature = "files")]
 #[doc(hidden)]
 pub mod picture;
-mod plan;
 mod preview;
-mod program;
 mod recent;
-mod reference;
 mod request;
-mod sampler;
 mod session;
-mod weights;
 
-pub use backend::Fallback;
-pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
-pub use cancel::CancelToken;
-pub use contract::{Contract, ElementType, Port, PortRole};
-pub use cost::Cost;
-pub use error::{Error, ErrorKind, Result};
-pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
-pub use kernels::{Parallel, Peaks};
-pub use limits::Limits;
+use flowturbo_runtime::{
+    allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, sampler,
+};
+
+#[doc(inline)]
+pub use flowturbo_runtime::{
+    Bundle, CancelToken, Contract, Cost, ElementType, Error, ErrorKind, Fallback, Image, Limits, Manifest,
+    Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Preset, Result, Role, Schedule, Source,
+    StepKind, Target, manifest, noise, to_pixels,
+};
 pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
 pub use request::{Morph, Progress, Request, Tile, Variation};
-pub use sampler::{Schedule, StepKind};
 pub use session::{Generation, Observer, Output, Session};

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 mod programs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,13 +13,9 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
-use crate::engine::Engine;
-use crate::error::{invalid_argument, limit_exceeded, runtime};
-use crate::ftplan::Planned;
-use crate::kernels::{DefaultFloats, Isa, Parallel, Pool, Process};
+use crate::error::{invalid_argument, limit_exceeded};
+use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
-use crate::program::Fused;
-use crate::reference::Reference;
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
@@ -32,6 +29,12 @@ pub enum BackendKind {
     Fused,
     /// Plain tract, several times slower: the oracle that the other is held to.
     Reference,
+}
+
+impl BackendKind {
+    fn is_reference(self) -> bool {
+        self == Self::Reference
+    }
 }
 
 /// How a model is loaded.
@@ -136,7 +139,7 @@ pub struct Model(Arc<Inner>);
 
 struct Inner {
     bundle: Bundle,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
     programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
@@ -149,7 +152,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if !self.process.is_this() {
             std::mem::forget(std::mem::take(&mut self.programs));
-            std::mem::forget(std::mem::replace(&mut self.backend, Box::new(Reference::new(1))));
+            std::mem::forget(Arc::clone(&self.backend));
         }
     }
 }
@@ -165,9 +168,6 @@ pub struct Memory {
     /// What is taken for a moment besides, when times or classes are new.
     pub passing: usize,
 }
-
-/// The most threads that a model may be given.
-const MAX_THREADS: usize = 1024;
 
 impl Model {
     /// Opens and loads the bundle at `path`, a folder or a zip file, with default options.
@@ -199,13 +199,13 @@ impl Model {
                 "batch of {batch} images, above the limit of {most} (max_batch)"
             )));
         }
-        let backend = backend(&bundle, options)?;
+        let backend = backend::of(&bundle, options)?;
         if options.release_conditioning {
             backend.release_conditioning();
         }
         let model = Self(Arc::new(Inner {
             bundle,
-            backend,
+            backend: backend.into(),
             programs: Mutex::default(),
             checked: Mutex::default(),
             process: Process::this(),
@@ -341,7 +341,8 @@ impl Model {
     ///
     /// # Errors
     /// `InvalidArgument`: the bundle does not say.
-    pub(crate) fn colours(&self) -> Result<&[Vec<f32>; 3]> {
+    #[doc(hidden)]
+    pub fn colours(&self) -> Result<&[Vec<f32>; 3]> {
         let manifest = self.manifest();
         manifest.image.as_ref().and_then(|image| image.preview.as_ref()).ok_or_else(|| {
             invalid_argument(format!(
@@ -443,60 +444,6 @@ impl Model {
     fn programs(&self) -> MutexGuard<'_, Programs> {
         lock(&self.0.programs)
     }
-}
-
-/// The backend with its threads.
-fn backend(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Backend>> {
-    let threads = match (&options.parallel, options.threads) {
-        (Some(parallel), _) => parallel.lanes(),
-        (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
-        (None, threads) => threads,
-    };
-    if !(1..=MAX_THREADS).contains(&threads) {
-        let name = if options.parallel.is_some() { "lanes" } else { "threads" };
-        return Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")));
-    }
-    let lent = options.parallel.as_ref().map(Arc::clone);
-    let reference = match (&lent, options.threads) {
-        (Some(_), _) => Reference::new(1),
-        (None, 0) => Reference::up_to(threads),
-        (None, threads) => Reference::new(threads),
-    };
-    if options.backend == BackendKind::Reference {
-        bundle.check_onnx().map_err(|error| error.at("reference backend"))?;
-        return match options.deterministic {
-            true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
-            false => Ok(Box::new(reference)),
-        };
-    }
-    let parallel = match lent {
-        Some(parallel) => parallel,
-        None if options.threads == 0 => {
-            let (pool, refused) = Pool::up_to(threads);
-            if let Some(refused) = refused {
-                let lanes = pool.lanes();
-                log::warn!("{lanes} threads instead of {threads}: the system refuses another one: {refused}");
-            }
-            Arc::new(pool)
-        }
-        None => Arc::new(Pool::new(threads).map_err(|refused| {
-            runtime(format!(
-                "threads: {threads} asked for, the system refuses one: {refused}; ask for fewer, or for 0, which takes \
-                 what there is"
-            ))
-        })?),
-    };
-    let sets = if options.deterministic { Isa::portable() } else { Isa::available() };
-    let isa = match bundle.plan() {
-        Some(plan) => plan.isa(&sets)?,
-        None => sets[0],
-    };
-    let engine = Engine::new(isa, parallel);
-    let engine = if options.parallel.is_some() { engine.lent() } else { engine };
-    if let Some(plan) = bundle.plan() {
-        return Ok(Box::new(Planned::new(plan, engine, options.deterministic)));
-    }
-    Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 
 impl std::fmt::Debug for Model {

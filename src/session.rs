@@ -184,7 +184,8 @@ impl Session {
     }
 
     /// Begins a generation of pictures if `pixels` can hold them.
-    pub(crate) fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
+    #[doc(hidden)]
+    pub fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
         let model = self.model.clone();
         let resolved = request.resolve(model.bundle())?;
         let [images, _, height, width] = resolved.pictures(model.manifest())?;
@@ -390,7 +391,8 @@ impl Session {
     }
 
     /// Steps until everything is done.
-    pub(crate) fn run_to_the_end(&mut self, observer: &mut Observer) -> Result<()> {
+    #[doc(hidden)]
+    pub fn run_to_the_end(&mut self, observer: &mut Observer) -> Result<()> {
         while !self.step(Some(Duration::MAX), observer)? {}
         Ok(())
     }

@@ -82,6 +82,15 @@ impl Request {
         self.resolve(bundle).map(drop)
     }
 
+    /// The shape of the noise that it begins with, as the C API says it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    #[doc(hidden)]
+    pub fn noise_shape(&self, bundle: &Bundle) -> Result<[usize; 4]> {
+        Ok(self.resolve(bundle)?.shape)
+    }
+
     /// Fills in the bundle's defaults and refuses what makes no sense for it.
     pub(crate) fn resolve<'a>(&'a self, bundle: &'a Bundle) -> Result<Resolved<'a>> {
         let (manifest, limits) = (bundle.manifest(), bundle.limits());

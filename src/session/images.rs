@@ -32,7 +32,8 @@ pub(super) fn check(role: Role, answer: &[f32]) -> Result<()> {
 
 impl Session {
     /// What `role` is planned for, and the `[C, H, W]` that it makes, of images `shape` `[N, C, H, W]`.
-    pub(crate) fn converts(&self, role: Role, shape: &[usize]) -> Result<(Extent, [usize; 3])> {
+    #[doc(hidden)]
+    pub fn converts(&self, role: Role, shape: &[usize]) -> Result<(Extent, [usize; 3])> {
         let (manifest, limits) = (self.model.manifest(), self.model.bundle().limits());
         let own = manifest.extent(1);
         let (taken, _) = manifest.shapes(role, own.cells)?;

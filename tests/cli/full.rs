@@ -45,7 +45,7 @@ fn leaves_what_was_there(command: &str, path: &Path, often: bool) {
 #[test]
 fn a_full_disk_leaves_the_old_file_and_says_so_in_one_line() {
     let (folder, tiny) = (tempdir().unwrap(), tiny());
-    let textures = argument(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/textures"));
+    let textures = argument(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/textures"));
     let at = |name: &str| folder.path().join(name);
     let (picture, latents) = (argument(at("old.png")), argument(at("old.npy")));
     let given = "--class 1 --seed 1 --schedule E1";

@@ -5,8 +5,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use prost::Message;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use flowturbo_compile::prost::Message;
+use flowturbo_compile::tract_onnx::pb::{ModelProto, NodeProto};
 
 use crate::bundle::{self, edit_manifest, sha256};
 use crate::common::data;

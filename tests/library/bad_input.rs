@@ -3,7 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use tract_onnx::pb::NodeProto;
+use flowturbo_compile::tract_onnx;
+use flowturbo_compile::tract_onnx::pb::NodeProto;
 
 use crate::common::data;
 use crate::copy::Copy;

@@ -1,8 +1,9 @@
 //! Models that know no null class, and models that take no class.
 
 use flowturbo::{ErrorKind, Model, Request};
+use flowturbo_compile::tract_onnx;
+use flowturbo_compile::tract_onnx::pb::NodeProto;
 use serde_json::json;
-use tract_onnx::pb::NodeProto;
 
 use crate::common::{data, largest_error};
 use crate::copy::Copy;

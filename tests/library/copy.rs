@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use flowturbo::{Bundle, Model, ModelOptions, Result};
-use prost::Message;
+use flowturbo_compile::prost::Message;
+use flowturbo_compile::tract_onnx::pb::ModelProto;
 use serde_json::Value;
-use tract_onnx::pb::ModelProto;
 
 use crate::bundle::{self, sha256};
 use crate::common::data;

@@ -7,9 +7,9 @@ use crate::bundle::sha256;
 use crate::common::{Case, cases, data, golden, golden4, largest_error};
 use crate::copy::Copy;
 use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session, Tile};
+use flowturbo_compile::tract_onnx::pb::tensor_proto::DataType;
+use flowturbo_compile::tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use ndarray::Axis;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
 /// The bound that the issue sets; what is measured is printed and is a tenth of it or less.
 const TOLERANCE: f32 = 2e-4;

@@ -1,0 +1,21 @@
+//! ONNX networks: read by tract, held to the standard and to the manifest, made plans that the runtime runs. Beside that
+//! plain tract, the oracle. The one crate that knows either of them.
+
+mod graph;
+mod lower;
+mod net;
+mod program;
+mod reference;
+
+#[cfg(test)]
+use flowturbo_runtime::{Bundle, CancelToken, Limits, Role, noise};
+use flowturbo_runtime::{Cost, Error, ErrorKind, Result};
+use flowturbo_runtime::{
+    allowance, backend, bundle, contract, engine, error, executor, kernels, memory, panics, plan, weights,
+};
+
+pub use program::{Compiled, Fused};
+pub use reference::Reference;
+/// What ONNX files are read by, for tests that write them and benches that have it beside us.
+#[doc(hidden)]
+pub use {prost, tract_onnx};

@@ -1,0 +1,99 @@
+//! Which backend computes a bundle's networks, and on which threads.
+
+use std::sync::Arc;
+
+use super::ModelOptions;
+use crate::Result;
+use crate::backend::Backend;
+use crate::bundle::Bundle;
+use crate::engine::Engine;
+use crate::error::{invalid_argument, runtime};
+use crate::ftplan::Planned;
+use crate::kernels::{Isa, Parallel, Pool};
+
+/// The most threads that a model may be given.
+const MAX_THREADS: usize = 1024;
+
+/// The backend of a bundle, or of a plan, with its threads.
+///
+/// # Errors
+/// See [`Model::load`](crate::Model::load).
+pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Backend>> {
+    let threads = threads(options)?;
+    let Some(plan) = bundle.plan() else { return onnx(bundle, options, threads) };
+    if options.backend.is_reference() {
+        bundle.check_onnx()?;
+    }
+    let isa = plan.isa(&sets(options))?;
+    Ok(Box::new(Planned::new(plan, engine(isa, options, threads)?, options.deterministic)))
+}
+
+/// The backend of an ONNX bundle.
+#[cfg(feature = "compile")]
+fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Backend>> {
+    use flowturbo_compile::{Fused, Reference};
+
+    let reference = match (&options.parallel, options.threads) {
+        (Some(_), _) => Reference::new(1),
+        (None, 0) => Reference::up_to(threads),
+        (None, threads) => Reference::new(threads),
+    };
+    if options.backend.is_reference() {
+        return match options.deterministic {
+            true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
+            false => Ok(Box::new(reference)),
+        };
+    }
+    let engine = engine(sets(options)[0], options, threads)?;
+    Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
+}
+
+#[cfg(not(feature = "compile"))]
+fn onnx(bundle: &Bundle, _: &ModelOptions, _: usize) -> Result<Box<dyn Backend>> {
+    let error = crate::error::unsupported(
+        "is a bundle of ONNX networks, which this build has no compiler for; a build that has one makes a plan of it: \
+         flowturbo compile -m BUNDLE -o x.ftplan",
+    );
+    Err(error.at(bundle.describe()))
+}
+
+/// The instruction sets to choose from, best first.
+fn sets(options: &ModelOptions) -> Vec<Isa> {
+    if options.deterministic { Isa::portable() } else { Isa::available() }
+}
+
+/// Threads of one run.
+fn threads(options: &ModelOptions) -> Result<usize> {
+    let threads = match (&options.parallel, options.threads) {
+        (Some(parallel), _) => parallel.lanes(),
+        (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+        (None, threads) => threads,
+    };
+    if (1..=MAX_THREADS).contains(&threads) {
+        return Ok(threads);
+    }
+    let name = if options.parallel.is_some() { "lanes" } else { "threads" };
+    Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")))
+}
+
+fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
+    if let Some(parallel) = &options.parallel {
+        return Ok(Engine::new(isa, Arc::clone(parallel)).lent());
+    }
+    let pool = if options.threads == 0 {
+        let (pool, refused) = Pool::up_to(threads);
+        if let Some(refused) = refused {
+            let lanes = pool.lanes();
+            log::warn!("{lanes} threads instead of {threads}: the system refuses another one: {refused}");
+        }
+        pool
+    } else {
+        Pool::new(threads).map_err(|refused| {
+            runtime(format!(
+                "threads: {threads} asked for, the system refuses one: {refused}; ask for fewer, or for 0, which takes \
+                 what there is"
+            ))
+        })?
+    };
+    Ok(Engine::new(isa, Arc::new(pool)))
+}
