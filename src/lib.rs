@@ -24,7 +24,7 @@
 //!
 //! | type | what it is | threads |
 //! |---|---|---|
-//! | [`Bundle`] | a model package: a folder, a zip file, bytes, a reader or a [`Source`] | `Send + Sync` |
+//! | [`Bundle`] | a model package: a folder, a zip file, a plan, bytes, a reader or a [`Source`] | `Send + Sync` |
 //! | [`Model`] | a bundle planned for this machine | clones share everything |
 //! | [`Session`] | scratch memory for one generation at a time | one thread at a time |
 //! | [`Request`] | classes, seed or noise, preset, schedule, guidance, edits, cancel token | by value |
@@ -75,6 +75,8 @@
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+#[cfg(feature = "compile")]
+mod compile;
 #[cfg(feature = "files")]
 #[doc(hidden)]
 pub mod file;
@@ -88,9 +90,12 @@ mod request;
 mod session;
 
 use flowturbo_runtime::{
-    allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, sampler,
+    allowance, backend, bundle, contract, engine, error, executor, ftplan, image, kernels, lock, memory,
+    plan, sampler,
 };
 
+#[cfg(feature = "compile")]
+pub use compile::{PlanOptions, compile};
 #[doc(inline)]
 pub use flowturbo_runtime::{
     Bundle, CancelToken, Contract, Cost, ElementType, Error, ErrorKind, Fallback, Image, Limits, Manifest,

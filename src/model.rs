@@ -14,6 +14,8 @@ use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
 use crate::error::{invalid_argument, limit_exceeded};
+#[cfg(feature = "compile")]
+use crate::executor::Conditions;
 use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
 use crate::sampler::guidance::{parts, refiner_parts};
@@ -170,7 +172,7 @@ pub struct Memory {
 }
 
 impl Model {
-    /// Opens and loads the bundle at `path`, a folder or a zip file, with default options.
+    /// Opens and loads the bundle at `path`, a folder, a zip file or a plan, with default options.
     ///
     /// # Errors
     /// See [`Bundle::open`] and [`load`](Self::load).
@@ -330,6 +332,12 @@ impl Model {
             memory.passing = memory.passing.max(of.passing);
         }
         Ok(memory)
+    }
+
+    /// What the networks know of times and classes so far.
+    #[cfg(feature = "compile")]
+    pub(crate) fn conditions(&self) -> Vec<Arc<Conditions>> {
+        self.0.backend.conditions()
     }
 
     /// Refuses to work in a child that was forked after loading.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use flowturbo::{Bundle, Model, ModelOptions, Pixels, Request, Session, Tile};
+use flowturbo::{Bundle, Model, ModelOptions, Pixels, PlanOptions, Request, Session, Target, Tile, compile};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -47,8 +47,13 @@ fn draw(session: &mut Session, request: &Request, rgb: &mut [u8], latents: &mut 
 fn main() {
     println!("from the second image to the hundredth nothing is allocated and no page is new");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for threads in [1, 2] {
-        let bundle = Bundle::open(root.join("models/textures")).unwrap();
+    let plan = tempfile::NamedTempFile::new().unwrap();
+    let native = PlanOptions::default().with_target(Target::of_this_processor());
+    compile(Bundle::open(root.join("models/textures")).unwrap(), &native, &plan).unwrap();
+    for (threads, path) in
+        [(1, root.join("models/textures")), (2, root.join("models/textures")), (2, plan.path().into())]
+    {
+        let bundle = Bundle::open(path).unwrap();
         let model = Model::load(bundle, &ModelOptions::default().with_threads(threads)).unwrap();
         let mut session = model.session();
         // Every kind of step, two classes, guided and not, seamless, blended.

@@ -79,6 +79,14 @@ fn a_zip_gives_the_official_numbers_too() {
 }
 
 #[test]
+fn a_plan_gives_the_official_numbers_too() {
+    let folder = tempdir().unwrap();
+    let path = argument(folder.path().join("tiny.ftplan"));
+    run(&["compile", &tiny(), "--target", "native", "--batch", "1,2,3,4", "--quiet", "-o", &path]);
+    check_all(&path);
+}
+
+#[test]
 fn a_seed_gives_the_same_latent_again_and_in_a_larger_batch() {
     let folder = tempdir().unwrap();
     let sample = |seed: &str, classes: &str, name: &str| -> Array4<f32> {

@@ -5,6 +5,7 @@ mod bundle;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod compile;
 mod editing;
 mod errors;
 #[cfg(target_os = "linux")]

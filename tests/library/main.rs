@@ -8,12 +8,14 @@ mod classes;
 mod common;
 mod conditioning;
 mod copy;
+mod damaged_plans;
 mod deterministic;
 mod editing;
 mod golden;
 mod guidance;
 mod links;
 mod planning;
+mod plans;
 mod presets;
 #[cfg(unix)]
 mod process;

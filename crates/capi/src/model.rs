@@ -201,7 +201,8 @@ pub unsafe extern "C" fn ft_model_options_init(
     guard(|| unsafe { versioned::init(options, struct_size, "options") })
 }
 
-/// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks.
+/// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of one,
+/// which `flowturbo compile` made (docs/plan.md). libflowturbo_runtime opens plans alone.
 ///
 /// `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
 /// `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
@@ -224,7 +225,7 @@ pub unsafe extern "C" fn ft_model_open(
     })
 }
 
-/// Opens a bundle whose zip file is in memory.
+/// Opens a bundle whose zip file is in memory, or a plan.
 ///
 /// Ownership: the `size` bytes at `data` are lent. They must stay as they are until `release`, if there is one, is
 /// called with `user_data`: once, when model and sessions are freed, or before this call returns if it fails
@@ -254,7 +255,7 @@ pub unsafe extern "C" fn ft_model_open_memory(
     })
 }
 
-/// Opens a bundle whose zip file is behind functions of the program's.
+/// Opens a bundle whose zip file is behind functions of the program's, or a plan.
 ///
 /// Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
 /// called, as for `ft_model_open_memory`; a struct that is refused itself (NULL, `struct_size`) is not looked into. All

@@ -11,13 +11,13 @@ use crate::kernels::DefaultFloats;
 /// Called once, when the library no longer needs what was lent to it; from any thread.
 pub type ft_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// Copies `size` bytes from `offset` of a bundle's zip file to `buffer`; 0 if it did. Called from any thread, one
+/// Copies `size` bytes from `offset` of a bundle's zip file, or of a plan, to `buffer`; 0 if it did. Called from any thread, one
 /// call at a time.
 pub type ft_read_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, offset: u64, buffer: *mut c_void, size: usize) -> i32,
 >;
 
-/// A bundle's zip file behind functions of the program's: an entry of an asset pack, something encrypted.
+/// A bundle's zip file, or a plan, behind functions of the program's: an entry of an asset pack, something encrypted.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_reader {
@@ -25,7 +25,7 @@ pub struct ft_reader {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// Bytes of the zip file.
+    /// Bytes of the file.
     pub size: u64,
     /// Reads some of them.
     pub read: ft_read_callback,

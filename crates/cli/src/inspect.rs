@@ -122,6 +122,7 @@ impl Report<'_> {
             "description": manifest.description,
             "license": manifest.license,
             "hash": bundle.hash(),
+            "target": bundle.target().map(|target| target.to_string()),
             "format_version": manifest.format_version,
             "latent": {
                 "channels": latent.channels, "height": latent.height, "width": latent.width,

@@ -10,8 +10,8 @@ use crate::failure::Failure;
 /// Names the bundle to use when the command line names none.
 const VARIABLE: &str = "FLOWTURBO_BUNDLE";
 
-/// The bundled model, under the current folder or beside the source.
-const BUNDLED: &str = "models/textures";
+/// The bundled model, under the current folder or beside the source: what this build can open.
+const BUNDLED: &str = if cfg!(feature = "compile") { "models/textures" } else { "models/textures.ftplan" };
 
 /// Opens the bundle at `path`, or the default one.
 pub fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
@@ -40,7 +40,8 @@ fn default() -> Result<PathBuf, Failure> {
     // That of the workspace, in which this crate lies two folders deep.
     let beside_source = source.ancestors().nth(2).unwrap_or(source).join(BUNDLED);
     let candidates = [PathBuf::from(BUNDLED), beside_source];
-    candidates.iter().find(|path| path.join("bundle.json").exists()).cloned().ok_or_else(|| {
+    let is_model = |path: &&PathBuf| path.is_file() || path.join("bundle.json").exists();
+    candidates.iter().find(is_model).cloned().ok_or_else(|| {
         let [here, source] = candidates.each_ref().map(|path| path.display());
         Failure::Usage(format!(
             "no bundle given and none found; looked at ${VARIABLE} (not set), {here} and {source}; \

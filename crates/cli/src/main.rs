@@ -11,6 +11,8 @@
 
 mod bench;
 mod classes;
+#[cfg(feature = "compile")]
+mod compile;
 mod decode;
 mod editing;
 mod encode;
@@ -42,9 +44,9 @@ use failure::Failure;
 
 /// Generates images with FlowTurbo models on the CPU.
 ///
-/// Every command takes a model by -m: a bundle, which is a folder or a zip file. Without one it takes the
-/// bundle at $FLOWTURBO_BUNDLE, else models/textures under the current folder, else models/textures beside
-/// this program's source.
+/// Every command takes a model by -m: a bundle, which is a folder or a zip file, or a plan, which `flowturbo compile`
+/// makes of one. Without it, it takes that at $FLOWTURBO_BUNDLE, else models/textures under the current folder, else
+/// models/textures beside this program's source.
 ///
 /// Exit codes: 0 done, 1 failed while working, or a file cannot be written, 2 the command line or a file to be
 /// read cannot be used, 130 stopped by ctrl-C, which leaves files as they were; pressed again, it does not wait.
@@ -66,6 +68,8 @@ enum Command {
     Bench(bench::Bench),
     Tune(tune::Tune),
     Classes(classes::Classes),
+    #[cfg(feature = "compile")]
+    Compile(compile::Compile),
     Latents(latents::Latents),
     Decode(decode::Decode),
     Encode(encode::Encode),
@@ -81,6 +85,8 @@ impl Command {
             Self::Bench(command) => command.run(),
             Self::Tune(command) => command.run(),
             Self::Classes(command) => command.run(),
+            #[cfg(feature = "compile")]
+            Self::Compile(command) => command.run(),
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
             Self::Encode(command) => command.run(),

@@ -11,7 +11,7 @@ use crate::{interrupt, locate};
 /// The model by option, for commands whose first word is another file.
 #[derive(Args)]
 pub struct ModelOption {
-    /// Model: a bundle, folder or zip file [default: $FLOWTURBO_BUNDLE, then models/textures]
+    /// Model: a bundle (folder or zip file) or a plan [default: $FLOWTURBO_BUNDLE, then models/textures]
     #[arg(short, long, value_name = "PATH", alias = "bundle")]
     model: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, Role};
 use crate::engine::{Conditioning, Engine, FusedProgram, Network};
 use crate::error::{Context, unsupported};
-use crate::executor::{Ports, ROWS, ports};
+use crate::executor::{Conditions, Ports, ROWS, ports};
 use crate::graph::Graph;
 use crate::lower::lower;
 use crate::net::{Net, Split};
@@ -35,11 +35,6 @@ impl Fused {
     /// Networks that cannot be lowered are left to `reference`.
     pub fn new(engine: Engine, deterministic: bool, reference: Reference) -> Self {
         Self { engine, deterministic, reference }
-    }
-
-    /// What runs the plans.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// Names what a program would leave to tract's arithmetic, which is another one on each processor.
@@ -112,6 +107,10 @@ impl Backend for Fused {
 
     fn threads(&self) -> usize {
         self.engine.threads()
+    }
+
+    fn conditions(&self) -> Vec<Arc<Conditions>> {
+        self.engine.all_conditions().collect()
     }
 
     fn release_conditioning(&self) {

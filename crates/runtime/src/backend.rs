@@ -16,6 +16,7 @@ pub use pace::Pace;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
 use crate::error::runtime;
+use crate::executor::Conditions;
 use crate::{CancelToken, Cost, Result};
 
 /// A way to run networks on a device.
@@ -40,6 +41,11 @@ pub trait Backend: Send + Sync {
 
     /// Threads that one run uses.
     fn threads(&self) -> usize;
+
+    /// What networks that somebody holds know of times and classes.
+    fn conditions(&self) -> Vec<Arc<Conditions>> {
+        Vec::new()
+    }
 
     /// Gives up the weights that only conditioning uses, and keeps none from now on.
     fn release_conditioning(&self) {}

@@ -86,7 +86,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a folder or a zip file, told apart by what is there, under the default [`Limits`].
+    /// Opens a folder, a zip file or a plan, told apart by what is there, under the default [`Limits`].
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with).
@@ -94,7 +94,7 @@ impl Bundle {
         Self::open_with(path, &Limits::default())
     }
 
-    /// Opens a folder or a zip file, told apart by what is there.
+    /// Opens a folder, a zip file or a plan (docs/plan.md), told apart by what is there.
     ///
     /// # Errors
     /// - [`Io`](crate::ErrorKind::Io): nothing readable at `path`.
@@ -119,7 +119,7 @@ impl Bundle {
         }
     }
 
-    /// Opens a zip that is in memory: a vector, an `Arc<[u8]>`, a memory map. It is kept, not copied.
+    /// Opens a zip or a plan that is in memory: a vector, an `Arc<[u8]>`, a memory map. It is kept, not copied.
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with), without `Io`.
@@ -131,9 +131,9 @@ impl Bundle {
         Self::from_source(Archive::new(Cursor::new(bytes), place).at(|| place.into())?, limits)
     }
 
-    /// Opens a zip behind a reader: an entry of a game's asset pack, a decrypting stream.
+    /// Opens a zip or a plan behind a reader: an entry of a game's asset pack, a decrypting stream.
     ///
-    /// The zip fills the reader from its first byte to its last.
+    /// It fills the reader from its first byte to its last.
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with); `Io` carries what the reader said.

@@ -35,6 +35,9 @@ impl Report<'_> {
         line("licence", manifest.license.as_deref().unwrap_or("-"));
         line("hash", self.model.bundle().hash());
         line("format", &format!("{} {}", manifest.format, manifest.format_version));
+        if let Some(target) = self.model.bundle().target() {
+            line("plan", &format!("for {target}"));
+        }
         let latent = &manifest.latent;
         let (channels, height, width) = (latent.channels, latent.height, latent.width);
         let scaling = format!("scale {}, shift {}", latent.scale, latent.shift);

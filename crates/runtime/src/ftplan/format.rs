@@ -1,14 +1,14 @@
-//! The file itself: a header, a table of sections, the sections. docs/plan.md describes it.
+//! The file itself: a header, sections, a table of them, a footer. docs/plan.md describes it.
 
 #![forbid(unsafe_code)]
 
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
 use crate::bundle::Role;
-use crate::error::{Context, invalid_bundle, io, limit_exceeded, unsupported};
+use crate::error::{Context, invalid_bundle, io, unsupported};
 use crate::plan::Target;
 use crate::{Error, Result, memory};
 
@@ -16,9 +16,10 @@ use crate::{Error, Result, memory};
 pub const MAGIC: [u8; 8] = *b"\x89FTPLAN\n";
 /// The one version that this build reads and writes.
 pub const VERSION: u32 = 1;
-/// Bytes of the header, and of an entry of the table.
-const HEADER: usize = 64;
+/// Bytes of the header, of an entry of the table, and of what closes the file.
+const HEADER: usize = 16;
 const ENTRY: usize = 64;
+const FOOTER: usize = 64;
 /// A manifest, and two sections for each network.
 const MOST_SECTIONS: u32 = 9;
 /// Sections start on such addresses: a page of any system.
@@ -95,7 +96,7 @@ impl Section {
     }
 }
 
-/// What the header and the table say, checked.
+/// What header, table and footer say, checked.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub target: Target,
@@ -109,16 +110,14 @@ impl Table {
     /// `InvalidBundle`: names the field that lies. `Unsupported`: another version or target. `Io`.
     pub fn read(length: u64, read: impl Fn(u64, &mut [u8]) -> std::io::Result<()>) -> Result<Self> {
         let fill = |at, buffer: &mut [u8]| read(at, buffer).map_err(|e| io(format!("cannot be read: {e}")));
-        let mut header = [0; HEADER];
-        if length < HEADER as u64 {
-            return Err(invalid_bundle(format!(
-                "header: {length} bytes, it has {HEADER}; the file was cut short"
-            )));
-        }
-        fill(0, &mut header)?;
+        let short = || invalid_bundle("footer: not there; the file was cut short or added to");
+        let (mut header, mut footer) = ([0; HEADER], [0; FOOTER]);
+        fill(0, &mut header[..HEADER.min(usize::try_from(length).unwrap_or(HEADER))])?;
         if header[..8] != MAGIC {
             return Err(invalid_bundle("magic: not that of a plan file"));
         }
+        let last =
+            length.checked_sub(FOOTER as u64).filter(|&last| last >= HEADER as u64).ok_or_else(short)?;
         let version = number(&header, 8);
         if version != VERSION {
             return Err(unsupported(format!(
@@ -128,33 +127,35 @@ impl Table {
         let target = Target::ALL.get(number(&header, 12) as usize).copied();
         let target =
             target.ok_or_else(|| unsupported("target: not known to this build; compile the bundle again"))?;
-        let count = number(&header, 16);
+        fill(last, &mut footer)?;
+        if footer[24..32] != MAGIC {
+            return Err(short());
+        }
+        let (count, claimed) = (number(&footer, 0), long(&footer, 8));
         if !(1..=MOST_SECTIONS).contains(&count) {
             return Err(invalid_bundle(format!("sections: {count}, there are 1 to {MOST_SECTIONS}")));
         }
-        if number(&header, 20) != 0 {
-            return Err(invalid_bundle("reserved: must be 0"));
+        if number(&footer, 4) != 0 {
+            return Err(invalid_bundle("footer: what is reserved must be 0"));
         }
-        let claimed = long(&header, 24);
         if claimed != length {
             return Err(invalid_bundle(format!(
-                "length: the header says {claimed} bytes, the file has {length}; it was cut short or added to"
+                "length: the file says {claimed} bytes and has {length}; it was cut short or added to"
             )));
-        }
-        let first = (HEADER + ENTRY * count as usize) as u64;
-        if length < first {
-            return Err(invalid_bundle("table: longer than the file"));
         }
         let mut table = [0; ENTRY * MOST_SECTIONS as usize];
         let table = &mut table[..ENTRY * count as usize];
-        fill(HEADER as u64, table)?;
-        if Sha256::new_with_prefix(&header[..32]).chain_update(&*table).finalize()[..] != header[32..] {
-            return Err(invalid_bundle("table: is damaged, its SHA-256 is another one than the header says"));
+        let start = last.checked_sub(table.len() as u64).filter(|&start| start >= HEADER as u64);
+        let start = start.filter(|&start| start == long(&footer, 16));
+        let start = start.ok_or_else(|| invalid_bundle("table: not where the footer says"))?;
+        fill(start, table)?;
+        if hash_of(&header, table, &footer[..32])[..] != footer[32..] {
+            return Err(invalid_bundle("table: is damaged, its SHA-256 is another one than the footer says"));
         }
         let mut sections: Vec<Section> = Vec::with_capacity(count as usize);
         for (i, entry) in table.chunks_exact(ENTRY).enumerate() {
-            let end = sections.last().map_or(first, |last| last.bytes.end);
-            let section = Section::parse(entry, end, length).at(|| format!("section {i}"))?;
+            let end = sections.last().map_or(HEADER as u64, |last| last.bytes.end);
+            let section = Section::parse(entry, end, start).at(|| format!("section {i}"))?;
             if sections.iter().any(|known| known.kind == section.kind) {
                 return Err(
                     invalid_bundle(format!("kind: a second {}", section.kind)).at(format!("section {i}"))
@@ -162,8 +163,8 @@ impl Table {
             }
             sections.push(section);
         }
-        if sections.last().map(|last| last.bytes.end) != Some(length) {
-            return Err(invalid_bundle("length: there is something behind the last section"));
+        if sections.last().map(|last| last.bytes.end) != Some(start) {
+            return Err(invalid_bundle("table: there is something between it and the last section"));
         }
         Ok(Self { target, sections })
     }
@@ -174,8 +175,8 @@ impl Table {
 }
 
 impl Section {
-    /// The section of a table's entry, in a file of `length` bytes, behind `end`.
-    fn parse(entry: &[u8], end: u64, length: u64) -> Result<Self> {
+    /// The section of a table's entry, which lies behind `end` and before the table.
+    fn parse(entry: &[u8], end: u64, table: u64) -> Result<Self> {
         let codes = [number(entry, 0), number(entry, 4)];
         let kind = Kind::of(codes).ok_or_else(|| {
             invalid_bundle(format!("kind: {} of network {} is not known", codes[0], codes[1]))
@@ -187,9 +188,9 @@ impl Section {
         if start < end {
             return Err(invalid_bundle(format!("offset: {start}, inside of what is before it")));
         }
-        let within = start.checked_add(len).filter(|&end| end <= length);
+        let within = start.checked_add(len).filter(|&end| end <= table);
         let bytes = start..within.ok_or_else(|| {
-            invalid_bundle(format!("length: {len} bytes from {start} on, the file has {length}"))
+            invalid_bundle(format!("length: {len} bytes from {start} on, the table begins at {table}"))
         })?;
         if long(entry, 24) != 0 {
             return Err(invalid_bundle("reserved: must be 0"));
@@ -198,6 +199,11 @@ impl Section {
         hash.copy_from_slice(&entry[32..]);
         Ok(Self { kind, bytes, hash })
     }
+}
+
+/// SHA-256 of all that is not in a section.
+fn hash_of(header: &[u8], table: &[u8], footer: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(header).chain_update(table).chain_update(footer).finalize().into()
 }
 
 fn number(bytes: &[u8], at: usize) -> u32 {
@@ -211,8 +217,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 /// Writes a file section by section; of sections that are written alike come the same bytes.
 pub struct Writer<W> {
     out: W,
-    target: Target,
-    count: u32,
+    header: [u8; HEADER],
     at: u64,
     sections: Vec<Section>,
     /// Of the section at hand: hashes of the pieces that are whole, and the piece that is not.
@@ -221,18 +226,16 @@ pub struct Writer<W> {
     filled: u64,
 }
 
-impl<W: Write + Seek> Writer<W> {
-    /// A file of `count` sections.
-    ///
+impl<W: Write> Writer<W> {
     /// # Errors
-    /// `LimitExceeded`: more sections than there can be. `Io`.
-    pub fn new(out: W, target: Target, count: usize) -> Result<Self> {
-        let count = u32::try_from(count).ok().filter(|count| (1..=MOST_SECTIONS).contains(count));
-        let count = count.ok_or_else(|| limit_exceeded("a plan file cannot have as many sections"))?;
+    /// `Io`.
+    pub fn new(out: W, target: Target) -> Result<Self> {
+        let mut header = [0; HEADER];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..].copy_from_slice([VERSION, target.code()].map(u32::to_le_bytes).as_flattened());
         let (sections, pieces) = (Vec::new(), Vec::new());
-        let mut writer =
-            Self { out, target, count, at: 0, sections, pieces, piece: Sha256::new(), filled: 0 };
-        writer.raw(&vec![0; HEADER + ENTRY * count as usize])?;
+        let mut writer = Self { out, header, at: 0, sections, pieces, piece: Sha256::new(), filled: 0 };
+        writer.raw(&header)?;
         Ok(writer)
     }
 
@@ -293,29 +296,26 @@ impl<W: Write + Seek> Writer<W> {
         self.pieces.clear();
     }
 
-    /// Writes the header and the table.
+    /// Writes the table and what closes the file.
     ///
     /// # Errors
     /// `Io`.
     pub fn finish(mut self) -> Result<()> {
         self.end();
-        assert_eq!(self.sections.len(), self.count as usize, "as many sections as there is room for");
         let mut table = Vec::new();
         for Section { kind, bytes, hash } in &self.sections {
-            let [kind, role] = kind.codes();
-            table.extend([kind.to_le_bytes(), role.to_le_bytes()].as_flattened());
-            let numbers = [bytes.start, bytes.end - bytes.start, 0].map(u64::to_le_bytes);
-            table.extend(numbers.as_flattened());
+            table.extend(kind.codes().map(u32::to_le_bytes).as_flattened());
+            table.extend([bytes.start, bytes.end - bytes.start, 0].map(u64::to_le_bytes).as_flattened());
             table.extend(hash);
         }
-        let mut header = MAGIC.to_vec();
-        header.extend([VERSION, self.target.code(), self.count, 0].map(u32::to_le_bytes).as_flattened());
-        header.extend(self.at.to_le_bytes());
-        let hash = Sha256::new_with_prefix(&header).chain_update(&table).finalize();
-        header.extend(&hash[..]);
-        header.extend(table);
-        self.out.seek(SeekFrom::Start(0)).map_err(write_failed)?;
-        self.raw(&header)?;
+        let length = self.at + (table.len() + FOOTER) as u64;
+        let mut footer = Vec::with_capacity(FOOTER);
+        footer.extend([self.sections.len() as u32, 0].map(u32::to_le_bytes).as_flattened());
+        footer.extend([length, self.at].map(u64::to_le_bytes).as_flattened());
+        footer.extend(MAGIC);
+        footer.extend(hash_of(&self.header, &table, &footer));
+        self.raw(&table)?;
+        self.raw(&footer)?;
         self.out.flush().map_err(write_failed)
     }
 

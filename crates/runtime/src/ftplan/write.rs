@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use super::format::{Kind, Writer};
@@ -26,13 +26,8 @@ pub struct Network {
 ///
 /// # Errors
 /// `Io`, `OutOfMemory`, those of reading the weights. `Unsupported`: a plan with a step that has no kernel.
-pub fn write(
-    out: impl Write + Seek,
-    manifest: &[u8],
-    mut networks: Vec<Network>,
-    target: Target,
-) -> Result<()> {
-    let mut writer = Writer::new(out, target, 1 + 2 * networks.len())?;
+pub fn write(out: impl Write, manifest: &[u8], mut networks: Vec<Network>, target: Target) -> Result<()> {
+    let mut writer = Writer::new(out, target)?;
     writer.begin(Kind::Manifest)?;
     writer.write(manifest)?;
     for Network { role, stored, weights } in &mut networks {
@@ -66,7 +61,7 @@ struct Packing<'a, W> {
     stored: Vec<StoredWeight>,
 }
 
-impl<W: Write + Seek> Packing<'_, W> {
+impl<W: Write> Packing<'_, W> {
     /// Writes the weights of a plan that are not there yet, and numbers them anew.
     fn plan(&mut self, plan: &mut Plan) -> Result<()> {
         for step in &mut plan.steps {
