@@ -22,7 +22,7 @@ pub enum ErrorKind {
     InvalidBundle,
     /// The bundle is sound but this build cannot run it: a newer format, an operator tract lacks.
     Unsupported,
-    /// A size that the [`Limits`](crate::Limits) in force refuse.
+    /// A size that the `Limits` in force refuse.
     LimitExceeded,
     /// A file or reader could not be read or written.
     Io,

@@ -148,7 +148,7 @@ impl<'a> PixelsRef<'a> {
         self
     }
 
-    /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a [`Request`](crate::Request) begins
+    /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a `Request` begins
     /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and
     /// [`Pixels`].
     ///
