@@ -61,6 +61,7 @@ impl Error {
     }
 
     /// Puts `place` (a file, a field, a step) in front of what is already known.
+    #[doc(hidden)]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.0.context.insert(0, place.into());
         self
