@@ -14,5 +14,5 @@ full: # all that .ci/run has no time for: hours
 bench: # kernels, networks and C calls beside their peers
 	cargo bench --features bench
 
-header: # writes include/flowturbo.h, made of src/capi
+header: # writes include/flowturbo.h, made of crates/capi
 	FLOWTURBO_BLESS=1 cargo test --release --test c header::

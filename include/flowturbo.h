@@ -1,7 +1,7 @@
 /*
  * flowturbo: on-device image generation with flow models (FlowTurbo, arXiv 2409.18128).
  *
- * This file is made of the comments in src/capi by cbindgen. Licence: MIT OR Apache-2.0.
+ * This file is made of the comments in crates/capi by cbindgen. Licence: MIT OR Apache-2.0.
  *
  *   ft_model *model;
  *   ft_session *session;

@@ -1,5 +1,5 @@
-//! What threads meet in, the files of ../../src themselves, run in thousands of orders that Shuttle chooses: the pool,
-//! cancel tokens, the registry of handles and its sessions.
+//! What threads meet in, the files of ../../crates themselves, run in thousands of orders that Shuttle chooses: the
+//! pool, cancel tokens, the registry of handles and its sessions.
 //!
 //! Here `std` is the crate beside this one. To Shuttle every atomic number is sequentially consistent; that weaker
 //! orders are enough is for Miri to doubt (../miri).
@@ -8,37 +8,34 @@
 
 extern crate watched_std as std;
 
-#[path = "../../src"]
-mod source {
-    pub mod cancel;
-    pub mod error;
-    pub mod kernels;
-    pub mod lock;
-    pub mod memory;
+#[path = "../../crates/runtime/src/cancel.rs"]
+mod cancel;
+#[path = "../../crates/kernels/src/lib.rs"]
+mod kernels;
 
-    pub mod capi {
-        #![allow(non_camel_case_types, reason = "as in ../../src/capi.rs")]
+#[path = "../../crates/capi/src"]
+mod capi {
+    #![allow(non_camel_case_types, reason = "as in ../../crates/capi/src/lib.rs")]
 
-        pub mod cancel_token;
-        pub mod status;
+    pub mod cancel_token;
+    pub mod status;
 
-        mod boundary;
-        mod of_process;
-        mod pointers;
-        mod registry;
+    mod boundary;
+    mod of_process;
+    mod pointers;
+    mod registry;
 
-        #[cfg(test)]
-        #[path = "../../.ci/interleavings/sessions.rs"]
-        mod sessions;
-        #[cfg(test)]
-        #[path = "../../.ci/interleavings/tokens.rs"]
-        mod tokens;
-    }
+    #[cfg(test)]
+    #[path = "../../../.ci/interleavings/sessions.rs"]
+    mod sessions;
+    #[cfg(test)]
+    #[path = "../../../.ci/interleavings/tokens.rs"]
+    mod tokens;
 }
 
-use source::cancel::CancelToken;
-use source::error::{self, Error, ErrorKind, Result};
-use source::{kernels, lock, memory};
+use cancel::CancelToken;
+use kernels::error::{self, Error, ErrorKind, Result};
+use kernels::{lock, memory};
 
 #[cfg(test)]
 mod models;

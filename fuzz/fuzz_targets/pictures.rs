@@ -7,7 +7,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageReader, Rgba};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-#[path = "../../src/bin/flowturbo/given/decode.rs"]
+#[path = "../../crates/cli/src/given/decode.rs"]
 mod decode;
 
 use decode::{Stored, by};

@@ -17,8 +17,8 @@ import flowturbo
 from flowturbo import Generation, Request
 
 NAMES = {"darwin": "libflowturbo.dylib", "win32": "flowturbo.dll"}
-BUILD = "cargo rustc --release --lib --features capi --crate-type cdylib"
-LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo.so")
+BUILD = "cargo build --release --package flowturbo-capi --example flowturbo"
+LIBRARY = REPOSITORY / "target" / "release" / "examples" / NAMES.get(sys.platform, "libflowturbo.so")
 
 
 def load_library(path: Path = LIBRARY) -> ctypes.CDLL:

@@ -108,7 +108,8 @@ fn a_field_in_what_was_padding_on_32_bit_machines_is_a_break() {
 #[test]
 fn libraries_for_android_have_pages_of_16_kib() {
     let script = made().join("build-script");
-    passes(Command::new("rustc").args(["--edition", "2024", "-o"]).arg(&script).arg(root().join("build.rs")));
+    let source = root().join("crates/capi/build.rs");
+    passes(Command::new("rustc").args(["--edition", "2024", "-o"]).arg(&script).arg(source));
     let flags = |system: &str, width: &str| {
         let mut run = Command::new(&script);
         run.env("CARGO_CFG_TARGET_OS", system).env("CARGO_CFG_TARGET_POINTER_WIDTH", width);

@@ -1,4 +1,4 @@
-//! `include/flowturbo.h` is what cbindgen makes of `src/capi`, a noun at a time.
+//! `include/flowturbo.h` is what cbindgen makes of `crates/capi`, a noun at a time.
 
 use std::{env, fs};
 
@@ -6,16 +6,16 @@ use cbindgen::{Builder, Config};
 
 use crate::root;
 
-/// The files of the header, in its order: the public modules of `src/capi.rs`.
+/// The files of the header, in its order: the public modules of `crates/capi/src/lib.rs`.
 fn nouns() -> Vec<String> {
-    let capi = fs::read_to_string(root().join("src/capi.rs")).unwrap();
+    let capi = fs::read_to_string(root().join("crates/capi/src/lib.rs")).unwrap();
     let module = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
     capi.lines().filter_map(module).collect()
 }
 
 /// The declarations of one file under its first line, which says what it is about.
 fn section(config: &Config, noun: &str) -> String {
-    let path = root().join(format!("src/capi/{noun}.rs"));
+    let path = root().join(format!("crates/capi/src/{noun}.rs"));
     let about = fs::read_to_string(&path).unwrap();
     let about = about.lines().next().unwrap().trim_start_matches("//! ").trim_end_matches('.').to_owned();
     let mut declarations = Vec::new();

@@ -34,7 +34,7 @@ impl Library {
         static SHIPPED: OnceLock<Built> = OnceLock::new();
         static TESTING: OnceLock<Built> = OnceLock::new();
         match self {
-            Self::Shipped => SHIPPED.get_or_init(|| build("capi")),
+            Self::Shipped => SHIPPED.get_or_init(|| build("default")),
             Self::Testing => TESTING.get_or_init(|| build("testing")),
         }
     }
@@ -66,15 +66,15 @@ fn build(feature: &str) -> Built {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["rustc", "--example", "c_library", "--profile", profile]);
-    cargo.args(["--features", feature, "--target-dir"]).arg(target);
+    cargo.current_dir(root()).args(["rustc", "--package", "flowturbo-capi", "--example", "flowturbo"]);
+    cargo.args(["--profile", profile, "--features", feature, "--target-dir"]).arg(target);
     passes(cargo.args(["--", "-C"]).arg(format!("link-arg=-Wl,-soname,{}", soname())));
 
     let folder = made().join(feature);
     fs::create_dir_all(&folder).unwrap();
     let from = target.join(if cfg!(debug_assertions) { "debug" } else { "release" }).join("examples");
     let (shared, open_archive) = (folder.join(soname()), folder.join("open.a"));
-    for (name, to) in [("libc_library.so", &shared), ("libc_library.a", &open_archive)] {
+    for (name, to) in [("libflowturbo.so", &shared), ("libflowturbo.a", &open_archive)] {
         // Not over the old one: a program may have it open. The time stays, for what is made of it.
         let _ = fs::remove_file(to);
         passes(Command::new("cp").arg("--preserve=timestamps").arg(from.join(name)).arg(to));

@@ -1,4 +1,4 @@
-"""The table of operators that the checker reads: src/graph/standard/operators.txt.
+"""The table of operators that the checker reads: crates/compile/src/graph/standard/operators.txt.
 
 A row is one version of an operator: domain, name, the opset it came with, how many inputs and outputs it has, and its
 attributes with their types; `!` marks what must be there, and `gone` a version that is deprecated. Run it again for a

@@ -25,6 +25,7 @@ mod sweep;
 mod textures;
 mod threads;
 mod tiling;
+mod workspace;
 
 use std::path::PathBuf;
 

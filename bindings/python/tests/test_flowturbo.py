@@ -19,7 +19,8 @@ import flowturbo
 from flowturbo import Request, abi
 
 TEXTURES = REPOSITORY / "models" / "textures"
-LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", REPOSITORY / "target" / "release" / "libflowturbo.so"))
+BUILT = REPOSITORY / "target" / "release" / "examples" / "libflowturbo.so"
+LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", BUILT))
 
 
 @pytest.fixture(scope="module")

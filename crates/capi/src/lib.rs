@@ -9,6 +9,7 @@
 //! that can fail runs inside `boundary::guard`, the one panic boundary. Handles are numbers, not addresses
 //! (`registry`), so a stale one is an error and never a wild pointer.
 
+#![allow(clippy::missing_safety_doc, reason = "the header says what the caller promises")]
 #![allow(non_camel_case_types, reason = "Rust and C names are equal: one search finds both sides")]
 
 pub mod version;

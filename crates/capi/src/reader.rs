@@ -151,13 +151,15 @@ impl Seek for Callbacks {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Cursor, Write};
     use std::ptr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::model::{ft_model, ft_model_open_memory, ft_model_open_reader};
     use super::super::status::{FT_ERROR_INVALID_BUNDLE, FT_ERROR_IO, FT_OK, ft_last_error_message};
     use super::*;
-    use crate::bundle::testing::Files;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
 
     /// A program's zip file, and how often it was told that nobody needs it any more.
     struct Program {
@@ -192,7 +194,16 @@ mod tests {
 
     /// The graphs of its bundle are none, so that it is read whole and then refused.
     fn program(broken: u64) -> Program {
-        Program { zip: Files::minimal().zip(), broken, released: AtomicUsize::new(0) }
+        let manifest = include_str!("../../../tests/data/tiny-sit/bundle/bundle.json");
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, text) in [("bundle.json", manifest), ("predictor.onnx", "none"), ("refiner.onnx", "none")]
+        {
+            let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+            zip.start_file(name, options).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        }
+        let zip = zip.finish().unwrap().into_inner();
+        Program { zip, broken, released: AtomicUsize::new(0) }
     }
 
     #[test]

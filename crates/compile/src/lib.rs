@@ -1,5 +1,7 @@
-//! ONNX networks: read by tract, held to the standard and to the manifest, made plans that the runtime runs. Beside that
-//! plain tract, the oracle. The one crate that knows either of them.
+//! ONNX networks: read by tract, held to the standard and to the manifest, made plans that the runtime runs. Beside
+//! that plain tract, the oracle. The one crate that knows either of them.
+
+#![allow(rustdoc::private_intra_doc_links, reason = "for who works on it")]
 
 mod graph;
 mod lower;

@@ -111,9 +111,9 @@ mod register {
 
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod tests {
+    use super::super::parallel::{Threads, Workers};
+    use super::super::{Isa, Parallel, Pool};
     use super::*;
-    use crate::parallel::{Threads, Workers};
-    use crate::{Isa, Parallel, Pool};
 
     /// Flushes small numbers to zero, rounds upwards, and has a flag set.
     #[cfg(target_arch = "x86_64")]

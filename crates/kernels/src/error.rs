@@ -22,7 +22,7 @@ pub enum ErrorKind {
     InvalidBundle,
     /// The bundle is sound but this build cannot run it: a newer format, an operator tract lacks.
     Unsupported,
-    /// A size that the [`Limits`](crate::Limits) in force refuse.
+    /// A size that the `Limits` in force refuse.
     LimitExceeded,
     /// A file or reader could not be read or written.
     Io,
@@ -61,6 +61,7 @@ impl Error {
     }
 
     /// Puts `place` (a file, a field, a step) in front of what is already known.
+    #[doc(hidden)]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.0.context.insert(0, place.into());
         self

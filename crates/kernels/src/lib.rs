@@ -8,6 +8,8 @@
 //! Descriptions name their places by any type `A`. A plan has addresses in buffers there; `relocate` makes them
 //! offsets in the arena, which is what runs.
 
+#![allow(rustdoc::private_intra_doc_links, reason = "for who works on it")]
+
 mod attention;
 #[cfg(test)]
 mod bits;
@@ -47,7 +49,8 @@ pub use pool::Pool;
 pub use process::Process;
 pub use product::{Epilogue, Group, Packed, PackedFloats, PanelSize, Product, Source, Values, pack};
 pub use reduce::{Reduce, Reduction, Softmax};
-pub use simd::{Isa, Kernel, Simd};
+pub use simd::Isa;
+use simd::{Kernel, Simd};
 pub use stage::{Border, Padding, Stage};
 pub use view::{RANK, View};
 

@@ -11,6 +11,7 @@ use super::{DefaultFloats, Isa, LINE};
 /// afterwards: a busy job system makes a picture slower, not wrong.
 ///
 /// ```
+/// # use flowturbo_kernels as flowturbo;
 /// /// A thread for each body: simple, and slow. A job system would go here.
 /// struct Scoped;
 ///
@@ -25,7 +26,8 @@ use super::{DefaultFloats, Isa, LINE};
 ///         });
 ///     }
 /// }
-/// let options = flowturbo::ModelOptions::default().with_parallel(std::sync::Arc::new(Scoped));
+/// // What `ModelOptions::with_parallel` takes.
+/// let lent: std::sync::Arc<dyn flowturbo::Parallel> = std::sync::Arc::new(Scoped);
 /// ```
 pub trait Parallel: Send + Sync {
     /// Bodies that may usefully run at the same time, at least 1; always the same number.

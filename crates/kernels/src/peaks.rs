@@ -14,7 +14,7 @@ use crate::lock::lock;
 /// run on here.
 ///
 /// A time of a network is worth as much as its distance from these: the graph's operations
-/// ([`Cost`](crate::Cost)) over the time is at most `fma_gflops`, its weights over the time at most
+/// (`Cost`) over the time is at most `fma_gflops`, its weights over the time at most
 /// `read_gbytes` if no cache holds them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

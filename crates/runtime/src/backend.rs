@@ -24,7 +24,7 @@ pub trait Backend: Send + Sync {
     /// Plans the network that plays `role` at `extent`, as far as `allowance` lets it; whatever its files' hashes are.
     ///
     /// # Errors
-    /// Name the network's file; see [`Model::load`](crate::Model::load).
+    /// Name the network's file; see `Model::load`.
     fn program(
         &self,
         bundle: &Bundle,

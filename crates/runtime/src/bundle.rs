@@ -67,6 +67,7 @@ const PARSED: usize = 64;
 /// folder makes no difference. Where one is written to meanwhile, the next read of it fails.
 ///
 /// ```no_run
+/// # use flowturbo_runtime as flowturbo;
 /// let bundle = flowturbo::Bundle::open("models/textures")?;
 /// println!("{} {}", bundle.manifest().name, bundle.hash());
 /// # Ok::<(), flowturbo::Error>(())
@@ -208,6 +209,7 @@ impl Bundle {
     }
 
     /// The default schedule.
+    #[doc(hidden)]
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
@@ -239,11 +241,12 @@ impl Bundle {
     }
 
     /// Reads a network's files once and checks their SHA-256; nothing to do if there is no such network.
-    pub fn check(&self, role: Role) -> Result<()> {
+    pub(crate) fn check(&self, role: Role) -> Result<()> {
         self.check_while(role, || Ok(()))
     }
 
     /// The same, as long as `go_on` says so at every piece.
+    #[doc(hidden)]
     pub fn check_while(&self, role: Role, go_on: impl Fn() -> Result<()>) -> Result<()> {
         // A plan checks what it reads.
         if self.plan.is_some() {
@@ -299,6 +302,7 @@ impl Bundle {
     }
 
     /// The ONNX graph of a network; its hash is not looked at.
+    #[doc(hidden)]
     pub fn graph(&self, role: Role) -> Result<ListedFile> {
         self.check_onnx()?;
         let place = || self.source.describe();
@@ -308,6 +312,7 @@ impl Bundle {
     }
 
     /// The weights that a network keeps outside its graph; none is fine. Hashes are not looked at.
+    #[doc(hidden)]
     pub fn external_data(&self, role: Role) -> Result<ExternalData> {
         let place = || self.source.describe();
         let files = self.manifest.listed(role);

@@ -59,6 +59,7 @@ impl CancelToken {
     /// work with [`ErrorKind::Runtime`](crate::ErrorKind::Runtime).
     ///
     /// ```
+    /// # use flowturbo_runtime as flowturbo;
     /// use std::time::{Duration, Instant};
     /// let deadline = Instant::now() + Duration::from_millis(50);
     /// let token = flowturbo::CancelToken::from_fn(move || Instant::now() >= deadline);

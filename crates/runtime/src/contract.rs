@@ -71,6 +71,7 @@ pub struct Contract {
 
 impl Contract {
     /// The contract of `role` at `extent`, its tensors within `limits`.
+    #[doc(hidden)]
     pub fn new(manifest: &Manifest, role: Role, extent: Extent, limits: &Limits) -> Result<Self> {
         let (batch, networks) = (extent.batch, &manifest.networks);
         let latent = manifest.latent_shape(extent);

@@ -1,5 +1,8 @@
-//! What runs: bundles, plans of networks and their executor, the sampler, noise and pixels. It knows plans, and not what
-//! they are made of.
+//! What runs: bundles, plans of networks and their executor, the sampler, noise and pixels. It knows plans, and not
+//! what they are made of.
+
+#![allow(clippy::len_without_is_empty, reason = "only the crates beside it see these types")]
+#![allow(rustdoc::private_intra_doc_links, reason = "for who works on it")]
 
 pub mod allowance;
 pub mod backend;

@@ -12,6 +12,7 @@ use crate::error::limit_exceeded;
 /// The defaults admit SiT-XL/2 at 512x512 pixels with room to spare.
 ///
 /// ```
+/// # use flowturbo_runtime as flowturbo;
 /// let limits = flowturbo::Limits::default().with_max_batch(4);
 /// assert_eq!(limits.max_batch, 4);
 /// ```
@@ -98,6 +99,7 @@ with! {
 
 impl Limits {
     /// Refuses a float32 tensor of `shape` that is larger than `max_tensor_bytes`, or empty.
+    #[doc(hidden)]
     pub fn check_tensor(&self, shape: [usize; 4]) -> Result<()> {
         let bytes = shape.iter().try_fold(4u64, |product, &n| product.checked_mul(n as u64));
         match bytes {

@@ -70,11 +70,13 @@ impl Classes {
     }
 
     /// Whether networks may be asked for this class.
+    #[doc(hidden)]
     pub fn has(&self, class: i64) -> bool {
         self.range().contains(&class) || self.null == Some(class)
     }
 
     /// The classes that there are, in words.
+    #[doc(hidden)]
     pub fn numbers(&self) -> String {
         let null = self.null.map(|null| format!(", and {null} for no class")).unwrap_or_default();
         match self.count {

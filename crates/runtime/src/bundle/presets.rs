@@ -64,12 +64,13 @@ impl Bundle {
     /// [`json`](Self::json), laid out anew. Nothing is written; all other fields stay, those of newer versions too.
     ///
     /// ```
-    /// # use flowturbo::{Bundle, Preset, Request};
+    /// # use flowturbo_runtime::{Bundle, Preset, Error};
+    /// # std::env::set_current_dir("../..").unwrap();
     /// let bundle = Bundle::open("tests/data/tiny-sit/bundle")?;
     /// let fast = Preset::new("H1P2R2".parse()?, 1.5);
     /// let tuned = bundle.with_presets(&[("fast".to_owned(), fast)].into())?;
-    /// Request::new(vec![3]).with_preset("fast").check(&tuned)?;
-    /// # Ok::<(), flowturbo::Error>(())
+    /// assert_eq!(tuned.preset("fast")?.guidance, 1.5);
+    /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors

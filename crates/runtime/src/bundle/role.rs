@@ -66,29 +66,34 @@ impl Manifest {
     }
 
     /// The size that the networks were made for, for `batch` images.
+    #[doc(hidden)]
     pub fn extent(&self, batch: usize) -> Extent {
         Extent { batch, cells: [self.latent.height as usize, self.latent.width as usize] }
     }
 
     /// `[N, C, H, W]` of latents.
+    #[doc(hidden)]
     pub fn latent_shape(&self, extent: Extent) -> [usize; 4] {
         let [height, width] = extent.cells;
         [extent.batch, self.latent.channels as usize, height, width]
     }
 
     /// Pixels that a cell of the latent stands for, down and across; none without an image.
+    #[doc(hidden)]
     pub fn cell(&self) -> Option<[usize; 2]> {
         let (image, latent) = (self.image.as_ref()?, &self.latent);
         Some([(image.height / latent.height) as usize, (image.width / latent.width) as usize])
     }
 
     /// `[N, 3, H, W]` of images; none without.
+    #[doc(hidden)]
     pub fn image_shape(&self, extent: Extent) -> Option<[usize; 4]> {
         let ([down, across], [height, width]) = (self.cell()?, extent.cells);
         Some([extent.batch, 3, height * down, width * across])
     }
 
     /// `[C, H, W]` that an image network takes and makes, for latents of `cells`.
+    #[doc(hidden)]
     pub fn shapes(&self, role: Role, cells: [usize; 2]) -> Result<([usize; 3], [usize; 3])> {
         let extent = Extent { batch: 1, cells };
         let [_, latent @ ..] = self.latent_shape(extent);

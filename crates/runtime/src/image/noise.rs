@@ -13,7 +13,7 @@ use crate::{Result, memory};
 /// The generator is ChaCha8 with the seed, little-endian, in the first eight bytes of its key and
 /// zeros in the rest; image `i` of the batch is its stream `i` (64 bits, in the state behind the counter), so an
 /// image's noise does not depend on the size of the batch, and
-/// [`Request::streams`](crate::Request::streams) can ask for any image alone. Each pair of numbers takes two 53-bit
+/// `Request::streams` can ask for any image alone. Each pair of numbers takes two 53-bit
 /// uniforms `u1` in (0, 1] and `u2` in [0, 1) and is made by the Box-Muller transform in float64 (`sqrt(-2 ln u1)`
 /// times the cosine and sine of `2 pi u2`) with the `libm` crate's functions, then rounded to float32.
 ///

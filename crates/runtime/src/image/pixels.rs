@@ -69,6 +69,7 @@ impl PixelFormat {
 /// What lies between rows and between pictures is left as it is.
 ///
 /// ```
+/// # use flowturbo_runtime as flowturbo;
 /// use flowturbo::{PixelFormat, Pixels};
 /// let mut texture = vec![0; 256 * 4 * 128];
 /// let pixels = Pixels::new(PixelFormat::Rgba8, &mut texture).with_row_stride(256 * 4);
@@ -107,6 +108,7 @@ impl<'a> Pixels<'a> {
     }
 
     /// A place in this memory for pictures `[N, H, W]`, if they fit.
+    #[doc(hidden)]
     pub fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
         let strides = (self.row_stride, self.image_stride);
         let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
@@ -148,7 +150,7 @@ impl<'a> PixelsRef<'a> {
         self
     }
 
-    /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a [`Request`](crate::Request) begins
+    /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a `Request` begins
     /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and
     /// [`Pixels`].
     ///

@@ -47,6 +47,7 @@ const MAX_STEPS: usize = 100_000;
 /// Written as letters, each with an optional count from 1 on; `Display` gives the shortest form.
 ///
 /// ```
+/// # use flowturbo_runtime as flowturbo;
 /// # fn main() -> flowturbo::Result<()> {
 /// let schedule: flowturbo::Schedule = "HPPPPPRRR".parse()?;
 /// assert_eq!(schedule.to_string(), "H1P5R3");
@@ -87,6 +88,7 @@ impl Schedule {
     }
 
     /// Refuses more steps than `limits` allow.
+    #[doc(hidden)]
     pub fn check(&self, limits: &Limits) -> Result<()> {
         let (steps, most) = (self.0.len(), limits.max_steps);
         if steps > most as usize {
