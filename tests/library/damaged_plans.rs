@@ -207,7 +207,7 @@ fn plans_of_strangers_stay_within_their_own_memory() {
         for at in sections(good)[index].clone() {
             let is_letter = good[at].is_ascii_graphic();
             letters = if is_letter { letters + 1 } else { 0 };
-            behind = if letters >= 5 { 0 } else { behind.saturating_add(1) };
+            behind = if letters >= 10 { 0 } else { behind.saturating_add(1) };
             if !is_letter && behind < 60 {
                 steps.push(at);
             }
