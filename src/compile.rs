@@ -9,9 +9,8 @@ use flowturbo_compile::Compiled;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
 use crate::error::{Context, runtime, unsupported};
-use crate::executor::Baked;
 use crate::ftplan::{self, Body, Conditions, Network, Stored};
-use crate::plan::RowLayout;
+use crate::plan::{Row, RowLayout};
 use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Target, Tile, memory};
 
 /// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule, on
@@ -207,7 +206,7 @@ fn network(model: &Model, role: Role, extents: &[Extent], options: &PlanOptions)
 }
 
 /// The rows that were computed beforehand, in the order of their classes and times; none if there are to be none.
-fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -> Result<Option<Baked>> {
+fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -> Result<Option<Vec<Row>>> {
     if options.classes.is_empty() {
         return Ok(None);
     }
@@ -218,6 +217,6 @@ fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -
     let mut rows = known.filter(|rows| !rows.is_empty()).ok_or_else(|| {
         unsupported("none of the schedules asks for it, so there is nothing to compute beforehand").at(file)
     })?;
-    rows.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.total_cmp(&b.0)));
+    rows.sort_by(|a, b| a.class.cmp(&b.class).then(a.time.total_cmp(&b.time)));
     Ok(Some(rows))
 }

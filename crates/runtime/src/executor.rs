@@ -21,7 +21,7 @@ use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
 pub use call::Call;
-pub use conditions::{Baked, Conditions, Ports, ROWS, ports};
+pub use conditions::{Conditions, Ports, ROWS, ports};
 pub use load::Setting;
 pub use packs::{Packs, Stored, read};
 

@@ -4,6 +4,7 @@
 //! packs the weights, gives each buffer a place in one arena and makes a kernel of each step. What depends on an
 //! instruction set is decided there.
 
+mod floats;
 mod place;
 mod target;
 
@@ -31,13 +32,30 @@ pub struct Plan {
     /// Floats of each buffer.
     pub buffers: Vec<usize>,
     /// Buffers that hold the same floats in every run.
-    pub constants: Vec<(usize, Vec<f32>)>,
+    pub constants: Vec<Constant>,
     /// The buffer of each input, for inputs of floats that the network looks at.
     pub inputs: Vec<Option<usize>>,
     /// The buffer of the rows of conditions, one for each image.
     pub given: Option<usize>,
     pub output: usize,
     pub steps: Vec<Step>,
+}
+
+/// A buffer that holds the same floats in every run.
+#[derive(Serialize, Deserialize)]
+pub struct Constant {
+    pub buffer: usize,
+    #[serde(with = "floats")]
+    pub floats: Vec<f32>,
+}
+
+/// What conditions alone decide, of one of them.
+#[derive(Serialize, Deserialize)]
+pub struct Row {
+    pub time: f32,
+    pub class: i64,
+    #[serde(with = "floats")]
+    pub floats: Vec<f32>,
 }
 
 /// Where the tensors lie that conditions alone decide, in a row for each condition.
@@ -119,7 +137,7 @@ pub struct Layout {
 pub enum Numbers {
     /// In a file: the place among the network's weights.
     Weight(usize),
-    Here(Vec<f32>),
+    Here(#[serde(with = "floats")] Vec<f32>),
 }
 
 /// Rows of a table by the integers of a network input.

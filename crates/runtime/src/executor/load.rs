@@ -9,7 +9,7 @@ use crate::allowance::Allowance;
 use crate::error::Context;
 use crate::kernels::{Copy, Group, Isa, LINE, Packed, Parallel, Pointwise, Product, Values, View, Workers};
 use crate::panics::in_flowturbo;
-use crate::plan::{self, Address, Matrix, Numbers, Operation, Place, Plan};
+use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
 use crate::weights::Weights;
 use crate::{Result, memory};
 
@@ -41,7 +41,9 @@ impl Executable {
         let weights = pack(&steps, setting)?;
         let mut lives = lives(&buffers, &steps)?;
         let last = steps.len();
-        constants.iter().for_each(|&(buffer, _)| (lives[buffer].first, lives[buffer].last) = (0, last));
+        for constant in &constants {
+            (lives[constant.buffer].first, lives[constant.buffer].last) = (0, last);
+        }
         inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
         lives[output].last = last;
         // Room for a Strassen level, for products that it makes faster: which those are depends on how weights are
@@ -81,7 +83,7 @@ impl Executable {
             bound.push(step);
         }
         let whole = |buffer: usize| (offsets[buffer], buffers[buffer]);
-        let places = constants.into_iter().map(|(buffer, floats)| (offsets[buffer], floats));
+        let places = constants.into_iter().map(|Constant { buffer, floats }| (offsets[buffer], floats));
         let mut constants = Vec::new();
         for constant in places {
             memory::push(&mut constants, constant)?;

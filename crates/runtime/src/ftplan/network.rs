@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Extent;
 use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
-use crate::executor::{Baked, Ports};
-use crate::plan::{Numbers, Operation, Plan, RowLayout};
+use crate::executor::Ports;
+use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
 use crate::weights::Precision;
 use crate::{Cost, Result, memory};
 
@@ -41,7 +41,7 @@ pub enum Conditions {
     /// Computed when they are first asked for.
     Computed { plan: Plan, layout: RowLayout, ports: Ports },
     /// Computed beforehand: there are no others.
-    Baked { rows: Baked, layout: RowLayout, ports: Ports },
+    Baked { rows: Vec<Row>, layout: RowLayout, ports: Ports },
 }
 
 /// The plan for one extent.
@@ -143,7 +143,7 @@ impl Plan {
         if len(self.output).is_none() || len(self.output) != answer {
             return Err(invalid_bundle("output: of another size than the network's answer"));
         }
-        if self.constants.iter().any(|(buffer, floats)| len(*buffer) != Some(floats.len())) {
+        if self.constants.iter().any(|constant| len(constant.buffer) != Some(constant.floats.len())) {
             return Err(invalid_bundle("constants: of another size than their buffer"));
         }
         for step in &self.steps {
