@@ -3,7 +3,7 @@
 # linked to afterwards, and only by the program, plugin or shared library that holds the archive; nobody sees them from
 # outside. Two plugins in a process then each use their own copy, and other Rust archives may be linked beside it.
 #
-#   bindings/closed-archive.sh target/release/examples/libflowturbo.a libflowturbo.a
+#   bindings/closed-archive.sh target/release/libflowturbo_capi.a libflowturbo.a
 #
 # For ELF systems (Linux, Android, BSD), with the tools of GNU or of LLVM. CC, LD, NM, OBJCOPY and AR name those for
 # another machine. Does nothing if the result is newer than the archive.

@@ -90,9 +90,10 @@ mod request;
 mod session;
 
 use flowturbo_runtime::{
-    allowance, backend, bundle, contract, engine, error, executor, ftplan, image, kernels, lock, memory,
-    plan, sampler,
+    allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, sampler,
 };
+#[cfg(feature = "compile")]
+use flowturbo_runtime::{executor, plan};
 
 #[cfg(feature = "compile")]
 pub use compile::{PlanOptions, compile};

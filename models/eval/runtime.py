@@ -16,9 +16,9 @@ sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
 import flowturbo
 from flowturbo import Generation, Request
 
-NAMES = {"darwin": "libflowturbo.dylib", "win32": "flowturbo.dll"}
-BUILD = "cargo build --release --package flowturbo-capi --example flowturbo"
-LIBRARY = REPOSITORY / "target" / "release" / "examples" / NAMES.get(sys.platform, "libflowturbo.so")
+NAMES = {"darwin": "libflowturbo_capi.dylib", "win32": "flowturbo_capi.dll"}
+BUILD = "cargo build --release --workspace --lib"
+LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo_capi.so")
 
 
 def load_library(path: Path = LIBRARY) -> ctypes.CDLL:

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::compiler::{compiler, passes};
-use crate::libraries::{Library, soname};
+use crate::libraries::Library;
 use crate::released::{breaks, machines};
 use crate::{made, root};
 
@@ -30,21 +30,25 @@ pub fn symbols(arguments: &[&str], file: &std::path::Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_shared_library_exports_the_headers_functions_and_nothing_else() {
+fn the_shared_libraries_export_the_headers_functions_and_nothing_else() {
     assert!(declared().len() > 30 && declared().contains("ft_session_generate"));
-    let built = Library::Shipped.built();
-    assert_eq!(symbols(&["-D", "--defined-only"], &built.shared), declared());
+    for library in [Library::Shipped, Library::Runtime] {
+        let built = library.built();
+        assert_eq!(symbols(&["-D", "--defined-only"], &built.shared), declared(), "{library:?}");
+    }
 }
 
 #[test]
-fn the_shared_library_is_named_by_its_abi() {
-    let output = passes(Command::new("readelf").arg("-d").arg(&Library::Shipped.built().shared));
-    let output = String::from_utf8(output.stdout).unwrap();
-    assert!(output.contains(&format!("Library soname: [{}]", soname())), "{output}");
-    // Nothing that a C program does not have anyway.
-    let needed: Vec<&str> = output.lines().filter(|line| line.contains("(NEEDED)")).collect();
-    let usual = ["libc.so", "libm.so", "libgcc_s.so", "ld-linux"];
-    assert!(needed.iter().all(|line| usual.iter().any(|name| line.contains(name))), "{needed:?}");
+fn the_shared_libraries_are_named_by_their_abi() {
+    for library in [Library::Shipped, Library::Runtime] {
+        let output = passes(Command::new("readelf").arg("-d").arg(&library.built().shared));
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert!(output.contains(&format!("Library soname: [{}]", library.soname())), "{output}");
+        // Nothing that a C program does not have anyway.
+        let needed: Vec<&str> = output.lines().filter(|line| line.contains("(NEEDED)")).collect();
+        let usual = ["libc.so", "libm.so", "libgcc_s.so", "ld-linux"];
+        assert!(needed.iter().all(|line| usual.iter().any(|name| line.contains(name))), "{needed:?}");
+    }
 }
 
 fn header() -> String {

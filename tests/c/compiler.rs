@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::libraries::{Library, NATIVES, archive};
+use crate::libraries::{Library, NATIVES};
 use crate::{made, root};
 
 /// Of C programs; the last two mean nothing in C++.
@@ -61,12 +61,11 @@ impl<'a> Program<'a> {
         match self.link {
             Link::Shared => {
                 let built = self.library.built();
-                compiler.arg("-L").arg(&built.folder).args(["-lflowturbo", "-lm"]);
+                compiler.arg("-L").arg(&built.folder).arg(format!("-l{}", self.library.name())).arg("-lm");
                 compiler.arg(format!("-Wl,-rpath,{}", built.folder.display()));
             }
             Link::Static => {
-                assert_eq!(self.library, Library::Shipped);
-                compiler.arg(archive()).args(NATIVES);
+                compiler.arg(self.library.archive()).args(NATIVES);
             }
         }
         passes(&mut compiler);

@@ -1,10 +1,10 @@
 //! The libraries that the programs are linked with, made once for all tests. `.ci/package` builds those that are
 //! shipped.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
-use std::{env, fs};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compiler::passes;
 use crate::{made, root};
@@ -16,6 +16,8 @@ pub enum Library {
     Shipped,
     /// With a longer request, as a later release may have, that can panic.
     Testing,
+    /// As shipped, without a compiler.
+    Runtime,
 }
 
 /// A shared and a static library in a folder of their own.
@@ -24,6 +26,8 @@ pub struct Built {
     pub shared: PathBuf,
     /// As cargo makes it: not closed.
     pub open_archive: PathBuf,
+    /// As shipped, once it is asked for.
+    archive: OnceLock<PathBuf>,
 }
 
 /// What a program that links the archive must link besides; with `-static`, `gcc_eh` in place of the first.
@@ -33,54 +37,94 @@ impl Library {
     pub fn built(self) -> &'static Built {
         static SHIPPED: OnceLock<Built> = OnceLock::new();
         static TESTING: OnceLock<Built> = OnceLock::new();
+        static RUNTIME: OnceLock<Built> = OnceLock::new();
         match self {
-            Self::Shipped => SHIPPED.get_or_init(|| build("default")),
-            Self::Testing => TESTING.get_or_init(|| build("testing")),
+            Self::Shipped => SHIPPED.get_or_init(|| built(self, "default", &target(), &WORKSPACE)),
+            Self::Testing => {
+                let testing = [&WORKSPACE[..], &["--features", "flowturbo-capi/testing"]].concat();
+                TESTING.get_or_init(|| built(self, "testing", &target(), &testing))
+            }
+            Self::Runtime => {
+                let selection = ["--package", "flowturbo-capi", "--no-default-features"];
+                RUNTIME.get_or_init(|| built(self, "runtime", &target().join("runtime"), &selection))
+            }
         }
+    }
+
+    /// What -l takes.
+    pub fn name(self) -> &'static str {
+        if self == Self::Runtime { "flowturbo_runtime" } else { "flowturbo" }
+    }
+
+    /// The file name of the shared library, by its ABI.
+    pub fn soname(self) -> String {
+        format!("lib{}.so.{}", self.name(), env!("CARGO_PKG_VERSION_MAJOR"))
+    }
+
+    /// The archive as it is shipped: closed.
+    pub fn archive(self) -> &'static Path {
+        let built = self.built();
+        built.archive.get_or_init(|| {
+            let archive = built.folder.join(format!("lib{}.a", self.name()));
+            let close = root().join("bindings/closed-archive.sh");
+            passes(Command::new(close).arg(&built.open_archive).arg(&archive));
+            archive
+        })
     }
 }
 
-/// The archive as it is shipped: closed.
+/// The archive that most programs here link.
 pub fn archive() -> &'static Path {
-    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
-    ARCHIVE.get_or_init(|| {
-        let built = Library::Shipped.built();
-        let archive = built.folder.join("libflowturbo.a");
-        passes(
-            Command::new(root().join("bindings/closed-archive.sh")).arg(&built.open_archive).arg(&archive),
-        );
-        archive
-    })
+    Library::Shipped.archive()
 }
 
-/// The file name of the shared library, by its ABI.
-pub fn soname() -> String {
-    format!("libflowturbo.so.{}", env!("CARGO_PKG_VERSION_MAJOR"))
+/// What cargo was told to build for these tests. It builds dependencies with the features that this selection wants of
+/// them: any other, such as our crate alone, would build tract anew.
+pub const WORKSPACE: [&str; 2] = ["--workspace", "--lib"];
+
+/// Where cargo puts what it makes.
+pub fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// Links them of the crate as the tests were built with it, which is there already.
-fn build(feature: &str) -> Built {
-    // Cargo puts both variants in one place.
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// Cargo, to build what is selected as these tests were built.
+pub fn cargo(target: &Path, selection: &[&str]) -> Command {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["rustc", "--package", "flowturbo-capi", "--example", "flowturbo"]);
-    cargo.args(["--profile", profile, "--features", feature, "--target-dir"]).arg(target);
-    passes(cargo.args(["--", "-C"]).arg(format!("link-arg=-Wl,-soname,{}", soname())));
+    cargo
+        .current_dir(root())
+        .arg("build")
+        .args(selection)
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target);
+    cargo
+}
 
-    let folder = made().join(feature);
+/// Where in `target` that is.
+pub fn profile_of(target: &Path) -> PathBuf {
+    target.join(if cfg!(debug_assertions) { "debug" } else { "release" })
+}
+
+/// Cargo puts all variants in one place, so they are made, and taken from there, one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn built(library: Library, variant: &str, target: &Path, selection: &[&str]) -> Built {
+    let _alone = alone();
+    passes(&mut cargo(target, selection));
+    let folder = made().join(variant);
     fs::create_dir_all(&folder).unwrap();
-    let from = target.join(if cfg!(debug_assertions) { "debug" } else { "release" }).join("examples");
-    let (shared, open_archive) = (folder.join(soname()), folder.join("open.a"));
-    for (name, to) in [("libflowturbo.so", &shared), ("libflowturbo.a", &open_archive)] {
+    let from = profile_of(target);
+    let (shared, open_archive) = (folder.join(library.soname()), folder.join("open.a"));
+    for (name, to) in [("libflowturbo_capi.so", &shared), ("libflowturbo_capi.a", &open_archive)] {
         // Not over the old one: a program may have it open. The time stays, for what is made of it.
         let _ = fs::remove_file(to);
         passes(Command::new("cp").arg("--preserve=timestamps").arg(from.join(name)).arg(to));
     }
-    let link = folder.join("libflowturbo.so");
+    let link = folder.join(format!("lib{}.so", library.name()));
     let _ = fs::remove_file(&link);
-    std::os::unix::fs::symlink(soname(), link).unwrap();
-    Built { folder, shared, open_archive }
+    std::os::unix::fs::symlink(library.soname(), link).unwrap();
+    Built { folder, shared, open_archive, archive: OnceLock::new() }
 }

@@ -15,6 +15,7 @@ mod libraries;
 mod process;
 mod programs;
 mod released;
+mod runtime;
 mod sanitized;
 
 use std::path::{Path, PathBuf};

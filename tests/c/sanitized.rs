@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::compiler::{compiler, passes};
+use crate::libraries::{WORKSPACE, alone, cargo, profile_of, target};
 use crate::programs::every_program;
 use crate::{made, root};
 
@@ -17,19 +18,22 @@ fn runtime(sanitizer: &str) -> PathBuf {
     files.find(|file| file.to_str().is_some_and(|file| file.ends_with(&end))).expect("Rust's sanitizers")
 }
 
-/// Builds the library with a sanitizer: our crates with it, the dependencies without. In a folder of its own, where
-/// nothing is built anew that others need.
+/// Builds the library with a sanitizer: our crates with it, the dependencies, which are there, without. Cargo tells
+/// what goes through one wrapper from what goes through another, by the wrapper's path, so each sanitizer has its own.
 fn archive(sanitizer: &str) -> PathBuf {
-    let target =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(format!("{sanitizer}-sanitizer"));
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["rustc", "--package", "flowturbo-capi", "--lib", "--release"]);
-    cargo.args(["--features", "testing", "--crate-type", "staticlib", "--target-dir"]).arg(&target);
-    // Sanitizers are not stable yet; the wrapper asks for them for our crates alone.
-    cargo.env("RUSTC_WORKSPACE_WRAPPER", root().join("tests/c/unstable"));
-    passes(cargo.env("FLOWTURBO_SANITIZER", sanitizer));
+    let wrapper = made().join(sanitizer);
+    let _ = fs::remove_file(&wrapper);
+    std::os::unix::fs::symlink(root().join("tests/c/unstable"), &wrapper).unwrap();
+    let _alone = alone();
+    let selection = [&WORKSPACE[..], &["--features", "flowturbo-capi/testing"]].concat();
+    // But not the libraries for C, whose files all have one name: what another left would pass for this, and this for
+    // another.
+    let left = profile_of(&target()).join("deps/libflowturbo_capi.a");
+    let _ = fs::remove_file(&left);
+    passes(cargo(&target(), &selection).env("RUSTC_WORKSPACE_WRAPPER", &wrapper));
     let archive = made().join(format!("libflowturbo-{sanitizer}.a"));
-    fs::copy(target.join("release/libflowturbo_capi.a"), &archive).unwrap();
+    fs::copy(profile_of(&target()).join("libflowturbo_capi.a"), &archive).unwrap();
+    fs::remove_file(left).unwrap();
     archive
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 const CRATES: [(&str, &[&str], &[&str]); 6] = [
     ("flowturbo-kernels", &[], &[]),
     ("flowturbo-runtime", &["flowturbo-kernels"], &[]),
-    ("flowturbo-compile", &["flowturbo-runtime"], &["flowturbo-runtime"]),
+    ("flowturbo-compile", &["flowturbo-runtime"], &[]),
     ("flowturbo", &["flowturbo-compile", "flowturbo-runtime"], &[]),
     ("flowturbo-capi", &["flowturbo", "flowturbo-runtime"], &[]),
     ("flowturbo-cli", &["flowturbo"], &["flowturbo-compile"]),

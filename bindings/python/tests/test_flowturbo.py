@@ -19,7 +19,7 @@ import flowturbo
 from flowturbo import Request, abi
 
 TEXTURES = REPOSITORY / "models" / "textures"
-BUILT = REPOSITORY / "target" / "release" / "examples" / "libflowturbo.so"
+BUILT = REPOSITORY / "target" / "release" / "libflowturbo_capi.so"
 LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", BUILT))
 
 

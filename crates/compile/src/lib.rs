@@ -3,6 +3,10 @@
 
 #![allow(rustdoc::private_intra_doc_links, reason = "for who works on it")]
 
+#[cfg(test)]
+#[allow(dead_code, reason = "the runtime's tests use the rest")]
+#[path = "../../runtime/src/bundle/testing.rs"]
+mod files;
 mod graph;
 mod lower;
 mod net;

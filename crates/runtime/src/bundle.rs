@@ -24,8 +24,8 @@ mod part;
 mod presets;
 mod role;
 mod source;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
+#[cfg(test)]
+mod testing;
 mod validate;
 mod version;
 
@@ -51,6 +51,8 @@ use crate::{Limits, Result, Schedule, memory};
 use archive::Archive;
 pub use archive::read_exact;
 pub use checksum::bounded;
+#[doc(hidden)]
+pub use checksum::hex_of;
 use held::Held;
 use source::Folder;
 

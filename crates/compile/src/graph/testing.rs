@@ -11,7 +11,7 @@ use tract_onnx::pb::{
 };
 
 use crate::Bundle;
-use crate::bundle::testing::Files;
+use crate::files::Files;
 use crate::weights::Precision;
 pub use written::written;
 

@@ -9,7 +9,7 @@ use tract_onnx::tract_core::ops::konst::Const;
 use super::testing::{LATENT, cast, files, matrix, model, node, outside, reversal};
 use super::*;
 use crate::backend::Input;
-use crate::bundle::testing::Files;
+use crate::files::Files;
 use crate::reference::Reference;
 use crate::weights::{LARGE, Precision, Weights};
 use crate::{Bundle, CancelToken, ErrorKind, Limits, Result, Role};

@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::Input;
-use crate::bundle::testing::Files;
 use crate::contract::Contract;
 use crate::executor::Call;
+use crate::files::Files;
 use crate::graph::testing::{files, written};
 use crate::kernels::{Isa, Packed, Pool};
 use crate::{Bundle, CancelToken, Role, noise};

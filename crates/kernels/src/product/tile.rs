@@ -28,15 +28,20 @@ impl PanelSize {
     }
 }
 
-/// The largest tile that the registers hold beside a panel row and a broadcast. More columns than rows:
-/// nine row pointers fit the general registers, and rows 4096 bytes apart fit the first cache's ways.
+/// Rows and vectors of the largest tile that the registers hold beside a panel row and a broadcast. More columns than
+/// rows: nine row pointers fit the general registers, and rows 4096 bytes apart fit the first cache's ways.
+const fn largest<S: Simd>() -> (usize, usize) {
+    if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) }
+}
+
+/// The largest tile of `isa`.
 pub(super) fn shape(isa: Isa) -> Shape {
     struct Ask;
     impl Kernel for Ask {
         type Output = Shape;
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> Shape {
-            let (rows, vectors) = if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) };
+            let (rows, vectors) = largest::<S>();
             Shape { rows, panel: PanelSize { vectors, lanes: S::LANES } }
         }
     }
@@ -108,6 +113,10 @@ impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // Known to the compiler, which then makes no code for tiles that nobody asks for.
+        if const { R > largest::<S>().0 || V > largest::<S>().1 } {
+            unreachable!("{R} rows and {V} vectors are more than the registers hold");
+        }
         let Tile { a, a_stride, runs, mut panel, start, start_stride, c, c_stride, .. } = self.0;
         let Tile { out, out_stride, mut ahead, ahead_step, .. } = self.0;
         // SAFETY: `Tile::run` was promised that rows, panel and `c` are as large as what is read here.

@@ -25,7 +25,7 @@ pub(super) struct Listed<'a> {
 }
 
 /// Lower-case hex SHA-256.
-pub(super) fn hex_of(bytes: &[u8]) -> String {
+pub fn hex_of(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))
 }
 

@@ -1,4 +1,5 @@
-//! Small bundles for tests: every network, dummy bytes for graphs, right hashes.
+//! Small bundles for tests: every network, dummy bytes for graphs, right hashes. The tests of `crates/compile` have
+//! this file too.
 
 #![forbid(unsafe_code)]
 
@@ -9,8 +10,7 @@ use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::checksum::hex_of;
-use super::{Bundle, MANIFEST, Source};
+use crate::bundle::{Bundle, MANIFEST, Source, hex_of};
 use crate::{Limits, Result};
 
 /// The files of a bundle, to be spoilt and then opened.

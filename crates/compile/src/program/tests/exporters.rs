@@ -1,7 +1,7 @@
 //! Graphs of both PyTorch exporters and several opsets: each is recognised whole, whatever its wording.
 
 use super::*;
-use crate::bundle::testing::Files;
+use crate::files::Files;
 
 /// What becomes of a predictor: two blocks of attention and a two-layer network; five normalisations with
 /// their modulations; products that take biases, GELU, gates and residuals along. What is left is the

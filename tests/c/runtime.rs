@@ -1,0 +1,62 @@
+//! The library without a compiler: it opens plans alone, and makes of them what the whole library makes of the bundle.
+
+use std::fs::File;
+use std::process::Command;
+
+use flowturbo::{Bundle, PlanOptions};
+
+use crate::compiler::{Link, Program, passes};
+use crate::libraries::Library;
+use crate::programs::{Model, bundled, miniature};
+use crate::{made, root};
+
+/// A picture by the whole library, then by the runtime.
+fn agrees(model: &Model, name: &str, link: Link) {
+    let bundle = model.folder.to_str().unwrap();
+    let path = |end: &str| made().join(format!("{name}.{end}")).into_os_string().into_string().unwrap();
+    let (plan, picture) = (path("ftplan"), path("picture"));
+    let opened = Bundle::open(bundle).unwrap();
+    flowturbo::compile(opened, &PlanOptions::default(), File::create(&plan).unwrap()).unwrap();
+    let program = Program::c("tests/c/plan.c").linked(link);
+    program.run(&[bundle, &picture]);
+    // It opens a plan too.
+    program.run(&[&plan, &picture, "same"]);
+    program.with(Library::Runtime).run(&[&plan, &picture, "same", bundle, model.zip.to_str().unwrap()]);
+}
+
+#[test]
+fn a_plan_without_a_compiler_is_the_bundle_with_one() {
+    agrees(bundled(), "bundled", Link::Shared);
+    agrees(miniature(), "miniature", Link::Static);
+}
+
+/// Crates of the compiler that leave their names in symbols.
+const OF_THE_COMPILER: [&str; 4] = ["flowturbo_compile", "tract_core", "tract_onnx", "prost"];
+
+#[test]
+fn the_runtime_has_nothing_of_the_compiler() {
+    let holds = |library: Library| {
+        let output = passes(Command::new("nm").arg(&library.built().open_archive));
+        let symbols = String::from_utf8_lossy(&output.stdout).into_owned();
+        OF_THE_COMPILER.map(|name| symbols.contains(name))
+    };
+    assert_eq!(holds(Library::Shipped), [true; 4]);
+    assert_eq!(holds(Library::Runtime), [false; 4]);
+
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args([
+        "tree",
+        "--offline",
+        "--package",
+        "flowturbo-capi",
+        "--no-default-features",
+        "--edges",
+        "normal",
+    ]);
+    let output = passes(tree.args(["--prefix", "none"]).current_dir(root())).stdout;
+    let output = String::from_utf8(output).unwrap();
+    assert!(output.contains("flowturbo-runtime"));
+    let compilers = ["flowturbo-compile", "tract", "prost"];
+    let found = output.lines().filter(|line| compilers.iter().any(|name| line.starts_with(name)));
+    assert_eq!(found.collect::<Vec<_>>(), [""; 0]);
+}
