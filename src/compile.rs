@@ -11,10 +11,10 @@ use crate::bundle::{Bundle, Extent, Role};
 use crate::error::{Context, runtime, unsupported};
 use crate::ftplan::{self, Body, Conditions, Network, Stored};
 use crate::plan::{Row, RowLayout};
-use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Target, Tile, memory};
+use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Seamless, Target, memory};
 
-/// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule, on
-/// any processor.
+/// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule,
+/// on any processor.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PlanOptions {
@@ -85,9 +85,10 @@ impl PlanOptions {
         let mut requests = Vec::new();
         for &batch in batches {
             for &size in &sizes {
-                for tile in [Tile::None, Tile::X, Tile::Y, Tile::Both] {
+                for seamless in [Seamless::None, Seamless::X, Seamless::Y, Seamless::Both] {
                     for &guidance in guidances {
-                        let plain = Request::new(vec![0; batch]).with_guidance(guidance).with_tile(tile);
+                        let plain =
+                            Request::new(vec![0; batch]).with_guidance(guidance).with_seamless(seamless);
                         let plain = match size {
                             Some([height, width]) => plain.with_size(height, width),
                             None => plain,
@@ -133,8 +134,8 @@ impl PlanOptions {
     }
 }
 
-/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same pictures, without ONNX and
-/// without a compiler.
+/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same pictures, without ONNX
+/// and without a compiler.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) and [`LimitExceeded`](crate::ErrorKind::LimitExceeded): as
