@@ -11,7 +11,7 @@ mod chain;
 mod constants;
 mod convolution;
 mod fallback;
-mod product;
+mod matmul;
 mod simple;
 
 use std::collections::HashMap;

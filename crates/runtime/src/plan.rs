@@ -78,7 +78,7 @@ pub struct Step {
 /// What a step computes, with the addresses of all that it touches.
 #[derive(Serialize, Deserialize)]
 pub enum Operation {
-    Product(Box<Product>),
+    Matmul(Box<Matmul>),
     Norm(Norm<Address>),
     Attention(Attention<Address>),
     GroupNorm(GroupNorm<Address>),
@@ -102,9 +102,9 @@ pub enum Operation {
     Foreign(Foreign<Address>),
 }
 
-/// Rows times a constant matrix, see [`kernels::Product`](crate::kernels::Product).
+/// Rows times a constant matrix, see [`kernels::Matmul`](crate::kernels::Matmul).
 #[derive(Serialize, Deserialize)]
-pub struct Product {
+pub struct Matmul {
     pub weights: Matrix,
     pub a: Address,
     pub a_stride: usize,
@@ -212,7 +212,7 @@ impl Plan {
     }
 }
 
-impl Product {
+impl Matmul {
     /// Multiplications and additions.
     fn flops(&self) -> usize {
         let rows: usize = self.groups.iter().map(|group| group.rows).sum();
@@ -240,7 +240,7 @@ impl Operation {
     /// What it is called in descriptions of plans.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Product(_) => "product",
+            Self::Matmul(_) => "matmul",
             Self::Norm(_) => "norm",
             Self::Attention(_) => "attention",
             Self::GroupNorm(_) => "group-norm",
@@ -256,7 +256,7 @@ impl Operation {
     /// Multiplications and additions of products and attention, which are nearly all.
     pub fn flops(&self) -> u64 {
         (match self {
-            Self::Product(product) => product.flops(),
+            Self::Matmul(product) => product.flops(),
             Self::Attention(a) => 4 * a.images * a.heads * a.queries * a.keys * a.dim,
             _ => 0,
         }) as u64
@@ -265,7 +265,7 @@ impl Operation {
     /// Where the answer goes.
     pub fn out(&self) -> Address {
         match self {
-            Self::Product(product) => product.out,
+            Self::Matmul(product) => product.out,
             Self::Norm(norm) => norm.out.offset,
             Self::Attention(attention) => attention.out.offset,
             Self::GroupNorm(norm) => norm.out,
@@ -282,7 +282,7 @@ impl Operation {
     /// Shows the address of each thing that it reads or writes.
     pub fn addresses(&self, see: &mut impl FnMut(Address)) {
         match self {
-            Self::Product(product) => {
+            Self::Matmul(product) => {
                 see(product.a);
                 see(product.out);
                 product.epilogue.iter().for_each(|step| _ = step.relocate(see));

@@ -71,7 +71,11 @@ impl Stored {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         // serde ends the process where memory is refused.
         memory::room(bytes.len().saturating_mul(READ))?;
-        let stored: Self = postcard::from_bytes(bytes).map_err(|error| invalid_bundle(format!("{error}")))?;
+        let read = postcard::take_from_bytes(bytes).map_err(|error| invalid_bundle(format!("{error}")));
+        let (stored, rest): (Self, _) = read?;
+        if !rest.is_empty() {
+            return Err(invalid_bundle(format!("{} bytes more than its plans take", rest.len())));
+        }
         let layout = match &stored.conditions {
             Some(Conditions::Computed { layout, .. } | Conditions::Baked { layout, .. }) => Some(layout),
             None => None,
@@ -149,7 +153,7 @@ impl Plan {
         for step in &self.steps {
             let mut astray = false;
             step.operation.addresses(&mut |at| astray |= len(at.buffer).is_none_or(|len| at.offset > len));
-            if let Operation::Product(product) = &step.operation {
+            if let Operation::Matmul(product) = &step.operation {
                 let matrix = &product.weights;
                 astray |= match &matrix.numbers {
                     Numbers::Weight(index) => *index >= weights,
