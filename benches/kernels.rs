@@ -22,7 +22,7 @@ fn products(c: &mut Criterion) {
         ("SiT-XL", 256, 1152, 4608),
         ("SiT-XL", 512, 4608, 1152),
     ];
-    let mut group = c.benchmark_group("product");
+    let mut group = c.benchmark_group("matmul");
     group.sampling_mode(SamplingMode::Flat);
     for (model, rows, k, cols) in widest.into_iter().chain(others) {
         let shape = format!("{model} {rows}x{k}x{cols}");

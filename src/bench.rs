@@ -12,8 +12,8 @@ use crate::contract::{Contract, ElementType};
 use crate::engine::Engine;
 use crate::error::runtime;
 use crate::kernels::{
-    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Measure, Modulation, Norm, Packed, Padding,
-    Pool, Product, Rows, Source, Stage, Values, Workers,
+    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Matmul, Measure, Modulation, Norm, Packed,
+    Padding, Pool, Rows, Source, Stage, Values, Workers,
 };
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 use flowturbo_compile::{Fused, Reference};
@@ -34,9 +34,9 @@ impl Kernel {
         let groups = [Group { a: cols, c: cols + rows * k, row: 0, rows, image: 0 }];
         let bias = [Epilogue::Bias { offset: 0 }];
         let (weights, end) = (packed(1, k, cols), cols + rows * (k + cols));
-        let room = Product::room(&weights, &groups);
+        let room = Matmul::room(&weights, &groups);
         let spare = (room > 0).then_some(end);
-        let product = Product::new(weights, k, &[0], cols, &groups, &bias, spare);
+        let product = Matmul::new(weights, k, &[0], cols, &groups, &bias, spare);
         let floats = end + room;
         Self::new(threads, product.scratch(), floats, Box::new(move |w, mem| product.run(w, mem)))
     }
@@ -124,7 +124,7 @@ impl Kernel {
         };
         let rows: Vec<Group> = (0..edge).map(row).collect();
         let weights = packed(9, channels, out_channels);
-        let product = Product::new(weights, channels, &segments, out_channels, &rows, &[], None);
+        let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
         let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
         let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
             norm.run(workers, mem);

@@ -9,13 +9,12 @@ use flowturbo_compile::Compiled;
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
 use crate::error::{Context, runtime, unsupported};
-use crate::executor::Baked;
 use crate::ftplan::{self, Body, Conditions, Network, Stored};
-use crate::plan::RowLayout;
-use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Target, Tile, memory};
+use crate::plan::{Row, RowLayout};
+use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Seamless, Target, memory};
 
-/// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule, on
-/// any processor.
+/// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule,
+/// on any processor.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PlanOptions {
@@ -86,9 +85,10 @@ impl PlanOptions {
         let mut requests = Vec::new();
         for &batch in batches {
             for &size in &sizes {
-                for tile in [Tile::None, Tile::X, Tile::Y, Tile::Both] {
+                for seamless in [Seamless::None, Seamless::X, Seamless::Y, Seamless::Both] {
                     for &guidance in guidances {
-                        let plain = Request::new(vec![0; batch]).with_guidance(guidance).with_tile(tile);
+                        let plain =
+                            Request::new(vec![0; batch]).with_guidance(guidance).with_seamless(seamless);
                         let plain = match size {
                             Some([height, width]) => plain.with_size(height, width),
                             None => plain,
@@ -134,8 +134,8 @@ impl PlanOptions {
     }
 }
 
-/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same pictures, without ONNX and
-/// without a compiler.
+/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same pictures, without ONNX
+/// and without a compiler.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) and [`LimitExceeded`](crate::ErrorKind::LimitExceeded): as
@@ -207,7 +207,7 @@ fn network(model: &Model, role: Role, extents: &[Extent], options: &PlanOptions)
 }
 
 /// The rows that were computed beforehand, in the order of their classes and times; none if there are to be none.
-fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -> Result<Option<Baked>> {
+fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -> Result<Option<Vec<Row>>> {
     if options.classes.is_empty() {
         return Ok(None);
     }
@@ -218,6 +218,6 @@ fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -
     let mut rows = known.filter(|rows| !rows.is_empty()).ok_or_else(|| {
         unsupported("none of the schedules asks for it, so there is nothing to compute beforehand").at(file)
     })?;
-    rows.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.total_cmp(&b.0)));
+    rows.sort_by(|a, b| a.class.cmp(&b.class).then(a.time.total_cmp(&b.time)));
     Ok(Some(rows))
 }

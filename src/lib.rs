@@ -41,9 +41,9 @@
 //!
 //! # Tiles, edits, larger pictures
 //!
-//! A request may ask for a picture that [tiles](Request::with_tile) or is [larger](Request::with_size) than trained,
-//! begin with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel, be a
-//! [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
+//! A request may ask for a picture that [is seamless](Request::with_seamless) or is [larger](Request::with_size) than
+//! trained, begin with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel,
+//! be a [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
 //!
 //! # Threads and repeatability
 //!
@@ -107,5 +107,5 @@ pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
-pub use request::{Morph, Progress, Request, Tile, Variation};
+pub use request::{Morph, Progress, Request, Seamless, Variation};
 pub use session::{Generation, Observer, Output, Session};

@@ -50,7 +50,7 @@ pub struct Request {
     /// bundle's own, beyond which the networks see the image through windows that overlap.
     pub size: Option<[usize; 2]>,
     /// The axes along which the images continue seamlessly on the other side.
-    pub tile: Tile,
+    pub seamless: Seamless,
     /// Images `[N, 3, H, W]` in [-1, 1] to begin with, or `[1, 3, H, W]` for all: they are encoded, and mixed
     /// with noise as far as `strength` says.
     pub init: Option<Array4<f32>>,
@@ -86,7 +86,7 @@ pub struct Variation {
 /// Axes along which an image continues seamlessly on its other side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Tile {
+pub enum Seamless {
     /// None is asked for.
     #[default]
     None,
@@ -98,7 +98,7 @@ pub enum Tile {
     Both,
 }
 
-impl Tile {
+impl Seamless {
     /// Down and across.
     pub(crate) fn wraps(self) -> [bool; 2] {
         [matches!(self, Self::Y | Self::Both), matches!(self, Self::X | Self::Both)]
@@ -120,7 +120,7 @@ impl Request {
             schedule: None,
             guidance: None,
             size: None,
-            tile: Tile::None,
+            seamless: Seamless::None,
             init: None,
             strength: 1.0,
             mask: None,
@@ -212,8 +212,8 @@ impl Request {
 
     /// This request for seamless images.
     #[must_use]
-    pub fn with_tile(mut self, tile: Tile) -> Self {
-        self.tile = tile;
+    pub fn with_seamless(mut self, seamless: Seamless) -> Self {
+        self.seamless = seamless;
         self
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flowturbo::ndarray::{Array3, Array4};
-use flowturbo::{CancelToken, ErrorKind, Model, Output, Pixels, Request, Session, Tile};
+use flowturbo::{CancelToken, ErrorKind, Model, Output, Pixels, Request, Seamless, Session};
 
 const SESSIONS: usize = 8;
 /// As long as nothing may happen before all counts as stuck.
@@ -68,7 +68,7 @@ fn anything(random: &mut Random) -> (Request, Output) {
             (0..images).map(|_| Request::new(vec![0]).with_morph(class(random), 0.5).morphs[0]).collect();
     }
     if random.one_in(6) {
-        request = request.with_tile(random.pick(&[Tile::X, Tile::Y, Tile::Both]));
+        request = request.with_seamless(random.pick(&[Seamless::X, Seamless::Y, Seamless::Both]));
     }
     if random.one_in(6) {
         request = request.with_variation(random.below(9), 0.3);

@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use flowturbo::{Bundle, Model, ModelOptions, Pixels, PlanOptions, Request, Session, Target, Tile, compile};
+use flowturbo::{
+    Bundle, Model, ModelOptions, Pixels, PlanOptions, Request, Seamless, Session, Target, compile,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -61,7 +63,7 @@ fn main() {
             [(0, "H1P1R1E1", 4.0), (3, "H1P5R3", 4.0), (3, "P2", 1.0)].map(|(class, schedule, guidance)| {
                 Request::new(vec![class]).with_schedule(schedule.parse().unwrap()).with_guidance(guidance)
             });
-        requests[1] = requests[1].clone().with_tile(Tile::Both);
+        requests[1] = requests[1].clone().with_seamless(Seamless::Both);
         requests[2] = requests[2].clone().with_morph(4, 0.5);
         let first = session.generate(&requests[0]).unwrap();
         let (mut rgb, mut latents) = (first.images[0].rgb.clone(), vec![0.0; first.latents.len()]);

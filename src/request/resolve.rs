@@ -60,7 +60,7 @@ impl Resolved<'_> {
         let wraps = manifest.image.as_ref().is_some_and(|image| image.wraps);
         if self.windows.wraps() && !wraps {
             return Err(invalid_argument(format!(
-                "tile: the decoder of '{name}' does not wrap around (image.wraps in bundle.json); export it with \
+                "seamless: the decoder of '{name}' does not wrap around (image.wraps in bundle.json); export it with \
                  circular padding"
             )));
         }
@@ -140,7 +140,7 @@ impl Request {
             guidance,
             extent,
             shape,
-            windows: Windows::new(extent.cells, own.cells, self.tile.wraps()),
+            windows: Windows::new(extent.cells, own.cells, self.seamless.wraps()),
             parts: parts(guidance, !self.morphs.is_empty()),
             refiner_parts: refiner_parts(manifest, guidance, !self.morphs.is_empty()),
             strength: self.strength,

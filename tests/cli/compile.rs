@@ -53,7 +53,8 @@ fn what_cannot_be_compiled_is_one_line_and_leaves_files_as_they_were() {
         (&["--classes", "1", "--schedule", "X3"], &["X3"]),
         (&["--schedule", "H1P2R2"], &["--classes"]),
     ] {
-        let command = [&["compile", &tiny(), "-o", &plan][..], arguments].concat();
+        let model = tiny();
+        let command = [&["compile", &model, "-o", &plan][..], arguments].concat();
         let mut program = flowturbo(&command);
         let output = program.output().unwrap();
         let line = String::from_utf8(output.stderr).unwrap();

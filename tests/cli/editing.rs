@@ -1,4 +1,4 @@
-//! `flowturbo generate` with pictures to begin with, variations, morphs, tiles and sizes.
+//! `flowturbo generate` with pictures to begin with, variations, morphs, seams and sizes.
 
 use std::fs;
 use std::path::Path;
@@ -80,12 +80,13 @@ fn a_morph_leads_from_class_to_class_and_a_variation_stays_near() {
 }
 
 #[test]
-fn pictures_tile_and_the_command_says_so() {
+fn pictures_are_seamless_and_the_command_says_so() {
     let folder = tempdir().unwrap();
-    let tiled = generate(folder.path(), "tiled.png", "--class brick --tile x --seed 2");
+    let tiled = generate(folder.path(), "tiled.png", "--class brick --seamless x --seed 2");
     let plain = generate(folder.path(), "plain.png", "--class brick --seed 2");
     assert_ne!(tiled.rgb, plain.rgb);
-    assert!(tiled.note("flowturbo:command").ends_with("--tile x"));
+    assert!(tiled.note("flowturbo:command").ends_with("--seamless x"));
+    // By the option's older name.
     let large = generate(folder.path(), "large.png", "--class brick --tile both --size 256x192 --seed 2");
     assert_eq!((large.width, large.height), (256, 192));
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Tile, noise};
+use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Seamless, noise};
 
 use crate::bundle::sha256;
 use crate::common::data;
@@ -30,8 +30,8 @@ fn small() -> Vec<(&'static str, Request)> {
         ("strong guidance", request(&[2], "H1P2R3", 4).with_guidance(7.5)),
         ("morphed", request(&[0, 2], "H1P1R1", 5).with_morph(1, 0.3)),
         ("varied", request(&[0], "H2R1", 6).with_variation(7, 0.4)),
-        ("tiled", request(&[1], "H1P1R1", 7).with_tile(Tile::Both)),
-        ("tiled across", request(&[1], "E2", 8).with_tile(Tile::X)),
+        ("tiled", request(&[1], "H1P1R1", 7).with_seamless(Seamless::Both)),
+        ("tiled across", request(&[1], "E2", 8).with_seamless(Seamless::X)),
         ("given noise", request(&[1], "H1R1", 0).with_noise(noise(10, [1, 4, 16, 16]).unwrap())),
         ("many steps", request(&[1], "E12", 11)),
         ("five images", request(&[0, 1, 2, 1, 0], "E1", 12)),
@@ -50,7 +50,7 @@ fn pictures() -> Vec<(&'static str, Request)> {
         noise(21, [1, 1, 128, 128]).unwrap().mapv(|v| f32::from(v > 0.0)).remove_axis(ndarray::Axis(1));
     vec![
         ("picture", request(4, "H1P1R2", 1)),
-        ("seamless picture", request(5, "E1", 2).with_tile(Tile::Both)),
+        ("seamless picture", request(5, "E1", 2).with_seamless(Seamless::Both)),
         ("unguided picture", request(0, "H1R1", 3).with_guidance(1.0)),
         ("picture from a picture", request(3, "E1", 4).with_init(init.clone(), 0.5)),
         ("part of a picture", request(3, "E1", 5).with_init(init, 1.0).with_mask(mask)),

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use crate::bundle::sha256;
 use crate::common::{Case, cases, data, golden, golden4, largest_error};
 use crate::copy::Copy;
-use flowturbo::{Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Session, Tile};
+use flowturbo::{
+    Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Request, Seamless, Session,
+};
 use flowturbo_compile::tract_onnx::pb::tensor_proto::DataType;
 use flowturbo_compile::tract_onnx::pb::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use ndarray::Axis;
@@ -110,7 +112,7 @@ fn a_reversed_scaled_and_sign_flipped_network_gives_the_same_numbers() {
     let reversed = copy.load().unwrap();
     check_all(&reversed, "reversed time");
     // The way by windows, which copies velocities, too.
-    let request = Request::new(vec![1, 0]).with_morph(2, 0.3).with_tile(Tile::Both);
+    let request = Request::new(vec![1, 0]).with_morph(2, 0.3).with_seamless(Seamless::Both);
     let latents = |model: &Model| model.session().latents(&request).unwrap();
     let error = largest_error(&latents(&reversed), &latents(&model(2)));
     assert!(error < 2e-4, "windows in reversed time: {error}");

@@ -1,6 +1,6 @@
 //! A refiner whose answers are guided ones.
 
-use flowturbo::{Model, Request, Role, Tile};
+use flowturbo::{Model, Request, Role, Seamless};
 use ndarray::Array4;
 use serde_json::json;
 
@@ -35,7 +35,8 @@ fn sample(model: &Model, request: &Request) -> Array4<f32> {
 fn the_refiner_is_asked_for_the_class_alone() {
     let copies = [true, false].map(indifferent);
     let [guided, other] = copies.each_ref().map(|copy| copy.load().unwrap());
-    let changes: [fn(Request) -> Request; 3] = [|r| r, |r| r.with_morph(5, 0.25), |r| r.with_tile(Tile::X)];
+    let changes: [fn(Request) -> Request; 3] =
+        [|r| r, |r| r.with_morph(5, 0.25), |r| r.with_seamless(Seamless::X)];
     for change in changes {
         let plain = sample(&other, &change(request(1.0)));
         assert_eq!(sample(&guided, &change(request(1.0))), plain);

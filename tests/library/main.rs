@@ -19,12 +19,13 @@ mod plans;
 mod presets;
 #[cfg(unix)]
 mod process;
+mod seamless;
 mod stepping;
 mod streams;
 mod sweep;
 mod textures;
 mod threads;
-mod tiling;
+
 mod workspace;
 
 use std::path::PathBuf;

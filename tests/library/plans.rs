@@ -4,7 +4,8 @@ use std::io::Cursor;
 use std::sync::OnceLock;
 
 use flowturbo::{
-    Bundle, ErrorKind, Limits, Model, ModelOptions, Output, PlanOptions, Request, Role, Target, Tile, compile,
+    Bundle, ErrorKind, Limits, Model, ModelOptions, Output, PlanOptions, Request, Role, Seamless, Target,
+    compile,
 };
 use ndarray::Array4;
 
@@ -46,7 +47,7 @@ fn requests() -> Vec<Request> {
         one.clone().with_guidance(1.0),
         one.clone().with_guidance(3.0).with_schedule("E1H1P2R2".parse().unwrap()),
         one.clone().with_morph(1, 0.3).with_guidance(2.0),
-        one.with_tile(Tile::Both),
+        one.with_seamless(Seamless::Both),
         Request::new(vec![0, 6]).with_seeds(vec![1, 2]),
     ]
 }
@@ -105,7 +106,7 @@ fn pictures_of_a_plan_are_the_bundles_and_so_are_edits() {
     for request in [
         plain.clone(),
         plain.clone().with_init(picture, 0.6),
-        plain.with_size(128, 192).with_tile(Tile::Both).with_guidance(1.0),
+        plain.with_size(128, 192).with_seamless(Seamless::Both).with_guidance(1.0),
     ] {
         let [a, b] = [&ours, &theirs].map(|model| model.session().generate(&request).unwrap());
         assert_eq!((&a.latents, &a.images[0].rgb), (&b.latents, &b.images[0].rgb), "{request:?}");

@@ -48,7 +48,7 @@ mod versioned;
 
 use flowturbo::{
     BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Morph, Output, Parallel,
-    PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Session, Tile, Variation,
-    file, picture,
+    PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Seamless, Session,
+    Variation, file, picture,
 };
 use flowturbo_runtime::{bundle, error, kernels};

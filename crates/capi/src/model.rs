@@ -201,8 +201,8 @@ pub unsafe extern "C" fn ft_model_options_init(
     guard(|| unsafe { versioned::init(options, struct_size, "options") })
 }
 
-/// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of one,
-/// which `flowturbo compile` made (docs/plan.md). libflowturbo_runtime opens plans alone.
+/// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of
+/// one, which `flowturbo compile` made (docs/plan.md). libflowturbo_runtime opens plans alone.
 ///
 /// `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
 /// `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and

@@ -11,8 +11,8 @@ use crate::kernels::DefaultFloats;
 /// Called once, when the library no longer needs what was lent to it; from any thread.
 pub type ft_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// Copies `size` bytes from `offset` of a bundle's zip file, or of a plan, to `buffer`; 0 if it did. Called from any thread, one
-/// call at a time.
+/// Copies `size` bytes from `offset` of a bundle's zip file, or of a plan, to `buffer`; 0 if it did. Called from any
+/// thread, one call at a time.
 pub type ft_read_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, offset: u64, buffer: *mut c_void, size: usize) -> i32,
 >;

@@ -11,7 +11,7 @@ use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
 use crate::error::Context;
-use crate::{Model, Morph, Output, Request, Role, Tile, Variation};
+use crate::{Model, Morph, Output, Request, Role, Seamless, Variation};
 use flowturbo_runtime::memory;
 
 /// What a generation makes.
@@ -342,11 +342,11 @@ impl ft_request {
     /// What the fields point at is there.
     unsafe fn fill_edit(&self, request: &mut Request, model: &Model) -> Result<(), Failure> {
         let images = self.image_count as usize;
-        request.tile = match self.tile {
-            FT_TILE_NONE => Tile::None,
-            FT_TILE_X => Tile::X,
-            FT_TILE_Y => Tile::Y,
-            FT_TILE_BOTH => Tile::Both,
+        request.seamless = match self.tile {
+            FT_TILE_NONE => Seamless::None,
+            FT_TILE_X => Seamless::X,
+            FT_TILE_Y => Seamless::Y,
+            FT_TILE_BOTH => Seamless::Both,
             other => {
                 return Err(Failure::argument(format!("request.tile: {other} is none of FT_TILE_...")));
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use flowturbo::{Bundle, Manifest, Morph, Request, Tile};
+use flowturbo::{Bundle, Manifest, Morph, Request, Seamless};
 use ndarray::{Array3, Axis, concatenate};
 
 use crate::failure::{Failure, warn};
@@ -16,8 +16,8 @@ use crate::output::STANDARD;
 #[derive(Args)]
 pub struct Editing {
     /// Axes along which a picture continues seamlessly on its other side
-    #[arg(long, value_enum, value_name = "AXES")]
-    tile: Option<Axes>,
+    #[arg(long, alias = "tile", value_enum, value_name = "AXES")]
+    seamless: Option<Axes>,
     /// Size of the pictures, such as 512x256, not below the bundle's own [default: the bundle's]
     #[arg(long, value_name = "WxH", value_parser = size, allow_hyphen_values = true)]
     size: Option<Size>,
@@ -71,11 +71,11 @@ impl Editing {
         quiet: bool,
     ) -> Result<Request, Failure> {
         let manifest = bundle.manifest();
-        request = request.with_tile(match self.tile {
-            None => Tile::None,
-            Some(Axes::X) => Tile::X,
-            Some(Axes::Y) => Tile::Y,
-            Some(Axes::Both) => Tile::Both,
+        request = request.with_seamless(match self.seamless {
+            None => Seamless::None,
+            Some(Axes::X) => Seamless::X,
+            Some(Axes::Y) => Seamless::Y,
+            Some(Axes::Both) => Seamless::Both,
         });
         if let Some([width, height]) = self.size {
             request = request.with_size(height as usize, width as usize);
@@ -189,8 +189,8 @@ impl Editing {
             let _ = value.map_or(Ok(()), |value| write!(line, " --{name} {value}"));
         };
         let file = |path: &PathBuf| quoted(&path.file_name().unwrap_or_default().to_string_lossy());
-        let axes = self.tile.and_then(|axes| axes.to_possible_value());
-        add("tile", axes.map(|value| value.get_name().to_owned()));
+        let axes = self.seamless.and_then(|axes| axes.to_possible_value());
+        add("seamless", axes.map(|value| value.get_name().to_owned()));
         add("size", self.size.map(|[width, height]| format!("{width}x{height}")));
         add("init", self.init.as_ref().map(file));
         add("strength", self.init.as_ref().map(|_| self.strength().to_string()));

@@ -11,7 +11,7 @@ mod chain;
 mod constants;
 mod convolution;
 mod fallback;
-mod product;
+mod matmul;
 mod simple;
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::error::{Context, unsupported};
 use crate::graph::Graph;
 use crate::net::{Id, Net, Op};
 use crate::panics::in_flowturbo;
-use crate::plan::{Address, Operation, Place, Plan, RowLayout, Step};
+use crate::plan::{Address, Constant, Operation, Place, Plan, RowLayout, Step};
 use crate::{Result, memory};
 use chain::Chain;
 use constants::Origin;
@@ -183,7 +183,7 @@ impl Lowering<'_> {
             }
             let floats = self.read(&origin)?;
             let buffer = self.buffer(floats.len());
-            self.plan.constants.push((buffer, floats));
+            self.plan.constants.push(Constant { buffer, floats });
             let place = Place::dense(buffer, &self.net.nodes[id].dims);
             self.places[id] = Some(place.clone());
             return Ok(place);

@@ -97,7 +97,7 @@ fn product(workers: &mut Workers<'_>, arena: &mut Arena) {
     let packed = Packed::new(workers, 1, k, &source).unwrap();
     let group = Group { a: 0, c: arena.take(rows * cols), row: 0, rows, image: 0 };
     let steps = [Epilogue::Bias { offset: 500 }, Epilogue::Gelu];
-    Product::new(Arc::new(packed), k, &[0], cols, &[group], &steps, None).run(workers, &mut arena.memory);
+    Matmul::new(Arc::new(packed), k, &[0], cols, &[group], &steps, None).run(workers, &mut arena.memory);
 }
 
 #[test]

@@ -109,8 +109,8 @@ pub struct MappedFloats {
 
 /// The first `len` bytes of `file`, mapped into memory to be read.
 ///
-/// They must stay as they are: what another process changes shows, and where the file is cut short meanwhile, the system
-/// ends whoever looks at what is gone (SIGBUS).
+/// They must stay as they are: what another process changes shows, and where the file is cut short meanwhile, the
+/// system ends whoever looks at what is gone (SIGBUS).
 ///
 /// # Errors
 /// The system refuses.
@@ -122,8 +122,8 @@ pub fn map(file: &File, len: u64) -> io::Result<Arc<Mmap>> {
 }
 
 impl MappedFloats {
-    /// The floats in `bytes` of `file`; none unless they lie inside of it, start on a cache line and are whole, or where
-    /// a float's bytes have another order than in the file, the smallest first.
+    /// The floats in `bytes` of `file`; none unless they lie inside of it, start on a cache line and are whole, or
+    /// where a float's bytes have another order than in the file, the smallest first.
     pub fn new(file: &Arc<Mmap>, bytes: Range<usize>) -> Option<Self> {
         let len = file.get(bytes.clone())?.len();
         let whole =

@@ -116,8 +116,8 @@ impl Engine {
         Ok(FusedProgram { executable: Executable::load(network.plan, &setting)?, conditions, file })
     }
 
-    /// The conditions of the network in `file`, which are the same for each of its batch sizes: those that somebody holds,
-    /// or else what `make` gives.
+    /// The conditions of the network in `file`, which are the same for each of its batch sizes: those that somebody
+    /// holds, or else what `make` gives.
     ///
     /// # Errors
     /// Those of `make`.

@@ -21,7 +21,7 @@ use crate::error::{Context, runtime};
 use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
 use crate::{CancelToken, Result};
 pub use call::Call;
-pub use conditions::{Baked, Conditions, Ports, ROWS, ports};
+pub use conditions::{Conditions, Ports, ROWS, ports};
 pub use load::Setting;
 pub use packs::{Packs, Stored, read};
 
@@ -240,12 +240,12 @@ fn integers<'a>(inputs: &[Input<'a>]) -> [&'a [i64]; INPUTS] {
 impl Step {
     /// Bytes of packed weights at the moment.
     fn weights(&self) -> usize {
-        if let Call::Product(product) = &self.call { product.weights().bytes() } else { 0 }
+        if let Call::Matmul(product) = &self.call { product.weights().bytes() } else { 0 }
     }
 
     /// Reads the step's weights if they are not there.
     fn fill(&mut self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<()> {
-        if let (Call::Product(product), Some(stored)) = (&mut self.call, &self.stored)
+        if let (Call::Matmul(product), Some(stored)) = (&mut self.call, &self.stored)
             && product.weights().is_hollow()
         {
             product.set_weights(Arc::new(stored.pack(buffer, workers)?));
@@ -255,7 +255,7 @@ impl Step {
 
     /// Gives the step's weights up if they can be read again.
     fn release(&mut self, isa: Isa) {
-        if let (Call::Product(product), Some(stored)) = (&mut self.call, &self.stored) {
+        if let (Call::Matmul(product), Some(stored)) = (&mut self.call, &self.stored) {
             product.set_weights(Arc::new(stored.layout.hollow(isa)));
         }
     }

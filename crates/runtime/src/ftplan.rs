@@ -21,7 +21,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 pub use backend::Planned;
 pub use format::MAGIC;
@@ -148,7 +148,8 @@ impl PlanFile {
     pub fn manifest(&self, limits: &Limits) -> Result<Vec<u8>> {
         let section = self.section(Kind::Manifest)?;
         bounded(section.len(), limits.max_manifest_bytes, "max_manifest_bytes").at(|| MANIFEST.into())?;
-        self.read(section)
+        let bytes = self.read(section)?;
+        memory::collected(bytes.len(), bytes.iter().copied())
     }
 
     /// Bytes of a network's sections.
@@ -183,13 +184,14 @@ impl PlanFile {
         self.table.find(kind).ok_or_else(|| invalid_bundle(format!("the file has no {kind}")))
     }
 
-    /// All of a section, which is as its hash says.
-    fn read(&self, section: &Section) -> Result<Vec<u8>> {
+    /// All of a section, which is as its hash says. On pages of its own, which go back to the system at once.
+    fn read(&self, section: &Section) -> Result<MmapMut> {
         let place = || section.kind.to_string();
         let len = usize::try_from(section.len()).unwrap_or(usize::MAX);
-        let mut bytes = memory::filled(len, 0).at(place)?;
-        self.fill(section.bytes.start, &mut bytes).at(place)?;
-        let pieces: Vec<_> = bytes.chunks(format::PIECE as usize).map(hash::of).collect();
+        let pages = MmapMut::map_anon(len.max(1)).map_err(|_| memory::refused(section.len()));
+        let mut bytes = pages.at(place)?;
+        self.fill(section.bytes.start, &mut bytes[..len]).at(place)?;
+        let pieces: Vec<_> = bytes[..len].chunks(format::PIECE as usize).map(hash::of).collect();
         section.compare(&pieces)?;
         Ok(bytes)
     }

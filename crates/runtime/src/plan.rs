@@ -4,6 +4,7 @@
 //! packs the weights, gives each buffer a place in one arena and makes a kernel of each step. What depends on an
 //! instruction set is decided there.
 
+mod floats;
 mod place;
 mod target;
 
@@ -31,13 +32,30 @@ pub struct Plan {
     /// Floats of each buffer.
     pub buffers: Vec<usize>,
     /// Buffers that hold the same floats in every run.
-    pub constants: Vec<(usize, Vec<f32>)>,
+    pub constants: Vec<Constant>,
     /// The buffer of each input, for inputs of floats that the network looks at.
     pub inputs: Vec<Option<usize>>,
     /// The buffer of the rows of conditions, one for each image.
     pub given: Option<usize>,
     pub output: usize,
     pub steps: Vec<Step>,
+}
+
+/// A buffer that holds the same floats in every run.
+#[derive(Serialize, Deserialize)]
+pub struct Constant {
+    pub buffer: usize,
+    #[serde(with = "floats")]
+    pub floats: Vec<f32>,
+}
+
+/// What conditions alone decide, of one of them.
+#[derive(Serialize, Deserialize)]
+pub struct Row {
+    pub time: f32,
+    pub class: i64,
+    #[serde(with = "floats")]
+    pub floats: Vec<f32>,
 }
 
 /// Where the tensors lie that conditions alone decide, in a row for each condition.
@@ -60,7 +78,7 @@ pub struct Step {
 /// What a step computes, with the addresses of all that it touches.
 #[derive(Serialize, Deserialize)]
 pub enum Operation {
-    Product(Box<Product>),
+    Matmul(Box<Matmul>),
     Norm(Norm<Address>),
     Attention(Attention<Address>),
     GroupNorm(GroupNorm<Address>),
@@ -84,9 +102,9 @@ pub enum Operation {
     Foreign(Foreign<Address>),
 }
 
-/// Rows times a constant matrix, see [`kernels::Product`](crate::kernels::Product).
+/// Rows times a constant matrix, see [`kernels::Matmul`](crate::kernels::Matmul).
 #[derive(Serialize, Deserialize)]
-pub struct Product {
+pub struct Matmul {
     pub weights: Matrix,
     pub a: Address,
     pub a_stride: usize,
@@ -119,7 +137,7 @@ pub struct Layout {
 pub enum Numbers {
     /// In a file: the place among the network's weights.
     Weight(usize),
-    Here(Vec<f32>),
+    Here(#[serde(with = "floats")] Vec<f32>),
 }
 
 /// Rows of a table by the integers of a network input.
@@ -194,7 +212,7 @@ impl Plan {
     }
 }
 
-impl Product {
+impl Matmul {
     /// Multiplications and additions.
     fn flops(&self) -> usize {
         let rows: usize = self.groups.iter().map(|group| group.rows).sum();
@@ -222,7 +240,7 @@ impl Operation {
     /// What it is called in descriptions of plans.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Product(_) => "product",
+            Self::Matmul(_) => "matmul",
             Self::Norm(_) => "norm",
             Self::Attention(_) => "attention",
             Self::GroupNorm(_) => "group-norm",
@@ -238,7 +256,7 @@ impl Operation {
     /// Multiplications and additions of products and attention, which are nearly all.
     pub fn flops(&self) -> u64 {
         (match self {
-            Self::Product(product) => product.flops(),
+            Self::Matmul(product) => product.flops(),
             Self::Attention(a) => 4 * a.images * a.heads * a.queries * a.keys * a.dim,
             _ => 0,
         }) as u64
@@ -247,7 +265,7 @@ impl Operation {
     /// Where the answer goes.
     pub fn out(&self) -> Address {
         match self {
-            Self::Product(product) => product.out,
+            Self::Matmul(product) => product.out,
             Self::Norm(norm) => norm.out.offset,
             Self::Attention(attention) => attention.out.offset,
             Self::GroupNorm(norm) => norm.out,
@@ -264,7 +282,7 @@ impl Operation {
     /// Shows the address of each thing that it reads or writes.
     pub fn addresses(&self, see: &mut impl FnMut(Address)) {
         match self {
-            Self::Product(product) => {
+            Self::Matmul(product) => {
                 see(product.a);
                 see(product.out);
                 product.epilogue.iter().for_each(|step| _ = step.relocate(see));

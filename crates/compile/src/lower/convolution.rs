@@ -7,7 +7,7 @@ use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Border, Epilogue, Group, GroupNorm, LINE, Padding, Rows, Stage, Unary};
 use crate::net::{Id, Margins, Op};
-use crate::plan::{Address, Operation, Product};
+use crate::plan::{Address, Matmul, Operation};
 
 /// What is done to an image on its way into a convolution, outermost last.
 struct Staging {
@@ -229,7 +229,7 @@ impl Lowering<'_> {
         if let Some(&bias) = inputs.get(2) {
             epilogue.push(Epilogue::Bias { offset: self.place(bias)?.address() });
         }
-        let product = Product {
+        let product = Matmul {
             weights,
             a: x.address(),
             a_stride: window.stride[1] * pixel,

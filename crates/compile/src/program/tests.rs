@@ -114,7 +114,7 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     let stored = |program: &FusedProgram| -> Vec<*const Packed> {
         let steps = program.executable.steps.iter().filter(|step| step.stored.is_some());
         let products = steps.filter_map(|step| match &step.call {
-            Call::Product(product) => Some(Arc::as_ptr(product.weights())),
+            Call::Matmul(product) => Some(Arc::as_ptr(product.weights())),
             _ => None,
         });
         products.collect()
@@ -184,7 +184,7 @@ fn a_network_of_time_alone_has_its_conditioning_computed_once() {
     let program = lowered(&bundle, Role::Predictor);
     assert_eq!(kinds(&program.executable.describe()), "pointwise 1", "{}", program.describe());
     let conditions = program.conditions.as_ref().unwrap();
-    assert!(kinds(&conditions.describe()).contains("product"), "{}", conditions.describe());
+    assert!(kinds(&conditions.describe()).contains("matmul"), "{}", conditions.describe());
     agrees(&bundle, Role::Predictor, "time alone");
 
     let taken = conditions.footprint().weights;

@@ -31,8 +31,8 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Copy, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Measure, Norm, Packed,
-        Padding, Pointwise, Product, Reduce, Reduction, Rows, Softmax, Source, Stage, Step, Unary, Values,
+        Attention, Border, Copy, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Matmul, Measure, Norm,
+        Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax, Source, Stage, Step, Unary, Values,
         View, Workers,
     };
     use crate::plan::Gather;
@@ -88,7 +88,7 @@ mod tests {
         let weights = Arc::new(Packed::new(workers, 1, 4, &source).unwrap());
         let group = Group { a: read, c: write, row: 0, rows: 3, image: 0 };
         let product =
-            |steps: &[Epilogue]| Product::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);
+            |steps: &[Epilogue]| Matmul::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);
         let view = |offset| View::new(offset, &[5, 1]);
         let pointwise =
             Pointwise::new(&[3, 4], &[view(read)], view(write), &[Step::Load(0), Step::Unary(Unary::Neg, 0)]);
@@ -104,8 +104,8 @@ mod tests {
             (Call::GroupNorm(group_norm), 12, 8),
             (Call::Stage(stage), 12, 18),
             (Call::Attention(attention), 12, 12),
-            (Call::Product(Box::new(product(&[]))), 14, 8),
-            (Call::Product(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
+            (Call::Matmul(Box::new(product(&[]))), 14, 8),
+            (Call::Matmul(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
             (Call::Gather(Gather { table: read, rows: 3, width: 4, input: 0, count: 2, out: write }), 12, 8),
         ]
     }

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::error::{Context, runtime};
-use crate::kernels::{Attention, Copy, GroupNorm, Norm, Pointwise, Product, Reduce, Softmax, Stage, Workers};
+use crate::kernels::{Attention, Copy, GroupNorm, Matmul, Norm, Pointwise, Reduce, Softmax, Stage, Workers};
 use crate::plan::{Foreign, Gather};
 
 pub enum Call {
-    Product(Box<Product>),
+    Matmul(Box<Matmul>),
     Norm(Norm),
     Attention(Attention),
     GroupNorm(GroupNorm),
@@ -25,7 +25,7 @@ impl Call {
     /// Floats of scratch for each lane.
     pub(super) fn scratch(&self) -> usize {
         match self {
-            Self::Product(product) => product.scratch(),
+            Self::Matmul(product) => product.scratch(),
             Self::Norm(norm) => norm.scratch(),
             Self::Attention(attention) => attention.scratch(),
             Self::Pointwise(pointwise) => pointwise.scratch(),
@@ -36,7 +36,7 @@ impl Call {
     /// Shows each place of the arena that it touches.
     pub(super) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         match self {
-            Self::Product(product) => product.places(see),
+            Self::Matmul(product) => product.places(see),
             Self::Norm(norm) => norm.places(see),
             Self::Attention(attention) => attention.places(see),
             Self::GroupNorm(norm) => norm.places(see),
@@ -63,7 +63,7 @@ impl Call {
     /// If a kernel would refuse to run.
     pub(super) fn check(&self, len: usize) {
         match self {
-            Self::Product(product) => product.check(len),
+            Self::Matmul(product) => product.check(len),
             Self::Norm(norm) => norm.check(len),
             Self::Attention(attention) => attention.check(len),
             Self::GroupNorm(norm) => norm.check(len),
@@ -87,7 +87,7 @@ impl Call {
     /// `integers` are the network's integer inputs, by their place; the others' places are empty.
     pub(super) fn run(&self, workers: &mut Workers, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
         match self {
-            Self::Product(product) => product.run(workers, mem),
+            Self::Matmul(product) => product.run(workers, mem),
             Self::Norm(norm) => norm.run(workers, mem),
             Self::Attention(attention) => attention.run(workers, mem),
             Self::GroupNorm(norm) => norm.run(workers, mem),

@@ -14,7 +14,7 @@ use crate::contract::{Contract, PortRole};
 use crate::error::{invalid_bundle, runtime, unsupported};
 use crate::lock::{lock, lock_unless};
 use crate::memory::refused;
-use crate::plan::RowLayout;
+use crate::plan::{Row, RowLayout};
 use crate::{CancelToken, Error, Result, memory};
 
 /// Pairs that are computed at a time: a schedule's worth.
@@ -64,9 +64,6 @@ struct Source {
     /// Weights stay in memory between runs.
     keep: bool,
 }
-
-/// Rows that were computed beforehand, by time and class.
-pub type Baked = Vec<(f32, i64, Vec<f32>)>;
 
 struct Answers {
     /// Time, by its bits, and class.
@@ -125,14 +122,14 @@ impl Conditions {
     ///
     /// # Errors
     /// `InvalidBundle`: a row of another length than the layout's. `OutOfMemory`.
-    pub fn baked(file: &str, baked: &Baked, ports: Ports, layout: RowLayout) -> Result<Self> {
+    pub fn baked(file: &str, baked: &[Row], ports: Ports, layout: RowLayout) -> Result<Self> {
         let mut table = Answers { pairs: Vec::new(), rows: Vec::new(), most: baked.len(), oldest: 0 };
         memory::reserve(&mut table.rows, baked.len().saturating_mul(layout.row))?;
-        for (time, class, row) in baked {
-            if row.len() != layout.row {
+        for Row { time, class, floats } in baked {
+            if floats.len() != layout.row {
                 return Err(invalid_bundle("a row of conditions has another length than its layout"));
             }
-            table.insert((time.to_bits(), *class), row)?;
+            table.insert((time.to_bits(), *class), floats)?;
         }
         let (file, count) = (file.to_owned(), layout.images);
         Ok(Self { file, layout, ports, count, fallbacks: Vec::new(), source: None, table: Mutex::new(table) })
@@ -142,13 +139,14 @@ impl Conditions {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn known(&self) -> Result<Baked> {
+    pub fn known(&self) -> Result<Vec<Row>> {
         let table = self.table();
         let rows = table.rows.chunks_exact(self.layout.row.max(1));
         let known = table.pairs.iter().zip(rows);
         known
             .map(|(&(time, class), row)| {
-                Ok((f32::from_bits(time), class, memory::collected(row.len(), row.iter().copied())?))
+                let floats = memory::collected(row.len(), row.iter().copied())?;
+                Ok(Row { time: f32::from_bits(time), class, floats })
             })
             .collect()
     }

@@ -7,9 +7,9 @@ use super::bounds::within;
 use super::{Call, Executable, Packs, Step, Stored};
 use crate::allowance::Allowance;
 use crate::error::Context;
-use crate::kernels::{Copy, Group, Isa, LINE, Packed, Parallel, Pointwise, Product, Values, View, Workers};
+use crate::kernels::{Copy, Group, Isa, LINE, Matmul, Packed, Parallel, Pointwise, Values, View, Workers};
 use crate::panics::in_flowturbo;
-use crate::plan::{self, Address, Matrix, Numbers, Operation, Place, Plan};
+use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
 use crate::weights::Weights;
 use crate::{Result, memory};
 
@@ -41,17 +41,19 @@ impl Executable {
         let weights = pack(&steps, setting)?;
         let mut lives = lives(&buffers, &steps)?;
         let last = steps.len();
-        constants.iter().for_each(|&(buffer, _)| (lives[buffer].first, lives[buffer].last) = (0, last));
+        for constant in &constants {
+            (lives[constant.buffer].first, lives[constant.buffer].last) = (0, last);
+        }
         inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
         lives[output].last = last;
         // Room for a Strassen level, for products that it makes faster: which those are depends on how weights are
         // packed.
         let mut spares = memory::filled(last, None)?;
         for (i, (step, weight)) in steps.iter().zip(&weights).enumerate() {
-            let (Operation::Product(product), Some((packed, _))) = (&step.operation, weight) else {
+            let (Operation::Matmul(product), Some((packed, _))) = (&step.operation, weight) else {
                 continue;
             };
-            let len = Product::room(packed, &product.groups);
+            let len = Matmul::room(packed, &product.groups);
             if len > 0 {
                 spares[i] = Some(lives.len());
                 memory::push(&mut lives, Life { len, first: i, last: i })?;
@@ -75,13 +77,13 @@ impl Executable {
             let name = Arc::clone(&step.name);
             let mut step =
                 in_flowturbo(|| placed.bind(step, weight, spare)).at(|| format!("node '{name}'"))?;
-            if let (true, Call::Product(product)) = (setting.ahead, &mut step.call) {
+            if let (true, Call::Matmul(product)) = (setting.ahead, &mut step.call) {
                 following.next().into_iter().for_each(|next| product.followed_by(Arc::clone(next)));
             }
             bound.push(step);
         }
         let whole = |buffer: usize| (offsets[buffer], buffers[buffer]);
-        let places = constants.into_iter().map(|(buffer, floats)| (offsets[buffer], floats));
+        let places = constants.into_iter().map(|Constant { buffer, floats }| (offsets[buffer], floats));
         let mut constants = Vec::new();
         for constant in places {
             memory::push(&mut constants, constant)?;
@@ -109,7 +111,7 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
     for step in steps {
         setting.allowance.check()?;
         let weight = match &step.operation {
-            Operation::Product(product) => {
+            Operation::Matmul(product) => {
                 let packed = in_flowturbo(|| packed(&product.weights, setting, &mut bytes, workers));
                 Some(packed.at(|| format!("node '{}'", step.name))?)
             }
@@ -196,9 +198,9 @@ impl Placed<'_> {
     fn call(&self, operation: Operation, weight: Option<Weight>, spare: Option<usize>) -> Call {
         let at = &mut |address| self.at(address);
         match operation {
-            Operation::Product(product) => {
+            Operation::Matmul(product) => {
                 let (weights, _) = weight.expect("a product has weights");
-                Call::Product(Box::new(self.product(&product, weights, spare)))
+                Call::Matmul(Box::new(self.product(&product, weights, spare)))
             }
             Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
             Operation::Attention(attention) => Call::Attention(attention.relocate(at)),
@@ -218,7 +220,7 @@ impl Placed<'_> {
         }
     }
 
-    fn product(&self, product: &plan::Product, weights: Arc<Packed>, spare: Option<usize>) -> Product {
+    fn product(&self, product: &plan::Matmul, weights: Arc<Packed>, spare: Option<usize>) -> Matmul {
         let further = |from: Address, by: usize| self.at(Address { offset: from.offset + by, ..from });
         let place = |group: &Group| Group {
             a: further(product.a, group.a),
@@ -229,7 +231,7 @@ impl Placed<'_> {
         let epilogue: Vec<_> =
             product.epilogue.iter().map(|step| step.relocate(&mut |address| self.at(address))).collect();
         let spare = spare.map(|buffer| self.offsets[buffer]);
-        let plan::Product { a_stride, segments, out_stride, .. } = product;
-        Product::new(weights, *a_stride, segments, *out_stride, &groups, &epilogue, spare)
+        let plan::Matmul { a_stride, segments, out_stride, .. } = product;
+        Matmul::new(weights, *a_stride, segments, *out_stride, &groups, &epilogue, spare)
     }
 }

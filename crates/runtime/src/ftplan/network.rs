@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Extent;
 use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
-use crate::executor::{Baked, Ports};
-use crate::plan::{Numbers, Operation, Plan, RowLayout};
+use crate::executor::Ports;
+use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
 use crate::weights::Precision;
 use crate::{Cost, Result, memory};
 
@@ -41,7 +41,7 @@ pub enum Conditions {
     /// Computed when they are first asked for.
     Computed { plan: Plan, layout: RowLayout, ports: Ports },
     /// Computed beforehand: there are no others.
-    Baked { rows: Baked, layout: RowLayout, ports: Ports },
+    Baked { rows: Vec<Row>, layout: RowLayout, ports: Ports },
 }
 
 /// The plan for one extent.
@@ -71,7 +71,11 @@ impl Stored {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         // serde ends the process where memory is refused.
         memory::room(bytes.len().saturating_mul(READ))?;
-        let stored: Self = postcard::from_bytes(bytes).map_err(|error| invalid_bundle(format!("{error}")))?;
+        let read = postcard::take_from_bytes(bytes).map_err(|error| invalid_bundle(format!("{error}")));
+        let (stored, rest): (Self, _) = read?;
+        if !rest.is_empty() {
+            return Err(invalid_bundle(format!("{} bytes more than its plans take", rest.len())));
+        }
         let layout = match &stored.conditions {
             Some(Conditions::Computed { layout, .. } | Conditions::Baked { layout, .. }) => Some(layout),
             None => None,
@@ -143,13 +147,13 @@ impl Plan {
         if len(self.output).is_none() || len(self.output) != answer {
             return Err(invalid_bundle("output: of another size than the network's answer"));
         }
-        if self.constants.iter().any(|(buffer, floats)| len(*buffer) != Some(floats.len())) {
+        if self.constants.iter().any(|constant| len(constant.buffer) != Some(constant.floats.len())) {
             return Err(invalid_bundle("constants: of another size than their buffer"));
         }
         for step in &self.steps {
             let mut astray = false;
             step.operation.addresses(&mut |at| astray |= len(at.buffer).is_none_or(|len| at.offset > len));
-            if let Operation::Product(product) = &step.operation {
+            if let Operation::Matmul(product) = &step.operation {
                 let matrix = &product.weights;
                 astray |= match &matrix.numbers {
                     Numbers::Weight(index) => *index >= weights,

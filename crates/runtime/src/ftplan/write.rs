@@ -65,7 +65,7 @@ impl<W: Write> Packing<'_, W> {
     /// Writes the weights of a plan that are not there yet, and numbers them anew.
     fn plan(&mut self, plan: &mut Plan) -> Result<()> {
         for step in &mut plan.steps {
-            let Operation::Product(product) = &mut step.operation else { continue };
+            let Operation::Matmul(product) = &mut step.operation else { continue };
             let matrix = &mut product.weights;
             let Numbers::Weight(index) = &mut matrix.numbers else { continue };
             let packed = self.target != Target::Generic;

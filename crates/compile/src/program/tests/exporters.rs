@@ -6,15 +6,15 @@ use crate::files::Files;
 /// What becomes of a predictor: two blocks of attention and a two-layer network; five normalisations with
 /// their modulations; products that take biases, GELU, gates and residuals along. What is left is the
 /// addition of the positions.
-const FUSED: &str = "attention 2, norm 5, pointwise 1, product 10";
-const SEPARATE: &str = "attention 2, norm 5, pointwise 1, product 14";
+const FUSED: &str = "attention 2, matmul 10, norm 5, pointwise 1";
+const SEPARATE: &str = "attention 2, matmul 14, norm 5, pointwise 1";
 /// Queries and keys are normalised, too.
-const FUSED_NORMED: &str = "attention 2, norm 9, pointwise 1, product 10";
-const SEPARATE_NORMED: &str = "attention 2, norm 9, pointwise 1, product 14";
+const FUSED_NORMED: &str = "attention 2, matmul 10, norm 9, pointwise 1";
+const SEPARATE_NORMED: &str = "attention 2, matmul 14, norm 9, pointwise 1";
 /// Eleven convolutions, their images staged with normalisation, SiLU and upsampling.
-const DECODER: &str = "group-norm 7, product 11, stage 11";
+const DECODER: &str = "group-norm 7, matmul 11, stage 11";
 /// The same with attention between pixels.
-const ATTENTIVE: &str = "attention 1, group-norm 8, pointwise 1, product 15, stage 12";
+const ATTENTIVE: &str = "attention 1, group-norm 8, matmul 15, pointwise 1, stage 12";
 
 /// Files of `tests/data/graphs` and the steps of each, but for copies.
 const GRAPHS: [(&str, &str); 16] = [
@@ -38,7 +38,7 @@ const GRAPHS: [(&str, &str); 16] = [
 
 /// What depends on time and class alone: sines and cosines, the embeddings, one product for the modulations of
 /// each block and of the last layer, `1 + scale` for each normalisation.
-const CONDITIONS: &str = "gather 1, pointwise 8, product 5";
+const CONDITIONS: &str = "gather 1, matmul 5, pointwise 8";
 
 fn folder() -> std::path::PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/data/graphs")

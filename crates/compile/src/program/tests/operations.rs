@@ -52,30 +52,30 @@ const OPERATIONS: [(&str, &str); 64] = [
     ("velocity = Softmax(x) axis=-1", "reduce 1"),
     ("velocity = LogSoftmax(x) axis=-1", "pointwise 1, reduce 1"),
     ("w = noise [16,16]
-      velocity = MatMul(x, w)", "product 1"),
+      velocity = MatMul(x, w)", "matmul 1"),
     ("w = noise [8,8]
-      velocity = MatMul(w, x)", "product 1"),
+      velocity = MatMul(w, x)", "matmul 1"),
     ("w = noise [4,16,16]
       velocity = MatMul(x, w)", "fallback 1"),
     ("w = noise [1,4,8,8]
       velocity = MatMul(w, x)", "fallback 1"),
     ("w = noise [4,4]
-      velocity = Einsum(x, w) equation=nchw,dc->ndhw", "product 1"),
+      velocity = Einsum(x, w) equation=nchw,dc->ndhw", "matmul 1"),
     ("w = noise [4,16]
       velocity = Einsum(x, w) equation=nchw,cw->nchw", "fallback 1"),
     ("w = noise [4,8,16,32]
       a = Einsum(x, w) equation=nchw,chwk->nk
       s = [0,4,8,1]
       b = Reshape(a, s)
-      velocity = Add(x, b)", "pointwise 1, product 1"),
+      velocity = Add(x, b)", "matmul 1, pointwise 1"),
     ("f = Flatten(x)
       w = noise [512,512]
       b = noise [512]
       g = Gemm(f, w, b) alpha=0.5 transB=1
       s = [0,4,8,16]
-      velocity = Reshape(g, s)", "product 1"),
+      velocity = Reshape(g, s)", "matmul 1"),
     ("w = noise [4,4,3,3]
-      velocity = Conv(x, w) pads=[1,1,1,1]", "product 1, stage 1"),
+      velocity = Conv(x, w) pads=[1,1,1,1]", "matmul 1, stage 1"),
     ("w = noise [4,4,3,3]
       b = noise [4]
       velocity = Conv(x, w, b) pads=[2,2,2,2] dilations=[2,2]", "fallback 1"),
@@ -85,7 +85,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       velocity = Conv(x, w) auto_pad=SAME_UPPER", "fallback 1"),
     ("w = noise [4,4,2,2]
       a = Conv(x, w) strides=[2,2]
-      velocity = ConvTranspose(a, w) strides=[2,2]", "fallback 1, product 1"),
+      velocity = ConvTranspose(a, w) strides=[2,2]", "fallback 1, matmul 1"),
     ("a = AveragePool(x) kernel_shape=[2,2] strides=[2,2]
       none = noise [0]
       by = [1,1,2,2]
@@ -97,7 +97,7 @@ const OPERATIONS: [(&str, &str); 64] = [
     ("a = Softmax(x) axis=3
       w = noise [4,4,1,1]
       b = Conv(a, w) strides=[1,2]
-      velocity = Concat(b, b) axis=3", "product 1, reduce 1"),
+      velocity = Concat(b, b) axis=3", "matmul 1, reduce 1"),
     // Padded by a node and by the convolution.
     ("p = [0,0,1,0,0,0,0,0]
       a = Pad(x, p)
@@ -106,7 +106,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       s = [1]
       e = [9]
       axes = [2]
-      velocity = Slice(b, s, e, axes)", "product 1, stage 2"),
+      velocity = Slice(b, s, e, axes)", "matmul 1, stage 2"),
     // Enlarged by two nodes.
     ("none = noise [0]
       by = [1,1,2,2]
@@ -115,7 +115,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       b = Resize(a, none, s) mode=nearest
       w = noise [4,4,1,1]
       c = Conv(b, w)
-      velocity = MaxPool(c) kernel_shape=[4,4] strides=[4,4]", "fallback 1, product 1, stage 2"),
+      velocity = MaxPool(c) kernel_shape=[4,4] strides=[4,4]", "fallback 1, matmul 1, stage 2"),
     // Enlarged, and used both ways.
     ("none = noise [0]
       by = [1,1,2,2]
@@ -124,7 +124,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       w = noise [4,4,3,3]
       b = Conv(a, w) pads=[1,1,1,1]
       c = Add(a, b)
-      velocity = MaxPool(c) kernel_shape=[2,2] strides=[2,2]", "fallback 1, product 1, stage 2"),
+      velocity = MaxPool(c) kernel_shape=[2,2] strides=[2,2]", "fallback 1, matmul 1, stage 2"),
     // tract would forget that there are five of each sum: in what comes out, and in what is added up.
     ("axes = [2]
       a = ReduceMean(x) axes=[2]
@@ -133,7 +133,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       w = noise [4,4,1,1]
       c = Conv(b, w)
       d = ReduceSum(c, axes)
-      velocity = Add(x, d)", "fallback 1, pointwise 1, product 1, reduce 2"),
+      velocity = Add(x, d)", "fallback 1, matmul 1, pointwise 1, reduce 2"),
     ("a = ReduceMean(x) axes=[3]
       by = [1,1,1,5]
       b = Tile(a, by)
@@ -152,7 +152,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       c = Reshape(b, column)
       d = Conv(c, w) pads=[1,1,1,1]
       e = ReduceSum(d)
-      velocity = Add(x, e)", "pointwise 8, product 1, reduce 3, stage 1"),
+      velocity = Add(x, e)", "matmul 1, pointwise 8, reduce 3, stage 1"),
     // A single pixel, however the reduction left its strides.
     ("a = GlobalAveragePool(x)
       b = ReduceMax(a) axes=[2,3]

@@ -88,7 +88,7 @@ pub struct Panel {
     pub width: usize,
 }
 
-/// The right-hand side of a [`Product`](super::Product), for one instruction set: panels of a few
+/// The right-hand side of a [`Matmul`](super::Matmul), for one instruction set: panels of a few
 /// vectors of columns, each `[segments * k][width]`, one after another; the columns that fill the last
 /// vector are zero.
 pub struct Packed {

@@ -1,6 +1,6 @@
 //! Images that continue on their other side, and that are larger than the networks' own.
 
-use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Tile};
+use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Seamless};
 use ndarray::{Array4, Axis, s};
 
 use crate::common::{data, largest_error};
@@ -26,7 +26,7 @@ fn seam(images: &Array4<f32>, axis: usize) -> f32 {
 fn a_tile_has_no_seam() {
     let model = Model::open(textures()).unwrap();
     let mut session = model.session();
-    let request = Request::new((0..11).collect()).with_seed(1).with_tile(Tile::Both);
+    let request = Request::new((0..11).collect()).with_seed(1).with_seamless(Seamless::Both);
     let latents = session.latents(&request).unwrap();
     let images = session.decode(latents.view()).unwrap();
     let seams = [2, 3].map(|axis| seam(&images, axis));
@@ -37,7 +37,7 @@ fn a_tile_has_no_seam() {
 #[test]
 fn a_large_tile_has_no_seam_either() {
     let mut session = Model::open(textures()).unwrap().session();
-    let request = request().with_size(256, 192).with_tile(Tile::Both);
+    let request = request().with_size(256, 192).with_seamless(Seamless::Both);
     let generation = session.generate(&request).unwrap();
     assert!(generation.images.iter().all(|image| (image.width, image.height) == (192, 256)));
     let images = session.decode(generation.latents.view()).unwrap();
@@ -60,12 +60,13 @@ fn of_places(latents: &Array4<f32>, axis: usize) -> f32 {
 fn no_place_of_a_tile_is_like_no_other() {
     let bundle = Bundle::open(data("bundle")).unwrap();
     let mut session = Model::load(bundle, &ModelOptions::default()).unwrap().session();
-    let mut places = |tile| {
-        let request = Request::new(vec![0; 128]).with_tile(tile).with_schedule("E24".parse().unwrap());
+    let mut places = |seamless| {
+        let request =
+            Request::new(vec![0; 128]).with_seamless(seamless).with_schedule("E24".parse().unwrap());
         let latents = session.latents(&request).unwrap();
         [of_places(&latents, 1), of_places(&latents, 2)]
     };
-    let [none, x, y, both] = [Tile::None, Tile::X, Tile::Y, Tile::Both].map(&mut places);
+    let [none, x, y, both] = [Seamless::None, Seamless::X, Seamless::Y, Seamless::Both].map(&mut places);
     println!("down and across: none {none:?}, x {x:?}, y {y:?}, both {both:?}");
     for axis in [0, 1] {
         let (along, across) = if axis == 0 { (y, x) } else { (x, y) };
@@ -77,8 +78,8 @@ fn no_place_of_a_tile_is_like_no_other() {
 #[test]
 fn asking_for_a_tile_moves_the_windows_and_only_along_its_axes() {
     let mut session = Model::open(textures()).unwrap().session();
-    let mut latents = |tile| session.latents(&request().with_tile(tile)).unwrap();
-    let all = [Tile::None, Tile::X, Tile::Y, Tile::Both].map(&mut latents);
+    let mut latents = |seamless| session.latents(&request().with_seamless(seamless)).unwrap();
+    let all = [Seamless::None, Seamless::X, Seamless::Y, Seamless::Both].map(&mut latents);
     for (i, a) in all.iter().enumerate() {
         assert!(all[..i].iter().all(|b| largest_error(a, b) > 1e-3));
     }
@@ -94,7 +95,7 @@ fn an_images_windows_do_not_depend_on_its_batch_or_the_backend() {
     let large = |classes: &[i64]| {
         Request::new(classes.to_vec())
             .with_size(256, 192)
-            .with_tile(Tile::X)
+            .with_seamless(Seamless::X)
             .with_schedule("H1R1".parse().unwrap())
     };
     let two = fused.session().latents(&large(&[2, 6])).unwrap();
@@ -127,7 +128,7 @@ fn sizes_and_tiles_that_cannot_be_had_are_refused() {
     let copy = Copy::of(&textures());
     copy.edit_manifest(|m| drop(m["image"].as_object_mut().unwrap().remove("wraps")));
     let mut session = copy.load().unwrap().session();
-    let error = session.generate(&request().with_tile(Tile::X)).unwrap_err().to_string();
+    let error = session.generate(&request().with_seamless(Seamless::X)).unwrap_err().to_string();
     assert!(error.contains("does not wrap around (image.wraps in bundle.json)"), "{error}");
-    assert!(session.latents(&request().with_tile(Tile::X)).is_ok());
+    assert!(session.latents(&request().with_seamless(Seamless::X)).is_ok());
 }

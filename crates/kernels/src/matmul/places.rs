@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::place::{apart, end};
-use super::{Epilogue, Halves, Product};
+use super::{Epilogue, Halves, Matmul};
 
 /// Rows of `len` floats, `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Written {
     }
 }
 
-impl Product {
+impl Matmul {
     /// Shows every stretch that is read, with the rows that the same numbers of are written to; then what is written.
     fn each_stretch(&self, mut read: impl FnMut(Stretch, Option<Stretch>)) -> Vec<Stretch> {
         let cols = self.weights.cols();

@@ -1,7 +1,7 @@
 //! The packed matrix product with its epilogue: linear layers, and convolutions as products whose
 //! left-hand rows are gathered from several places.
 //!
-//! A [`Product`] cuts its rows into tiles and its columns into panels. A piece of work is a group of
+//! A [`Matmul`] cuts its rows into tiles and its columns into panels. A piece of work is a group of
 //! panels, whose weights stay in the second cache, by a block of tiles; the sums of a tile are taken
 //! through the [`Epilogue`] to the arena while they are in the first cache. The inner dimension is cut
 //! where a panel would not fit. Each sum is added up in the same order whatever the number of lanes.
@@ -41,7 +41,7 @@ pub struct Group {
 }
 
 /// `C[m, n] = epilogue(Σ A[m, s, k] * W[s, k, n])` over segments `s` and `k` in each.
-pub struct Product {
+pub struct Matmul {
     weights: Arc<Packed>,
     /// Of at most `shape.rows` rows.
     tiles: Tiles,
@@ -77,7 +77,7 @@ const LEFT: usize = 1 << 20;
 /// Multiply-adds below which a piece is not worth cutting.
 const SMALL: usize = 1 << 20;
 
-impl Product {
+impl Matmul {
     /// `segments` are where the segments of a row start, from where the row starts; those that follow one
     /// another are read as one. With `spare`, where the arena has [`room`](Self::room), the product is halved.
     ///

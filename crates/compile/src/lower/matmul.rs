@@ -6,7 +6,7 @@ use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{Epilogue, Group, LINE, Unary};
 use crate::net::{Einsum, Id, Op};
-use crate::plan::{Address, Operation, Product};
+use crate::plan::{Address, Matmul, Operation};
 
 impl Lowering<'_> {
     /// Emits the product `anchor` with the links up to node `last`; gives where `last` lies.
@@ -89,7 +89,7 @@ impl Lowering<'_> {
             rows: each,
             image,
         });
-        let product = Product {
+        let product = Matmul {
             weights,
             a: x.address(),
             a_stride,
@@ -114,7 +114,7 @@ impl Lowering<'_> {
         anchor: Id,
         last: Id,
         links: &[Link],
-        mut product: Product,
+        mut product: Matmul,
         result: ResultRows,
     ) -> Result<Place> {
         let mut done = 0;
@@ -145,7 +145,7 @@ impl Lowering<'_> {
             product.epilogue.push(epilogue);
             done += 1;
         }
-        self.step(anchor, Operation::Product(Box::new(product)));
+        self.step(anchor, Operation::Matmul(Box::new(product)));
         self.rest(result.place, &links[done..], last)
     }
 

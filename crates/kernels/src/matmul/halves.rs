@@ -14,7 +14,7 @@
 //! Rounding differs from that of the plain product by a small factor.
 
 use super::super::{Isa, Kernel, LINE, Shared, Simd, Workers};
-use super::{Finish, Group, Packed, Product, Run, Tile, Tiles};
+use super::{Finish, Group, Matmul, Packed, Run, Tile, Tiles};
 
 /// How a product is halved.
 pub(super) struct Halves {
@@ -112,7 +112,7 @@ impl Halves {
     }
 }
 
-impl Product {
+impl Matmul {
     pub(super) fn run_halved(&self, halves: &Halves, workers: &mut Workers<'_>, mem: Shared) {
         let (isa, count) = (self.weights.isa(), self.tiles.len() / 2);
         workers.each(count, 0, |t, _| {
@@ -236,7 +236,7 @@ impl Product {
 
 /// `S1` to `S4` of a tile's rows.
 struct Left<'a> {
-    product: &'a Product,
+    product: &'a Matmul,
     halves: &'a Halves,
     mem: Shared,
     tile: usize,

@@ -89,13 +89,13 @@ impl Case {
         out
     }
 
-    fn product(&self, workers: &mut Workers<'_>) -> Product {
+    fn product(&self, workers: &mut Workers<'_>) -> Matmul {
         let w = self.weights();
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
         let packed = Packed::new(workers, self.segments.len(), self.k, &source).unwrap();
-        Product::new(
+        Matmul::new(
             Arc::new(packed),
             self.a_stride,
             &self.segments,
@@ -331,7 +331,7 @@ fn what_cannot_be_halved_stays_whole() {
     let packed = |k, cols| Packed::hollow(Isa::Scalar, 1, k, cols);
     let room = |k, cols, images: &[usize]| {
         let groups: Vec<Group> = images.iter().map(|&rows| three(rows)).collect();
-        Product::room(&packed(k, cols), &groups)
+        Matmul::room(&packed(k, cols), &groups)
     };
     for images in [&[512][..], &[256; 2], &[256; 3], &[85, 86, 85, 86]] {
         assert_eq!(room(1152, 4608, images), 2 * images.iter().sum::<usize>() * 576);
