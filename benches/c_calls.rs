@@ -2,16 +2,21 @@
 //!
 //! `cargo bench --bench c_calls`
 
+// The crate itself is made for C alone.
+#[allow(dead_code, unused_imports, reason = "what is not called here")]
+#[path = "../crates/capi/src/lib.rs"]
+mod capi;
+
 use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::ptr::null;
 use std::time::Instant;
 
+use capi::model::{ft_model_free, ft_model_open};
+use capi::pixels::{ft_pixels, ft_pixels_init};
+use capi::request::{ft_request, ft_request_init};
+use capi::session::{ft_session_free, ft_session_generate, ft_session_new};
 use flowturbo::{Model, Pixels, Request};
-use flowturbo_capi::model::{ft_model_free, ft_model_open};
-use flowturbo_capi::pixels::{ft_pixels, ft_pixels_init};
-use flowturbo_capi::request::{ft_request, ft_request_init};
-use flowturbo_capi::session::{ft_session_free, ft_session_generate, ft_session_new};
 
 const TURNS: usize = 400;
 const PICTURE: usize = 128 * 128 * 3;

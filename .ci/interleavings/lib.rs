@@ -17,6 +17,8 @@ mod kernels;
 mod capi {
     #![allow(non_camel_case_types, reason = "as in ../../crates/capi/src/lib.rs")]
 
+    use crate::{CancelToken, Error, ErrorKind, Result, error, kernels};
+
     pub mod cancel_token;
     pub mod status;
 

@@ -5,6 +5,10 @@
 //! of a test's name picks those.
 
 mod allocator;
+// The crate itself is made for C alone.
+#[allow(dead_code, unused_imports, reason = "what is not called here")]
+#[path = "../../crates/capi/src/lib.rs"]
+mod capi;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]

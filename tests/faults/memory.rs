@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
+use crate::capi::status::FT_ERROR_OUT_OF_MEMORY;
 use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Output, Request};
-use flowturbo_capi::status::FT_ERROR_OUT_OF_MEMORY;
 
 use crate::allocator::{peak, refusing, within};
 use crate::program::{self, Status};

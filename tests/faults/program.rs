@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::ptr::null_mut;
 
-use flowturbo_capi::{model, pixels, request, session, status};
+use crate::capi::{model, pixels, request, session, status};
 
 /// A status that is not FT_OK, and the message that goes with it.
 pub struct Status(pub i32, String);

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::Error;
+use super::error::{one_line, panic_text};
+use super::kernels::DefaultFloats;
 use super::status::{self, FT_ERROR_INVALID_ARGUMENT, FT_ERROR_PANIC, FT_OK, ft_status};
-use crate::Error;
-use crate::error::{one_line, panic_text};
-use crate::kernels::DefaultFloats;
 
 /// Why a call fails.
 #[derive(Debug)]

@@ -7,11 +7,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::CancelToken;
 use super::boundary::{Failure, guard, guard_silently};
 use super::pointers::place;
 use super::registry::Kind;
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
-use crate::CancelToken;
 
 /// A flag that stops the generations whose requests name it.
 pub struct ft_cancel_token {

@@ -2,13 +2,13 @@
 
 use ndarray::ArrayView4;
 
+use super::Role;
 use super::boundary::{Failure, guard};
+use super::bundle::Extent;
 use super::pixels::{self, ft_pixels};
 use super::pointers::{array, array_mut, place};
 use super::session::{Desk, at, ft_session};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
-use crate::Role;
-use crate::bundle::Extent;
 
 /// Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
 /// `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::Limits;
 use super::boundary::guard;
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
-use crate::Limits;
 
 /// Upper bounds on what comes from outside; filled by `ft_limits_init`, then by hand. The defaults admit SiT-XL/2 at
 /// 512 x 512 pixels.

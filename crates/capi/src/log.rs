@@ -7,9 +7,9 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::boundary::{Failure, guard, without_nul};
+use super::kernels::DefaultFloats;
 use super::of_process::OfProcess;
 use super::status::{FT_ERROR_BUSY, ft_status};
-use crate::kernels::DefaultFloats;
 
 /// How much a message matters; a level takes in those before it.
 pub type ft_log_level = u32;

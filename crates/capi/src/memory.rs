@@ -1,11 +1,11 @@
 //! What a request takes, told beforehand.
 
+use super::Request;
 use super::boundary::guard;
 use super::model::{MODELS, ft_model};
 use super::request::{self, ft_request};
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
-use crate::Request;
 
 /// Bytes that a request takes.
 #[repr(C)]

@@ -12,7 +12,7 @@ use super::registry::{Kind, Registry};
 use super::status::ft_status;
 use super::threads::{Lent, ft_parallel_for};
 use super::versioned::{self, Versioned};
-use crate::{BackendKind, Bundle, Limits, Model, ModelOptions, Role};
+use super::{BackendKind, Bundle, Limits, Model, ModelOptions, Role};
 
 /// A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
 pub struct ft_model {
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn ft_model_open_reader(
 unsafe fn open(
     options: *const ft_model_options,
     out_model: *mut *mut ft_model,
-    bundle: impl FnOnce(&Limits) -> crate::Result<Bundle>,
+    bundle: impl FnOnce(&Limits) -> super::Result<Bundle>,
 ) -> Result<(), Failure> {
     let options = match options.is_null() {
         true => ft_model_options::new(),
@@ -318,7 +318,7 @@ unsafe fn open(
     settings.batch = options.batch as usize;
     settings.parallel = options.parallel_for.map(|run| {
         let (lanes, user_data) = (options.lanes, options.parallel_data);
-        Arc::new(Lent { lanes, run, user_data }) as Arc<dyn crate::Parallel>
+        Arc::new(Lent { lanes, run, user_data }) as Arc<dyn super::Parallel>
     });
     let model = Model::load(bundle(&limits)?, &settings)?;
     let manifest = model.manifest();

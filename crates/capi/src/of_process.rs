@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::kernels::Process;
+use super::kernels::Process;
 
 /// A value for each process, made when it is first asked for.
 pub(super) struct OfProcess<T: 'static>(AtomicPtr<Made<T>>);

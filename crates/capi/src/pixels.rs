@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::boundary::{Failure, guard};
+use super::file::Destination;
 use super::pointers::{array, array_mut, text};
 use super::status::{FT_ERROR_IO, FT_ERROR_OUT_OF_MEMORY, ft_status};
 use super::versioned::{self, Versioned};
-use crate::file::Destination;
-use crate::{PixelFormat, Pixels, PixelsRef, picture};
+use super::{PixelFormat, Pixels, PixelsRef, picture};
 
 /// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
 /// bottom of a texture is the picture's top.

@@ -4,9 +4,9 @@ use std::ffi::c_void;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::boundary::guard;
+use super::kernels::DefaultFloats;
 use super::status::ft_status;
 use super::versioned::{self, Versioned};
-use crate::kernels::DefaultFloats;
 
 /// Called once, when the library no longer needs what was lent to it; from any thread.
 pub type ft_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;

@@ -6,12 +6,12 @@ use ndarray::{Array3, Array4};
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
+use super::error::Context;
 use super::pixels::{self, ft_pixels};
 use super::pointers::{array, text};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 use super::versioned::{self, Versioned};
-use crate::error::Context;
-use crate::{Model, Morph, Output, Request, Role, Seamless, Variation};
+use super::{Model, Morph, Output, Request, Role, Seamless, Variation};
 use flowturbo_runtime::memory;
 
 /// What a generation makes.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::boundary::{Failure, guard, guard_silently};
+use super::error::Context;
 use super::model::{MODELS, ft_model};
 use super::pixels::{self, ft_pixels};
 use super::pointers::{array_mut, place};
@@ -14,8 +15,7 @@ use super::request::{
     self, FT_PREVIEW_DECODED, FT_PREVIEW_LINEAR, ft_preview, ft_progress, ft_progress_callback, ft_request,
 };
 use super::status::ft_status;
-use crate::error::Context;
-use crate::{Output, Pixels, PreviewKind, Progress, Request, Session};
+use super::{Output, Pixels, PreviewKind, Progress, Request, Session};
 use flowturbo_runtime::memory;
 
 /// As long as it takes to end a step of the schedule, or a picture.

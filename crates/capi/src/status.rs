@@ -2,8 +2,8 @@
 
 use std::ffi::c_char;
 
+use super::ErrorKind;
 use super::boundary;
-use crate::ErrorKind;
 
 /// How a call ended. The numbers never change; a newer library may return ones that are not listed here.
 pub type ft_status = i32;

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use crate::Parallel;
+use super::Parallel;
 
 /// A piece of the library's work, given to an `ft_parallel_for` with its `body_data`. It may be called from any
 /// thread and by several at a time, each index at most once, and not after the `ft_parallel_for` has returned.
