@@ -46,9 +46,7 @@ impl Library {
             }
             Self::Runtime => {
                 // As CMake makes it, there too.
-                let alone =
-                    ["rustc", "--package", "flowturbo-capi", "--lib", "--crate-type", "cdylib,staticlib"];
-                let alone = [&alone[..], &["--no-default-features"]].concat();
+                let alone = ["--package", "flowturbo-capi", "--no-default-features"];
                 RUNTIME.get_or_init(|| built(self, "runtime", &target().join("runtime"), &alone))
             }
         }
@@ -83,18 +81,23 @@ pub fn archive() -> &'static Path {
 
 /// What cargo was told to build for these tests. It builds dependencies with the features that this selection wants of
 /// them: any other, such as our crate alone, would build tract anew.
-pub const WORKSPACE: [&str; 3] = ["build", "--workspace", "--lib"];
+pub const WORKSPACE: [&str; 2] = ["--workspace", "--lib"];
 
 /// Where cargo puts what it makes.
 pub fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// Cargo, to make what is selected in the profile of these tests.
+/// Cargo, to build what is selected in the profile of these tests.
 pub fn cargo(target: &Path, selection: &[&str]) -> Command {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(selection).args(["--profile", profile, "--target-dir"]).arg(target);
+    cargo
+        .current_dir(root())
+        .arg("build")
+        .args(selection)
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target);
     cargo
 }
 
