@@ -431,8 +431,8 @@ typedef void (*ft_parallel_for)(void *user_data, uint32_t lanes, ft_parallel_bod
 /* ==== reader Bundles that a C program reads for us, and memory that it lends ============================= */
 
 /**
- * Copies `size` bytes from `offset` of a bundle's zip file to `buffer`; 0 if it did. Called from any thread, one
- * call at a time.
+ * Copies `size` bytes from `offset` of a bundle's zip file, or of a plan, to `buffer`; 0 if it did. Called from any
+ * thread, one call at a time.
  */
 typedef int32_t (*ft_read_callback)(void *user_data, uint64_t offset, void *buffer, size_t size);
 
@@ -442,7 +442,7 @@ typedef int32_t (*ft_read_callback)(void *user_data, uint64_t offset, void *buff
 typedef void (*ft_release_callback)(void *user_data);
 
 /**
- * A bundle's zip file behind functions of the program's: an entry of an asset pack, something encrypted.
+ * A bundle's zip file, or a plan, behind functions of the program's: an entry of an asset pack, something encrypted.
  */
 typedef struct ft_reader {
   /**
@@ -454,7 +454,7 @@ typedef struct ft_reader {
    */
   uint32_t reserved;
   /**
-   * Bytes of the zip file.
+   * Bytes of the file.
    */
   uint64_t size;
   /**
@@ -766,7 +766,8 @@ extern "C" {
 ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_size);
 
 /**
- * Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks.
+ * Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of
+ * one, which `flowturbo compile` made (docs/plan.md). libflowturbo_runtime opens plans alone.
  *
  * `path` is UTF-8. `options` may be NULL. Ownership: `*out_model` is the caller's, to be freed by
  * `ft_model_free`. Errors: `FT_ERROR_IO` (nothing readable there), `FT_ERROR_INVALID_BUNDLE` (names file and
@@ -779,7 +780,7 @@ ft_status ft_model_open(const char *path,
                         struct ft_model **out_model);
 
 /**
- * Opens a bundle whose zip file is in memory.
+ * Opens a bundle whose zip file is in memory, or a plan.
  *
  * Ownership: the `size` bytes at `data` are lent. They must stay as they are until `release`, if there is one, is
  * called with `user_data`: once, when model and sessions are freed, or before this call returns if it fails
@@ -794,7 +795,7 @@ ft_status ft_model_open_memory(const void *data,
                                struct ft_model **out_model);
 
 /**
- * Opens a bundle whose zip file is behind functions of the program's.
+ * Opens a bundle whose zip file is behind functions of the program's, or a plan.
  *
  * Ownership: `reader` itself is only looked at during the call; what it names is lent until its `release` is
  * called, as for `ft_model_open_memory`; a struct that is refused itself (NULL, `struct_size`) is not looked into. All

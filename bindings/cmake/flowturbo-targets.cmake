@@ -7,36 +7,45 @@ else()
   set(FLOWTURBO_NEEDS gcc_s pthread m ${CMAKE_DL_LIBS})
 endif()
 
-# flowturbo::shared and flowturbo::static of the files given (one that is empty makes no target), and
-# flowturbo::flowturbo, the shared one if there is one. For the installed package and the source tree alike.
-function(flowturbo_targets include shared import static)
-  set(default "")
+# Targets of the files given (one that is empty makes no target), for the installed package and the source tree alike.
+# With the name `flowturbo`: flowturbo::shared and flowturbo::static, and flowturbo::flowturbo, the shared one if there
+# is one. With the name `runtime`, of the library that opens plans alone (docs/plan.md): flowturbo::runtime-shared,
+# flowturbo::runtime-static and flowturbo::runtime. FLOWTURBO_TARGETS is then a list of those that were made of files.
+function(flowturbo_targets name include shared import static)
+  set(kind "")
+  if(NOT name STREQUAL "flowturbo")
+    set(kind "${name}-")
+  endif()
+  set(made "")
   if(shared)
-    add_library(flowturbo::shared SHARED IMPORTED GLOBAL)
-    set_target_properties(flowturbo::shared PROPERTIES
+    set(target flowturbo::${kind}shared)
+    add_library(${target} SHARED IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES
       IMPORTED_LOCATION "${shared}"
       IMPORTED_IMPLIB "${import}"
       INTERFACE_INCLUDE_DIRECTORIES "${include}")
-    set(default flowturbo::shared)
+    list(APPEND made ${target})
   endif()
   if(static)
-    add_library(flowturbo::static STATIC IMPORTED GLOBAL)
-    set_target_properties(flowturbo::static PROPERTIES
+    set(target flowturbo::${kind}static)
+    add_library(${target} STATIC IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES
       IMPORTED_LOCATION "${static}"
       INTERFACE_INCLUDE_DIRECTORIES "${include}")
-    target_link_libraries(flowturbo::static INTERFACE ${FLOWTURBO_NEEDS})
+    target_link_libraries(${target} INTERFACE ${FLOWTURBO_NEEDS})
     if(NOT WIN32 AND NOT APPLE)
       # For an archive that is not closed (bindings/closed-archive.sh): plugins do not show what is in it, and tract's
       # assembler files do not say that they need no executable stack.
-      target_link_options(flowturbo::static INTERFACE LINKER:-z,noexecstack LINKER:--exclude-libs,libflowturbo.a)
+      get_filename_component(archive "${static}" NAME)
+      target_link_options(${target} INTERFACE LINKER:-z,noexecstack LINKER:--exclude-libs,${archive})
       if(ANDROID) # whose newer devices have pages of 16 KiB
-        target_link_options(flowturbo::static INTERFACE LINKER:-z,max-page-size=16384)
+        target_link_options(${target} INTERFACE LINKER:-z,max-page-size=16384)
       endif()
     endif()
-    if(NOT default)
-      set(default flowturbo::static)
-    endif()
+    list(APPEND made ${target})
   endif()
-  add_library(flowturbo::flowturbo INTERFACE IMPORTED GLOBAL)
-  set_target_properties(flowturbo::flowturbo PROPERTIES INTERFACE_LINK_LIBRARIES "${default}")
+  list(GET made 0 default)
+  add_library(flowturbo::${name} INTERFACE IMPORTED GLOBAL)
+  set_target_properties(flowturbo::${name} PROPERTIES INTERFACE_LINK_LIBRARIES "${default}")
+  set(FLOWTURBO_TARGETS ${made} PARENT_SCOPE)
 endfunction()

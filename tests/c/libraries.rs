@@ -45,8 +45,9 @@ impl Library {
                 TESTING.get_or_init(|| built(self, "testing", &target(), &testing))
             }
             Self::Runtime => {
-                let selection = ["--package", "flowturbo-capi", "--no-default-features"];
-                RUNTIME.get_or_init(|| built(self, "runtime", &target().join("runtime"), &selection))
+                // As CMake makes it, there too.
+                let alone = ["--package", "flowturbo-capi", "--no-default-features"];
+                RUNTIME.get_or_init(|| built(self, "runtime", &target().join("runtime"), &alone))
             }
         }
     }
@@ -87,7 +88,7 @@ pub fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// Cargo, to build what is selected as these tests were built.
+/// Cargo, to build what is selected in the profile of these tests.
 pub fn cargo(target: &Path, selection: &[&str]) -> Command {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut cargo = Command::new(env!("CARGO"));
