@@ -186,8 +186,8 @@ impl Layout {
     /// Whether all of it lies among so many numbers.
     pub fn is_within(&self, numbers: usize) -> bool {
         let reach = |(size, stride): (&usize, &usize)| size.saturating_sub(1).checked_mul(*stride);
-        let reaches = self.sizes.iter().zip(&self.strides).map(reach);
-        let last = reaches.fold(Some(self.offset), |sum, reach| sum?.checked_add(reach?));
+        let mut reaches = self.sizes.iter().zip(&self.strides).map(reach);
+        let last = reaches.try_fold(self.offset, |sum, reach| sum.checked_add(reach?));
         self.sizes.contains(&0) || last.is_some_and(|last| last < numbers)
     }
 }
