@@ -69,6 +69,11 @@ fn what_cannot_be_compiled_is_one_line_and_leaves_files_as_they_were() {
     run(&["compile", &tiny(), "-o", &made, "--quiet"]);
     fail(flowturbo(&["compile", &made, "-o", &plan]), 2, &["is a plan, which has no ONNX files"]);
     fail(
+        flowturbo(&["tune", &made, "--budget", "1s", "--write"]),
+        2,
+        &["is a plan, which has no ONNX files"],
+    );
+    fail(
         flowturbo(&["generate", "-m", &made, "-c", "0", "--backend", "reference", "-o", &plan]),
         2,
         &["is a plan"],

@@ -102,6 +102,10 @@ impl Tune {
     pub fn run(&self) -> Result<(), Failure> {
         let (started, path) = (Instant::now(), self.model.find()?);
         let bundle = Bundle::open(&path)?;
+        if self.write || self.output.is_some() {
+            // A plan keeps what it was compiled with.
+            bundle.check_onnx()?;
+        }
         let store = match &self.output {
             Some(output) => Some(Store::zip(output)?),
             None => self.write.then(|| Store::in_place(&path)).transpose()?,

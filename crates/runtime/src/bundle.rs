@@ -293,6 +293,7 @@ impl Bundle {
 
     /// # Errors
     /// `Unsupported`: this is a plan, which has nothing of the ONNX files.
+    #[doc(hidden)]
     pub fn check_onnx(&self) -> Result<()> {
         match &self.plan {
             None => Ok(()),

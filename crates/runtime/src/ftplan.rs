@@ -13,8 +13,6 @@ mod backend;
 mod format;
 mod hash;
 mod network;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,1 +1,0 @@
-//! Plan files, sound and damaged.
