@@ -2,18 +2,23 @@
 //! request, and nothing written where it is not `FT_OK`.
 #![no_main]
 
+// The crate itself is made for C alone.
+#[allow(dead_code, unused_imports, reason = "what is not called here")]
+#[path = "../../crates/capi/src/lib.rs"]
+mod capi;
+
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use flowturbo_capi::model::{ft_model, ft_model_open_memory};
-use flowturbo_capi::pixels::{ft_pixels, ft_pixels_init};
-use flowturbo_capi::request::{ft_request, ft_request_init};
-use flowturbo_capi::session::{
+use capi::model::{ft_model, ft_model_open_memory};
+use capi::pixels::{ft_pixels, ft_pixels_init};
+use capi::request::{ft_request, ft_request_init};
+use capi::session::{
     ft_session, ft_session_begin, ft_session_finish, ft_session_generate, ft_session_get_latents,
     ft_session_get_steps, ft_session_new, ft_session_prepare, ft_session_preview, ft_session_step,
 };
-use flowturbo_capi::status::{FT_ERROR_PANIC, FT_ERROR_RUNTIME, FT_OK, ft_status};
+use capi::status::{FT_ERROR_PANIC, FT_ERROR_RUNTIME, FT_OK, ft_status};
 use flowturbo_fuzz::painter;
 use libfuzzer_sys::fuzz_target;
 
