@@ -124,7 +124,7 @@ def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
         model.generate("E1", 2.5, np.array([0, 1]), noise(model, 1))
     with pytest.raises(flowturbo.Error):
         Model(model.library, tmp_path / "nothing")
-    with pytest.raises(SystemExit, match="cargo rustc --release"):
+    with pytest.raises(SystemExit, match="cargo build --release"):
         load_library(tmp_path / "no.so")
 
 
