@@ -11,6 +11,7 @@ use crate::bundle::{Bundle, Extent, Role};
 use crate::error::{Context, runtime, unsupported};
 use crate::ftplan::{self, Body, Conditions, Network, Stored};
 use crate::plan::{Row, RowLayout};
+use crate::request::check_batch;
 use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Seamless, Target, memory};
 
 /// What a plan is compiled for; the default serves single images of the bundle's own size, of any class and schedule,
@@ -145,6 +146,7 @@ impl PlanOptions {
 /// written after an error is of no use.
 pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result<()> {
     bundle.check_onnx()?;
+    options.batches.iter().try_for_each(|&batch| check_batch(batch, bundle.limits()))?;
     let extents = options.extents(&bundle)?;
     for class in &options.classes {
         Request::new(vec![*class]).check(&bundle)?;

@@ -13,11 +13,12 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
-use crate::error::{invalid_argument, limit_exceeded};
+use crate::error::invalid_argument;
 #[cfg(feature = "compile")]
 use crate::executor::Conditions;
 use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
+use crate::request::check_batch;
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
@@ -194,13 +195,7 @@ impl Model {
     pub fn load(bundle: Bundle, options: &ModelOptions) -> Result<Self> {
         let _default = DefaultFloats::enter();
         memory::spare()?;
-        let most = bundle.limits().max_batch as usize;
-        if options.batch > most {
-            let batch = options.batch;
-            return Err(limit_exceeded(format!(
-                "batch of {batch} images, above the limit of {most} (max_batch)"
-            )));
-        }
+        check_batch(options.batch, bundle.limits())?;
         let backend = backend::of(&bundle, options)?;
         if options.release_conditioning {
             backend.release_conditioning();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ndarray::{Array3, Array4, ArrayView4};
 
-pub(crate) use resolve::Resolved;
+pub(crate) use resolve::{Resolved, check_batch};
 
 use crate::preview::Outlook;
 use crate::{CancelToken, Pixels, Result, Schedule, StepKind};

@@ -8,7 +8,7 @@ use crate::error::{invalid_argument, limit_exceeded, non_finite};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::windows::Windows;
 use crate::sampler::{Grid, Schedule};
-use crate::{Bundle, Manifest, Result, Role};
+use crate::{Bundle, Limits, Manifest, Result, Role};
 
 /// A request's choices with every default filled in.
 #[derive(Clone, Copy, Debug)]
@@ -152,12 +152,7 @@ impl Request {
         if batch == 0 {
             return Err(invalid_argument("classes: empty; give one class for each image"));
         }
-        if batch > limits.max_batch as usize {
-            let most = limits.max_batch;
-            return Err(limit_exceeded(format!(
-                "batch of {batch} images, above the limit of {most} (max_batch)"
-            )));
-        }
+        check_batch(batch, limits)?;
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
             if !classes.has(class) {
                 let known = classes.numbers();
@@ -225,6 +220,15 @@ impl Request {
             None => Ok(()),
         }
     }
+}
+
+/// Refuses more images than the limits allow.
+pub(crate) fn check_batch(images: usize, limits: &Limits) -> Result<()> {
+    let most = limits.max_batch;
+    if images <= most as usize {
+        return Ok(());
+    }
+    Err(limit_exceeded(format!("batch of {images} images, above the limit of {most} (max_batch)")))
 }
 
 /// Refuses an array of another shape, or with numbers that are none; with `one_for_all`, the first dimension may

@@ -65,7 +65,7 @@ fn what_cannot_be_compiled_is_one_line_and_leaves_files_as_they_were() {
             (b"mine".to_vec(), vec!["x.ftplan".into()])
         );
     }
-    let made = argument(folder.path().join("y.ftplan"));
+    let (made, out) = (argument(folder.path().join("y.ftplan")), argument(folder.path().join("x.npy")));
     run(&["compile", &tiny(), "-o", &made, "--quiet"]);
     fail(flowturbo(&["compile", &made, "-o", &plan]), 2, &["is a plan, which has no ONNX files"]);
     fail(
@@ -74,7 +74,7 @@ fn what_cannot_be_compiled_is_one_line_and_leaves_files_as_they_were() {
         &["is a plan, which has no ONNX files"],
     );
     fail(
-        flowturbo(&["generate", "-m", &made, "-c", "0", "--backend", "reference", "-o", &plan]),
+        flowturbo(&["latents", "-m", &made, "-c", "0", "--seed", "1", "--backend", "reference", "-o", &out]),
         2,
         &["is a plan"],
     );
