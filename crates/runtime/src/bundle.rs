@@ -141,10 +141,11 @@ impl Bundle {
     /// # Errors
     /// As [`open_with`](Self::open_with); `Io` carries what the reader said.
     pub fn from_reader(mut reader: impl Read + Seek + Send + 'static, limits: &Limits) -> Result<Self> {
-        if is_plan(&mut reader).at(|| "reader".into())? {
+        // What it is said to be as long as nothing else is known.
+        let place = "zip behind a reader";
+        if is_plan(&mut reader).at(|| place.into())? {
             return Self::behind(reader, "plan behind a reader", limits);
         }
-        let place = "zip behind a reader";
         Self::from_source(Archive::new(reader, place).at(|| place.into())?, limits)
     }
 
