@@ -93,20 +93,19 @@ impl Planned {
         weights: &Arc<Weights>,
         allowance: &Allowance,
     ) -> Result<Arc<Conditions>> {
-        let known = match stored {
-            StoredConditions::Computed { plan, layout, ports } => {
-                let part =
-                    || Conditioning { plan, layout: layout.clone(), ports, weights: Arc::clone(weights) };
-                self.engine.conditions(file, &layout.clone(), || {
-                    self.engine.computed(file, part(), allowance).map(Some)
-                })
-            }
-            StoredConditions::Baked { rows, layout, ports } => {
-                self.engine.conditions(file, &layout.clone(), || {
-                    Conditions::baked(file, &rows, ports, layout).map(Some)
-                })
-            }
-        };
+        let (StoredConditions::Computed { layout, .. } | StoredConditions::Baked { layout, .. }) = &stored;
+        let known = self.engine.conditions(file, &layout.clone(), || {
+            let made = match stored {
+                StoredConditions::Computed { plan, layout, ports } => {
+                    let part = Conditioning { plan, layout, ports, weights: Arc::clone(weights) };
+                    self.engine.computed(file, part, allowance)
+                }
+                StoredConditions::Baked { rows, layout, ports } => {
+                    Conditions::baked(file, &rows, ports, layout)
+                }
+            };
+            made.map(Some)
+        });
         known?.ok_or_else(|| invalid_bundle("has no conditions"))
     }
 

@@ -30,8 +30,9 @@ pub fn of_all(
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None::<Error>));
     let body = |_: usize| {
         let mut buffer = Vec::new();
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let at = pieces.partition_point(|other| other.start < piece.start);
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(piece) = pieces.get(at) else { break };
             match hash(piece.clone(), &mut buffer) {
                 Ok(hash) => lock(&hashes)[at] = hash,
                 Err(error) => {
