@@ -19,7 +19,7 @@ use capi::session::{ft_session_free, ft_session_generate, ft_session_new};
 use flowturbo::{Model, Pixels, Request};
 
 const TURNS: usize = 400;
-const PICTURE: usize = 128 * 128 * 3;
+const IMAGE: usize = 128 * 128 * 3;
 
 /// The quartiles, in milliseconds or as they come.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
@@ -31,7 +31,7 @@ fn main() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/textures");
     let mut session = Model::open(path).unwrap().session();
     let request = Request::new(vec![4]).with_seed(7);
-    let (mut rust_rgb, mut c_rgb) = (vec![0u8; PICTURE], vec![0u8; PICTURE]);
+    let (mut rust_rgb, mut c_rgb) = (vec![0u8; IMAGE], vec![0u8; IMAGE]);
     let (mut rust, mut c, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let class = 4i64;
     // SAFETY: places, structs and memory are there for as long as they are used.
@@ -44,7 +44,7 @@ fn main() {
         assert_eq!(ft_request_init(&raw mut raw, size_of::<ft_request>()), 0);
         assert_eq!(ft_pixels_init(&raw mut pixels, size_of::<ft_pixels>()), 0);
         (raw.classes, raw.seed) = (&raw const class, 7);
-        (pixels.data, pixels.size) = (c_rgb.as_mut_ptr().cast(), PICTURE);
+        (pixels.data, pixels.size) = (c_rgb.as_mut_ptr().cast(), IMAGE);
         for turn in 0..TURNS + 5 {
             let mut by_rust = || {
                 let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Whole calls of the bundled networks and a whole picture, on one thread and on all, beside plain tract.
+//! Whole calls of the bundled networks and a whole image, on one thread and on all, beside plain tract.
 //! Elements are the graph's operations, so `Gelem/s` is GFLOP/s.
 
 mod common;
@@ -40,8 +40,8 @@ fn calls(c: &mut Criterion) {
 }
 
 /// From noise to pixels, by the bundle's own schedule.
-fn pictures(c: &mut Criterion) {
-    let mut group = c.benchmark_group("picture");
+fn images(c: &mut Criterion) {
+    let mut group = c.benchmark_group("image");
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
     for (name, backend) in BACKENDS {
         for threads in threads() {
@@ -61,6 +61,6 @@ fn limits(_: &mut Criterion) {
 criterion_group! {
     name = networks;
     config = common::criterion();
-    targets = limits, calls, pictures
+    targets = limits, calls, images
 }
 criterion_main!(networks);

@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let generation = model.session().generate_with(&request, &mut |progress| {
         match progress.decoded {
             0 => println!("step {} of {} in {:.0?}", progress.step, progress.steps, progress.took),
-            picture => println!("picture {picture} of {} in {:.0?}", progress.pictures, progress.took),
+            image => println!("image {image} of {} in {:.0?}", progress.images, progress.took),
         }
         ControlFlow::Continue(())
     })?;

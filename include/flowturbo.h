@@ -265,16 +265,16 @@ ft_status ft_log_set(ft_log_callback callback,
 }  // extern "C"
 #endif  // __cplusplus
 
-/* ==== pixels The caller's memory for pictures ============================================================ */
+/* ==== pixels The caller's memory for images ============================================================== */
 
 /**
  * What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
- * bottom of a texture is the picture's top.
+ * bottom of a texture is the image's top.
  */
 typedef uint32_t ft_pixel_format;
 
 /**
- * The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
+ * The caller's memory for one or more images; filled by `ft_pixels_init`, then by hand. During a call that takes it
  * the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
  * the call overlaps it, but for `ft_request.init`.
  */
@@ -288,11 +288,11 @@ typedef struct ft_pixels {
    */
   ft_pixel_format format;
   /**
-   * The first pixel of the first picture. No alignment is asked for.
+   * The first pixel of the first image. No alignment is asked for.
    */
   void *data;
   /**
-   * Bytes at `data`. With both strides 0 they must be just as many as the pictures take.
+   * Bytes at `data`. With both strides 0 they must be just as many as the images take.
    */
   size_t size;
   /**
@@ -300,7 +300,7 @@ typedef struct ft_pixels {
    */
   size_t row_stride;
   /**
-   * Bytes from the start of a picture to the start of the next; 0 for pictures without gaps.
+   * Bytes from the start of an image to the start of the next; 0 for images without gaps.
    */
   size_t image_stride;
 } ft_pixels;
@@ -311,7 +311,7 @@ typedef struct ft_pixels {
 #define FT_PIXEL_RGB8 1
 
 /**
- * Four bytes: red, green, blue, 255. Of a picture that is read, the fourth is not looked at.
+ * Four bytes: red, green, blue, 255. Of an image that is read, the fourth is not looked at.
  */
 #define FT_PIXEL_RGBA8 2
 
@@ -343,8 +343,8 @@ extern "C" {
 ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
 
 /**
- * Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
- * look at it. Other pictures may follow. A file that is there is replaced, with its mode, once the new one is whole:
+ * Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+ * look at it. Other images may follow. A file that is there is replaced, with its mode, once the new one is whole:
  * after an error it is as it was. The memory is only read.
  *
  * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
@@ -503,7 +503,7 @@ typedef struct ft_limits {
    */
   uint32_t struct_size;
   /**
-   * Edge of a picture or a latent, in pixels.
+   * Edge of an image or a latent, in pixels.
    */
   uint32_t max_edge;
   /**
@@ -515,7 +515,7 @@ typedef struct ft_limits {
    */
   uint32_t max_classes;
   /**
-   * Pictures of a request.
+   * Images of a request.
    */
   uint32_t max_batch;
   /**
@@ -531,7 +531,7 @@ typedef struct ft_limits {
    */
   uint64_t max_file_bytes;
   /**
-   * The latents or pictures of a request as floats, in bytes.
+   * The latents or images of a request as floats, in bytes.
    */
   uint64_t max_tensor_bytes;
   /**
@@ -576,7 +576,7 @@ ft_status ft_limits_init(struct ft_limits *limits, size_t struct_size);
 #define FT_NETWORK_REFINER 1
 
 /**
- * The bundle has a decoder: it makes pictures.
+ * The bundle has a decoder: it makes images.
  */
 #define FT_NETWORK_DECODER 2
 
@@ -672,11 +672,11 @@ typedef struct ft_model_info {
    */
   uint32_t struct_size;
   /**
-   * Columns of a picture; 0 without a decoder.
+   * Columns of an image; 0 without a decoder.
    */
   uint32_t width;
   /**
-   * Rows of a picture; 0 without a decoder.
+   * Rows of an image; 0 without a decoder.
    */
   uint32_t height;
   /**
@@ -700,7 +700,7 @@ typedef struct ft_model_info {
    */
   uint32_t networks;
   /**
-   * The class that stands for none: an unconditional picture. -1 if the model knows none: then its guidance is 1.
+   * The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1.
    */
   int64_t null_class;
   /**
@@ -732,7 +732,7 @@ typedef struct ft_model_info {
    */
   const char *hash;
   /**
-   * Pixels that one cell of the latent stands for, across; 0 without pictures.
+   * Pixels that one cell of the latent stands for, across; 0 without images.
    */
   uint32_t cell_width;
   /**
@@ -744,7 +744,7 @@ typedef struct ft_model_info {
    */
   uint32_t preset_count;
   /**
-   * 1 if pictures can be asked to tile, else 0.
+   * 1 if images can be asked to tile, else 0.
    */
   uint32_t tiles;
   /**
@@ -871,7 +871,7 @@ ft_status ft_model_find_class(const struct ft_model *model,
 typedef uint32_t ft_output;
 
 /**
- * What a generation reports after each step of its schedule, and after each picture that is decoded.
+ * What a generation reports after each step of its schedule, and after each image that is decoded.
  */
 typedef struct ft_progress {
   /**
@@ -888,12 +888,12 @@ typedef struct ft_progress {
    */
   uint32_t steps;
   /**
-   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are
+   * The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while images are
    * decoded.
    */
   uint32_t kind;
   /**
-   * The time that the step took, or the picture.
+   * The time that the step took, or the image.
    */
   uint64_t microseconds;
   /**
@@ -905,7 +905,7 @@ typedef struct ft_progress {
    */
   size_t latent_count;
   /**
-   * With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
+   * With `FT_PREVIEW_LINEAR`: what the images look like so far, `[image_count, preview_height,
    * preview_width]` pixels of RGB8 without gaps; otherwise, or if none could be made, NULL.
    */
   const uint8_t *preview;
@@ -922,17 +922,17 @@ typedef struct ft_progress {
    */
   uint32_t preview_height;
   /**
-   * Pictures decoded; 0 as long as there are steps left.
+   * Images decoded; 0 as long as there are steps left.
    */
   uint32_t decoded;
   /**
-   * Pictures that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
+   * Images that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
    */
   uint32_t pictures;
 } ft_progress;
 
 /**
- * Called after each step of the schedule and after each decoded picture, on the thread that called the library.
+ * Called after each step of the schedule and after each decoded image, on the thread that called the library.
  * `progress` and all it points at are the library's, for the time of the call. Another answer than 0 stops the
  * generation with `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
  */
@@ -944,7 +944,7 @@ typedef int32_t (*ft_progress_callback)(void *user_data, const struct ft_progres
 typedef uint32_t ft_preview;
 
 /**
- * Axes along which a picture continues seamlessly on its other side.
+ * Axes along which an image continues seamlessly on its other side.
  */
 typedef uint32_t ft_tile;
 
@@ -957,11 +957,11 @@ typedef struct ft_request {
    */
   uint32_t struct_size;
   /**
-   * Pictures to make, at least 1.
+   * Images to make, at least 1.
    */
   uint32_t image_count;
   /**
-   * The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
+   * The class of each image: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
    * that is not -1. They are looked at, and must be there, in each call that takes the request.
    */
   const int64_t *classes;
@@ -980,7 +980,7 @@ typedef struct ft_request {
    */
   float guidance;
   /**
-   * `FT_OUTPUT_PICTURES` unless set.
+   * `FT_OUTPUT_IMAGES` unless set.
    */
   ft_output output;
   /**
@@ -997,7 +997,7 @@ typedef struct ft_request {
    */
   const ft_cancel_token *cancel;
   /**
-   * NULL, or called after each step and each decoded picture.
+   * NULL, or called after each step and each decoded image.
    */
   ft_progress_callback progress;
   /**
@@ -1018,11 +1018,11 @@ typedef struct ft_request {
    */
   const char *preset;
   /**
-   * The axes along which the pictures continue seamlessly on their other side: `FT_TILE_NONE` unless set.
+   * The axes along which the images continue seamlessly on their other side: `FT_TILE_NONE` unless set.
    */
   ft_tile tile;
   /**
-   * Columns of the pictures; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
+   * Columns of the images; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
    * latent stands for (8 in the bundled model); time and memory grow with the area.
    */
   uint32_t width;
@@ -1031,17 +1031,17 @@ typedef struct ft_request {
    */
   uint32_t height;
   /**
-   * With `init`: how much of the way from noise to picture is done anew, above 0 and at most 1, which is the
+   * With `init`: how much of the way from noise to image is done anew, above 0 and at most 1, which is the
    * default and leaves nothing of `init` where there is no mask.
    */
   float strength;
   /**
-   * NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request,
+   * NULL, or the images to begin with, of `width` x `height`. Only read, during the call that takes the request,
    * before anything is written: they may lie where the new ones go.
    */
   const ft_pixels *init;
   /**
-   * How many there are: one for each picture, or 1 for all; 0 is 1.
+   * How many there are: one for each image, or 1 for all; 0 is 1.
    */
   uint32_t init_count;
   /**
@@ -1062,15 +1062,15 @@ typedef struct ft_request {
    */
   size_t mask_size;
   /**
-   * NULL, or a second class for each picture: its velocity is mixed into the first one's.
+   * NULL, or a second class for each image: its velocity is mixed into the first one's.
    */
   const int64_t *morph_classes;
   /**
-   * How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
+   * How much of it, from 0 to 1, for each image; needed with `morph_classes`.
    */
   const float *morph_amounts;
   /**
-   * NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes
+   * NULL, or a seed for each image instead of `seed`: each image is the one that a request for it alone makes
    * with its seed.
    */
   const uint64_t *seeds;
@@ -1079,8 +1079,8 @@ typedef struct ft_request {
    */
   size_t seed_count;
   /**
-   * NULL, or the stream of its seed that each picture's noise is taken from. Otherwise picture i takes stream i of
-   * `seed`, or with `seeds` stream 0 of its own: the third of four pictures alone is one picture with stream 2.
+   * NULL, or the stream of its seed that each image's noise is taken from. Otherwise image i takes stream i of
+   * `seed`, or with `seeds` stream 0 of its own: the third of four images alone is one image with stream 2.
    */
   const uint64_t *streams;
   /**
@@ -1090,9 +1090,14 @@ typedef struct ft_request {
 } ft_request;
 
 /**
- * Latents, and pictures decoded from them.
+ * Latents, and images decoded from them.
  */
-#define FT_OUTPUT_PICTURES 0
+#define FT_OUTPUT_IMAGES 0
+
+/**
+ * The older name of `FT_OUTPUT_IMAGES`.
+ */
+#define FT_OUTPUT_PICTURES FT_OUTPUT_IMAGES
 
 /**
  * Latents alone: the decoder does not run.
@@ -1110,7 +1115,7 @@ typedef struct ft_request {
 #define FT_PREVIEW_LINEAR 1
 
 /**
- * By the decoder, of a picture's size.
+ * By the decoder, of an image's size.
  */
 #define FT_PREVIEW_DECODED 2
 
@@ -1139,7 +1144,7 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Sets every field to its default: one picture, seed 0, the bundle's own schedule and guidance. `classes` is left
+ * Sets every field to its default: one image, seed 0, the bundle's own schedule and guidance. `classes` is left
  * to be set.
  *
  * `struct_size` is sizeof(ft_request). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.
@@ -1202,7 +1207,7 @@ ft_status ft_model_prepare(const ft_model *model,
 /* ==== session Room for one generation at a time ========================================================== */
 
 /**
- * As long as it takes to end a step of the schedule, or a picture.
+ * As long as it takes to end a step of the schedule, or an image.
  */
 #define FT_WHOLE_STEP 18446744073709551615ull
 
@@ -1243,7 +1248,7 @@ ft_status ft_session_prepare(struct ft_session *session,
                              const ft_request *request);
 
 /**
- * Makes pictures, and returns when they are done.
+ * Makes images, and returns when they are done.
  *
  * `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
  * it was. A generation under way is given up, one that is done forgotten, also if this fails.
@@ -1279,7 +1284,7 @@ ft_status ft_session_reset(struct ft_session *session);
 
 /**
  * Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
- * of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
+ * of an image. `*out_done` is set to 1 once all images, or the latents, are done, until then to 0.
  *
  * The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
  * for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for
@@ -1304,10 +1309,10 @@ ft_status ft_session_get_steps(struct ft_session *session,
 
 /**
  * Draws what the generation under way, or the last one, looks like so far. A program that steps looks when it likes,
- * in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new
+ * in any format, and needs no callback; a new image is worth drawing when `ft_session_get_steps` tells of a new
  * step.
  *
- * `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
+ * `kind` is `FT_PREVIEW_LINEAR`, images of the latent's own size, or `FT_PREVIEW_DECODED`, images of full size,
  * which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
  * was begun. Threads: one at a time per session.
  */
@@ -1316,11 +1321,11 @@ ft_status ft_session_preview(struct ft_session *session,
                              const ft_pixels *pixels);
 
 /**
- * Does what is left of the generation, and writes its pictures. May be called again, in another format too, until
+ * Does what is left of the generation, and writes its images. May be called again, in another format too, until
  * another generation begins.
  *
  * After a failure the memory is as it was. Errors: as `ft_session_step`; `FT_ERROR_INVALID_ARGUMENT` for memory that
- * cannot hold the pictures (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
+ * cannot hold the images (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
  * per session.
  */
 ft_status ft_session_finish(struct ft_session *session,
@@ -1338,19 +1343,19 @@ ft_status ft_session_get_latents(struct ft_session *session, float *out_latents,
 }  // extern "C"
 #endif  // __cplusplus
 
-/* ==== coding Pictures to latents and back, without a generation ========================================== */
+/* ==== coding Images to latents and back, without a generation ============================================ */
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 /**
- * Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
+ * Encodes `image_count` images of `width` x `height` pixels to `count` floats
  * `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
  *
  * The memory of `pixels` is only read. A generation under way goes on. Errors: as `ft_session_generate`, but none is
  * `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a size that the encoder cannot take, another count, no
- * encoder, memory that cannot hold the pictures. Threads: one at a time per session.
+ * encoder, memory that cannot hold the images. Threads: one at a time per session.
  */
 ft_status ft_session_encode(ft_session *session,
                             const ft_pixels *pixels,
@@ -1362,11 +1367,11 @@ ft_status ft_session_encode(ft_session *session,
 
 /**
  * Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to
- * N pictures of the model's own size; see `ft_session_decode_sized` for others.
+ * N images of the model's own size; see `ft_session_decode_sized` for others.
  *
  * After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
  * `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
- * multiple of a latent's, no decoder, memory that cannot hold the pictures. Threads: one at a time per session.
+ * multiple of a latent's, no decoder, memory that cannot hold the images. Threads: one at a time per session.
  */
 ft_status ft_session_decode(ft_session *session,
                             const float *latents,
@@ -1374,7 +1379,7 @@ ft_status ft_session_decode(ft_session *session,
                             const ft_pixels *pixels);
 
 /**
- * As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's
+ * As `ft_session_decode`, to images of `width` x `height` pixels, those of a request with these; 0 is the model's
  * own.
  *
  * Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.

@@ -4,8 +4,8 @@
 //   flowturbo::session session(model);
 //   flowturbo::request request;
 //   request.classes = {model.find_class("grass"), model.find_class("sand")};
-//   std::vector<flowturbo::image> pictures = session.generate(request);
-//   pictures[0].save_png("grass.png");
+//   std::vector<flowturbo::image> images = session.generate(request);
+//   images[0].save_png("grass.png");
 //
 // ERRORS are exceptions of type flowturbo::error. With FLOWTURBO_NO_EXCEPTIONS defined nothing throws: functions that
 // can fail return a flowturbo::result<T>, true if it holds a T, otherwise with an error(). Files with and without it
@@ -183,7 +183,7 @@ enum class pixel_format : ft_pixel_format {
   rgb_f32 = FT_PIXEL_RGB_F32,
 };
 
-/// The caller's memory for pictures; strides of 0 leave no gaps.
+/// The caller's memory for images; strides of 0 leave no gaps.
 inline ft_pixels pixels(pixel_format format, void* data, std::size_t bytes, std::size_t row_stride = 0,
                         std::size_t image_stride = 0) {
   ft_pixels pixels{};
@@ -196,7 +196,7 @@ inline ft_pixels pixels(pixel_format format, void* data, std::size_t bytes, std:
   return pixels;
 }
 
-/// One picture, RGBA8, without gaps.
+/// One image, RGBA8, without gaps.
 struct image {
   std::uint32_t width = 0, height = 0;
   std::vector<std::uint8_t> rgba;
@@ -379,7 +379,7 @@ class model {
 struct request {
   std::vector<std::int64_t> classes;
   std::uint64_t seed = 0;
-  /// A seed for each picture instead, and the stream of its seed that each one's noise is taken from; or empty.
+  /// A seed for each image instead, and the stream of its seed that each one's noise is taken from; or empty.
   std::vector<std::uint64_t> seeds, streams;
   /// Empty for the model's own.
   std::string schedule;
@@ -387,17 +387,17 @@ struct request {
   /// Starting noise, instead of the seed's.
   view<const float> noise;
   const cancel_token* cancel = nullptr;
-  /// Called after each step and each decoded picture; false stops the generation.
+  /// Called after each step and each decoded image; false stops the generation.
   std::function<bool(const ft_progress&)> progress;
   /// `progress` is shown small previews.
   bool preview = false;
   /// A name from the bundle for schedule and guidance, or empty.
   std::string preset;
-  /// FT_TILE_X, FT_TILE_Y or FT_TILE_BOTH: the axes along which pictures continue on their other side.
+  /// FT_TILE_X, FT_TILE_Y or FT_TILE_BOTH: the axes along which images continue on their other side.
   ft_tile tile = FT_TILE_NONE;
   /// In pixels; 0 for the model's own.
   std::uint32_t width = 0, height = 0;
-  /// Pictures to begin with, one for all or one for each class, and how much of the way to do anew.
+  /// Images to begin with, one for all or one for each class, and how much of the way to do anew.
   std::optional<ft_pixels> init;
   std::uint32_t init_count = 1;
   float strength = 1.0f;
@@ -406,7 +406,7 @@ struct request {
   /// How far to turn the noise towards that of another seed, 0 to 1.
   float variation = 0.0f;
   std::uint64_t variation_seed = 0;
-  /// A second class for each picture, and how much of it, 0 to 1; or none.
+  /// A second class for each image, and how much of it, 0 to 1; or none.
   std::vector<std::pair<std::int64_t, float>> morphs;
   /// Do not decode.
   bool latents_only = false;
@@ -428,7 +428,7 @@ struct raw_request {
     raw.seed = what.seed;
     raw.schedule = what.schedule.empty() ? nullptr : what.schedule.c_str();
     raw.guidance = what.guidance;
-    raw.output = what.latents_only ? FT_OUTPUT_LATENTS : FT_OUTPUT_PICTURES;
+    raw.output = what.latents_only ? FT_OUTPUT_LATENTS : FT_OUTPUT_IMAGES;
     raw.noise = what.noise.data();
     raw.noise_count = what.noise.size();
     raw.cancel = what.cancel ? what.cancel->handle() : nullptr;
@@ -495,26 +495,26 @@ class session {
     return made;
   }
 
-  /// Makes pictures, one for each class.
+  /// Makes images, one for each class.
   result<std::vector<image>> generate(const flowturbo::request& what) {
-    std::vector<image> pictures(what.classes.size());
+    std::vector<image> images(what.classes.size());
     const std::uint32_t width = what.width ? what.width : width_, height = what.height ? what.height : height_;
     const std::size_t each = std::size_t{width} * height * 4;
     // What is too large for any model is left to the library to refuse.
-    std::vector<std::uint8_t> all(width > largest_ || height > largest_ ? 0 : each * pictures.size());
+    std::vector<std::uint8_t> all(width > largest_ || height > largest_ ? 0 : each * images.size());
     const ft_pixels memory = pixels(pixel_format::rgba8, all.data(), all.size());
     const ft_status status = take(what, [&](const ft_request* raw) {
       return ft_session_generate(handle_.get(), raw, &memory);
     });
     if (status != FT_OK) return why<std::vector<image>>(status);
-    for (std::size_t i = 0; i < pictures.size(); i++) {
+    for (std::size_t i = 0; i < images.size(); i++) {
       const auto* from = all.data() + i * each;
-      pictures[i] = {width, height, std::vector<std::uint8_t>(from, from + each)};
+      images[i] = {width, height, std::vector<std::uint8_t>(from, from + each)};
     }
-    return pictures;
+    return images;
   }
 
-  /// Makes pictures in the caller's memory.
+  /// Makes images in the caller's memory.
   result<void> generate_into(const flowturbo::request& what, const ft_pixels& memory) {
     return ended(take(what, [&](const ft_request* raw) {
       return ft_session_generate(handle_.get(), raw, what.latents_only ? nullptr : &memory);
@@ -531,7 +531,7 @@ class session {
     return last_latents(what.classes.size(), what.width, what.height);
   }
 
-  /// The latents of the last generation, of so many pictures of a size, 0 for the model's own.
+  /// The latents of the last generation, of so many images of a size, 0 for the model's own.
   result<std::vector<float>> last_latents(std::size_t images, std::uint32_t width = 0, std::uint32_t height = 0) {
     std::vector<float> latents(latent_of(width, height) * images);
     const ft_status status = ft_session_get_latents(handle_.get(), latents.data(), latents.size());
@@ -576,17 +576,17 @@ class session {
 
   result<void> finish(const ft_pixels& memory) { return ended(ft_session_finish(handle_.get(), &memory)); }
 
-  /// Latents of pictures of a size, 0 for the model's own.
-  result<std::vector<float>> encode(const ft_pixels& pictures, std::uint32_t images, std::uint32_t width = 0,
+  /// Latents of images of a size, 0 for the model's own.
+  result<std::vector<float>> encode(const ft_pixels& images, std::uint32_t images, std::uint32_t width = 0,
                                     std::uint32_t height = 0) {
     std::vector<float> latents(latent_of(width, height) * images);
     const ft_status status =
-        ft_session_encode(handle_.get(), &pictures, width, height, images, latents.data(), latents.size());
+        ft_session_encode(handle_.get(), &images, width, height, images, latents.data(), latents.size());
     if (status != FT_OK) return why<std::vector<float>>(status);
     return latents;
   }
 
-  /// To pictures of a size, 0 for the model's own.
+  /// To images of a size, 0 for the model's own.
   result<void> decode(view<const float> latents, const ft_pixels& memory, std::uint32_t width = 0,
                       std::uint32_t height = 0) {
     return ended(ft_session_decode_sized(handle_.get(), latents.data(), latents.size(), width, height, &memory));

@@ -18,14 +18,14 @@ use crate::kernels::{
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 use flowturbo_compile::{Fused, Reference};
 
-type Run = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
+type Body = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
 
 /// One kernel with its memory, ready to run on as many threads as wanted.
 pub struct Kernel {
     pool: Pool,
     scratch: Vec<f32>,
     mem: Vec<f32>,
-    run: Run,
+    run: Body,
 }
 
 impl Kernel {
@@ -134,7 +134,7 @@ impl Kernel {
         Self::new(threads, scratch, floats, Box::new(run))
     }
 
-    fn new(threads: usize, scratch: usize, floats: usize, run: Run) -> Result<Self> {
+    fn new(threads: usize, scratch: usize, floats: usize, run: Body) -> Result<Self> {
         let pool = Pool::new(threads).map_err(|e| runtime(e.to_string()))?;
         let scratch = vec![0.0; scratch.next_multiple_of(16) * threads];
         Ok(Self { pool, scratch, mem: numbers(floats), run })
@@ -194,7 +194,7 @@ impl Network {
             }
         };
         let flops = backend.cost(&bundle, role, extent, &allowance)?.flops;
-        let instance = backend.program(&bundle, role, extent, &allowance)?.instantiate()?;
+        let instance = backend.program(&bundle, role, extent, &allowance)?.instantiate(&CancelToken::new())?;
         Ok(Self { instance, inputs, labels: vec![0; batch], output, flops })
     }
 

@@ -21,9 +21,10 @@ use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule,
 pub struct PlanOptions {
     /// How weights are stored.
     pub target: Target,
-    /// Images in a request, each at least 1; none is 1.
+    /// Images that are computed in one call of a network, each at least 1; none is 1. Requests of more are computed
+    /// by several calls.
     pub batches: Vec<usize>,
-    /// Height and width of pictures, as [`Request::with_size`] takes them; none is the bundle's own.
+    /// Height and width of images, as [`Request::with_size`] takes them; none is the bundle's own.
     pub sizes: Vec<[usize; 2]>,
     /// Classes whose conditioning is computed now, with that of no class: the plan serves these alone, by
     /// [`schedules`](Self::schedules), and is without the weights that compute it, a third of a SiT. None: any class.
@@ -135,7 +136,7 @@ impl PlanOptions {
     }
 }
 
-/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same pictures, without ONNX
+/// Compiles `bundle` to a plan file, which [`Bundle::open`] opens: a model of it gives the same images, without ONNX
 /// and without a compiler.
 ///
 /// # Errors
@@ -186,7 +187,7 @@ fn network(model: &Model, role: Role, extents: &[Extent], options: &PlanOptions)
         let compiled = Compiled::new(bundle, role, *extent, &allowance)?;
         if let Some(part) = compiled.conditioning {
             let known = layout.get_or_insert_with(|| part.layout.clone());
-            if !known.is_as(&part.layout) {
+            if !known.has_same_places(&part.layout) {
                 return Err(unsupported("its conditioning is another one at another batch size"))
                     .at(|| file.into());
             }
@@ -215,7 +216,8 @@ fn baked(model: &Model, file: &str, layout: &RowLayout, options: &PlanOptions) -
     }
     let conditions = model.conditions();
     let mut conditions = conditions.iter();
-    let of_it = conditions.find(|conditions| conditions.file == file && conditions.layout.is_as(layout));
+    let of_it =
+        conditions.find(|conditions| conditions.file == file && conditions.layout.has_same_places(layout));
     let known = of_it.map(|conditions| conditions.known()).transpose()?;
     let mut rows = known.filter(|rows| !rows.is_empty()).ok_or_else(|| {
         unsupported("none of the schedules asks for it, so there is nothing to compute beforehand").at(file)

@@ -5,7 +5,7 @@
 //! lets a light *velocity refiner* estimate the velocity's small change in the last ones. This crate
 //! loads both from a [`Bundle`], plans them for fixed shapes and runs the schedule on the CPU.
 //!
-//! # A picture in four lines
+//! # An image in four lines
 //!
 //! ```no_run
 //! # fn main() -> flowturbo::Result<()> {
@@ -39,16 +39,16 @@
 //! `flowturbo tune` found for a device are in the bundle's [presets](Bundle::presets), asked for by
 //! [`Request::with_preset`].
 //!
-//! # Tiles, edits, larger pictures
+//! # Tiles, edits, larger images
 //!
-//! A request may ask for a picture that [is seamless](Request::with_seamless) or is [larger](Request::with_size) than
+//! A request may ask for an image that [is seamless](Request::with_seamless) or is [larger](Request::with_size) than
 //! trained, begin with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel,
 //! be a [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
 //!
 //! # Threads and repeatability
 //!
 //! A model has its own pool ([`ModelOptions::threads`]), or computes on threads that the application lends
-//! it ([`ModelOptions::parallel`]). The starting noise is the same bits on every
+//! it ([`ModelOptions::parallel`]), a rayon pool among them ([`RayonPool`]). The starting noise is the same bits on every
 //! machine ([`noise`]); what the networks make of it differs between processors and thread counts by
 //! rounding only, below 1e-5 in a latent on the networks that the tests run.
 //!
@@ -66,7 +66,7 @@
 //! the field, and whose [`ErrorKind`] says whose fault it was. Refused memory is [`ErrorKind::OutOfMemory`], but for
 //! small pieces; docs/security.md says which. A bundle chooses its networks: how many nodes, weights and scratch
 //! memory they have, and how long planning them takes, is held to [`Limits`] too. What is *not* promised: that its
-//! pictures are any good, and that one which keeps to the limits is quick.
+//! images are any good, and that one which keeps to the limits is quick.
 //!
 //! [arXiv 2409.18128]: https://arxiv.org/abs/2409.18128
 
@@ -83,8 +83,10 @@ pub mod file;
 mod model;
 #[cfg(feature = "files")]
 #[doc(hidden)]
-pub mod picture;
+pub mod png_file;
 mod preview;
+#[cfg(feature = "rayon")]
+mod rayon_pool;
 mod recent;
 mod request;
 mod session;
@@ -107,5 +109,7 @@ pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
+#[cfg(feature = "rayon")]
+pub use rayon_pool::RayonPool;
 pub use request::{Morph, Progress, Request, Seamless, Variation};
 pub use session::{Generation, Observer, Output, Session};

@@ -306,8 +306,8 @@ impl Model {
         let mut floats = latents * (3 + 3 * resolved.parts as u64);
         let [lends_v, lends_answer] = resolved.lends(manifest);
         floats += windows * (1 + u64::from(!lends_v) + u64::from(!lends_answer));
-        if output == Output::Pictures {
-            floats += latents / resolved.extent.batch as u64 + floats_of(resolved.pictures(manifest)?);
+        if output == Output::Images {
+            floats += latents / resolved.extent.batch as u64 + floats_of(resolved.images(manifest)?);
             roles.push((Role::Decoder, one));
         }
         if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(resolved.extent)) {
@@ -404,9 +404,10 @@ impl Model {
         Ok(program)
     }
 
-    /// At the size that a network was made for it may be sound: then the fault is with who asked for another one.
+    /// At the size that an ONNX network was made for it may be sound: then the fault is with who asked for another one.
     fn at_its_own_size(&self, role: Role, extent: Extent, error: Error) -> Error {
-        let of_the_graph = matches!(error.kind(), ErrorKind::InvalidBundle | ErrorKind::Unsupported);
+        let of_the_graph = self.bundle().plan().is_none()
+            && matches!(error.kind(), ErrorKind::InvalidBundle | ErrorKind::Unsupported);
         if extent.cells == self.manifest().extent(1).cells || !of_the_graph {
             return error;
         }

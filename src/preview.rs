@@ -1,4 +1,4 @@
-//! What a picture will look like, before it is done.
+//! What an image will look like, before it is done.
 //!
 //! The state at time t, carried to the end along its latest velocity, is an estimate of the final latent:
 //! x̂ = x + (1 - t) v. Red, green and blue are nearly affine functions of its channels: those of the manifest.
@@ -55,7 +55,7 @@ impl Outlook<'_> {
         memory::collected(self.x.len(), (0..self.x.len()).map(|i| self.at(i)))
     }
 
-    /// Small pictures `[N, H, W]` in colours that are about right.
+    /// Small images `[N, H, W]` in colours that are about right.
     pub(crate) fn draw(&self, pixels: &mut Pixels) -> Result<()> {
         let [images, channels, height, width] = self.shape;
         let mut canvas = pixels.hold([images, height, width])?;

@@ -79,7 +79,7 @@ pub struct Morph {
 pub struct Variation {
     /// Seed of the other noise.
     pub seed: u64,
-    /// 0 is the request's own noise, 1 the other; small amounts make pictures that resemble each other.
+    /// 0 is the request's own noise, 1 the other; small amounts make images that resemble each other.
     pub amount: f32,
 }
 
@@ -251,7 +251,7 @@ impl Request {
     }
 }
 
-/// What a generation reports after each step, and after each picture that is decoded.
+/// What a generation reports after each step, and after each image that is decoded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
@@ -259,13 +259,13 @@ pub struct Progress<'a> {
     pub step: usize,
     /// Steps in all.
     pub steps: usize,
-    /// The step just done, the last one while pictures are decoded.
+    /// The step just done, the last one while images are decoded.
     pub kind: StepKind,
-    /// Pictures decoded; 0 as long as there are steps left.
+    /// Images decoded; 0 as long as there are steps left.
     pub decoded: usize,
-    /// Pictures that will be decoded; none if only latents were asked for.
-    pub pictures: usize,
-    /// The time that the step took, or the picture.
+    /// Images that will be decoded; none if only latents were asked for.
+    pub images: usize,
+    /// The time that the step took, or the image.
     pub took: Duration,
     /// The state after the step, `[N, C, H, W]`.
     pub latent: ArrayView4<'a, f32>,
@@ -273,7 +273,7 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// What the pictures look like so far, as
+    /// What the images look like so far, as
     /// [`Session::preview_into`](crate::Session::preview_into) with
     /// [`PreviewKind::Linear`](crate::PreviewKind::Linear).
     ///

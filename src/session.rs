@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod coders;
 mod edit;
 mod evaluator;
 mod field;
-mod images;
-mod run;
+mod job;
 
 use std::ops::ControlFlow;
 use std::task::Poll;
@@ -26,9 +26,9 @@ use crate::sampler::steps::State;
 use crate::{CancelToken, Model, Progress, Request, Result, Schedule, memory};
 use edit::Edit;
 use field::Buffers;
-use run::Run;
+use job::Job;
 
-/// Called after each step of the schedule and after each decoded picture; `Break` stops the generation with
+/// Called after each step of the schedule and after each decoded image; `Break` stops the generation with
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
@@ -51,7 +51,7 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// # let mut rgb = vec![0; 128 * 128 * 3];
 /// let mut session = Model::open("models/textures")?.session();
 /// let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
-/// session.begin(&Request::new(vec![4]), Output::Pictures)?;
+/// session.begin(&Request::new(vec![4]), Output::Images)?;
 /// while !session.step(Some(Duration::from_millis(4)), observer)? {
 ///     // Draw a frame.
 /// }
@@ -66,20 +66,20 @@ pub struct Session {
     buffers: Buffers,
     edit: Edit,
     /// The generation that was begun last, unless it failed.
-    run: Option<Run>,
+    job: Option<Job>,
     /// One image on its way into an image network.
     input: Vec<f32>,
-    /// Decoded pictures `[N, 3, H, W]`.
-    pictures: Vec<f32>,
+    /// Decoded images `[N, 3, H, W]`.
+    images: Vec<f32>,
 }
 
 /// What a generation makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Output {
-    /// Latents, and pictures decoded from them.
+    /// Latents, and images decoded from them.
     #[default]
-    Pictures,
+    Images,
     /// Latents alone.
     Latents,
 }
@@ -88,7 +88,7 @@ pub enum Output {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Generation {
-    /// One picture for each class of the request.
+    /// One image for each class of the request.
     pub images: Vec<Image>,
     /// The final latents `[N, C, H, W]`.
     pub latents: Array4<f32>,
@@ -112,9 +112,9 @@ impl Session {
             state: State::default(),
             buffers: Buffers::default(),
             edit: Edit::default(),
-            run: None,
+            job: None,
             input: Vec::new(),
-            pictures: Vec::new(),
+            images: Vec::new(),
         }
     }
 
@@ -131,12 +131,12 @@ impl Session {
     pub fn prepare(&mut self, request: &Request, output: Output) -> Result<()> {
         let _default = DefaultFloats::enter();
         self.begin(request, output)?;
-        let computed = self.run.as_mut().map_or(Ok(Poll::Ready(())), |run| run.condition(None));
+        let computed = self.job.as_mut().map_or(Ok(Poll::Ready(())), |job| job.condition(None));
         self.reset();
         computed.map(drop)
     }
 
-    /// Samples and decodes: one picture for each class of the request.
+    /// Samples and decodes: one image for each class of the request.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): a request that this bundle cannot
@@ -146,7 +146,7 @@ impl Session {
         self.generate_with(request, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`generate`](Self::generate), and calls `observer` after every step and every picture.
+    /// As [`generate`](Self::generate), and calls `observer` after every step and every image.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
@@ -154,12 +154,12 @@ impl Session {
         let _default = DefaultFloats::enter();
         let model = self.cleared()?;
         let resolved = request.resolve(model.bundle())?;
-        self.begin_resolved(request, resolved, Output::Pictures)?;
+        self.begin_resolved(request, resolved, Output::Images)?;
         self.run_to_the_end(observer)?;
-        let [_, _, height, width] = resolved.pictures(model.manifest())?;
-        let pictures = self.pictures.chunks_exact(3 * height * width);
-        let images = pictures.map(|picture| rgb8(picture, height, width)).collect::<Result<_>>()?;
-        let [encoding, sampling, decoding] = self.run.as_ref().map(Run::took).unwrap_or_default();
+        let [_, _, height, width] = resolved.images(model.manifest())?;
+        let images = self.images.chunks_exact(3 * height * width);
+        let images = images.map(|image| rgb8(image, height, width)).collect::<Result<_>>()?;
+        let [encoding, sampling, decoding] = self.job.as_ref().map(Job::took).unwrap_or_default();
         let x = self.state.x();
         let x = memory::collected(x.len(), x.iter().copied())?;
         let latents = Array4::from_shape_vec(resolved.shape, x).map_err(shape)?;
@@ -171,7 +171,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`generate`](Self::generate); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that
-    /// cannot hold the pictures, before anything is sampled.
+    /// cannot hold the images, before anything is sampled.
     pub fn generate_into(
         &mut self,
         request: &Request,
@@ -183,14 +183,14 @@ impl Session {
         self.finish_into(pixels, observer)
     }
 
-    /// Begins a generation of pictures if `pixels` can hold them.
+    /// Begins a generation of images if `pixels` can hold them.
     #[doc(hidden)]
     pub fn begin_into(&mut self, request: &Request, pixels: &mut Pixels) -> Result<()> {
         let model = self.model.clone();
         let resolved = request.resolve(model.bundle())?;
-        let [images, _, height, width] = resolved.pictures(model.manifest())?;
+        let [images, _, height, width] = resolved.images(model.manifest())?;
         pixels.hold([images, height, width])?;
-        self.begin_resolved(request, resolved, Output::Pictures)
+        self.begin_resolved(request, resolved, Output::Images)
     }
 
     /// Samples without decoding: the final latents `[N, C, H, W]`.
@@ -261,13 +261,13 @@ impl Session {
         let _default = DefaultFloats::enter();
         self.model.check_process()?;
         self.reset();
-        let run = Run::begin(self, request, resolved, output)?;
-        self.run = Some(run);
+        let job = Job::begin(self, request, resolved, output)?;
+        self.job = Some(job);
         Ok(())
     }
 
     /// Works on the generation for about `budget`, or, without one, to the end of a step of the schedule or of
-    /// a decoded picture. True once everything is done. What depends on times and classes alone, and is not known yet,
+    /// a decoded image. True once everything is done. What depends on times and classes alone, and is not known yet,
     /// comes first, in the first such steps' time.
     ///
     /// The clock is looked at between the operations of a network, so a call takes longer than its budget by at most
@@ -279,32 +279,32 @@ impl Session {
     pub fn step(&mut self, budget: Option<Duration>, observer: &mut Observer) -> Result<bool> {
         let _default = DefaultFloats::enter();
         self.model.check_process()?;
-        let mut run = self.run.take().ok_or_else(nothing_begun)?;
-        let outcome = run.step(self, budget, observer);
+        let mut job = self.job.take().ok_or_else(nothing_begun)?;
+        let outcome = job.step(self, budget, observer);
         match outcome {
-            Ok(_) => self.run = Some(run),
-            Err(_) => run.give_back(self),
+            Ok(_) => self.job = Some(job),
+            Err(_) => job.give_back(self),
         }
         outcome
     }
 
-    /// Does what is left of the generation, and writes its pictures; nothing is written after a failure. May be
+    /// Does what is left of the generation, and writes its images; nothing is written after a failure. May be
     /// called again, until the next generation begins.
     ///
     /// # Errors
     /// As [`step`](Self::step); [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold
-    /// the pictures (the generation goes on), and if only latents were asked for.
+    /// the images (the generation goes on), and if only latents were asked for.
     pub fn finish_into(&mut self, pixels: &mut Pixels, observer: &mut Observer) -> Result<()> {
         let _default = DefaultFloats::enter();
-        let run = self.run.as_ref().ok_or_else(nothing_begun)?;
-        let [images, height, width] = run.pictures();
-        if run.output() != Output::Pictures {
-            return Err(invalid_argument("the generation was begun for latents alone; it has no pictures"));
+        let job = self.job.as_ref().ok_or_else(nothing_begun)?;
+        let [images, height, width] = job.images();
+        if job.output() != Output::Images {
+            return Err(invalid_argument("the generation was begun for latents alone; it has no images"));
         }
         let mut canvas = pixels.hold([images, height, width])?;
         self.run_to_the_end(observer)?;
-        for (i, picture) in self.pictures.chunks_exact(3 * height * width).enumerate() {
-            canvas.draw(i, picture);
+        for (i, image) in self.images.chunks_exact(3 * height * width).enumerate() {
+            canvas.draw(i, image);
         }
         Ok(())
     }
@@ -312,19 +312,19 @@ impl Session {
     /// What the generation under way, or the last one, looks like so far: the state carried to the end along
     /// its latest velocity.
     ///
-    /// [`PreviewKind::Linear`] makes pictures of the latent's own size, `[N, latent height, latent width]`, and
+    /// [`PreviewKind::Linear`] makes images of the latent's own size, `[N, latent height, latent width]`, and
     /// takes microseconds, of the colours that the bundle has for it (`image.preview`); [`PreviewKind::Decoded`] runs
     /// the decoder each time.
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): nothing was begun, no such colours or no decoder in the
-    /// bundle, or memory that cannot hold the pictures.
+    /// bundle, or memory that cannot hold the images.
     pub fn preview_into(&mut self, kind: PreviewKind, pixels: &mut Pixels) -> Result<()> {
         let _default = DefaultFloats::enter();
         self.model.check_process()?;
-        let run = self.run.take().ok_or_else(nothing_begun)?;
-        let outcome = run.preview(self, kind, pixels);
-        self.run = Some(run);
+        let job = self.job.take().ok_or_else(nothing_begun)?;
+        let outcome = job.preview(self, kind, pixels);
+        self.job = Some(job);
         outcome
     }
 
@@ -333,7 +333,7 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if nothing was begun.
     pub fn steps(&self) -> Result<(usize, usize)> {
-        self.run.as_ref().map(Run::steps).ok_or_else(nothing_begun)
+        self.job.as_ref().map(Job::steps).ok_or_else(nothing_begun)
     }
 
     /// The latents `[N, C, H, W]` of the last generation.
@@ -341,11 +341,11 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if there is none that was sampled to the end.
     pub fn last_latents(&self) -> Result<ArrayView4<'_, f32>> {
-        let run = self.run.as_ref().ok_or_else(nothing_begun)?;
-        if !run.is_sampled() {
+        let job = self.job.as_ref().ok_or_else(nothing_begun)?;
+        if !job.is_sampled() {
             return Err(invalid_argument("the generation has steps left, its latents are not final"));
         }
-        ArrayView4::from_shape(run.shape(), self.state.x()).map_err(shape)
+        ArrayView4::from_shape(job.shape(), self.state.x()).map_err(shape)
     }
 
     /// Decodes latents `[N, C, H, W]` to images `[N, 3, H, W]`, nominally in [-1, 1].
@@ -354,21 +354,21 @@ impl Session {
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no decoder in the bundle, or another shape.
     pub fn decode(&mut self, latents: ArrayView4<f32>) -> Result<Array4<f32>> {
         let _default = DefaultFloats::enter();
-        let to_decoder = images::to_decoder(&self.model);
+        let to_decoder = coders::to_decoder(&self.model);
         self.converted(Role::Decoder, latents, to_decoder)
     }
 
     /// As [`decode`](Self::decode), into the caller's memory as pixels.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode), and for memory that cannot hold the pictures.
+    /// As [`decode`](Self::decode), and for memory that cannot hold the images.
     pub fn decode_into(&mut self, latents: ArrayView4<f32>, pixels: &mut Pixels) -> Result<()> {
         let _default = DefaultFloats::enter();
         let [_, height, width] = self.converts(Role::Decoder, latents.shape())?.1;
         let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
         let decoded = self.decode(latents)?;
-        for (i, picture) in decoded.outer_iter().enumerate() {
-            picture.as_slice().into_iter().for_each(|picture| canvas.draw(i, picture));
+        for (i, image) in decoded.outer_iter().enumerate() {
+            image.as_slice().into_iter().for_each(|image| canvas.draw(i, image));
         }
         Ok(())
     }
@@ -377,16 +377,16 @@ impl Session {
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no encoder in the bundle, or another shape.
-    pub fn encode(&mut self, pictures: ArrayView4<f32>) -> Result<Array4<f32>> {
+    pub fn encode(&mut self, images: ArrayView4<f32>) -> Result<Array4<f32>> {
         let _default = DefaultFloats::enter();
-        let from_encoder = images::from_encoder(&self.model);
-        Ok(self.converted(Role::Encoder, pictures, |value| value)?.mapv_into(from_encoder))
+        let from_encoder = coders::from_encoder(&self.model);
+        Ok(self.converted(Role::Encoder, images, |value| value)?.mapv_into(from_encoder))
     }
 
     /// Gives the generation under way up, or forgets the last one.
     pub fn reset(&mut self) {
-        if let Some(run) = self.run.take() {
-            run.give_back(self);
+        if let Some(job) = self.job.take() {
+            job.give_back(self);
         }
     }
 
@@ -401,7 +401,7 @@ impl Session {
     fn take(&mut self, role: Role, extent: Extent, cancel: &CancelToken) -> Result<Taken> {
         match self.instances.take(role, extent) {
             Some(instance) => Ok(((role, extent), instance)),
-            None => Ok(((role, extent), self.model.program(role, extent, cancel)?.instantiate()?)),
+            None => Ok(((role, extent), self.model.program(role, extent, cancel)?.instantiate(cancel)?)),
         }
     }
 

@@ -85,7 +85,7 @@ fn anything(random: &mut Random) -> (Request, Output) {
             request = request.with_mask(half);
         }
     }
-    let output = if random.one_in(3) { Output::Pictures } else { Output::Latents };
+    let output = if random.one_in(3) { Output::Images } else { Output::Latents };
     (request, output)
 }
 
@@ -173,7 +173,7 @@ fn work(model: &Model, number: usize, left: &AtomicUsize, wanted: &[u32], all: &
             }
             continue;
         }
-        if output == Output::Pictures {
+        if output == Output::Images {
             let [height, width] = request.size.unwrap_or([EDGE, EDGE]);
             let mut rgb = vec![0; request.classes.len() * height * width * 3];
             let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());

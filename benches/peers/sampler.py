@@ -17,7 +17,7 @@ Networks = Mapping[str, Callable[..., Array]]
 
 
 class Sampler:
-    """One picture's."""
+    """One image's."""
 
     def __init__(self, bundle: Bundle, networks: Networks, guidance: float, label: int = 0):
         manifest = bundle.manifest

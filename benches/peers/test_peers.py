@@ -1,4 +1,4 @@
-"""The benchmark on the bundled model: peers agree, network by network and on a picture, and every row has a time."""
+"""The benchmark on the bundled model: peers agree, network by network and on an image, and every row has a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/* A picture in ten lines: cc hello.c $(pkg-config --cflags --libs flowturbo) && ./a.out models/textures grass.png */
+/* An image in ten lines: cc hello.c $(pkg-config --cflags --libs flowturbo) && ./a.out models/textures grass.png */
 #include <flowturbo.h>
 #include <stdio.h>
 

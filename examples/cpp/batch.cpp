@@ -1,4 +1,4 @@
-// A picture of each class, four classes at a time, on the program's own threads.
+// An image of each class, four classes at a time, on the program's own threads.
 //
 // c++ -std=c++17 batch.cpp -pthread $(pkg-config --cflags --libs flowturbo) && ./a.out models/textures .
 #include <algorithm>
@@ -33,10 +33,10 @@ int main(int count, char** arguments) try {
       std::printf("\r%u/%u", progress.step, progress.steps);
       return true;
     };
-    const std::vector<flowturbo::image> pictures = session.generate(request);
-    for (std::size_t i = 0; i < pictures.size(); i++) {
+    const std::vector<flowturbo::image> images = session.generate(request);
+    for (std::size_t i = 0; i < images.size(); i++) {
       const std::string label = model.class_label(request.classes[i]);
-      pictures[i].save_png(std::string(arguments[2]) + "/" + label + ".png");
+      images[i].save_png(std::string(arguments[2]) + "/" + label + ".png");
       std::printf(" %s", label.c_str());
     }
     std::printf("\n");

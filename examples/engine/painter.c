@@ -32,7 +32,7 @@ static bool fill_request(ft_request *request, const int64_t *class_index, uint64
 
 /* Replaces a material's texture by another one, of any size; GL makes the smaller levels. Both GL and flowturbo call
  * the first row of `data` row 0, so v grows downwards. The old texture goes: one that changes its size from preview to
- * picture would keep some of its old levels (seen with Mesa 22). */
+ * image would keep some of its old levels (seen with Mesa 22). */
 static void upload(painter *p, material *m, uint32_t width, uint32_t height, const void *data) {
     double start = now_ms();
     glDeleteTextures(1, &m->texture);
@@ -71,7 +71,7 @@ static bool show_preview(painter *p, material *m) {
     return true;
 }
 
-static bool show_picture(painter *p, material *m) {
+static bool show_image(painter *p, material *m) {
     ft_pixels pixels;
     if (!fill_pixels(&pixels, p->pixels, (size_t)p->info.width * p->info.height * 4) ||
         !painter_check(ft_session_finish(p->session, &pixels), "ft_session_finish")) {
@@ -114,7 +114,7 @@ bool painter_open(painter *p, const char *bundle, uint32_t threads, uint64_t see
         return false;
     }
     if ((p->info.networks & FT_NETWORK_DECODER) == 0) {
-        fprintf(stderr, "engine: %s has no decoder: it makes latents, not pictures\n", p->info.name);
+        fprintf(stderr, "engine: %s has no decoder: it makes latents, not images\n", p->info.name);
         return false;
     }
     p->pixels = malloc((size_t)p->info.width * p->info.height * 4);
@@ -197,7 +197,7 @@ bool painter_work(painter *p, double budget_ms) {
     p->step_ms = now_ms() - before;
 
     if (done) {
-        if (!show_picture(p, m)) {
+        if (!show_image(p, m)) {
             return false;
         }
         p->current = -1;

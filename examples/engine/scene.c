@@ -129,7 +129,7 @@ static void draw_shadows(const box *boxes, size_t count, float y, double half) {
     glEnable(GL_LIGHTING);
 }
 
-/* A textured rectangle, upright as the picture is. */
+/* A textured rectangle, upright as the image is. */
 static void rectangle(float x, float y, float width, float height) {
     glBegin(GL_QUADS);
     glTexCoord2f(0, 0);

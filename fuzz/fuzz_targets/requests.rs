@@ -113,7 +113,7 @@ fn sound(status: ft_status) -> ft_status {
     status
 }
 
-/// Pictures of up to 64 by 64 of four floats, four of them.
+/// Images of up to 64 by 64 of four floats, four of them.
 const PIXELS: usize = 64 * 64 * 16 * 4;
 
 fn pixels(bytes: &mut Bytes, memory: &mut [u8]) -> ft_pixels {
@@ -148,10 +148,10 @@ fuzz_target!(|data: &[u8]| {
     let mask: Vec<u8> = vec![bytes.byte(); 4 * 64 * 64];
     let noise = vec![0.5f32; 1 << 12];
     let mut given = vec![bytes.byte(); PIXELS];
-    let mut pictures = vec![7u8; PIXELS];
+    let mut images = vec![7u8; PIXELS];
     let numbers: [u64; 4] = std::array::from_fn(|_| u64::from_le_bytes(bytes.take()));
     let init = pixels(bytes, &mut given);
-    let out = pixels(bytes, &mut pictures);
+    let out = pixels(bytes, &mut images);
     // SAFETY: every pointer is NULL or to as many numbers as four images can want.
     unsafe {
         let mut request = std::mem::zeroed::<ft_request>();
@@ -200,19 +200,19 @@ fuzz_target!(|data: &[u8]| {
             let read = ft_session_get_latents(session, latents.as_mut_ptr(), latents.len());
             assert!(read != FT_OK || latents.iter().any(|&x| x != 7.0));
             assert!(
-                to.is_null() || pictures.iter().any(|&byte| byte != 7) || mask[0] == 0,
+                to.is_null() || images.iter().any(|&byte| byte != 7) || mask[0] == 0,
                 "nothing was written"
             );
         } else {
-            assert!(pictures.iter().all(|&byte| byte == 7), "an error, and pixels were written");
+            assert!(images.iter().all(|&byte| byte == 7), "an error, and pixels were written");
         }
-        let whole = pictures.clone();
+        let whole = images.clone();
         assert_eq!(ft_session_generate(session, &request, to), first, "one request, two answers");
-        assert!(whole == pictures, "one request, two pictures");
+        assert!(whole == images, "one request, two images");
         if !in_frames || first != FT_OK {
             return;
         }
-        pictures.fill(7);
+        images.fill(7);
         sound(ft_session_prepare(session, &request));
         assert_eq!(ft_session_begin(session, &request), FT_OK, "what is generated at once does not begin");
         let (mut done, mut made, mut all) = (0, 0, 0);
@@ -224,12 +224,12 @@ fuzz_target!(|data: &[u8]| {
                 break;
             }
             sound(ft_session_preview(session, u32::from(bytes.byte() % 4), &out));
-            pictures.fill(7);
+            images.fill(7);
         }
         assert!(done != 0 && made == all);
         if !to.is_null() {
             assert_eq!(ft_session_finish(session, to), FT_OK);
-            assert!(whole == pictures, "at once and by frames, two pictures");
+            assert!(whole == images, "at once and by frames, two images");
         }
     }
 });

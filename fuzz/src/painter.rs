@@ -8,7 +8,7 @@ use crate::proto::{Attribute, port};
 use crate::writer::{Tensor, Writer};
 use crate::{Files, limits, network};
 
-/// Latents `[N, 4, 4, 4]`, pictures of 32 by 32, three classes; as an uncompressed zip file.
+/// Latents `[N, 4, 4, 4]`, images of 32 by 32, three classes; as an uncompressed zip file.
 pub fn painter() -> Vec<u8> {
     let networks = [
         ("predictor", Net::Predictor, &["x", "t", "y"][..], "velocity"),

@@ -1,4 +1,4 @@
-//! Steps that move a window along a picture: convolutions and pools.
+//! Steps that move a window along an image: convolutions and pools.
 
 use crate::graph::Graph;
 use crate::proto::Attribute::Int;

@@ -1,19 +1,19 @@
-"""A bundle -> how good its pictures are, by every schedule, against the time they take (docs/quality.md).
+"""A bundle -> how good its images are, by every schedule, against the time they take (docs/quality.md).
 
 `rows`          the plan: what is sampled
 `runtime`       the shipped library through its C API, which samples it
 `caching`       the step caching of peers, which it has no steps for
 `alternatives`  bundles with other refiners; `refiners` trains some
-`real`          the real pictures, and how training splits them
-`features`      what pictures are compared by
+`real`          the real images, and how training splits them
+`features`      what images are compared by
 `distances`     Fréchet and kernel distances, bootstrap
-`reference`     a set of pictures to be compared with
-`classifier`    does a picture look like its class?
+`reference`     a set of images to be compared with
+`classifier`    does an image look like its class?
 `neighbours`    is it a copy? `memory` asks that of samples
 `judge`         samples and scores a row
-`floors`        what real pictures score; `sanity` spoils them by degrees
-`seams`         do pictures tile?
-`timing`        seconds for a picture
+`floors`        what real images score; `sanity` spoils them by degrees
+`seams`         do images tile?
+`timing`        seconds for an image
 `front`         what is saved at equal quality
 `results`       all of it together; `report` and `plots` show it
 `store`         keeps what is finished

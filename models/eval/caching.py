@@ -16,7 +16,7 @@ adds `k |x - x°| / |v°|` to a sum; while that is below `threshold` the step is
     v = v° - (x - x°)
 
 (published for velocities that point from data to noise, `v = v° + (x - x°)`; ours point the other way). The sum starts
-again at each full evaluation. The first `warm` steps, and the last one, are full. Every picture decides for itself.
+again at each full evaluation. The first `warm` steps, and the last one, are full. Every image decides for itself.
 
 The runtime has no such steps, so they run here, on ONNX Runtime; `Field.calls` counts what they cost.
 """
@@ -36,13 +36,13 @@ Array = np.ndarray
 
 
 class Velocity(Protocol):
-    """dx/dt of the pictures numbered `which`, whose states are `x` [K,C,h,w]."""
+    """dx/dt of the images numbered `which`, whose states are `x` [K,C,h,w]."""
 
     def __call__(self, x: Array, t: float, which: Array) -> Array: ...
 
 
 class Field:
-    """A bundle's predictor under guidance, time running from 0 (noise) to 1 (data). Counts evaluations of a picture."""
+    """A bundle's predictor under guidance, time running from 0 (noise) to 1 (data). Counts evaluations of an image."""
 
     def __init__(self, bundle: Path, classes: Array, scale: float, threads: int = 0):
         manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))

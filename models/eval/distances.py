@@ -1,6 +1,6 @@
 """How far two sets of feature vectors are apart: Fréchet and kernel distances, and their spread by bootstrap.
 
-`weights` count how often each picture was drawn by a bootstrap resample; without them each counts once.
+`weights` count how often each image was drawn by a bootstrap resample; without them each counts once.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def among(kernel: Array, weights: Array) -> float:
 
 
 def resamples(count: int, repeats: int, seed: int = 0) -> Array:
-    """How often each of `count` pictures is drawn, [repeats, count]. Equal for rows of equal size, which pairs them."""
+    """How often each of `count` images is drawn, [repeats, count]. Equal for rows of equal size, which pairs them."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(count, np.full(count, 1 / count), size=repeats).astype(np.float64)
 
@@ -82,6 +82,6 @@ def resamples(count: int, repeats: int, seed: int = 0) -> Array:
 def margin(values: Array) -> float:
     """Half the width of a 95 % interval: 1.96 deviations of the resampled statistic.
 
-    Percentiles would not do: resamples repeat pictures, which raises both distances, so their middle lies too high.
+    Percentiles would not do: resamples repeat images, which raises both distances, so their middle lies too high.
     """
     return float(1.96 * np.std(values, ddof=1))

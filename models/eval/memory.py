@@ -14,13 +14,13 @@ from eval.judge import Judge
 from eval.real import to_rows
 from eval.rows import Row
 
-COUNT = 440  # pictures of each kind
+COUNT = 440  # images of each kind
 SHOWN = 11  # closest pairs on the sheet
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Kind of picture -> distances [N] to its nearest training image; and the closest pairs, uint8 [SHOWN,H,W,3]
+    """Kind of image -> distances [N] to its nearest training image; and the closest pairs, uint8 [SHOWN,H,W,3]
     each."""
 
     features: dict[str, np.ndarray]

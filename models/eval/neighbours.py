@@ -1,9 +1,9 @@
-"""Does the model repeat its training images? Distances of samples to their nearest one, beside those of real pictures.
+"""Does the model repeat its training images? Distances of samples to their nearest one, beside those of real images.
 
 In features: one minus the cosine to the nearest training image, over variants of each. In pixels: one minus the
 correlation with the nearest, both shrunk to 32 x 32, over every roll and flip, which training took for the same
-picture. Held-out images say how near a picture comes by its class alone; training images sent through the autoencoder
-say how near a picture comes that is a copy.
+image. Held-out images say how near an image comes by its class alone; training images sent through the autoencoder
+say how near an image comes that is a copy.
 """
 
 from __future__ import annotations

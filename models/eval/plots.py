@@ -1,4 +1,4 @@
-"""Results -> pictures for docs/quality.md."""
+"""Results -> images for docs/quality.md."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def save_front(results: Results, path: Path) -> None:
                 for row, point in zip(rows, points):
                     at, (offset, side) = (1000 * point.seconds, point.distance), BESIDE[point in front]
                     panel.annotate(row.method, at, offset, textcoords="offset points", fontsize=6, ha=side)
-        panel.set(xscale="log", xlabel="milliseconds a picture", ylabel=title)
+        panel.set(xscale="log", xlabel="milliseconds an image", ylabel=title)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 6)))
         panel.xaxis.set_major_formatter("{x:.0f}")
         panel.xaxis.set_minor_formatter(NullFormatter())
@@ -81,10 +81,10 @@ def save_closest(memory: Memory, path: Path) -> None:
     Image.fromarray(np.concatenate(list(rows), axis=0)).save(path, optimize=True)
 
 
-def save_tilings(pictures: np.ndarray, path: Path) -> None:
+def save_tilings(images: np.ndarray, path: Path) -> None:
     """Each of uint8 [K,H,W,3], repeated 2 x 2; four of them a row."""
     gap, columns = 8, 4
-    repeated = [np.pad(np.tile(p, (2, 2, 1)), ((0, gap), (0, gap), (0, 0)), constant_values=255) for p in pictures]
+    repeated = [np.pad(np.tile(p, (2, 2, 1)), ((0, gap), (0, gap), (0, 0)), constant_values=255) for p in images]
     repeated += [np.full_like(repeated[0], 255)] * (-len(repeated) % columns)
     rows = [np.concatenate(repeated[n : n + columns], axis=1) for n in range(0, len(repeated), columns)]
     Image.fromarray(np.concatenate(rows)[:-gap, :-gap]).save(path, quality=90)

@@ -1,6 +1,6 @@
-"""The real pictures: the reference that rows are compared with, and the floors below which no row can be expected.
+"""The real images: the reference that rows are compared with, and the floors below which no row can be expected.
 
-They are drawn as training draws them, a class first, then one of its pictures, rolled and flipped at random; so a drawn
+They are drawn as training draws them, a class first, then one of its images, rolled and flipped at random; so a drawn
 set of any size is a sample of one distribution, and distances to it mean the same for every row.
 """
 
@@ -33,14 +33,14 @@ class Real:
 
 
 def draw(images: Images, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 [count,H,W,3] and the numbers of the images they were made from [count]."""
+    """Images uint8 [count,H,W,3] and the numbers of the images they were made from [count]."""
     generator = torch.Generator().manual_seed(seed)
     picks = BalancedSampler(images.labels, generator).draw(count)
     return to_rows(augment(images.pixels[picks], generator)), picks.numpy()
 
 
 def variants(images: Images, each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every image `each` times, rolled and flipped: pictures and the numbers of their images, image by image."""
+    """Every image `each` times, rolled and flipped: images and the numbers of their images, image by image."""
     generator = torch.Generator().manual_seed(seed)
     picks = torch.arange(len(images.labels)).repeat_interleave(each)
     return to_rows(augment(images.pixels[picks], generator)), picks.numpy()

@@ -1,4 +1,4 @@
-"""A set of pictures to compare others with, by every distance, and the four sets of real ones that rows are held
+"""A set of images to compare others with, by every distance, and the four sets of real ones that rows are held
 against."""
 
 from __future__ import annotations

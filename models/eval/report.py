@@ -20,7 +20,7 @@ HEADINGS = ("F calls", "R calls", "ms", *SCORES, f"FD − {BASE}’s", "agreemen
 
 
 def tables(results: Results, others: Results, measure: Measure, memory: Memory, seams: Seams) -> dict[str, str]:
-    """Name of the marker -> Markdown. `others` are of fewer pictures, and tables of them hold no rows of `results`."""
+    """Name of the marker -> Markdown. `others` are of fewer images, and tables of them hold no rows of `results`."""
     return {
         "run": run(results, others),
         "classifier": ", ".join(f"{name.replace('_', ' ')} {share:.3f}" for name, share in measure.accuracy.items()),
@@ -71,8 +71,8 @@ def run(results: Results, others: Results) -> str:
         for name, seconds in zip(("predictor", "refiner", "decoder"), vars(times.costs).values())
     )
     return textwrap.fill(
-        f"{results.count} pictures a row ({others.count} for guidance, ablations and caching). "
-        f"Times: {times.machine}, {times.threads} threads, one picture at a time, medians "
+        f"{results.count} images a row ({others.count} for guidance, ablations and caching). "
+        f"Times: {times.machine}, {times.threads} threads, one image at a time, medians "
         f"of {times.rounds} rounds in which all schedules took turns. One guided evaluation: {costs}.",
         width=120,
     )
@@ -98,11 +98,11 @@ def line(results: Results, row: Row) -> list[str]:
 
 def floors(scores: dict[str, dict]) -> str:
     rows = ([name, *distances(score)] for name, score in scores.items())
-    return table(("real pictures", *SCORES), rows)
+    return table(("real images", *SCORES), rows)
 
 
 def sanity(scores: dict[str, dict]) -> str:
-    """In multiples of what a fresh draw of unspoilt pictures scores."""
+    """In multiples of what a fresh draw of unspoilt images scores."""
     base = scores["none 0"]
     rows = []
     for name, score in scores.items():

@@ -14,7 +14,7 @@ from eval.timing import Times
 
 @dataclass(frozen=True)
 class Measure:
-    """What real pictures score, and spoilt ones, by name; and how often the classifier is right, by what of."""
+    """What real images score, and spoilt ones, by name; and how often the classifier is right, by what of."""
 
     floors: dict[str, dict]
     sanity: dict[str, dict]
@@ -23,7 +23,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Results:
-    """Rows of the same `count` of pictures."""
+    """Rows of the same `count` of images."""
 
     scores: dict[Row, dict]
     times: Times

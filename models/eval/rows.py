@@ -35,7 +35,7 @@ BLOCK_ORDER = ("H1P5R3", "P5H1R3", "H1R3P5", "H1P3R3P2", "H1P2R1P2R1P1R1", "H1R1
 WITH_OTHERS = ("H1P5R3",)  # schedules that other refiners are tried in
 
 SCHEDULES = {"Euler": EULER, "Heun": HEUN, "FlowTurbo": FLOWTURBO}
-OTHERS = {  # with fewer pictures a row: distances compare within these tables
+OTHERS = {  # with fewer images a row: distances compare within these tables
     "refiner count": REFINER_COUNT,
     "pseudo count": PSEUDO_COUNT,
     "block order": BLOCK_ORDER,

@@ -1,6 +1,6 @@
 """How good a bundle's schedules are: python models/eval/run.py --bundle models/textures --data FOLDER --out WORK
 
-The shipped library makes the pictures. WORK keeps what is finished, so the same command goes on where it ended; the
+The shipped library makes the images. WORK keeps what is finished, so the same command goes on where it ended; the
 tables and plots in WORK are of the rows that are there. `--document docs/quality.md` puts both into the project.
 """
 
@@ -43,13 +43,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, required=True, metavar="WORK", help="results; run again to go on")
     add("--library", type=Path, default=LIBRARY, metavar="FILE", help="the shared library")
     add("--alternatives", type=Path, metavar="FOLDER", help="bundles with other refiners, one a sub-folder")
-    add("--each", type=int, default=182, metavar="N", help="pictures of each class, for the schedules")
+    add("--each", type=int, default=182, metavar="N", help="images of each class, for the schedules")
     add("--each-other", type=int, default=48, metavar="N", help="the same for guidance scales, ablations and caching")
-    add("--reference-count", type=int, default=44, metavar="N", help=f"pictures to compare with {REFERENCE}")
-    add("--real-each", type=int, default=400, metavar="N", help="real pictures of each class to compare with")
+    add("--reference-count", type=int, default=44, metavar="N", help=f"images to compare with {REFERENCE}")
+    add("--real-each", type=int, default=400, metavar="N", help="real images of each class to compare with")
     add("--variants", type=int, default=8, metavar="N", help="of each training image, for the classifier and nearness")
     add("--repeats", type=int, default=100, metavar="N", help="bootstrap resamples")
-    add("--seam-each", type=int, default=200, metavar="N", help="pictures of each class whose seams are measured")
+    add("--seam-each", type=int, default=200, metavar="N", help="images of each class whose seams are measured")
     add("--rounds", type=int, default=30, metavar="N", help="of timing")
     add("--threads", type=int, default=0, metavar="N", help="0: one for each processor")
     add("--seed", type=int, default=0)
@@ -116,7 +116,7 @@ def find_alternatives(chosen: argparse.Namespace, store: Store) -> dict[str, Pat
 
 
 def estimate(plans: Iterable[tuple[Judge, list[Row]]]) -> None:
-    """Prints how long the rows will take that are not there yet, by one chunk of pictures."""
+    """Prints how long the rows will take that are not there yet, by one chunk of images."""
     missing = [(judge, row) for judge, rows in plans for row in rows if not judge.has(row)]
     if not missing:
         return
@@ -129,13 +129,13 @@ def estimate(plans: Iterable[tuple[Judge, list[Row]]]) -> None:
         whole = (perf_counter() - began) / len(made.images)
     call = sum(seconds for _, seconds in made.steps) / 8 / len(made.images)
     predictor = sum(judge.missing_latents(row) * evaluations(row) for judge, row in missing)
-    pictures = sum(judge.count for judge, _ in missing)
-    seconds = (predictor + 400 * judge.reference_count) * call + pictures * (whole - 8 * call)
-    print(f"{len(missing)} rows of {pictures} pictures: about {seconds / 60:.0f} minutes", flush=True)
+    images = sum(judge.count for judge, _ in missing)
+    seconds = (predictor + 400 * judge.reference_count) * call + images * (whole - 8 * call)
+    print(f"{len(missing)} rows of {images} images: about {seconds / 60:.0f} minutes", flush=True)
 
 
 def evaluations(row: Row) -> int:
-    """Of the predictor, for a picture; at most."""
+    """Of the predictor, for an image; at most."""
     return calls(row.method)[0] if isinstance(row.method, str) else row.method.steps
 
 

@@ -1,4 +1,4 @@
-"""The shipped library, by bindings/python: the pictures that are judged are the ones users get."""
+"""The shipped library, by bindings/python: the images that are judged are the ones users get."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Model(flowturbo.Model):
         guidance: float,
         classes: np.ndarray,
         noise: np.ndarray,
-        pictures: bool = True,
+        images: bool = True,
         tile: str = "",
     ) -> Generation:
-        """From noise [N,C,h,w], a picture for each of `classes` [N], larger than the model's own where the noise is."""
+        """From noise [N,C,h,w], an image for each of `classes` [N], larger than the model's own where the noise is."""
         channels, *own = self.latent_shape
         if noise.shape[:2] != (len(classes), channels) or any(n < least for n, least in zip(noise.shape[2:], own)):
             raise ValueError(f"noise of shape {noise.shape} for {len(classes)} latents of {self.latent_shape}")
@@ -74,7 +74,7 @@ class Model(flowturbo.Model):
             noise=noise,
             tile=tile,
             size=(width, height),
-            pictures=pictures,
+            images=images,
         )
         return self.only.generate(request)
 

@@ -1,6 +1,6 @@
-"""Do the distances see what a bad generator does? Real pictures, spoilt by degrees, must come out ever farther away.
+"""Do the distances see what a bad generator does? Real images, spoilt by degrees, must come out ever farther away.
 
-Each fault has levels from hardly visible to plain; `none 0` among the results is a fresh draw of unspoilt pictures, so
+Each fault has levels from hardly visible to plain; `none 0` among the results is a fresh draw of unspoilt images, so
 numbers read as multiples of what the sample size alone makes.
 """
 
@@ -17,7 +17,7 @@ Fault = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 def blur(x: Tensor, deviation: float, _: torch.Generator) -> Tensor:
-    """By a Gaussian of so many pixels, around the borders as the pictures tile."""
+    """By a Gaussian of so many pixels, around the borders as the images tile."""
     radius = int(3 * deviation + 1)
     kernel = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * deviation**2))
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)

@@ -1,6 +1,6 @@
-"""Do pictures that should tile, tile? How far neighbouring pixels differ across the border, against inside.
+"""Do images that should tile, tile? How far neighbouring pixels differ across the border, against inside.
 
-Both sides of a border are neighbours once the picture is repeated. Where nothing is wrong they differ as much as any
+Both sides of a border are neighbours once the image is repeated. Where nothing is wrong they differ as much as any
 two neighbours, a ratio of 1; a visible seam is well above. The border is also an edge of the decoder's cells, so it is
 compared with all neighbours, and with the other cells' edges alone. Ways to sample start from the same noise.
 """
@@ -17,9 +17,9 @@ from eval.judge import CHUNK, Judge
 from eval.real import to_rows
 from eval.rows import GUIDANCE
 
-EACH_WAY = 16  # pictures of a class, where ways are compared
+EACH_WAY = 16  # images of a class, where ways are compared
 LARGE = (2, 4)  # times the model's own size, a side
-LARGE_COUNT = 22  # pictures at each of them
+LARGE_COUNT = 22  # images at each of them
 REPEATS = 200  # resamples
 STEPS = 10  # Euler's, where ways are compared
 AXES = {"x": 2, "y": 1}  # of [N,H,W,3]
@@ -27,19 +27,19 @@ AXES = {"x": 2, "y": 1}  # of [N,H,W,3]
 
 @dataclass(frozen=True)
 class Seams:
-    """Class, size or way -> `ratios`; of ways also the distances to the real pictures."""
+    """Class, size or way -> `ratios`; of ways also the distances to the real images."""
 
     classes: dict[str, dict[str, float]]
     sizes: dict[str, dict[str, float]]
     ways: dict[str, dict[str, float]]
-    shown: np.ndarray  # a picture of each class, uint8 [K,H,W,3]
+    shown: np.ndarray  # an image of each class, uint8 [K,H,W,3]
 
 
 def ratios(images: np.ndarray, cell: int) -> dict[str, float]:
     """Mean absolute difference of neighbours across the border of uint8 [N,H,W,3], for each axis `x` and `y`:
 
     over that of all inside, and (`x edges`, `y edges`) over that at the inner edges of cells of so many pixels.
-    Each has its `margin`, by resampled pictures: few of them have an edge of a plank or a brick at the border.
+    Each has its `margin`, by resampled images: few of them have an edge of a plank or a brick at the border.
     """
     weights, result = resamples(len(images), REPEATS), {}
     for name, axis in AXES.items():
@@ -71,11 +71,11 @@ class Shifted:
 
 
 def measure(judge: Judge, schedule: str, each: int) -> Seams:
-    """`schedule` for classes, `each` pictures of them, and sizes; Euler for the ways, not all of which the runtime
+    """`schedule` for classes, `each` images of them, and sizes; Euler for the ways, not all of which the runtime
     has."""
     key = {"bundle": judge.models[""].hash} | judge.identity
     shown = {"seams": schedule, "each": each, "large": LARGE, "large count": LARGE_COUNT}
-    arrays = judge.store.arrays(key | shown, lambda: pictures(judge, schedule, each))
+    arrays = judge.store.arrays(key | shown, lambda: sampled(judge, schedule, each))
     names = judge.real.classes
     cell = judge.models[""].cell
     classes = {name: ratios(arrays["images"][number :: len(names)], cell) for number, name in enumerate(names)}
@@ -84,7 +84,7 @@ def measure(judge: Judge, schedule: str, each: int) -> Seams:
     return Seams(classes, sizes, ways, arrays["images"][: len(names)])
 
 
-def pictures(judge: Judge, schedule: str, each: int) -> dict[str, np.ndarray]:
+def sampled(judge: Judge, schedule: str, each: int) -> dict[str, np.ndarray]:
     """`images`, class by class in turns, tiled both ways; and larger ones."""
     classes = np.arange(each * len(judge.real.classes)) % len(judge.real.classes)
     channels, height, width = judge.models[""].latent_shape
@@ -122,7 +122,7 @@ def averaged(judge: Judge, shifts: tuple[tuple[int, int], ...], count: int) -> n
 
 
 def compare(judge: Judge) -> dict[str, dict]:
-    """Ways to make pictures tile, by Euler's steps from the same noise, and how far their pictures are from real
+    """Ways to make images tile, by Euler's steps from the same noise, and how far their images are from real
     ones."""
     count = min(judge.each, EACH_WAY) * len(judge.real.classes)
     _, height, width = judge.models[""].latent_shape
@@ -143,4 +143,4 @@ def compare(judge: Judge) -> dict[str, dict]:
         features = judge.extractor(images)
         scores = judge.reference.compare(features.content, features.texture, once)
         result[name] = ratios(images, cell) | {measure: scores[measure] for measure in ("content", "texture")}
-    return result | {"real pictures": ratios(to_rows(judge.real.all.pixels), cell)}
+    return result | {"real images": ratios(to_rows(judge.real.all.pixels), cell)}

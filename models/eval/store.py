@@ -1,6 +1,6 @@
 """The output folder: latents and features of rows, and results as JSON lines. Interrupted runs lose little.
 
-All are filed under everything that they depend on: the networks, the row, which pictures, the seed, and (but for
+All are filed under everything that they depend on: the networks, the row, which images, the seed, and (but for
 latents) the network that compares. A changed bundle or seed is another entry, never a stale one.
 """
 

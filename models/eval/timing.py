@@ -1,4 +1,4 @@
-"""Seconds for one picture, measured by the runtime: schedules take turns, so that a busy machine disturbs all alike."""
+"""Seconds for one image, measured by the runtime: schedules take turns, so that a busy machine disturbs all alike."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from eval.runtime import Generation, Model
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of one guided evaluation of each network for one picture, and of decoding it."""
+    """Seconds of one guided evaluation of each network for one image, and of decoding it."""
 
     predictor: float
     refiner: float
     decoder: float
 
     def of(self, predictor: float, refiner: float) -> float:
-        """Seconds of a picture that takes so many evaluations."""
+        """Seconds of an image that takes so many evaluations."""
         return predictor * self.predictor + refiner * self.refiner + self.decoder
 
 
 @dataclass(frozen=True)
 class Times:
-    """Job -> median seconds of a picture, decoding included, and half the range of the middle half of the runs."""
+    """Job -> median seconds of an image, decoding included, and half the range of the middle half of the runs."""
 
     seconds: dict[str, float]
     spread: dict[str, float]

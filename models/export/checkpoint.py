@@ -127,7 +127,7 @@ def count_heads(hidden: int, heads: int | None) -> int:
 def count_classes(rows: int, classes: int | None) -> tuple[int, bool]:
     """How many classes the label table is of, and whether its last row is the null class, which label dropout trains.
 
-    A table does not say. Guiding away from a real class would spoil pictures without a word, so what is likely to be
+    A table does not say. Guiding away from a real class would spoil images without a word, so what is likely to be
     a table of classes alone, of one class or of ImageNet's, is not taken for one of a class less.
     """
     if classes is None:

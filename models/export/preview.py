@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PICTURES, PATCHES = 4, 8  # pictures of patches in random colours, and patches a side
+IMAGES, PATCHES = 4, 8  # images of patches in random colours, and patches a side
 
 
 @torch.no_grad()
@@ -23,9 +23,9 @@ def fit_preview(latents: Tensor, images: Tensor) -> list[list[float]]:
 
 @torch.no_grad()
 def preview_of(encoder: nn.Module, size: tuple[int, int], scale: float, shift: float) -> list[list[float]] | None:
-    """The same for an encoder alone: of what it makes of pictures [3,H,W] of coloured patches. None for numbers that
+    """The same for an encoder alone: of what it makes of images [3,H,W] of coloured patches. None for numbers that
     are not finite, whose cause is named when the encoder is run."""
-    colours = 2 * torch.rand(PICTURES, 3, PATCHES, PATCHES, generator=torch.Generator().manual_seed(0)) - 1
+    colours = 2 * torch.rand(IMAGES, 3, PATCHES, PATCHES, generator=torch.Generator().manual_seed(0)) - 1
     images = F.interpolate(colours, size=size)
     latents = torch.cat([encoder(image[None]) for image in images])
     latents = (latents - shift) * scale

@@ -1,6 +1,6 @@
 """Does flowturbo compute what the modules compute? Its program runs a bundle before the bundle is moved into place.
 
-Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit picture, the encoder by
+Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit image, the encoder by
 the latent of one.
 """
 
@@ -24,7 +24,7 @@ from export.manifest import Manifest
 from export.signature import takes_class
 from export.verify import reference
 
-TOLERANCE = 1e-3  # of what the networks add to a latent, or of a picture
+TOLERANCE = 1e-3  # of what the networks add to a latent, or of an image
 VARIABLE = "FLOWTURBO_PROGRAM"
 NAME = "flowturbo.exe" if os.name == "nt" else "flowturbo"
 BUILT = Path(__file__).resolve().parents[2] / "target" / "release" / NAME
@@ -119,20 +119,20 @@ class Comparison:
         return states
 
     def decoder(self) -> float:
-        """The picture of a latent."""
+        """The image of a latent."""
         latent = self.manifest.latent
         sampled = normal((1, latent.channels, latent.height, latent.width), seed=1)
         np.save(self.folder / "latent.npy", sampled.numpy())
-        self.run("decode", "latent.npy", "--output", "picture.png")
+        self.run("decode", "latent.npy", "--output", "image.png")
         inner = sampled / latent.scale + latent.shift
-        return self.picture("decoder", reference(self.networks["decoder"], [inner], self.dtype)[0])
+        return self.image("decoder", reference(self.networks["decoder"], [inner], self.dtype)[0])
 
     def encoder(self) -> float:
-        """The latent of a picture."""
+        """The latent of an image."""
         latent, (height, width) = self.manifest.latent, self.manifest.image
         pixels = (normal((height, width, 3), seed=1) * 40 + 128).clamp(0, 255).to(torch.uint8)
-        Image.fromarray(pixels.numpy()).save(self.folder / "picture.png")
-        self.run("encode", "picture.png", "--output", "latent.npy")
+        Image.fromarray(pixels.numpy()).save(self.folder / "image.png")
+        self.run("encode", "image.png", "--output", "latent.npy")
         image = (pixels.permute(2, 0, 1)[None] / 127.5 - 1).contiguous()
         want = (reference(self.networks["encoder"], [image], self.dtype) - latent.shift) * latent.scale
         got = self.numbers("latent.npy")
@@ -140,13 +140,13 @@ class Comparison:
             raise ExportError(f"encoder: flowturbo makes latents of {got.shape}, PyTorch of {want.shape}")
         return self.held("encoder", np.abs(got - want).max() / np.abs(want).max(), 1)
 
-    def picture(self, role: str, want: np.ndarray) -> float:
+    def image(self, role: str, want: np.ndarray) -> float:
         """How far the PNG is off, beyond what rounding to whole levels explains."""
-        with Image.open(self.folder / "picture.png") as picture:
-            got = np.asarray(picture.convert("RGB"), np.float32)
+        with Image.open(self.folder / "image.png") as image:
+            got = np.asarray(image.convert("RGB"), np.float32)
         levels = ((want.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255)
         if got.shape != levels.shape:
-            raise ExportError(f"{role}: flowturbo makes pictures of {got.shape}, PyTorch of {levels.shape}")
+            raise ExportError(f"{role}: flowturbo makes images of {got.shape}, PyTorch of {levels.shape}")
         off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5
         return self.held(role, off / max(1.0, float(np.abs(want).max())), 1)
 

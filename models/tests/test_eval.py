@@ -20,7 +20,7 @@ from schedule import calls
 from train import options
 from uncached import sample
 
-pytest_plugins = ("eval_pictures",)
+pytest_plugins = ("eval_images",)
 
 # Distances
 
@@ -82,12 +82,12 @@ def test_the_margin_is_that_of_a_mean() -> None:
 # Features and faults
 
 
-def test_distances_grow_with_every_fault(extractor: Extractor, pictures: np.ndarray) -> None:
-    own = extractor(pictures)
+def test_distances_grow_with_every_fault(extractor: Extractor, images: np.ndarray) -> None:
+    own = extractor(images)
     assert own.content.shape == (44, 352) and own.texture.shape == (44, 240) and own.head.shape == (44, 1280)
     reference = Reference(own)
     for name, (fault, levels) in FAULTS.items():
-        spoilt = [extractor(spoil(pictures, fault, level)) for level in levels]
+        spoilt = [extractor(spoil(images, fault, level)) for level in levels]
         scores = [reference.compare(s.content, s.texture, np.ones((2, 44))) for s in spoilt]
         for measure in ("content", "texture", "kernel"):
             values = [score[measure] for score in scores]
@@ -95,8 +95,8 @@ def test_distances_grow_with_every_fault(extractor: Extractor, pictures: np.ndar
             assert values[-1] > 2 * abs(values[0]), f"{name}: {measure} {values}"
 
 
-def test_pictures_are_looked_at_one_by_one(extractor: Extractor, pictures: np.ndarray) -> None:
-    together, alone = extractor(pictures[:3]), extractor(pictures[2:3])
+def test_images_are_looked_at_one_by_one(extractor: Extractor, images: np.ndarray) -> None:
+    together, alone = extractor(images[:3]), extractor(images[2:3])
     np.testing.assert_allclose(together.content[2], alone.content[0], atol=1e-3)
 
 
@@ -112,10 +112,10 @@ def test_the_classifier_tells_classes_apart_by_images_it_has_not_seen() -> None:
     assert right[-1] == right[-2]
 
 
-def test_a_rolled_and_flipped_training_image_is_found_and_laid_on_it(pictures: np.ndarray) -> None:
-    training = pictures[:10]
+def test_a_rolled_and_flipped_training_image_is_found_and_laid_on_it(images: np.ndarray) -> None:
+    training = images[:10]
     sample = np.roll(training[7][:, ::-1], (12, -20), (0, 1))
-    match = neighbours.in_pixels(np.stack([sample, pictures[30]]), training)
+    match = neighbours.in_pixels(np.stack([sample, images[30]]), training)
     assert match.image[0] == 7 and match.distance[0] < 1e-5 and match.distance[1] > 0.05
     assert (neighbours.align(training[7], match.flip[0], match.roll[0]) == sample).all()
     features = np.eye(3) + 0.1
@@ -131,7 +131,7 @@ def test_held_out_images_are_those_of_training() -> None:
 
 
 class Flow:
-    """dx/dt of a known form, and how often it was asked for, by picture."""
+    """dx/dt of a known form, and how often it was asked for, by image."""
 
     def __init__(self, velocity, count: int):
         self.velocity, self.calls = velocity, np.zeros(count, int)
@@ -183,7 +183,7 @@ def test_easycache_with_no_tolerance_is_euler() -> None:
     np.testing.assert_allclose(got, sample(flow, "E9", START), rtol=1e-6)
 
 
-def test_easycache_decides_for_each_picture_alone() -> None:
+def test_easycache_decides_for_each_image_alone() -> None:
     scale = np.array([0.5, 3, 9])[:, None, None, None]
     together = Flow(lambda x, t: np.sin(x), 3)
     got = EasyCache(30, 0.2).sample(together, scale * START)
@@ -258,19 +258,19 @@ def test_tables_go_between_their_markers() -> None:
 
 
 def waves(phase: float) -> np.ndarray:
-    """A picture that tiles: whole waves, from `phase` on."""
+    """An image that tiles: whole waves, from `phase` on."""
     angle = 2 * np.pi * np.arange(64) / 64
     across = np.sin(3 * angle + phase)[None, :] + np.sin(5 * angle + 2 * phase)[:, None]
     return np.repeat((127 + 60 * across)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def test_a_seam_is_told_by_its_axis_and_a_picture_that_tiles_has_none() -> None:
+def test_a_seam_is_told_by_its_axis_and_an_image_that_tiles_has_none() -> None:
     images = np.stack([waves(phase) for phase in np.linspace(0, 6, 40)])
     seamless = seams.ratios(images, 8)
     assert all(
         abs(seamless[key] - 1) < 0.15 and seamless[f"{key} margin"] > 0 for key in ("x", "y", "x edges", "y edges")
     )
-    # Twice the pictures, 1 / sqrt(2) of the margin; and none where all pictures are alike.
+    # Twice the images, 1 / sqrt(2) of the margin; and none where all images are alike.
     more = seams.ratios(np.concatenate([images, images]), 8)
     assert more["x margin"] / seamless["x margin"] == pytest.approx(0.5**0.5, rel=0.2)
     assert seams.ratios(images[:1].repeat(9, 0), 8)["y margin"] == pytest.approx(0, abs=1e-6)

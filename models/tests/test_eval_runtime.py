@@ -25,7 +25,7 @@ from PIL import Image
 from schedule import calls, steps
 from uncached import sample
 
-pytest_plugins = ("eval_pictures",)
+pytest_plugins = ("eval_images",)
 SHARED_LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", LIBRARY))
 
 
@@ -47,13 +47,13 @@ def test_the_runtime_samples_what_this_sampler_does(model: Model, schedule: str,
     classes, start = np.array([3, 9]), noise(model, 2)
     field = Field(TEXTURES, classes, guidance, threads=1)
     ours = sample(field, schedule, start)
-    theirs = model.generate(schedule, guidance, classes, start, pictures=False)
+    theirs = model.generate(schedule, guidance, classes, start, images=False)
     np.testing.assert_allclose(theirs.latents, ours, atol=1e-4)
     assert tuple(field.calls) == (calls(schedule)[0],) * 2
     assert "".join(kind for kind, _ in theirs.steps) == steps(schedule)
 
 
-def test_a_picture_does_not_depend_on_the_others_of_its_request(model: Model) -> None:
+def test_an_image_does_not_depend_on_the_others_of_its_request(model: Model) -> None:
     classes, start = np.array([0, 4, 7]), noise(model, 3)
     together = model.generate("H1P1R1", 2.5, classes, start)
     alone = model.generate("H1P1R1", 2.5, classes[1:2], start[1:2])
@@ -63,10 +63,10 @@ def test_a_picture_does_not_depend_on_the_others_of_its_request(model: Model) ->
     assert 0 < sum(seconds for _, seconds in together.steps) < together.seconds
 
 
-def test_the_encoder_and_the_decoder_mean_the_same_latents(model: Model, pictures: np.ndarray) -> None:
-    again = model.decode(encode(TEXTURES, pictures[:4]))
-    error = np.abs(again.astype(float) - pictures[:4]).mean()
-    assert error < 0.5 * np.abs(pictures[1:5].astype(float) - pictures[:4]).mean()
+def test_the_encoder_and_the_decoder_mean_the_same_latents(model: Model, images: np.ndarray) -> None:
+    again = model.decode(encode(TEXTURES, images[:4]))
+    error = np.abs(again.astype(float) - images[:4]).mean()
+    assert error < 0.5 * np.abs(images[1:5].astype(float) - images[:4]).mean()
 
 
 def test_reuse_goes_on_along_the_cached_velocity(model: Model, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_reuse_goes_on_along_the_cached_velocity(model: Model, tmp_path: Path) -
     for i in range(3):
         x = x + remember(x, i / 4, np.arange(2)) / 4
     with Model(model.library, folder, threads=1) as other:
-        got = other.generate("E3R1", 2.5, classes, start, pictures=False).latents
+        got = other.generate("E3R1", 2.5, classes, start, images=False).latents
     np.testing.assert_allclose(got, x + last[0] / 4, atol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_another_predictor_is_no_alternative(tmp_path: Path) -> None:
         alternatives.check_same_predictor(TEXTURES, folder)
 
 
-def test_a_picture_of_any_size_tiles(model: Model) -> None:
+def test_an_image_of_any_size_tiles(model: Model) -> None:
     channels, height, width = model.latent_shape
     start = np.random.default_rng(3).standard_normal((1, channels, height, 2 * width), np.float32)
     made = model.generate("E4", 1.0, np.array([2]), start, tile="both")
@@ -131,13 +131,13 @@ def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
 def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     model: Model,
     extractor: Extractor,
-    pictures: np.ndarray,
+    images: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
     data, out, document = tmp_path / "data", tmp_path / "out", tmp_path / "quality.md"
-    for number, image in enumerate(pictures):
+    for number, image in enumerate(images):
         folder = data / model.labels[number // 4]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
@@ -167,7 +167,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     places = {"library": SHARED_LIBRARY, "data": data, "out": out}
     arguments = [f"--{name}={value}" for name, value in (sizes | places).items()]
     run.main([*arguments, f"--document={document}"])
-    assert "10 rows of 165 pictures" in capsys.readouterr().out
+    assert "10 rows of 165 images" in capsys.readouterr().out
     assert "| H1P5R3 | 7 | 6 |" in document.read_text()
     written = (out / "tables.md").read_text()
     assert "| TaylorSeer, 20 steps, every 3, order 1 | 8 | 0 |" in written and "| H1P5R3, reuse | 7 | 6 |" in written
@@ -181,7 +181,7 @@ def test_the_command_makes_every_table_and_goes_on_where_it_ended(
     assert (out / "tables.md").read_text() == written
 
 
-def test_more_pictures_are_added_to_those_there_are(
+def test_more_images_are_added_to_those_there_are(
     model: Model, extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eval.judge.CHUNK", 2)
@@ -200,7 +200,7 @@ def test_more_pictures_are_added_to_those_there_are(
 
 
 class Recorder:
-    """Counts the pictures of every request that it passes on."""
+    """Counts the images of every request that it passes on."""
 
     def __init__(self, generate: Callable[..., Generation]):
         self.generate, self.counts = generate, []

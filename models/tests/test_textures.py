@@ -49,14 +49,14 @@ def row(path: str) -> dict[str, str]:
     return {"file": "rock/000.jpg", "path_in_package": path}
 
 
-def test_a_packaged_picture_becomes_a_small_jpeg(package: Path) -> None:
+def test_a_packaged_image_becomes_a_small_jpeg(package: Path) -> None:
     rebuild("game", [row("red.png")], package, package / "out")
     with Image.open(package / "out" / "rock" / "000.jpg") as image:
         assert (image.format, image.size, image.mode) == ("JPEG", (256, 256), "RGB")
         assert image.getpixel((0, 0)) == (254, 0, 0)
 
 
-def test_a_missing_picture_is_named_with_the_version_to_use(package: Path) -> None:
+def test_a_missing_image_is_named_with_the_version_to_use(package: Path) -> None:
     with pytest.raises(SystemExit, match=r"1 of 1 textures are not in it, blue\.png for one.*version 1"):
         rebuild("game", [row("blue.png")], package, package / "out")
 

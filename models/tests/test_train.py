@@ -82,7 +82,7 @@ def test_the_evaluation_writes_its_numbers_and_sheets(smoke: Path) -> None:
         Image.open(smoke / f"{name}.png").verify()
 
 
-def test_the_report_is_one_page_that_shows_every_picture(smoke: Path) -> None:
+def test_the_report_is_one_page_that_shows_every_image(smoke: Path) -> None:
     page = (smoke / "report.html").read_text()
     assert page.count("<img") == page.count("data:image/webp;base64,") == 6
     assert "class0" in page and "H1P5R3" in page

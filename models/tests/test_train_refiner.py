@@ -37,14 +37,14 @@ def test_the_refiner_learns_where_the_sampler_goes() -> None:
     scales = 1 + 3 * torch.rand(TOGETHER, generator=drawn)
     scales[::2] = 2.5
     assert torch.equal(paths.labels, labels) and paths.t == [i / 16 for i in range(2, 17)]
-    for picture in (0, 7):
-        sampler, one = Sampler(predictor, None, scales[picture].item()), slice(picture, picture + 1)
+    for image in (0, 7):
+        sampler, one = Sampler(predictor, None, scales[image].item()), slice(image, image + 1)
         states = torch.cat(list(sampler.trajectory("P16", noise[one], labels[one])))
-        torch.testing.assert_close(paths.x[picture], states[1:], rtol=0, atol=1e-4)
-        both = torch.tensor([labels[picture], predictor.config.num_classes])
-        answers = predictor(paths.x[picture, -1:].repeat(2, 1, 1, 1), torch.ones(2), both)
+        torch.testing.assert_close(paths.x[image], states[1:], rtol=0, atol=1e-4)
+        both = torch.tensor([labels[image], predictor.config.num_classes])
+        answers = predictor(paths.x[image, -1:].repeat(2, 1, 1, 1), torch.ones(2), both)
         velocity = guide(answers, sampler.s, answers.shape[1])[0]
-        assert (paths.v[picture, -1] - velocity).abs().mean() < 0.1 * velocity.abs().mean()
+        assert (paths.v[image, -1] - velocity).abs().mean() < 0.1 * velocity.abs().mean()
 
 
 def test_questions_are_of_the_latest_paths_and_of_no_older_velocities_than_refiner_steps_use() -> None:

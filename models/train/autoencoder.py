@@ -65,7 +65,7 @@ def shift(generator: torch.Generator, *batches: Tensor) -> list[Tensor]:
 def contrast(images: Tensor) -> Tensor:
     """How far neighbours in [N,3,H,W] differ, by axis and by their place in a latent's cell: [N,2,FACTOR].
 
-    A decoder's own pictures differ more at cells' edges than in their middle, which shows as a grid, and less on the
+    A decoder's own images differ more at cells' edges than in their middle, which shows as a grid, and less on the
     whole, which shows as blur. Across the images' border, where crops do not go on, nothing is measured.
     """
     axes = []

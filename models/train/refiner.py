@@ -2,7 +2,7 @@
 
 As in the paper it learns `F(x', t') - v`, how far the predictor's answer is from a velocity `v` of before. The paper
 takes `x'` an Euler step away from the straight path to a training image. Here both are of the paths that the sampler
-takes: pictures go from noise to data under guidance, in long steps up to some time and in short ones from there on, and
+takes: images go from noise to data under guidance, in long steps up to some time and in short ones from there on, and
 any two moments of what follows make a question. `v` is as old as it is in an R step: up to two of the sampler's steps.
 Velocities are those that pseudo-corrector steps keep, F at the Euler step's end, which is a little beside the state.
 
@@ -30,7 +30,7 @@ REPEATS = 96  # questions for each path, which costs as much as some 300 of them
 
 
 class Paths(NamedTuple):
-    """The end of the ways of N pictures: states and velocities [N,M,C,h,w] at M times, and classes [N]."""
+    """The end of the ways of N images: states and velocities [N,M,C,h,w] at M times, and classes [N]."""
 
     x: Tensor
     v: Tensor
@@ -61,7 +61,7 @@ class Questions(NamedTuple):
 class Walker:
     """Takes the sampler's way with the predictor alone, by pseudo-corrector steps: the grid is what differs.
 
-    Half of the pictures are guided by `guidance`, the others by any scale from 1 to `max_guidance`.
+    Half of the images are guided by `guidance`, the others by any scale from 1 to `max_guidance`.
     """
 
     def __init__(
@@ -143,10 +143,10 @@ class Memory:
 
         ages = torch.rand(count, generator=self.generator).tolist()
         rows, times = [], []
-        for group, picture, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
+        for group, image, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
             path = self.parts[group]
             now = before + round(age * min(oldest, path.t[-1] - path.t[before]) / (path.t[1] - path.t[0]))
-            rows.append((path.x[picture, now], path.v[picture, before], path.v[picture, now], path.labels[picture]))
+            rows.append((path.x[image, now], path.v[image, before], path.v[image, now], path.labels[image]))
             times.append(path.t[now])
         x, v, after, labels = map(torch.stack, zip(*rows))
         x, v = x.float(), v.float()

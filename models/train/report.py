@@ -82,12 +82,12 @@ def table(heads: list[str], rows: list[list]) -> str:
     return "<table>\n" + line(heads, "th") + "".join(line(row, "td") for row in rows) + "</table>\n"
 
 
-def figure(picture: Path, caption: str) -> str:
-    """Nothing where the picture was never made."""
-    if not picture.exists():
+def figure(path: Path, caption: str) -> str:
+    """Nothing where the image was never made."""
+    if not path.exists():
         return ""
     buffer = io.BytesIO()
-    with Image.open(picture) as image:
+    with Image.open(path) as image:
         image.convert("RGB").save(buffer, "WEBP", quality=90)
     data = base64.b64encode(buffer.getvalue()).decode()
     caption = html.escape(caption)

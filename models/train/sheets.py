@@ -1,4 +1,4 @@
-"""Pictures a person can judge: contact sheets and loss curves."""
+"""Images a person can judge: contact sheets and loss curves."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def save_sheet(
     for i, image in enumerate(pixels):
         top, left = head + (i // columns) * (h + gap), margin + (i % columns) * (w + gap)
         sheet[top : top + h, left : left + w] = image
-    picture = Image.fromarray(sheet)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(image)
     for row, name in enumerate(names or []):
         draw.text((4, head + row * (h + gap) + h // 2), name, "black", anchor="lm")
     for i, text in enumerate(heads or []):
         draw.text((margin + i * columns // len(heads) * (w + gap), head // 2), text, "black", anchor="lm")
-    picture.save(path)
+    image.save(path)
 
 
 def save_curves(path: Path, logs: list[Path]) -> None:

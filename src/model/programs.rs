@@ -35,13 +35,13 @@ impl Programs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Result;
     use crate::backend::{Footprint, Instance};
+    use crate::{CancelToken, Result};
 
     struct Blank;
 
     impl Program for Blank {
-        fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+        fn instantiate(self: Arc<Self>, _: &CancelToken) -> Result<Box<dyn Instance>> {
             unreachable!("nobody runs it")
         }
 

@@ -20,6 +20,8 @@ pub(crate) struct Resolved<'a> {
     /// `[N, C, H, W]` of the latent.
     pub(crate) shape: [usize; 4],
     pub(crate) windows: Windows,
+    /// Windows in one call of a network.
+    pub(crate) per_call: usize,
     /// Conditions for each image in a call of the predictor.
     pub(crate) parts: usize,
     /// Likewise of the refiner.
@@ -30,29 +32,55 @@ pub(crate) struct Resolved<'a> {
 impl Resolved<'_> {
     /// What the predictor is planned for.
     pub(crate) fn call(&self, manifest: &Manifest) -> Extent {
-        manifest.extent(self.parts * self.windows.calls(self.extent.batch).0)
+        manifest.extent(self.parts * self.per_call)
     }
 
     /// What the refiner is planned for.
     pub(crate) fn refiner_call(&self, manifest: &Manifest) -> Extent {
-        manifest.extent(self.refiner_parts * self.windows.calls(self.extent.batch).0)
+        manifest.extent(self.refiner_parts * self.per_call)
+    }
+
+    /// Whether one call of a network is asked for the state as it is.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.windows.is_identity() && self.per_call == self.extent.batch
     }
 
     /// Whether the networks read the sampler's own `v`, and write to its own answer, instead of a copy.
     pub(crate) fn lends(&self, manifest: &Manifest) -> [bool; 2] {
-        let direct = self.windows.is_identity();
-        [direct && manifest.time.velocity_sign > 0, direct]
+        [self.is_direct() && manifest.time.velocity_sign > 0, self.is_direct()]
+    }
+
+    /// Takes as many windows at a time as its networks were compiled for, if they were: as many as are wanted, else the
+    /// most that are fewer, else the fewest that are more.
+    fn keep_to_plan(&mut self, bundle: &Bundle) -> Result<()> {
+        let Some(plan) = bundle.plan() else { return Ok(()) };
+        let (manifest, wanted) = (bundle.manifest(), self.per_call);
+        let own = manifest.extent(1).cells;
+        let planned = |role, parts: usize| -> Result<Vec<usize>> {
+            let extents = plan.extents(role)?;
+            let fitting = extents.iter().filter(|extent| extent.cells == own && extent.batch % parts == 0);
+            Ok(fitting.map(|extent| extent.batch / parts).collect())
+        };
+        let mut sizes = planned(Role::Predictor, self.parts)?;
+        if self.schedule.needs_refiner() {
+            let too = planned(Role::Refiner, self.refiner_parts)?;
+            sizes.retain(|size| too.contains(size));
+        }
+        let fewer = sizes.iter().filter(|&&size| size <= wanted).max();
+        // Where there are none the plan is asked for what is wanted, and says what it has.
+        self.per_call = *fewer.or(sizes.iter().min()).unwrap_or(&wanted);
+        Ok(())
     }
 
     pub(crate) fn grid(&self) -> Grid {
         Grid::new(self.schedule.steps().len(), self.strength)
     }
 
-    /// `[N, 3, H, W]` of the pictures.
+    /// `[N, 3, H, W]` of the images.
     ///
     /// # Errors
     /// `InvalidArgument`: the bundle has no decoder, or none that wraps around as `windows` do.
-    pub(crate) fn pictures(&self, manifest: &Manifest) -> Result<[usize; 4]> {
+    pub(crate) fn images(&self, manifest: &Manifest) -> Result<[usize; 4]> {
         let name = &manifest.name;
         let Some(shape) = manifest.image_shape(self.extent).filter(|_| manifest.has(Role::Decoder)) else {
             return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
@@ -135,16 +163,20 @@ impl Request {
         }
         self.check_variation()?;
         self.check_edit(manifest, extent)?;
-        Ok(Resolved {
+        let windows = Windows::new(extent.cells, own.cells, self.seamless.wraps());
+        let mut resolved = Resolved {
             schedule,
             guidance,
             extent,
             shape,
-            windows: Windows::new(extent.cells, own.cells, self.seamless.wraps()),
+            windows,
+            per_call: windows.per_call(batch),
             parts: parts(guidance, !self.morphs.is_empty()),
             refiner_parts: refiner_parts(manifest, guidance, !self.morphs.is_empty()),
             strength: self.strength,
-        })
+        };
+        resolved.keep_to_plan(bundle)?;
+        Ok(resolved)
     }
 
     fn check_classes(&self, bundle: &Bundle) -> Result<()> {

@@ -14,7 +14,7 @@ pub(super) struct Edit {
     /// Images `[K, 3, H, W]`, `K` being `N`, or 1 for all; empty without.
     init: Vec<f32>,
     /// Floats of one of them.
-    picture: usize,
+    image: usize,
     /// The same encoded, `[N, C, h, w]`.
     latents: Vec<f32>,
     /// The mask `[N, H, W]` and the cells that stay `[N, h, w]`; empty without.
@@ -27,28 +27,28 @@ impl Edit {
     /// Reads the images of `request`, and the noise that its sampling starts from.
     pub(super) fn read(&mut self, request: &Request, resolved: Resolved, manifest: &Manifest) -> Result<()> {
         let [images, channels, height, width] = resolved.shape;
-        let image = channels * height * width;
+        let latent = channels * height * width;
         for memory in [&mut self.init, &mut self.latents, &mut self.mask] {
             memory.clear();
         }
         self.kept.clear();
         self.channels = channels;
-        memory::resize(&mut self.noise, images * image, 0.0)?;
+        memory::resize(&mut self.noise, images * latent, 0.0)?;
         match &request.noise {
             Some(noise) => self.noise.iter_mut().zip(noise).for_each(|(to, from)| *to = *from),
-            None => fill_noise(request.draws(), image, &mut self.noise),
+            None => fill_noise(request.draws(), latent, &mut self.noise),
         }
         if let Some(Variation { seed, amount }) = request.variation {
             let mut other = memory::filled(self.noise.len(), 0.0)?;
-            fill_noise((0..images).map(|i| (seed, request.stream(i))), image, &mut other);
-            for (noise, other) in self.noise.chunks_exact_mut(image).zip(other.chunks_exact(image)) {
+            fill_noise((0..images).map(|i| (seed, request.stream(i))), latent, &mut other);
+            for (noise, other) in self.noise.chunks_exact_mut(latent).zip(other.chunks_exact(latent)) {
                 turn(noise, other, amount);
             }
         }
         let Some(init) = &request.init else { return Ok(()) };
         memory::reserve(&mut self.init, init.len())?;
         self.init.extend(init);
-        self.picture = self.init.len() / init.shape()[0];
+        self.image = self.init.len() / init.shape()[0];
         memory::resize(&mut self.latents, self.noise.len(), 0.0)?;
         let Some(mask) = &request.mask else { return Ok(()) };
         memory::reserve(&mut self.mask, mask.len() * (images / mask.shape()[0]))?;
@@ -70,12 +70,12 @@ impl Edit {
 
     /// Image `i` to encode; none behind the last.
     pub(super) fn image(&self, i: usize) -> Option<&[f32]> {
-        self.init.get(i * self.picture..(i + 1) * self.picture).filter(|image| !image.is_empty())
+        self.init.get(i * self.image..(i + 1) * self.image).filter(|image| !image.is_empty())
     }
 
     /// Takes the latent of image `i`, which stands for all if it is the only one.
     pub(super) fn encoded(&mut self, i: usize, latent: impl Iterator<Item = f32> + Clone, len: usize) {
-        let alone = self.init.len() == self.picture;
+        let alone = self.init.len() == self.image;
         for (k, place) in self.latents.chunks_exact_mut(len).enumerate() {
             if k == i || alone {
                 place.iter_mut().zip(latent.clone()).for_each(|(place, value)| *place = value);
@@ -98,12 +98,12 @@ impl Edit {
         (area > 0).then_some(Known { data: latents, noise, kept, channels: *channels, area })
     }
 
-    /// Mixes a decoded picture `[3, H, W]` with its image, by the mask; where that is 0, the image stays to the bit.
-    pub(super) fn restore(&self, i: usize, picture: &mut [f32]) {
-        let area = picture.len() / 3;
+    /// Mixes a decoded image `[3, H, W]` with its image, by the mask; where that is 0, the image stays to the bit.
+    pub(super) fn restore(&self, i: usize, image: &mut [f32]) {
+        let area = image.len() / 3;
         let Some(mask) = self.mask.get(i * area..(i + 1) * area) else { return };
         let Some(known) = self.image(i).or(self.image(0)) else { return };
-        for (i, (value, known)) in picture.iter_mut().zip(known).enumerate() {
+        for (i, (value, known)) in image.iter_mut().zip(known).enumerate() {
             match mask[i % area] {
                 1.0 => {}
                 0.0 => *value = *known,

@@ -27,6 +27,8 @@ pub(super) struct GuidedField {
     windows: Windows,
     /// Windows in one call of a network.
     per_call: usize,
+    /// Whether a call is asked for the state as it is.
+    direct: bool,
     grid: Grid,
     time: Time,
     cancel: CancelToken,
@@ -51,12 +53,12 @@ pub(super) struct Buffers {
     weights: [Vec<f32>; 2],
     /// Memory for the conditions of the predictor and of the refiner.
     conditions: [Vec<(f32, i64)>; 2],
-    call: Call,
+    call: CallBuffers,
 }
 
 /// The inputs and the answer of one network call: `per_call` windows in each part.
 #[derive(Default)]
-struct Call {
+struct CallBuffers {
     x: Vec<f32>,
     /// In the network's own sign; empty where the sampler's can be lent.
     v: Vec<f32>,
@@ -120,7 +122,8 @@ impl GuidedField {
             layout,
             guidance: resolved.guidance,
             windows,
-            per_call: windows.calls(images).0,
+            per_call: resolved.per_call,
+            direct: resolved.is_direct(),
             grid: resolved.grid(),
             time,
             cancel: request.cancel.clone(),
@@ -186,7 +189,8 @@ impl GuidedField {
 
     /// A network's answer, guided: the predictor's without `v`, the refiner's with it.
     fn ask(&mut self, x: &[f32], v: Option<&[f32]>, t: f32, out: &mut [f32]) -> Poll<Result<()>> {
-        let (direct, calls) = (self.windows.is_identity(), self.windows.calls(self.layout.batch).1);
+        let (direct, windows) = (self.direct, self.layout.batch * self.windows.count());
+        let calls = windows.div_ceil(self.per_call);
         let parts = if v.is_some() { self.refiner.as_ref() } else { Some(&self.predictor) };
         let Some(parts) = parts.map(|network| network.parts) else {
             return Poll::Ready(Err(runtime("no refiner was planned")));
@@ -196,7 +200,7 @@ impl GuidedField {
         while self.call < calls {
             self.set(x, v, parts);
             let Self { predictor, refiner, buffers, cancel, until, per_call, .. } = self;
-            let Call { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
+            let CallBuffers { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
             let (slots, floats) = (parts * *per_call, x.len() / predictor.parts * parts);
             let network = if v.is_some() { refiner.as_mut().unwrap_or(predictor) } else { predictor };
             let answer = if direct { &mut *out } else { &mut answer[..floats] };

@@ -1,5 +1,5 @@
 /* Cancelling: from another thread, from a signal handler, before, again. Arguments: a bundle, a schedule, the number
- * of pictures, and how many milliseconds a generation may go on after it was cancelled; on a slow or busy machine a
+ * of images, and how many milliseconds a generation may go on after it was cancelled; on a slow or busy machine a
  * thirty-second of what one step takes there. */
 #include "check.h"
 

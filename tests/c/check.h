@@ -10,9 +10,9 @@
 #include "flowturbo.h"
 
 /* The sizes of the bundle that a program is given, in pixels, bytes of RGB and floats. */
-static size_t WIDTH, HEIGHT, PICTURE, LATENT, LATENT_WIDTH, LATENT_HEIGHT;
+static size_t WIDTH, HEIGHT, IMAGE, LATENT, LATENT_WIDTH, LATENT_HEIGHT;
 /* At most, for arrays. */
-enum { MAX_PICTURE = 128 * 128 * 3, MAX_LATENT = 4 * 32 * 32 };
+enum { MAX_IMAGE = 128 * 128 * 3, MAX_LATENT = 4 * 32 * 32 };
 
 #define CHECK(condition)                                                        \
   do {                                                                          \
@@ -63,10 +63,10 @@ static inline const char *given(int count, char **arguments) {
   ft_model *model = open_model(arguments[1], 1);
   info.struct_size = sizeof info;
   OK(ft_model_get_info(model, &info));
-  WIDTH = info.width, HEIGHT = info.height, PICTURE = WIDTH * HEIGHT * 3;
+  WIDTH = info.width, HEIGHT = info.height, IMAGE = WIDTH * HEIGHT * 3;
   LATENT_WIDTH = info.latent_width, LATENT_HEIGHT = info.latent_height;
   LATENT = info.latent_channels * LATENT_HEIGHT * LATENT_WIDTH;
-  CHECK(PICTURE <= MAX_PICTURE && LATENT <= MAX_LATENT);
+  CHECK(IMAGE <= MAX_IMAGE && LATENT <= MAX_LATENT);
   ft_model_free(model);
   return arguments[1];
 }
@@ -86,7 +86,7 @@ static inline ft_session *new_session(const ft_model *model) {
   return session;
 }
 
-/* A request of one picture; the class stays where it is pointed at. */
+/* A request of one image; the class stays where it is pointed at. */
 static inline ft_request request_for(const int64_t *class_number, const char *schedule) {
   ft_request request;
   OK(ft_request_init(&request, sizeof request));

@@ -1,12 +1,12 @@
-/* What a picture begins with, and how it lies: images, masks, variations, morphs, tiles, sizes, presets. Arguments: a
+/* What an image begins with, and how it lies: images, masks, variations, morphs, tiles, sizes, presets. Arguments: a
  * bundle; one without an encoder is only asked for what it can do. */
 #include "check.h"
 
 static const int64_t CLASSES[2] = {1, 0};
-static uint8_t plain[2 * MAX_PICTURE], rgb[2 * MAX_PICTURE], begun[MAX_PICTURE / 3 * 5], mask[MAX_PICTURE / 3];
+static uint8_t plain[2 * MAX_IMAGE], rgb[2 * MAX_IMAGE], begun[MAX_IMAGE / 3 * 5], mask[MAX_IMAGE / 3];
 static float latents[2][2 * MAX_LATENT];
 
-/* Latents of two pictures. */
+/* Latents of two images. */
 static void sample(ft_session *session, ft_request request, float *out) {
   request.output = FT_OUTPUT_LATENTS;
   OK(ft_session_generate(session, &request, NULL));
@@ -33,7 +33,7 @@ static void noise_and_classes(ft_session *session, ft_request request) {
   sample(session, request, latents[0]);
   CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
 
-  /* The same pictures in another order, and both by a seed of their own: the first of each. */
+  /* The same images in another order, and both by a seed of their own: the first of each. */
   const int64_t turned[2] = {CLASSES[1], CLASSES[0]};
   const uint64_t streams[2] = {1, 0}, seeds[2] = {6, 6}, first[2] = {0, 0};
   request.classes = turned;
@@ -53,7 +53,7 @@ static void noise_and_classes(ft_session *session, ft_request request) {
   sample(session, request, latents[1]);
   CHECK(furthest(latents[0], latents[1], 2 * LATENT) < 1e-3f);
   request.seed_count = 1;
-  FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.seeds: 1 for 2 pictures");
+  FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.seeds: 1 for 2 images");
   request.seeds = NULL;
   FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT, "request.seeds is NULL");
   request.seed_count = 0;
@@ -63,7 +63,7 @@ static void noise_and_classes(ft_session *session, ft_request request) {
   request.seed = 6;
   request.classes = CLASSES;
 
-  /* Each picture all the way to the other one's class. */
+  /* Each image all the way to the other one's class. */
   const int64_t swapped[2] = {CLASSES[1], CLASSES[0]};
   const float amounts[2] = {1, 1};
   request.morph_classes = swapped;
@@ -80,22 +80,22 @@ static void tiles(ft_session *session, ft_request request, const ft_model_info *
   request.tile = FT_TILE_BOTH;
   sample(session, request, latents[1]);
   CHECK(furthest(latents[0], latents[1], 2 * LATENT) > 1e-4f);
-  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(rgb, 2 * IMAGE);
   if (info->tiles) {
     OK(ft_session_generate(session, &request, &pixels));
   } else {
     FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_INVALID_ARGUMENT, "does not wrap around");
   }
-  /* One picture, twice as wide: as many floats as two. */
+  /* One image, twice as wide: as many floats as two. */
   request.image_count = 1;
   request.width = info->width * 2;
   sample(session, request, latents[1]);
   if (info->tiles) {
     OK(ft_session_generate(session, &request, &pixels));
-    static uint8_t decoded[2 * MAX_PICTURE];
-    const ft_pixels again = pixels_of(decoded, 2 * PICTURE);
+    static uint8_t decoded[2 * MAX_IMAGE];
+    const ft_pixels again = pixels_of(decoded, 2 * IMAGE);
     OK(ft_session_decode_sized(session, latents[1], 2 * LATENT, request.width, 0, &again));
-    CHECK(!memcmp(rgb, decoded, 2 * PICTURE));
+    CHECK(!memcmp(rgb, decoded, 2 * IMAGE));
   }
 }
 
@@ -115,7 +115,7 @@ static void images(ft_session *session, ft_request request) {
   request.init = &init;
   request.mask = mask;
   request.mask_size = WIDTH * HEIGHT;
-  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(rgb, 2 * IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   size_t changed = 0;
   for (size_t i = 0; i < 2 * WIDTH * HEIGHT; i++) {
@@ -133,19 +133,19 @@ static void images(ft_session *session, ft_request request) {
   for (size_t i = 0; i < 2; i++) {
     request.strength = i ? 0.9f : 0.2f;
     OK(ft_session_generate(session, &request, &pixels));
-    for (size_t p = 0; p < PICTURE; p++) {
+    for (size_t p = 0; p < IMAGE; p++) {
       const int difference = rgb[p] - begun[p / 3 / WIDTH * stride + p / 3 % WIDTH * 4 + p % 3];
       distance[i] += difference * difference;
     }
   }
   CHECK(distance[0] > 0 && distance[0] < distance[1]);
 
-  /* The same picture by way of its latent. */
+  /* The same image by way of its latent. */
   OK(ft_session_encode(session, &init, 0, 0, 1, latents[0], LATENT));
-  pixels.size = PICTURE;
+  pixels.size = IMAGE;
   OK(ft_session_decode(session, latents[0], LATENT, &pixels));
   double error = 0;
-  for (size_t p = 0; p < PICTURE; p++) {
+  for (size_t p = 0; p < IMAGE; p++) {
     const int difference = rgb[p] - begun[p / 3 / WIDTH * stride + p / 3 % WIDTH * 4 + p % 3];
     error += difference * difference;
   }
@@ -154,7 +154,7 @@ static void images(ft_session *session, ft_request request) {
 
 static void refusals(ft_session *session, ft_request good, bool encoder) {
   ft_request request;
-  ft_pixels init = pixels_of(plain, PICTURE), pixels = pixels_of(rgb, 2 * PICTURE);
+  ft_pixels init = pixels_of(plain, IMAGE), pixels = pixels_of(rgb, 2 * IMAGE);
   const int64_t strange[2] = {99, 99};
   const float amounts[2] = {0.5f, 1.5f};
 #define WRONG(field, value, status, part)                                 \
@@ -199,9 +199,9 @@ static void refusals(ft_session *session, ft_request good, bool encoder) {
   WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "request.init.format: 9");
   init.struct_size = 1;
   WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "struct_size is 1");
-  init = pixels_of(NULL, PICTURE);
+  init = pixels_of(NULL, IMAGE);
   WRONG(init, &init, FT_ERROR_INVALID_ARGUMENT, "request.init.data is NULL");
-  init = pixels_of(plain, PICTURE);
+  init = pixels_of(plain, IMAGE);
   request.init = &init;
   WRONG(init_count, UINT32_MAX, FT_ERROR_LIMIT_EXCEEDED, "max_tensor_bytes");
   FAILS(ft_session_encode(NULL, &init, 0, 0, 1, latents[0], LATENT), FT_ERROR_INVALID_ARGUMENT, "NULL");
@@ -224,7 +224,7 @@ int main(int count, char **arguments) {
   OK(ft_model_get_info(model, &info));
   CHECK(info.cell_width == WIDTH / LATENT_WIDTH && info.cell_height == HEIGHT / LATENT_HEIGHT);
   ft_request request = request_for(CLASSES, "H1P1R1");
-  ft_pixels pixels = pixels_of(plain, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(plain, 2 * IMAGE);
   request.image_count = 2;
   request.seed = 5;
   OK(ft_session_generate(session, &request, &pixels));
@@ -234,7 +234,7 @@ int main(int count, char **arguments) {
   if (info.networks & FT_NETWORK_ENCODER) {
     images(session, request);
   } else {
-    ft_pixels init = pixels_of(plain, PICTURE);
+    ft_pixels init = pixels_of(plain, IMAGE);
     request.init = &init;
     FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, "no encoder");
     request.init = NULL;
@@ -271,9 +271,9 @@ int main(int count, char **arguments) {
   CHECK(!strcmp(name, "untouched"));
 
   /* Nothing of all that is left in a plain request. */
-  pixels = pixels_of(rgb, 2 * PICTURE);
+  pixels = pixels_of(rgb, 2 * IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(!memcmp(rgb, plain, 2 * PICTURE));
+  CHECK(!memcmp(rgb, plain, 2 * IMAGE));
   ft_session_free(session);
   ft_model_free(model);
   return 0;

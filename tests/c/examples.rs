@@ -18,40 +18,40 @@ fn look(name: &str) -> ([u32; 2], usize) {
     ([info.width, info.height], colours.len())
 }
 
-fn makes_a_picture(source: &str, picture: &str) -> String {
-    let path = made().join(picture);
+fn makes_an_image(source: &str, image: &str) -> String {
+    let path = made().join(image);
     let said = Program::c(source).run(&["models/textures", path.to_str().unwrap()]);
-    let (size, colours) = look(picture);
+    let (size, colours) = look(image);
     assert_eq!(size, [128, 128]);
     assert!(colours > 1000, "{colours} colours");
     said
 }
 
 #[test]
-fn hello_makes_a_picture() {
-    makes_a_picture("examples/c/hello.c", "hello.png");
+fn hello_makes_an_image() {
+    makes_an_image("examples/c/hello.c", "hello.png");
 }
 
 #[test]
 fn edit_makes_snow_on_grass() {
-    makes_a_picture("examples/c/edit.c", "edit.png");
+    makes_an_image("examples/c/edit.c", "edit.png");
 }
 
 #[test]
-fn async_cancel_makes_one_picture_and_stops_another() {
-    let said = makes_a_picture("examples/c/async_cancel.c", "async_cancel.png");
+fn async_cancel_makes_one_image_and_stops_another() {
+    let said = makes_an_image("examples/c/async_cancel.c", "async_cancel.png");
     assert!(said.contains("FT_OK: done") && said.contains("FT_ERROR_CANCELLED: step"), "{said}");
 }
 
 #[test]
 fn step_in_loop_makes_textures_between_frames() {
-    let said = makes_a_picture("examples/c/step_in_loop.c", "step_in_loop.png");
+    let said = makes_an_image("examples/c/step_in_loop.c", "step_in_loop.png");
     println!("{said}");
     assert!(said.contains("6 textures in"), "{said}");
 }
 
 #[test]
-fn batch_makes_a_picture_of_each_class() {
+fn batch_makes_an_image_of_each_class() {
     let folder = made().join("batch");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir(&folder).unwrap();

@@ -8,7 +8,7 @@
 
 #include "check.h"
 
-static uint8_t rgb[2 * MAX_PICTURE], again[2 * MAX_PICTURE], start[MAX_PICTURE];
+static uint8_t rgb[2 * MAX_IMAGE], again[2 * MAX_IMAGE], start[MAX_IMAGE];
 
 /* Opened by a name that means nothing any more once the program has gone elsewhere. */
 static void elsewhere(const char *bundle) {
@@ -38,16 +38,16 @@ static void elsewhere(const char *bundle) {
   pixels.data = rgb;
   for (uint32_t count = 1; count <= 2; count++) {
     request.image_count = count;
-    pixels.size = count * PICTURE;
+    pixels.size = count * IMAGE;
     OK(ft_session_generate(session, &request, &pixels));
   }
   init = pixels;
   init.data = start;
-  init.size = PICTURE;
+  init.size = IMAGE;
   request.image_count = 1;
   request.init = &init;
   request.strength = 0.5f;
-  pixels.size = PICTURE;
+  pixels.size = IMAGE;
   ft_model_info info;
   info.struct_size = sizeof info;
   OK(ft_model_get_info(model, &info));
@@ -64,7 +64,7 @@ static size_t read_file(const char *path, uint8_t *bytes) {
   return size;
 }
 
-/* A picture is saved over another one, whole or not at all. */
+/* An image is saved over another one, whole or not at all. */
 static void saving(void) {
   char folder[] = "/tmp/flowturbo-files-XXXXXX", path[64];
   ft_pixels pixels;

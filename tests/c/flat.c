@@ -4,7 +4,7 @@
 
 #include <malloc.h>
 
-static uint8_t rgb[MAX_PICTURE];
+static uint8_t rgb[MAX_IMAGE];
 
 static int32_t stop(void *user_data, const ft_progress *progress) { return progress->step == *(uint32_t *)user_data; }
 
@@ -17,7 +17,7 @@ int main(int count, char **arguments) {
   size_t after_first = 0, now = 0;
   ft_model *model = open_model(bundle, 2), *nothing = NULL;
   ft_session *session = new_session(model);
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   for (int i = 0; i < rounds; i++) {
     ft_request request = request_for(&classes[i % 2], "H1P1R2");
     request.seed = (uint64_t)i;

@@ -11,7 +11,7 @@
 
 static const char *bundle;
 static const int64_t CLASS = 1;
-static uint8_t wanted[MAX_PICTURE], rgb[MAX_PICTURE];
+static uint8_t wanted[MAX_IMAGE], rgb[MAX_IMAGE];
 
 static void round_upwards(void) { CHECK(!fesetround(FE_UPWARD)); }
 static void trap(void) {
@@ -75,20 +75,20 @@ static void draw(const ft_model_options *options, int odd) {
   OK(ft_model_get_info(model, &info));
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, "H1P1R1");
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   request.progress = changes_it;
   request.progress_data = &odd;
   OK(ft_model_prepare(model, &request, NULL));
   OK(ft_session_prepare(session, &request));
-  memset(rgb, 0, PICTURE);
+  memset(rgb, 0, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(!memcmp(rgb, wanted, PICTURE));
+  CHECK(!memcmp(rgb, wanted, IMAGE));
   OK(ft_session_begin(session, &request));
   for (uint8_t done = 0; !done;) OK(ft_session_step(session, 200, &done));
   OK(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels));
-  memset(rgb, 0, PICTURE);
+  memset(rgb, 0, IMAGE);
   OK(ft_session_finish(session, &pixels));
-  CHECK(!memcmp(rgb, wanted, PICTURE));
+  CHECK(!memcmp(rgb, wanted, IMAGE));
   if (info.networks & FT_NETWORK_ENCODER) {
     static float latents[MAX_LATENT];
     OK(ft_session_encode(session, &pixels, 0, 0, 1, latents, LATENT));
@@ -131,7 +131,7 @@ int main(int count, char **arguments) {
   ft_model *model = open_model(bundle, 1);
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, "H1P1R1");
-  ft_pixels pixels = pixels_of(wanted, PICTURE);
+  ft_pixels pixels = pixels_of(wanted, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   ft_session_free(session);
   ft_model_free(model);

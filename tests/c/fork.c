@@ -14,13 +14,13 @@ static const char *bundle;
 static uint32_t threads;
 static ft_model *model;
 static const int64_t CLASS = 1;
-static uint8_t wanted[MAX_PICTURE], rgb[MAX_PICTURE];
+static uint8_t wanted[MAX_IMAGE], rgb[MAX_IMAGE];
 static ft_cancel_token *token;
 static atomic_bool stop;
 
 static ft_status draw(ft_session *session, ft_progress_callback progress, uint8_t *data) {
   ft_request request = request_for(&CLASS, "E2");
-  ft_pixels pixels = pixels_of(data, PICTURE);
+  ft_pixels pixels = pixels_of(data, IMAGE);
   request.cancel = token;
   request.progress = progress;
   return ft_session_generate(session, &request, &pixels);
@@ -29,9 +29,9 @@ static ft_status draw(ft_session *session, ft_progress_callback progress, uint8_
 static void from_the_start(void) {
   ft_model *own = open_model(bundle, threads);
   ft_session *session = new_session(own);
-  memset(rgb, 0, PICTURE);
+  memset(rgb, 0, IMAGE);
   OK(draw(session, NULL, rgb));
-  CHECK(!memcmp(rgb, wanted, PICTURE));
+  CHECK(!memcmp(rgb, wanted, IMAGE));
   ft_session_free(session);
   ft_model_free(own);
 }
@@ -71,12 +71,12 @@ static void ends_well(pid_t child) {
 
 /* All that may be locked or half changed at any moment. */
 static void *busy(void *unused) {
-  static uint8_t picture[MAX_PICTURE];
+  static uint8_t image[MAX_IMAGE];
   while (!stop) {
     ft_cancel_token *other = NULL;
     ft_session *session = new_session(model);
-    OK(draw(session, NULL, picture));
-    CHECK(!memcmp(picture, wanted, PICTURE));
+    OK(draw(session, NULL, image));
+    CHECK(!memcmp(image, wanted, IMAGE));
     OK(ft_cancel_token_new(&other));
     ft_cancel_token_free(other);
     ft_session_free(session);
@@ -135,9 +135,9 @@ int main(int count, char **arguments) {
   }
   stop = true;
   CHECK(!pthread_join(thread, NULL));
-  memset(rgb, 0, PICTURE);
+  memset(rgb, 0, IMAGE);
   OK(draw(session, NULL, rgb));
-  CHECK(!memcmp(rgb, wanted, PICTURE));
+  CHECK(!memcmp(rgb, wanted, IMAGE));
 
   /* A child's child. */
   pid = fork();

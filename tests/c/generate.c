@@ -1,8 +1,8 @@
-/* Pictures and latents: what the model says of itself, formats, strides, previews, callbacks.
+/* Images and latents: what the model says of itself, formats, strides, previews, callbacks.
  * Arguments: a bundle, and perhaps one that has the colours of previews and no decoder. */
 #include "check.h"
 
-static uint8_t rgb[2 * MAX_PICTURE], again[2 * MAX_PICTURE];
+static uint8_t rgb[2 * MAX_IMAGE], again[2 * MAX_IMAGE];
 
 /* A half float, without infinities. */
 static float half(const uint8_t *at) {
@@ -41,7 +41,7 @@ static void about(const ft_model *model) {
 }
 
 static void formats(ft_session *session, const ft_request *request) {
-  static uint8_t other[2 * MAX_PICTURE * 4];
+  static uint8_t other[2 * MAX_IMAGE * 4];
   static const struct {
     ft_pixel_format format;
     size_t each, red, green, blue;
@@ -68,7 +68,7 @@ static void formats(ft_session *session, const ft_request *request) {
   }
 }
 
-/* The first two pictures of an atlas of 2 x 2, with a margin that stays. */
+/* The first two images of an atlas of 2 x 2, with a margin that stays. */
 static void strides(ft_session *session, const ft_request *request) {
   enum { EDGE = 2 * 128 + 8, ROW = EDGE * 4, SIZE = EDGE * ROW };
   static uint8_t atlas[SIZE];
@@ -86,7 +86,7 @@ static void strides(ft_session *session, const ft_request *request) {
       size_t image = y >= HEIGHT + 6 ? 1 : 0, top = 4 + image * (HEIGHT + 2);
       bool inside = x >= 4 && x < 4 + WIDTH && y >= top && y < top + HEIGHT;
       const uint8_t *pixel = atlas + y * ROW + x * 4;
-      const uint8_t *wanted = rgb + image * PICTURE + ((y - top) * WIDTH + x - 4) * 3;
+      const uint8_t *wanted = rgb + image * IMAGE + ((y - top) * WIDTH + x - 4) * 3;
       CHECK(inside ? !memcmp(pixel, wanted, 3) && pixel[3] == 255 : pixel[0] == 0x5a && pixel[3] == 0x5a);
     }
   }
@@ -94,16 +94,16 @@ static void strides(ft_session *session, const ft_request *request) {
 
 static void latents(ft_session *session, ft_request request) {
   static float first[2 * MAX_LATENT], second[2 * MAX_LATENT];
-  ft_pixels pixels = pixels_of(again, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(again, 2 * IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   OK(ft_session_get_latents(session, first, 2 * LATENT));
   OK(ft_session_decode(session, first, 2 * LATENT, &pixels));
-  CHECK(!memcmp(rgb, again, 2 * PICTURE));
+  CHECK(!memcmp(rgb, again, 2 * IMAGE));
   request.output = FT_OUTPUT_LATENTS;
   OK(ft_session_generate(session, &request, NULL));
   OK(ft_session_get_latents(session, second, 2 * LATENT));
   CHECK(!memcmp(first, second, 2 * LATENT * sizeof *first));
-  /* Noise of the caller's: another picture, the same twice. */
+  /* Noise of the caller's: another image, the same twice. */
   static float noise[2 * MAX_LATENT];
   for (size_t i = 0; i < 2 * LATENT; i++) noise[i] = (float)((i * 2654435761u >> 16) % 4001) / 1000.0f - 2.0f;
   request.noise = noise;
@@ -133,7 +133,7 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
   CHECK(progress->latent_count == 2 * LATENT && progress->latents);
   CHECK(progress->preview_width == LATENT_WIDTH && progress->preview_height == LATENT_HEIGHT);
   CHECK(progress->preview_size == 2 * LATENT_WIDTH * LATENT_HEIGHT * 3);
-  /* Rough, but of the picture's mean colour in the end, if the decoder is a trained one. */
+  /* Rough, but of the image's mean colour in the end, if the decoder is a trained one. */
   if (progress->step == progress->steps && LATENT_WIDTH == LATENT_HEIGHT) {
     for (size_t c = 0; c < 3; c++) {
       double small = 0, large = 0;
@@ -151,18 +151,18 @@ static int32_t hear(void *user_data, const ft_progress *progress) {
 
 static void progress(ft_session *session, ft_request request) {
   struct heard heard = {session, 0, 0, "", 0};
-  ft_pixels pixels = pixels_of(again, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(again, 2 * IMAGE);
   request.progress = hear;
   request.progress_data = &heard;
   request.preview = FT_PREVIEW_LINEAR;
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(!strcmp(heard.kinds, "HPPR") && heard.decoded == 2 && !memcmp(rgb, again, 2 * PICTURE));
+  CHECK(!strcmp(heard.kinds, "HPPR") && heard.decoded == 2 && !memcmp(rgb, again, 2 * IMAGE));
   heard = (struct heard){session, 0, 1, "", 0};
   FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 1 of 4 (H)");
   heard = (struct heard){session, 0, 2, "", 0};
-  memset(again, 9, 2 * PICTURE);
+  memset(again, 9, 2 * IMAGE);
   FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_CANCELLED, "step 2 of 4 (P)");
-  for (size_t i = 0; i < 2 * PICTURE; i++) CHECK(again[i] == 9);
+  for (size_t i = 0; i < 2 * IMAGE; i++) CHECK(again[i] == 9);
   CHECK(heard.steps == 2);
 }
 
@@ -218,11 +218,11 @@ int main(int count, char **arguments) {
   ft_request request = request_for(classes, "H1P2R1");
   request.image_count = 2;
   request.seed = 7;
-  ft_pixels pixels = pixels_of(rgb, 2 * PICTURE);
+  ft_pixels pixels = pixels_of(rgb, 2 * IMAGE);
   memory(model, request);
   OK(ft_session_prepare(session, &request));
   OK(ft_session_generate(session, &request, &pixels));
-  CHECK(memcmp(rgb, rgb + PICTURE, PICTURE));
+  CHECK(memcmp(rgb, rgb + IMAGE, IMAGE));
   formats(session, &request);
   strides(session, &request);
   latents(session, request);

@@ -6,13 +6,13 @@
 #include <stdatomic.h>
 
 static const char *bundle;
-static uint8_t from_folder[MAX_PICTURE], rgb[MAX_PICTURE];
+static uint8_t from_folder[MAX_IMAGE], rgb[MAX_IMAGE];
 static const int64_t CLASS = 1;
 
 static void draw(const ft_model *model, uint8_t *out) {
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, "H1R1");
-  ft_pixels pixels = pixels_of(out, PICTURE);
+  ft_pixels pixels = pixels_of(out, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   ft_session_free(session);
 }
@@ -51,7 +51,7 @@ static void memory(struct file *file) {
   OK(ft_model_open_memory(file->bytes, file->size, release, file, NULL, &model));
   ft_session *session = new_session(model);
   draw(model, rgb);
-  CHECK(!memcmp(rgb, from_folder, PICTURE) && !file->released);
+  CHECK(!memcmp(rgb, from_folder, IMAGE) && !file->released);
   ft_model_free(model);
   CHECK(!file->released);
   ft_session_free(session);
@@ -80,7 +80,7 @@ static void reader(struct file *file) {
   file->released = 0;
   OK(ft_model_open_reader(&reader, NULL, &model));
   draw(model, rgb);
-  CHECK(!memcmp(rgb, from_folder, PICTURE) && file->reads > 0 && !file->released);
+  CHECK(!memcmp(rgb, from_folder, IMAGE) && file->reads > 0 && !file->released);
   ft_model_free(model);
   CHECK(file->released == 1);
   file->fail_at = file->reads;
@@ -140,7 +140,7 @@ static void lent_threads(void) {
     mode = i;
     draw(model, rgb);
     /* Another number of threads may round otherwise. */
-    for (size_t p = 0; p < PICTURE; p++) CHECK(abs(rgb[p] - from_folder[p]) <= 1);
+    for (size_t p = 0; p < IMAGE; p++) CHECK(abs(rgb[p] - from_folder[p]) <= 1);
   }
   CHECK(calls > 20);
   ft_model_free(model);
@@ -160,7 +160,7 @@ static void named_options(void) {
   options.release_conditioning = 1;
   OK(ft_model_open(bundle, &options, &model));
   draw(model, rgb);
-  for (size_t p = 0; p < PICTURE; p++) CHECK(abs(rgb[p] - from_folder[p]) <= 1);
+  for (size_t p = 0; p < IMAGE; p++) CHECK(abs(rgb[p] - from_folder[p]) <= 1);
   ft_session *session = new_session(model);
   const int64_t four[4] = {0, 1, 2, 3};
   ft_request request = request_for(four, "E1");
@@ -179,7 +179,7 @@ int main(int count, char **arguments) {
   ft_model_free(model);
   OK(ft_model_open(arguments[2], NULL, &model));
   draw(model, rgb);
-  CHECK(!memcmp(rgb, from_folder, PICTURE));
+  CHECK(!memcmp(rgb, from_folder, IMAGE));
   ft_model_free(model);
   struct file file = load(arguments[2]);
   memory(&file);

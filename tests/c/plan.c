@@ -1,17 +1,17 @@
-/* The same picture of a bundle and of its plan, by a library that compiles and by one that does not. Arguments: what to
- * open, a file, and nothing, to write latents and picture there, or `same`, to have the same ones. Then bundles that
+/* The same image of a bundle and of its plan, by a library that compiles and by one that does not. Arguments: what to
+ * open, a file, and nothing, to write latents and image there, or `same`, to have the same ones. Then bundles that
  * this library cannot open. */
 #include "check.h"
 
 static float latents[MAX_LATENT], wanted_latents[MAX_LATENT];
-static uint8_t rgb[MAX_PICTURE], wanted_rgb[MAX_PICTURE];
+static uint8_t rgb[MAX_IMAGE], wanted_rgb[MAX_IMAGE];
 static const int64_t CLASS = 1;
 
 static void draw(ft_model *model) {
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, NULL);
   request.seed = 7;
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   OK(ft_session_get_latents(session, latents, LATENT));
   ft_session_free(session);
@@ -22,7 +22,7 @@ static void same(ft_model *model) {
   memset(latents, 0, sizeof latents);
   memset(rgb, 0, sizeof rgb);
   draw(model);
-  CHECK(!memcmp(latents, wanted_latents, LATENT * sizeof *latents) && !memcmp(rgb, wanted_rgb, PICTURE));
+  CHECK(!memcmp(latents, wanted_latents, LATENT * sizeof *latents) && !memcmp(rgb, wanted_rgb, IMAGE));
 }
 
 struct bytes {
@@ -93,11 +93,11 @@ int main(int count, char **arguments) {
     OK(ft_model_open(path, NULL, &model));
     draw(model);
     CHECK(fwrite(latents, sizeof *latents, LATENT, stream) == LATENT);
-    CHECK(fwrite(rgb, 1, PICTURE, stream) == PICTURE);
+    CHECK(fwrite(rgb, 1, IMAGE, stream) == IMAGE);
   } else {
     CHECK(!strcmp(arguments[3], "same"));
     CHECK(fread(wanted_latents, sizeof *latents, LATENT, stream) == LATENT);
-    CHECK(fread(wanted_rgb, 1, PICTURE, stream) == PICTURE);
+    CHECK(fread(wanted_rgb, 1, IMAGE, stream) == IMAGE);
     for (int i = 4; i < count; i++) refused(arguments[i]);
     from_anywhere(path);
   }

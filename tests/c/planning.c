@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* As long as an edge of pictures that take far more memory than planning them may. */
+/* As long as an edge of images that take far more memory than planning them may. */
 enum { EDGE = 2048, SIZE = EDGE * EDGE * 3 };
 
 /* Most memory that this process has had so far, in KiB. */
@@ -128,9 +128,9 @@ int main(int count, char **arguments) {
   cancel_planning(model, large);
   OK(ft_model_prepare(model, &large, &memory));
 
-  uint8_t *rgb = malloc(SIZE), *first = malloc(PICTURE), *again = malloc(PICTURE);
+  uint8_t *rgb = malloc(SIZE), *first = malloc(IMAGE), *again = malloc(IMAGE);
   CHECK(rgb && first && again);
-  ft_pixels pixels = pixels_of(rgb, SIZE), of_first = pixels_of(first, PICTURE), of_again = pixels_of(again, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, SIZE), of_first = pixels_of(first, IMAGE), of_again = pixels_of(again, IMAGE);
   OK(ft_session_generate(session, &small, &of_first));
   memset(rgb, 7, SIZE);
   /* Refused at once; and only after some of it was had. */
@@ -141,10 +141,10 @@ int main(int count, char **arguments) {
     printf("%s\n", ft_last_error_message());
     OK(ft_session_generate(session, &small, &of_again));
     leave(0);
-    CHECK(memcmp(first, again, PICTURE) == 0);
+    CHECK(memcmp(first, again, IMAGE) == 0);
   }
   for (int i = 0; i < SIZE; i++) CHECK(rgb[i] == 7);
-  /* A file takes no memory that grows with its picture: this one is far larger, and cannot be compressed. */
+  /* A file takes no memory that grows with its image: this one is far larger, and cannot be compressed. */
   for (uint32_t i = 0, number = 1; i < SIZE; i++) rgb[i] = (uint8_t)((number = number * 1664525 + 1013904223) >> 24);
   leave(2 << 20);
   OK(ft_pixels_save_png(&pixels, EDGE, EDGE, "/dev/null"));

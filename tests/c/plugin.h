@@ -7,7 +7,7 @@
 typedef struct {
   ft_status (*new_token)(ft_cancel_token **out_token);
   ft_status (*cancel)(ft_cancel_token *token);
-  /* Makes a picture of class 1, and gives a sum over it; 0 if it failed. */
+  /* Makes an image of class 1, and gives a sum over it; 0 if it failed. */
   uint64_t (*paint)(const char *bundle);
 } plugin_calls;
 

@@ -26,7 +26,7 @@ pub fn bundled() -> &'static Model {
     BUNDLED.get_or_init(|| zipped(root().join("models/textures"), "bundled"))
 }
 
-/// Small enough for tools that make every instruction cost fifty: random weights, pictures of 128 x 64 pixels.
+/// Small enough for tools that make every instruction cost fifty: random weights, images of 128 x 64 pixels.
 pub fn miniature() -> &'static Model {
     static MINIATURE: OnceLock<Model> = OnceLock::new();
     MINIATURE.get_or_init(|| {
@@ -129,7 +129,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "generate" if !small => vec![coloured().to_str().unwrap()],
         "refuse" => vec!["tests/data/tiny-sit/bundle", overstated().to_str().unwrap()],
         "files" | "open" | "wrapper" => vec![model.zip.to_str().unwrap()],
-        // So many pictures that the largest operation is that of SiT-XL/2 for one.
+        // So many images that the largest operation is that of SiT-XL/2 for one.
         "cancel" if !small => vec!["E40", "80", "50"],
         "cancel" => vec!["E1000", "64", "60000"],
         "flat" if !small => vec!["100"],
@@ -152,7 +152,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn pictures_come_in_every_format() {
+fn images_come_in_every_format() {
     c("generate");
 }
 
@@ -162,7 +162,7 @@ fn a_generation_in_pieces_is_the_same() {
 }
 
 #[test]
-fn pictures_begin_with_pictures_and_tile() {
+fn images_begin_with_images_and_tile() {
     c("edit");
     // Without an encoder, without a decoder that wraps around, with a preset.
     Program::c("tests/c/edit.c").run(&arguments("edit", miniature()));
@@ -300,7 +300,7 @@ fn valgrind_finds_nothing_in(chosen: impl Fn(&str) -> bool) {
 }
 
 /// What AddressSanitizer does not see: memory that was never written, and errors inside of Rust's own library.
-/// Pictures, and a panic.
+/// Images, and a panic.
 const SLOWLY: [&str; 2] = ["generate", "versions"];
 
 #[test]

@@ -5,7 +5,7 @@
 
 static const char *bundle;
 static const int64_t CLASS = 1;
-static uint8_t rgb[MAX_PICTURE];
+static uint8_t rgb[MAX_IMAGE];
 
 static void texts(void) {
   CHECK(ft_version() == FT_VERSION);
@@ -55,7 +55,7 @@ static void structs(void) {
   OK(ft_request_init(&request, sizeof request));
   CHECK(request.struct_size == sizeof request && request.image_count == 1 && !request.classes);
   CHECK(request.guidance == FT_GUIDANCE_DEFAULT && !request.schedule && !request.seed && !request.cancel);
-  CHECK(!request.progress && !request.noise && request.output == FT_OUTPUT_PICTURES && !request.reserved);
+  CHECK(!request.progress && !request.noise && request.output == FT_OUTPUT_IMAGES && !request.reserved);
   CHECK(!request.preset && !request.tile && !request.width && !request.height && request.strength == 1);
   CHECK(!request.init && !request.init_count && request.variation == 0 && !request.mask && !request.morph_classes);
   OK(ft_pixels_init(&pixels, sizeof pixels));
@@ -75,7 +75,7 @@ static void opening(void) {
   FAILS(ft_model_open("tests/c/refuse.c", NULL, &model), FT_ERROR_INVALID_BUNDLE, "zip");
   FAILS(ft_model_open("\xff", NULL, &model), FT_ERROR_INVALID_ARGUMENT, "path is not UTF-8");
   FAILS(ft_model_open_memory(NULL, 5, NULL, NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "data is NULL");
-  FAILS(ft_model_open_memory(rgb, PICTURE, NULL, NULL, NULL, &model), FT_ERROR_INVALID_BUNDLE, "memory");
+  FAILS(ft_model_open_memory(rgb, IMAGE, NULL, NULL, NULL, &model), FT_ERROR_INVALID_BUNDLE, "memory");
   FAILS(ft_model_open_memory(rgb, SIZE_MAX, NULL, NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "data");
   FAILS(ft_model_open_memory(rgb, 5, NULL, NULL, NULL, NULL), FT_ERROR_INVALID_ARGUMENT, "out_model is NULL");
   FAILS(ft_model_open_reader(NULL, NULL, &model), FT_ERROR_INVALID_ARGUMENT, "reader is NULL");
@@ -173,7 +173,7 @@ static void model_calls(const ft_model *model, const ft_session *session) {
 
 /* One field of a request is wrong. */
 static void requests(ft_session *session) {
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   const float noise[3] = {0, 0, 0};
   ft_request good = request_for(&CLASS, "E1"), request;
   int64_t strange = 99;
@@ -229,9 +229,9 @@ static void requests(ft_session *session) {
 }
 
 /* One field of the pixels is wrong. */
-static void pictures(ft_session *session) {
+static void images(ft_session *session) {
   ft_request request = request_for(&CLASS, "E1");
-  ft_pixels good = pixels_of(rgb, PICTURE), pixels;
+  ft_pixels good = pixels_of(rgb, IMAGE), pixels;
   static float latents[MAX_LATENT];
   uint8_t done = 0;
   OK(ft_session_begin(session, &request));
@@ -253,10 +253,10 @@ static void pictures(ft_session *session) {
   WRONG(format, FT_PIXEL_RGBA8, FT_ERROR_INVALID_ARGUMENT, part("take %zu", WIDTH * HEIGHT * 4, 0));
   WRONG(data, NULL, FT_ERROR_INVALID_ARGUMENT, "pixels.data is NULL");
   WRONG(size, 0, FT_ERROR_INVALID_ARGUMENT, "pixels: 0 bytes");
-  WRONG(size, PICTURE - 1, FT_ERROR_INVALID_ARGUMENT, part("take %zu", PICTURE, 0));
+  WRONG(size, IMAGE - 1, FT_ERROR_INVALID_ARGUMENT, part("take %zu", IMAGE, 0));
   WRONG(size, SIZE_MAX, FT_ERROR_INVALID_ARGUMENT, "pixels.data");
   WRONG(row_stride, WIDTH * 3 - 1, FT_ERROR_INVALID_ARGUMENT, part("a row stride of %zu", WIDTH * 3 - 1, 0));
-  WRONG(row_stride, WIDTH * 3 + 1, FT_ERROR_INVALID_ARGUMENT, part("take %zu", PICTURE + HEIGHT - 1, 0));
+  WRONG(row_stride, WIDTH * 3 + 1, FT_ERROR_INVALID_ARGUMENT, part("take %zu", IMAGE + HEIGHT - 1, 0));
   WRONG(row_stride, SIZE_MAX, FT_ERROR_INVALID_ARGUMENT, "take");
   FAILS(ft_session_finish(session, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_session_preview(session, FT_PREVIEW_NONE, &good), FT_ERROR_INVALID_ARGUMENT, "kind: 0");
@@ -285,12 +285,12 @@ static void pictures(ft_session *session) {
   FAILS(ft_session_decode(session, latents, LATENT, NULL), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   latents[7] = (float)(1e300 * 1e300);
   FAILS(ft_session_decode(session, latents, LATENT, &good), FT_ERROR_NON_FINITE, "not finite");
-  for (size_t i = 0; i < PICTURE; i++) CHECK(rgb[i] == 0);
+  for (size_t i = 0; i < IMAGE; i++) CHECK(rgb[i] == 0);
   OK(ft_session_finish(session, &good));
   FAILS(ft_pixels_save_png(NULL, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "pixels is NULL");
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT, NULL), FT_ERROR_INVALID_ARGUMENT, "path is NULL");
   FAILS(ft_pixels_save_png(&good, (uint32_t)WIDTH, (uint32_t)HEIGHT + 1, "x.png"),
-        FT_ERROR_INVALID_ARGUMENT, part("%zu bytes", PICTURE, 0));
+        FT_ERROR_INVALID_ARGUMENT, part("%zu bytes", IMAGE, 0));
   FAILS(ft_pixels_save_png(&good, 0, 0, "x.png"), FT_ERROR_INVALID_ARGUMENT, "0 x 0");
   good.row_stride = 2;
   FAILS(ft_pixels_save_png(&good, 1, 1, "x.png"), FT_ERROR_INVALID_ARGUMENT, "rows of 2");
@@ -349,19 +349,19 @@ int main(int count, char **arguments) {
   ft_model *model = open_model(bundle, 1);
   ft_session *session = new_session(model);
   uint8_t done;
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   FAILS(ft_session_step(session, FT_WHOLE_STEP, &done), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
   FAILS(ft_session_finish(session, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
   FAILS(ft_session_preview(session, FT_PREVIEW_LINEAR, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation");
   model_calls(model, session);
   requests(session);
-  pictures(session);
+  images(session);
   tokens(session);
 
   /* A request that is refused gives up the generation before it, as one that is taken does. */
   request_is_refused(session);
 
-  /* No decoder: latents work, pictures are refused. */
+  /* No decoder: latents work, images are refused. */
   ft_model *tiny = open_model(arguments[2], 1);
   ft_session *latents = new_session(tiny);
   ft_request request = request_for(&CLASS, "E1");

@@ -17,14 +17,14 @@ static void hears(void *data, ft_log_level level, const char *target, const char
 static void *nothing(void *data) { return data; }
 
 int main(int count, char **arguments) {
-  static uint8_t rgb[MAX_PICTURE], wanted[MAX_PICTURE];
+  static uint8_t rgb[MAX_IMAGE], wanted[MAX_IMAGE];
   static const int64_t CLASS = 1;
   const char *bundle = given(count, arguments);
   CHECK(count == 3);
   ft_model *model = open_model(bundle, 1);
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, NULL);
-  ft_pixels pixels = pixels_of(wanted, PICTURE);
+  ft_pixels pixels = pixels_of(wanted, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   ft_session_free(session);
   ft_model_free(model);
@@ -63,9 +63,9 @@ int main(int count, char **arguments) {
     /* Said once, where there is more than one processor. */
     CHECK(warnings == (sysconf(_SC_NPROCESSORS_ONLN) > 1));
     session = new_session(model);
-    pixels = pixels_of(rgb, PICTURE);
+    pixels = pixels_of(rgb, IMAGE);
     OK(ft_session_generate(session, &request, &pixels));
-    for (size_t at = 0; at < PICTURE; at++) CHECK(abs(rgb[at] - wanted[at]) <= 1);
+    for (size_t at = 0; at < IMAGE; at++) CHECK(abs(rgb[at] - wanted[at]) <= 1);
     ft_session_free(session);
     ft_model_free(model);
   }

@@ -10,18 +10,18 @@ use crate::libraries::Library;
 use crate::programs::{Model, bundled, miniature};
 use crate::{made, root};
 
-/// A picture by the whole library, then by the runtime.
+/// An image by the whole library, then by the runtime.
 fn agrees(model: &Model, name: &str, link: Link) {
     let bundle = model.folder.to_str().unwrap();
     let path = |end: &str| made().join(format!("{name}.{end}")).into_os_string().into_string().unwrap();
-    let (plan, picture) = (path("ftplan"), path("picture"));
+    let (plan, image) = (path("ftplan"), path("image"));
     let opened = Bundle::open(bundle).unwrap();
     flowturbo::compile(opened, &PlanOptions::default(), File::create(&plan).unwrap()).unwrap();
     let program = Program::c("tests/c/plan.c").linked(link);
-    program.run(&[bundle, &picture]);
+    program.run(&[bundle, &image]);
     // It opens a plan too.
-    program.run(&[&plan, &picture, "same"]);
-    program.with(Library::Runtime).run(&[&plan, &picture, "same", bundle, model.zip.to_str().unwrap()]);
+    program.run(&[&plan, &image, "same"]);
+    program.with(Library::Runtime).run(&[&plan, &image, "same", bundle, model.zip.to_str().unwrap()]);
 }
 
 #[test]

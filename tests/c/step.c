@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-static uint8_t whole[MAX_PICTURE], pieces[MAX_PICTURE], early[MAX_PICTURE];
+static uint8_t whole[MAX_IMAGE], pieces[MAX_IMAGE], early[MAX_IMAGE];
 
 static double now(void) {
   struct timespec time;
@@ -21,7 +21,7 @@ int main(int count, char **arguments) {
   ft_model *model = open_model(given(count, arguments), 1);
   ft_session *session = new_session(model);
   ft_request request = request_for(&wanted, "H1P2R2");
-  ft_pixels pixels = pixels_of(whole, PICTURE);
+  ft_pixels pixels = pixels_of(whole, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
 
   static const uint64_t BUDGETS[] = {FT_WHOLE_STEP, 0, 1000, 1000000000, FT_WHOLE_STEP - 1};
@@ -40,7 +40,7 @@ int main(int count, char **arguments) {
       calls++;
       if (calls == 2 && !done) {
         /* Looking does not disturb. */
-        pixels = pixels_of(early, PICTURE);
+        pixels = pixels_of(early, IMAGE);
         OK(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels));
         pixels = pixels_of(early, LATENT_WIDTH * LATENT_HEIGHT * 3);
         OK(ft_session_preview(session, FT_PREVIEW_LINEAR, &pixels));
@@ -51,10 +51,10 @@ int main(int count, char **arguments) {
     OK(ft_session_get_steps(session, &made, &all));
     CHECK(steps == 5 && made == 5 && all == 5);
     CHECK(b == 0 ? calls == 6 : b >= 3 ? calls == 1 : b == 1 ? calls > 100 : calls > 0);
-    memset(pieces, 0, PICTURE);
-    pixels = pixels_of(pieces, PICTURE);
+    memset(pieces, 0, IMAGE);
+    pixels = pixels_of(pieces, IMAGE);
     OK(ft_session_finish(session, &pixels));
-    CHECK(!memcmp(whole, pieces, PICTURE));
+    CHECK(!memcmp(whole, pieces, IMAGE));
     OK(ft_session_step(session, FT_WHOLE_STEP, &done));
     CHECK(done);
   }
@@ -62,10 +62,10 @@ int main(int count, char **arguments) {
   /* Half-way through the decoder: what is decoded meanwhile, and the next generation, do not mix with it. */
   uint8_t done = 0;
   static float latents[MAX_LATENT];
-  static uint8_t other[MAX_PICTURE];
+  static uint8_t other[MAX_IMAGE];
   request.progress = NULL;
   request.seed = 3;
-  pixels = pixels_of(other, PICTURE);
+  pixels = pixels_of(other, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   OK(ft_session_get_latents(session, latents, LATENT));
   request.seed = 0;
@@ -77,14 +77,14 @@ int main(int count, char **arguments) {
   int looks = 0;
   while (!done) {
     OK(ft_session_step(session, 0, &done));
-    pixels = pixels_of(early, PICTURE);
+    pixels = pixels_of(early, IMAGE);
     if (looks++ % 5 == 0) OK(ft_session_preview(session, FT_PREVIEW_DECODED, &pixels));
     if (looks % 5 == 1) OK(ft_session_decode(session, latents, LATENT, &pixels));
     CHECK(looks < 1000);
   }
-  pixels = pixels_of(pieces, PICTURE);
+  pixels = pixels_of(pieces, IMAGE);
   OK(ft_session_finish(session, &pixels));
-  CHECK(!memcmp(whole, pieces, PICTURE) && !memcmp(early, other, PICTURE));
+  CHECK(!memcmp(whole, pieces, IMAGE) && !memcmp(early, other, IMAGE));
   for (int i = 0; i < 3; i++) {
     request.seed = 3;
     OK(ft_session_begin(session, &request));
@@ -95,12 +95,12 @@ int main(int count, char **arguments) {
     for (int part = 0; part < 3; part++) OK(ft_session_step(session, 0, &done));
     CHECK(!done);
     request.seed = 0;
-    memset(pieces, 0, PICTURE);
+    memset(pieces, 0, IMAGE);
     if (i == 0) OK(ft_session_generate(session, &request, &pixels));
     if (i == 1) OK(ft_session_prepare(session, &request));
     if (i > 0) OK(ft_session_begin(session, &request));
     if (i > 0) OK(ft_session_finish(session, &pixels));
-    CHECK(!memcmp(whole, pieces, PICTURE));
+    CHECK(!memcmp(whole, pieces, IMAGE));
   }
   OK(ft_session_reset(session));
   FAILS(ft_session_finish(session, &pixels), FT_ERROR_INVALID_ARGUMENT, "no generation was begun");
@@ -114,9 +114,9 @@ int main(int count, char **arguments) {
   request.seed = 0;
   OK(ft_session_begin(session, &request));
   OK(ft_session_step(session, 1, &done));
-  memset(pieces, 0, PICTURE);
+  memset(pieces, 0, IMAGE);
   OK(ft_session_finish(session, &pixels));
-  CHECK(!memcmp(whole, pieces, PICTURE));
+  CHECK(!memcmp(whole, pieces, IMAGE));
   OK(ft_session_get_latents(session, latents, LATENT));
 
   /* Latents alone. */

@@ -8,18 +8,18 @@
 static const char *bundle;
 static ft_model *model;
 static const int64_t CLASS = 1;
-static uint8_t wanted[MAX_PICTURE];
+static uint8_t wanted[MAX_IMAGE];
 
 static void *own_session(void *rounds) {
   ft_session *session = new_session(model);
-  uint8_t *rgb = malloc(PICTURE);
+  uint8_t *rgb = malloc(IMAGE);
   CHECK(rgb);
   ft_request request = request_for(&CLASS, "H1R1");
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   for (int i = 0; i < *(int *)rounds; i++) {
-    memset(rgb, 0, PICTURE);
+    memset(rgb, 0, IMAGE);
     OK(ft_session_generate(session, &request, &pixels));
-    CHECK(!memcmp(rgb, wanted, PICTURE));
+    CHECK(!memcmp(rgb, wanted, IMAGE));
   }
   free(rgb);
   ft_session_free(session);
@@ -30,15 +30,15 @@ static ft_session *shared;
 static atomic_int made, busy;
 
 static void *one_session(void *unused) {
-  static _Thread_local uint8_t rgb[MAX_PICTURE];
+  static _Thread_local uint8_t rgb[MAX_IMAGE];
   ft_request request = request_for(&CLASS, "H1R1");
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   for (int i = 0; i < 20; i++) {
     ft_status status = ft_session_generate(shared, &request, &pixels);
     CHECK(status == FT_OK || status == FT_ERROR_BUSY);
     if (status == FT_OK) {
       made++;
-      CHECK(!memcmp(rgb, wanted, PICTURE));
+      CHECK(!memcmp(rgb, wanted, IMAGE));
     } else {
       busy++;
     }
@@ -103,7 +103,7 @@ int main(int count, char **arguments) {
   model = open_model(bundle, 2);
   ft_session *session = new_session(model);
   ft_request request = request_for(&CLASS, "H1R1");
-  ft_pixels pixels = pixels_of(wanted, PICTURE);
+  ft_pixels pixels = pixels_of(wanted, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
   run_all(own_session, &rounds, 2);
   run_all(own_session, &rounds, 4);

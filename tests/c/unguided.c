@@ -2,18 +2,18 @@
  * same with a null class. */
 #include "check.h"
 
-static uint8_t plain[MAX_PICTURE], rgb[MAX_PICTURE];
+static uint8_t plain[MAX_IMAGE], rgb[MAX_IMAGE];
 static const int64_t CLASS = 1;
 
 static void draw(ft_session *session, float guidance, uint8_t *out) {
   ft_request request = request_for(&CLASS, NULL);
   request.guidance = guidance;
-  ft_pixels pixels = pixels_of(out, PICTURE);
+  ft_pixels pixels = pixels_of(out, IMAGE);
   OK(ft_session_generate(session, &request, &pixels));
 }
 
 static void is_refused(ft_session *session, ft_request request, const char *why) {
-  ft_pixels pixels = pixels_of(rgb, PICTURE);
+  ft_pixels pixels = pixels_of(rgb, IMAGE);
   FAILS(ft_session_generate(session, &request, &pixels), FT_ERROR_INVALID_ARGUMENT, why);
   CHECK(!strchr(ft_last_error_message(), '\n'));
   FAILS(ft_session_begin(session, &request), FT_ERROR_INVALID_ARGUMENT, why);
@@ -35,10 +35,10 @@ int main(int count, char **arguments) {
   ft_session_free(session);
   session = new_session(model);
   draw(session, 1, rgb);
-  CHECK(!memcmp(rgb, plain, PICTURE));
-  memset(rgb, 0, PICTURE);
+  CHECK(!memcmp(rgb, plain, IMAGE));
+  memset(rgb, 0, IMAGE);
   draw(session, FT_GUIDANCE_DEFAULT, rgb);
-  CHECK(!memcmp(rgb, plain, PICTURE));
+  CHECK(!memcmp(rgb, plain, IMAGE));
 
   static const float SCALES[] = {0, 0.5f, 2};
   for (size_t i = 0; i < sizeof SCALES / sizeof *SCALES; i++) {
@@ -51,7 +51,7 @@ int main(int count, char **arguments) {
   is_refused(session, request_for(&NONE[0], NULL), "class -1 is out of range; this bundle has classes 0 to 1");
   is_refused(session, request_for(&NONE[1], NULL), "class 2 is out of range; this bundle has classes 0 to 1");
   draw(session, 1, rgb);
-  CHECK(!memcmp(rgb, plain, PICTURE));
+  CHECK(!memcmp(rgb, plain, IMAGE));
 
   ft_session_free(session);
   ft_model_free(model);

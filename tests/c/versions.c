@@ -3,7 +3,7 @@
 #include "check.h"
 
 static const int64_t CLASS = 1;
-static uint8_t rgb[MAX_PICTURE], expected[MAX_PICTURE];
+static uint8_t rgb[MAX_IMAGE], expected[MAX_IMAGE];
 
 /* A request as the header of a later release may have it. */
 typedef struct {
@@ -17,7 +17,7 @@ int main(int count, char **arguments) {
   const bool newer = !strcmp(arguments[2], "newer");
   ft_model *model = open_model(bundle, 2);
   ft_session *session = new_session(model), *other = new_session(model);
-  ft_pixels pixels = pixels_of(expected, PICTURE);
+  ft_pixels pixels = pixels_of(expected, IMAGE);
 
   /* An old program's request works with either; behind its end nothing is looked at. */
   later_request request;
@@ -30,7 +30,7 @@ int main(int count, char **arguments) {
   OK(ft_session_generate(session, &request.known, &pixels));
 
   /* A new program's request: an old library says that it is too old. */
-  pixels = pixels_of(rgb, PICTURE);
+  pixels = pixels_of(rgb, IMAGE);
   if (!newer) {
     FAILS(ft_request_init(&request.known, sizeof request), FT_ERROR_UNSUPPORTED, "update the library");
     request.known.struct_size = sizeof request;
@@ -43,23 +43,23 @@ int main(int count, char **arguments) {
     request.known.classes = &CLASS;
     request.known.schedule = "H1R2";
     OK(ft_session_generate(session, &request.known, &pixels));
-    CHECK(!memcmp(rgb, expected, PICTURE));
+    CHECK(!memcmp(rgb, expected, IMAGE));
     /* A mistake inside the library, in each step: its session can only be freed, others go on. */
     for (uint64_t step = 1; step <= 3; step++) {
-      memset(rgb, 5, PICTURE);
+      memset(rgb, 5, IMAGE);
       request.panic_after = step;
       FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "asked to panic");
-      for (size_t i = 0; i < PICTURE; i++) CHECK(rgb[i] == 5);
+      for (size_t i = 0; i < IMAGE; i++) CHECK(rgb[i] == 5);
       request.panic_after = 0;
       uint8_t done;
       FAILS(ft_session_generate(session, &request.known, &pixels), FT_ERROR_PANIC, "free it");
       FAILS(ft_session_step(session, FT_WHOLE_STEP, &done), FT_ERROR_PANIC, "free it");
       OK(ft_session_generate(other, &request.known, &pixels));
-      CHECK(!memcmp(rgb, expected, PICTURE));
+      CHECK(!memcmp(rgb, expected, IMAGE));
       ft_session_free(session);
       session = new_session(model);
       OK(ft_session_generate(session, &request.known, &pixels));
-      CHECK(!memcmp(rgb, expected, PICTURE));
+      CHECK(!memcmp(rgb, expected, IMAGE));
     }
   }
   ft_session_free(session);

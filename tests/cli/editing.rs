@@ -1,11 +1,11 @@
-//! `flowturbo generate` with pictures to begin with, variations, morphs, seams and sizes.
+//! `flowturbo generate` with images to begin with, variations, morphs, seams and sizes.
 
 use std::fs;
 use std::path::Path;
 
 use tempfile::tempdir;
 
-use crate::program::{Picture, argument, fail, flowturbo, run};
+use crate::program::{Image, argument, fail, flowturbo, run};
 
 const EDGE: usize = 128;
 
@@ -18,12 +18,12 @@ fn write_png(path: &Path, colour: impl Fn(usize, usize) -> [u8; 3]) -> String {
     argument(path)
 }
 
-fn generate(folder: &Path, name: &str, more: &str) -> Picture {
+fn generate(folder: &Path, name: &str, more: &str) -> Image {
     let output = argument(folder.join(name));
     let mut arguments = vec!["generate", "--quiet", "--schedule", "H1P1R1", "-o", &output];
     arguments.extend(more.split_whitespace());
     assert_eq!(run(&arguments), "");
-    Picture::read(folder.join(name))
+    Image::read(folder.join(name))
 }
 
 #[test]
@@ -33,19 +33,18 @@ fn the_black_of_a_mask_stays_to_the_bit() {
     let pixel = |x: usize, y: usize| [x as u8 * 2, y as u8, 7];
     let init = write_png(&path.join("init.png"), pixel);
     let mask = write_png(&path.join("mask.png"), |x, _| [if x < 64 { 0 } else { 255 }; 3]);
-    let picture = generate(path, "out.png", &format!("--class sand --init {init} --mask {mask}"));
+    let image = generate(path, "out.png", &format!("--class sand --init {init} --mask {mask}"));
     let changed = |columns: std::ops::Range<usize>| {
         let pixels = (0..EDGE).flat_map(|y| columns.clone().map(move |x| (x, y)));
-        pixels.filter(|&(x, y)| picture.rgb[(y * EDGE + x) * 3..][..3] != pixel(x, y)).count()
+        pixels.filter(|&(x, y)| image.rgb[(y * EDGE + x) * 3..][..3] != pixel(x, y)).count()
     };
     assert_eq!(changed(0..64), 0);
     assert!(changed(64..EDGE) > EDGE * 60);
     // Without the mask everything changes, and the less the weaker.
     let far = |strength: &str| {
-        let picture =
-            generate(path, "edit.png", &format!("--class sand --init {init} --strength {strength}"));
+        let image = generate(path, "edit.png", &format!("--class sand --init {init} --strength {strength}"));
         let wanted = (0..EDGE * EDGE).flat_map(|i| pixel(i % EDGE, i / EDGE));
-        picture.rgb.iter().zip(wanted).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>()
+        image.rgb.iter().zip(wanted).map(|(a, b)| u64::from(a.abs_diff(b))).sum::<u64>()
     };
     assert!(far("0.1") < far("0.9"));
 }
@@ -70,9 +69,8 @@ fn a_morph_leads_from_class_to_class_and_a_variation_stays_near() {
     );
 
     let plain = generate(path, "plain.png", "--class wood --seed 4");
-    let distance = |picture: &Picture| {
-        picture.rgb.iter().zip(&plain.rgb).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
-    };
+    let distance =
+        |image: &Image| image.rgb.iter().zip(&plain.rgb).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
     let near = generate(path, "near.png", "--class wood --seed 4 --vary 0.1");
     let far = generate(path, "far.png", "--class wood --seed 4 --vary 0.9");
     assert!(distance(&near) > 0 && 2 * distance(&near) < distance(&far));
@@ -80,7 +78,7 @@ fn a_morph_leads_from_class_to_class_and_a_variation_stays_near() {
 }
 
 #[test]
-fn pictures_are_seamless_and_the_command_says_so() {
+fn images_are_seamless_and_the_command_says_so() {
     let folder = tempdir().unwrap();
     let tiled = generate(folder.path(), "tiled.png", "--class brick --seamless x --seed 2");
     let plain = generate(folder.path(), "plain.png", "--class brick --seed 2");
@@ -97,7 +95,7 @@ fn edits_that_cannot_be_are_refused() {
     let output = argument(folder.path().join("out.png"));
     let init = write_png(&folder.path().join("init.png"), |_, _| [9; 3]);
     let text = argument(folder.path().join("text.png"));
-    fs::write(&text, "no picture").unwrap();
+    fs::write(&text, "no image").unwrap();
     for (more, words) in [
         (format!("--init {init} --strength 0"), vec!["strength 0"]),
         (format!("--init {init} --strength -1"), vec!["strength -1"]),

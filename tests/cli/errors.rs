@@ -206,7 +206,7 @@ fn outputs_that_cannot_be_written_are_found_before_anything_is_loaded() {
 }
 
 #[test]
-fn pictures_need_a_decoder() {
+fn images_need_a_decoder() {
     let folder = tempdir().unwrap();
     let arguments =
         ["generate", "--bundle", &tiny(), "--class", "3", "-o", &argument(folder.path().join("a"))];

@@ -47,9 +47,9 @@ fn a_full_disk_leaves_the_old_file_and_says_so_in_one_line() {
     let (folder, tiny) = (tempdir().unwrap(), tiny());
     let textures = argument(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/textures"));
     let at = |name: &str| folder.path().join(name);
-    let (picture, latents) = (argument(at("old.png")), argument(at("old.npy")));
+    let (image, latents) = (argument(at("old.png")), argument(at("old.npy")));
     let given = "--class 1 --seed 1 --schedule E1";
-    let generate = format!("generate --bundle {textures} {given} -o {picture}");
+    let generate = format!("generate --bundle {textures} {given} -o {image}");
     leaves_what_was_there(&generate, &at("old.png"), true);
     // With as much room as it takes.
     run(&words(&generate));
@@ -66,7 +66,7 @@ fn a_full_disk_leaves_the_old_file_and_says_so_in_one_line() {
     leaves_what_was_there(&format!("{sample} --trajectory {states}"), &at("states.npy"), false);
     let made = argument(at("made.npy"));
     run(&words(&format!("latents --bundle {textures} {given} -o {made}")));
-    leaves_what_was_there(&format!("decode --bundle {textures} {made} -o {picture}"), &at("old.png"), false);
+    leaves_what_was_there(&format!("decode --bundle {textures} {made} -o {image}"), &at("old.png"), false);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{TempDir, tempdir};
 
-use crate::program::{Picture, argument, fail, flowturbo, names, run};
+use crate::program::{Image, argument, fail, flowturbo, names, run};
 
 /// Of the bundled model.
 const EDGE: u32 = 128;
 
-/// Between two pictures of a sheet.
+/// Between two images of a sheet.
 const GAP: u32 = 4;
 
 struct Made {
@@ -35,8 +35,8 @@ impl Made {
         self.folder.path().join(name)
     }
 
-    fn picture(&self, name: &str) -> Picture {
-        Picture::read(self.path(name))
+    fn image(&self, name: &str) -> Image {
+        Image::read(self.path(name))
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {
@@ -44,14 +44,14 @@ impl Made {
     }
 }
 
-/// The largest difference of two pictures, in levels of 256.
+/// The largest difference of two images, in levels of 256.
 fn difference(a: &[u8], b: &[u8]) -> u8 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
 #[test]
-fn the_same_seed_gives_the_same_file_and_another_seed_another_picture() {
+fn the_same_seed_gives_the_same_file_and_another_seed_another_image() {
     let (made, text) = Made::new("a.png", &["--class", "1", "--seed", "7"]);
     for part in ["a.png: 1 image of 128x128", "seed 7", "load ", "sample ", "decode ", "write "] {
         assert!(text.contains(part), "'{part}' is not in:\n{text}");
@@ -59,7 +59,7 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another_picture() {
     assert_eq!(made.add("b.png", &["--class", "1", "--seed", "7", "--quiet"]), "");
     made.add("c.png", &["--class", "1", "--seed", "8"]);
     assert!(made.bytes("a.png") == made.bytes("b.png"));
-    let (a, c) = (made.picture("a.png"), made.picture("c.png"));
+    let (a, c) = (made.image("a.png"), made.image("c.png"));
     assert_eq!((a.width, a.height), (EDGE, EDGE));
     assert!(difference(&a.rgb, &c.rgb) > 8);
     assert_eq!(names(made.folder.path()), ["a.png", "b.png", "c.png"]);
@@ -68,14 +68,14 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another_picture() {
 #[test]
 fn the_file_says_how_to_make_it_again() {
     let (made, _) = Made::new("a.png", &["--class", "1", "--seed", "7", "--steps", "4", "--guidance", "1.5"]);
-    let picture = made.picture("a.png");
-    assert_eq!(picture.note("Software"), concat!("flowturbo ", env!("CARGO_PKG_VERSION")));
-    assert_eq!(picture.note("flowturbo:seed"), "7");
-    assert_eq!(picture.note("flowturbo:index"), "0");
-    assert_eq!(picture.note("flowturbo:guidance"), "1.5");
-    assert_eq!(picture.note("flowturbo:model-hash").len(), 64);
-    assert!(!picture.note("flowturbo:model").is_empty());
-    let command: Vec<&str> = picture.note("flowturbo:command").split(' ').collect();
+    let image = made.image("a.png");
+    assert_eq!(image.note("Software"), concat!("flowturbo ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(image.note("flowturbo:seed"), "7");
+    assert_eq!(image.note("flowturbo:index"), "0");
+    assert_eq!(image.note("flowturbo:guidance"), "1.5");
+    assert_eq!(image.note("flowturbo:model-hash").len(), 64);
+    assert!(!image.note("flowturbo:model").is_empty());
+    let command: Vec<&str> = image.note("flowturbo:command").split(' ').collect();
     assert_eq!(command[..2], ["flowturbo", "generate"]);
     made.add("b.png", &command[2..]);
     assert!(made.bytes("a.png") == made.bytes("b.png"));
@@ -83,22 +83,22 @@ fn the_file_says_how_to_make_it_again() {
         "c.png",
         &[
             "--class",
-            picture.note("flowturbo:class"),
+            image.note("flowturbo:class"),
             "--seed",
             "7",
             "--guidance",
             "1.5",
             "--schedule",
-            picture.note("flowturbo:schedule"),
+            image.note("flowturbo:schedule"),
         ],
     );
     assert!(made.bytes("a.png") == made.bytes("c.png"));
     made.add("d.png", &["--class", "1", "--steps", "1", "--deterministic"]);
-    assert!(made.picture("d.png").note("flowturbo:command").ends_with(" --deterministic"));
+    assert!(made.image("d.png").note("flowturbo:command").ends_with(" --deterministic"));
 }
 
 #[test]
-fn a_sheet_of_four_holds_the_four_separate_pictures() {
+fn a_sheet_of_four_holds_the_four_separate_images() {
     let (made, _) = Made::new("sheet.png", &["--class", "1", "--seed", "7", "-n", "4"]);
     made.add("one.png", &["--class", "1", "--seed", "7"]);
     made.add("four.png", &["--class", "1", "--seed", "7", "-n", "4", "--separate"]);
@@ -106,21 +106,21 @@ fn a_sheet_of_four_holds_the_four_separate_pictures() {
         names(made.folder.path()),
         ["four-0.png", "four-1.png", "four-2.png", "four-3.png", "one.png", "sheet.png"]
     );
-    let sheet = made.picture("sheet.png");
+    let sheet = made.image("sheet.png");
     assert_eq!((sheet.width, sheet.height), (2 * EDGE + GAP, 2 * EDGE + GAP));
     assert_eq!(sheet.note("flowturbo:index"), "0-3");
     for i in 0..4 {
-        let picture = made.picture(&format!("four-{i}.png"));
+        let image = made.image(&format!("four-{i}.png"));
         let corner = (i % 2 * (EDGE + GAP), i / 2 * (EDGE + GAP));
-        assert!(sheet.part(corner, (EDGE, EDGE)) == picture.rgb, "picture {i}");
-        assert_eq!(picture.note("flowturbo:index"), i.to_string());
+        assert!(sheet.part(corner, (EDGE, EDGE)) == image.rgb, "image {i}");
+        assert_eq!(image.note("flowturbo:index"), i.to_string());
     }
     // Another batch size is another plan: rounding may differ, the noise may not.
-    assert!(difference(&made.picture("one.png").rgb, &made.picture("four-0.png").rgb) <= 1);
+    assert!(difference(&made.image("one.png").rgb, &made.image("four-0.png").rgb) <= 1);
 }
 
 #[test]
-fn one_picture_of_several_can_be_made_alone() {
+fn one_image_of_several_can_be_made_alone() {
     for more in [
         &["--class", "1", "-n", "4"][..],
         &["--class", "0,1", "-n", "2", "--vary", "0.3"],
@@ -130,35 +130,35 @@ fn one_picture_of_several_can_be_made_alone() {
         let (made, _) = Made::new("all.png", &arguments);
         made.add("alone.png", &[&arguments[..], &["--only", "2"]].concat());
         assert_eq!(names(made.folder.path()).iter().filter(|name| name.starts_with("alone")).count(), 1);
-        let (all, alone) = (made.picture("all-2.png"), made.picture("alone-2.png"));
+        let (all, alone) = (made.image("all-2.png"), made.image("alone-2.png"));
         assert!(difference(&all.rgb, &alone.rgb) <= 1, "{more:?}");
-        assert!(difference(&made.picture("all-1.png").rgb, &alone.rgb) > 8, "{more:?}");
+        assert!(difference(&made.image("all-1.png").rgb, &alone.rgb) > 8, "{more:?}");
         for note in ["flowturbo:index", "flowturbo:class", "flowturbo:seed"] {
             assert_eq!(all.note(note), alone.note(note), "{more:?}");
         }
         let command: Vec<&str> = alone.note("flowturbo:command").split(' ').collect();
         made.add("again.png", &command[2..]);
-        assert!(made.picture("again.png").rgb == alone.rgb, "{command:?}");
+        assert!(made.image("again.png").rgb == alone.rgb, "{command:?}");
     }
     let (made, _) = Made::new("two.png", &["--class", "0,2", "-n", "2", "--steps", "1", "--only", "3,0"]);
-    let sheet = made.picture("two.png");
+    let sheet = made.image("two.png");
     assert_eq!((sheet.width, sheet.height, sheet.note("flowturbo:index")), (2 * EDGE + GAP, EDGE, "0,3"));
     let output = argument(made.path("none.png"));
     let wrong = ["generate", "--class", "1", "-n", "4", "--only", "4", "-o", &output];
-    fail(flowturbo(&wrong), 2, &["--only 4: the pictures are 0 to 3; -n says how many"]);
+    fail(flowturbo(&wrong), 2, &["--only 4: the images are 0 to 3; -n says how many"]);
 }
 
 #[test]
-fn pictures_that_lead_from_a_class_to_another_are_one_row() {
+fn images_that_lead_from_a_class_to_another_are_one_row() {
     let (made, _) = Made::new("row.png", &["--class", "1", "--morph", "3", "-n", "5", "--steps", "1"]);
-    let row = made.picture("row.png");
+    let row = made.image("row.png");
     assert_eq!((row.width, row.height), (5 * (EDGE + GAP) - GAP, EDGE));
     made.add("still.png", &["--class", "1", "--morph", "3:0.5", "-n", "5", "--steps", "1"]);
-    assert_eq!(made.picture("still.png").height, 2 * EDGE + GAP);
+    assert_eq!(made.image("still.png").height, 2 * EDGE + GAP);
 }
 
 #[test]
-fn latents_are_decoded_to_the_pictures_that_generate_makes() {
+fn latents_are_decoded_to_the_images_that_generate_makes() {
     let (made, _) = Made::new("a.png", &["--class", "1,2", "--seed", "7", "--steps", "2", "--separate"]);
     let (latents, sheet) = (argument(made.path("a.npy")), argument(made.path("sheet.png")));
     run(&[
@@ -168,7 +168,7 @@ fn latents_are_decoded_to_the_pictures_that_generate_makes() {
         "--seed",
         "7",
         "--schedule",
-        made.picture("a-0.png").note("flowturbo:schedule"),
+        made.image("a-0.png").note("flowturbo:schedule"),
         "-q",
         "-o",
         &latents,
@@ -176,10 +176,10 @@ fn latents_are_decoded_to_the_pictures_that_generate_makes() {
     let text = run(&["decode", &latents, "-o", &argument(made.path("b.png")), "--separate"]);
     assert!(text.contains("b-0.png to ") && text.ends_with("b-1.png: 2 images\n"), "{text}");
     assert_eq!(run(&["decode", &latents, "-o", &sheet, "-q"]), "");
-    let whole = made.picture("sheet.png");
+    let whole = made.image("sheet.png");
     for i in 0..2 {
-        let [made, decoded] = ["a", "b"].map(|name| made.picture(&format!("{name}-{i}.png")).rgb);
-        assert!(made == decoded && whole.part((i * (EDGE + GAP), 0), (EDGE, EDGE)) == decoded, "picture {i}");
+        let [made, decoded] = ["a", "b"].map(|name| made.image(&format!("{name}-{i}.png")).rgb);
+        assert!(made == decoded && whole.part((i * (EDGE + GAP), 0), (EDGE, EDGE)) == decoded, "image {i}");
     }
     fail(
         flowturbo(&["decode", &latents, "-o", &sheet, "--bundle", &crate::program::tiny()]),
@@ -197,13 +197,12 @@ fn latents_are_decoded_to_the_pictures_that_generate_makes() {
 fn each_class_has_a_row_unless_columns_say_otherwise() {
     let (made, _) = Made::new("rows.png", &["--class", "0,2", "-n", "3", "--steps", "1"]);
     made.add("columns.png", &["--class", "0,2", "-n", "3", "--steps", "1", "--columns", "2"]);
-    let (rows, columns) = (made.picture("rows.png"), made.picture("columns.png"));
+    let (rows, columns) = (made.image("rows.png"), made.image("columns.png"));
     let edge = |cells: u32| cells * (EDGE + GAP) - GAP;
     assert_eq!((rows.width, rows.height), (edge(3), edge(2)));
     assert_eq!((columns.width, columns.height), (edge(2), edge(4)));
     assert_eq!(rows.note("flowturbo:class").split(',').count(), 2);
-    let cell =
-        |picture: &Picture, x: u32, y: u32| picture.part((x * (EDGE + GAP), y * (EDGE + GAP)), (EDGE, EDGE));
+    let cell = |image: &Image, x: u32, y: u32| image.part((x * (EDGE + GAP), y * (EDGE + GAP)), (EDGE, EDGE));
     assert!(cell(&rows, 2, 0) == cell(&columns, 0, 1));
     assert!(cell(&rows, 0, 1) == cell(&columns, 0, 2));
     assert!(cell(&columns, 1, 1).iter().all(|&level| level == 255), "an empty place is white");
@@ -213,7 +212,7 @@ fn each_class_has_a_row_unless_columns_say_otherwise() {
 fn threads_change_no_pixel_by_more_than_a_level() {
     let (made, _) = Made::new("one.png", &["--class", "3", "--seed", "7", "--threads", "1"]);
     made.add("two.png", &["--class", "3", "--seed", "7", "--threads", "2"]);
-    assert!(difference(&made.picture("one.png").rgb, &made.picture("two.png").rgb) <= 1);
+    assert!(difference(&made.image("one.png").rgb, &made.image("two.png").rgb) <= 1);
 }
 
 #[test]

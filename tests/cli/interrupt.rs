@@ -1,4 +1,4 @@
-//! Ctrl-C while pictures are made.
+//! Ctrl-C while images are made.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};

@@ -13,11 +13,11 @@ mod files;
 #[cfg(unix)]
 mod full;
 mod generate;
+mod images;
 mod inspect;
 mod interrupt;
 mod labels;
 mod latents;
-mod pictures;
 mod program;
 mod shell;
 mod tune;

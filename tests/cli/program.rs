@@ -94,14 +94,14 @@ pub fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 /// A PNG file's size, pixels and text chunks.
-pub struct Picture {
+pub struct Image {
     pub width: u32,
     pub height: u32,
     pub rgb: Vec<u8>,
     notes: Vec<(String, String)>,
 }
 
-impl Picture {
+impl Image {
     pub fn read(path: impl AsRef<Path>) -> Self {
         let file = BufReader::new(File::open(path).unwrap());
         let mut reader = png::Decoder::new(file).read_info().unwrap();

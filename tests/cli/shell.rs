@@ -14,8 +14,8 @@ fn every_command_takes_the_model_by_one_option_and_the_old_ways_go_on() {
         let sample = ["--seed", "1", "-c", "3", "--schedule", "E1", "-q", "-o", &latents];
         run(&[&["latents"], way, &sample[..]].concat());
         // It has no decoder, which is said of this model and no other.
-        let picture = file("a.png");
-        let generate = ["-c", "3", "-o", &picture];
+        let image = file("a.png");
+        let generate = ["-c", "3", "-o", &image];
         fail(flowturbo(&[&["generate"], way, &generate[..]].concat()), 2, &["'tiny", "no decoder"]);
     }
     fail(flowturbo(&["decode", &latents, "-m", &model, "-o", "a.png"]), 2, &["'tiny", "no decoder"]);

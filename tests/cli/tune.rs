@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use crate::bundle::edit_manifest;
 use crate::program::{argument, copy, fail, flowturbo, names, run, tiny};
 
-/// Few pictures, a short reference, and one thread, which on a busy machine waits for no other.
+/// Few images, a short reference, and one thread, which on a busy machine waits for no other.
 const QUICK: [&str; 8] = ["--samples", "1", "--classes", "3,6", "--reference", "H8", "--threads", "1"];
 
 fn command<'a>(bundle: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -63,7 +63,7 @@ fn people_are_told_what_goes_on_and_what_came_out() {
     let text = run(&["tune", &bundle, "--samples", "1", "--class", "3", "--reference", "H8", "--write"]);
     for part in [
         "parts  ",
-        "reference   H8 of 1 picture: ",
+        "reference   H8 of 1 image: ",
         "best  ",
         "distance",
         "(own)      H1P5R3",
@@ -174,7 +174,7 @@ fn what_cannot_be_tuned_is_refused_and_nothing_is_written() {
     let (bundle, before) = (argument(&copy), fs::read(copy.join("bundle.json")).unwrap());
     let nowhere = argument(folder.path().join("none/tuned.zip"));
     for (more, code, words) in [
-        (&["--budget", "1us", "--write"][..], 2, &["no schedule makes a picture in 0.0 ms", "E1 takes"][..]),
+        (&["--budget", "1us", "--write"][..], 2, &["no schedule makes an image in 0.0 ms", "E1 takes"][..]),
         (&["--budget", "1s", "--name", "very fast", "--write"], 2, &["sampling.presets: must be 1 to 64 of"]),
         (&["--classes", "nosuch"], 2, &["no class 'nosuch'"]),
         (&["--reference", "R3"], 2, &["needs a velocity before it"]),

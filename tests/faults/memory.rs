@@ -47,8 +47,8 @@ pub fn while_generating() {
     let mask = ndarray::Array3::from_elem((1, 128, 128), 0.5);
     let edit = Request::new(vec![1, 2]).with_schedule("E1".parse().unwrap()).with_variation(3, 0.5);
     let edit = edit.with_init(init.clone(), 0.8).with_mask(mask);
-    let pictures = refused("pictures", || textures.session().generate(&edit).map(drop));
-    assert!(pictures.errors > 10 && pictures.ends == 0, "{pictures:?}");
+    let images = refused("images", || textures.session().generate(&edit).map(drop));
+    assert!(images.errors > 10 && images.ends == 0, "{images:?}");
     let coding = refused("encoding and decoding", || {
         let mut session = textures.session();
         let latents = session.encode(init.view())?;
@@ -106,7 +106,7 @@ pub fn with_too_little() {
 /// The same statuses, and one more file that is written.
 pub fn of_a_c_program() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("picture.png");
+    let path = folder.path().join("image.png");
     let model =
         program::Model::open(&root().join("models/textures")).map_err(|error| error.to_string()).unwrap();
     let fits = |error: &Status| match error.0 {
@@ -114,6 +114,6 @@ pub fn of_a_c_program() {
         status => Err(format!("{status}")),
     };
     let drawing = refusing(small(), || at_each("a C program", || model.draw(&path), fits));
-    // The encoder of PNG files takes pieces that do not grow with the picture.
+    // The encoder of PNG files takes pieces that do not grow with the image.
     assert!(drawing.errors > 10 && drawing.strange == 0 && drawing.largest < 100_000, "{drawing:?}");
 }

@@ -18,7 +18,7 @@ fn each(token: &CancelToken, mut at_each: impl FnMut(&str, usize, &mut dyn FnMut
     let never = CancelToken::new();
     let [tiny, textures] = [tiny(), root().join("models/textures")];
     at_each("loading", 100, &mut || load(&tiny, token).map(drop));
-    at_each("loading a model with pictures", 500, &mut || load(&textures, token).map(drop));
+    at_each("loading a model with images", 500, &mut || load(&textures, token).map(drop));
     let model = load(&tiny, &never).unwrap();
     // Of three sizes none is among the two that are kept.
     at_each("planning", 100, &mut || {
@@ -70,7 +70,7 @@ pub fn of_observers() {
                 ErrorKind::Cancelled => Ok(()),
                 kind => Err(format!("{kind:?}")),
             });
-            // Two steps and two pictures.
+            // Two steps and two images.
             assert_eq!((tally.places, tally.errors), (4, 4));
         }
     });

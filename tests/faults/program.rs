@@ -1,4 +1,4 @@
-//! What a C program does from a model's file to a picture's: open, generate with previews, save. Every call's status.
+//! What a C program does from a model's file to an image's: open, generate with previews, save. Every call's status.
 
 use std::ffi::{CStr, CString, c_void};
 use std::fmt;
@@ -45,7 +45,7 @@ impl Model {
         Ok(Self(model))
     }
 
-    /// A picture, with a preview of it after each step, saved to `path`.
+    /// An image, with a preview of it after each step, saved to `path`.
     pub fn draw(&self, path: &Path) -> Result<(), Status> {
         let mut session = null_mut();
         // SAFETY: a place of this function's.

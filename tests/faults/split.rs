@@ -151,7 +151,7 @@ fn note(child: c_int, size: usize) {
             let place = Backtrace::force_capture().to_string();
             // While the description of a graph is read it may be anybody's, later only tract's, the PNG encoder's and
             // the buffer of whoever writes a file.
-            let known = ["import_within", "tract_", "picture::write", "file::filled"]
+            let known = ["import_within", "tract_", "png_file::write", "file::filled"]
                 .iter()
                 .any(|name| place.contains(name));
             if !known || std::env::var_os("FLOWTURBO_FAULTS_SHOW").is_some() {

@@ -56,14 +56,14 @@ impl Parallel for Meddling {
     }
 }
 
-/// Bits of a request's latents, or of its pictures.
+/// Bits of a request's latents, or of its images.
 type Draw = fn(&mut Session, &Request) -> flowturbo::Result<Vec<u32>>;
 
 fn latents(session: &mut Session, request: &Request) -> flowturbo::Result<Vec<u32>> {
     session.latents(request).map(|latents| latents.iter().map(|value| value.to_bits()).collect())
 }
 
-fn pictures(session: &mut Session, request: &Request) -> flowturbo::Result<Vec<u32>> {
+fn images(session: &mut Session, request: &Request) -> flowturbo::Result<Vec<u32>> {
     let bytes = session.generate(request)?.images.into_iter().flat_map(|image| image.rgb);
     Ok(bytes.map(u32::from).collect())
 }
@@ -74,7 +74,7 @@ fn cases() -> [(PathBuf, Request, Draw, usize); 2] {
     let size = ndarray::Array4::from_elem((1, 3, 128, 128), 0.25);
     [
         (tiny(), request(), latents as Draw, 1),
-        (root().join("models/textures"), with_init.with_init(size, 0.8), pictures, 7),
+        (root().join("models/textures"), with_init.with_init(size, 0.8), images, 7),
     ]
 }
 

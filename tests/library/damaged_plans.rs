@@ -1,52 +1,11 @@
 //! Plan files that lie: in each field, in each section, cut short anywhere. Each is an error of one line, and no more.
-//!
-//! The format is read here as docs/plan.md has it, by nothing of the library's.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flowturbo::{Bundle, Error, ErrorKind, Limits, Model, ModelOptions, Request};
-use sha2::{Digest, Sha256};
 
+use crate::plan_bytes::{ENTRY, FOOTER, long, sections, sign, sign_section, table};
 use crate::plans::tiny;
-
-const FOOTER: usize = 64;
-const ENTRY: usize = 64;
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-fn long(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
-}
-
-/// Where the table is.
-fn table(plan: &[u8]) -> Range<usize> {
-    long(plan, plan.len() - FOOTER + 16) as usize..plan.len() - FOOTER
-}
-
-/// Where each section is.
-fn sections(plan: &[u8]) -> Vec<Range<usize>> {
-    let entries = plan[table(plan)].chunks_exact(ENTRY);
-    entries.map(|entry| long(entry, 8) as usize..(long(entry, 8) + long(entry, 16)) as usize).collect()
-}
-
-/// Gives header, table and footer the hash that they should have.
-fn sign(plan: &mut [u8]) {
-    let (table, footer) = (table(plan), plan.len() - FOOTER);
-    let hash = sha256(&[&plan[..16], &plan[table], &plan[footer..footer + 32]].concat());
-    plan[footer + 32..].copy_from_slice(&hash);
-}
-
-/// Gives a section the hash that it should have, and then the rest.
-fn sign_section(plan: &mut [u8], index: usize) {
-    let bytes = &plan[sections(plan)[index].clone()];
-    let pieces: Vec<u8> = bytes.chunks(1 << 20).flat_map(sha256).collect();
-    let at = table(plan).start + index * ENTRY + 32;
-    plan[at..at + 32].copy_from_slice(&sha256(&pieces));
-    sign(plan);
-}
 
 /// What a plan comes to in the end.
 fn outcome(plan: Vec<u8>) -> flowturbo::Result<()> {

@@ -8,7 +8,7 @@ use crate::bundle::sha256;
 use crate::common::data;
 use crate::textures;
 
-/// A line for each of [`requests`]: what it is, and the SHA-256 of its pictures (RGB) or latents (little-endian).
+/// A line for each of [`requests`]: what it is, and the SHA-256 of its images (RGB) or latents (little-endian).
 /// A kernel that adds up in another order moves them: the test prints the new ones then, the changelog says so.
 const KNOWN: &str = include_str!("../data/deterministic.txt");
 
@@ -41,7 +41,7 @@ fn small() -> Vec<(&'static str, Request)> {
 }
 
 /// Requests of the bundled model.
-fn pictures() -> Vec<(&'static str, Request)> {
+fn images() -> Vec<(&'static str, Request)> {
     let request = |class, schedule: &str, seed| {
         Request::new(vec![class]).with_schedule(schedule.parse().unwrap()).with_seed(seed)
     };
@@ -49,12 +49,12 @@ fn pictures() -> Vec<(&'static str, Request)> {
     let mask =
         noise(21, [1, 1, 128, 128]).unwrap().mapv(|v| f32::from(v > 0.0)).remove_axis(ndarray::Axis(1));
     vec![
-        ("picture", request(4, "H1P1R2", 1)),
-        ("seamless picture", request(5, "E1", 2).with_seamless(Seamless::Both)),
-        ("unguided picture", request(0, "H1R1", 3).with_guidance(1.0)),
-        ("picture from a picture", request(3, "E1", 4).with_init(init.clone(), 0.5)),
-        ("part of a picture", request(3, "E1", 5).with_init(init, 1.0).with_mask(mask)),
-        ("wide picture", request(8, "E1", 6).with_size(128, 192)),
+        ("image", request(4, "H1P1R2", 1)),
+        ("seamless image", request(5, "E1", 2).with_seamless(Seamless::Both)),
+        ("unguided image", request(0, "H1R1", 3).with_guidance(1.0)),
+        ("image from an image", request(3, "E1", 4).with_init(init.clone(), 0.5)),
+        ("part of an image", request(3, "E1", 5).with_init(init, 1.0).with_mask(mask)),
+        ("wide image", request(8, "E1", 6).with_size(128, 192)),
     ]
 }
 
@@ -84,7 +84,7 @@ fn drawn(model: &Model, requests: &[(&str, Request)]) -> String {
 fn all(threads: [usize; 2]) -> String {
     let [few, many] = threads;
     let latents = latents(&model(data("bundle"), few), &small());
-    latents + &drawn(&model(textures(), many), &pictures())
+    latents + &drawn(&model(textures(), many), &images())
 }
 
 #[test]

@@ -19,12 +19,12 @@ fn request() -> Request {
 }
 
 /// Bytes of every value, in bands, with a grain.
-fn picture() -> Vec<u8> {
+fn image() -> Vec<u8> {
     (0..EDGE * EDGE * 3).map(|i| ((i / 3 / EDGE) * 2 % 256) as u8 ^ (i * 7 % 8) as u8).collect()
 }
 
 fn init() -> Array4<f32> {
-    PixelsRef::rgb8(&picture()).to_array([1, EDGE, EDGE]).unwrap()
+    PixelsRef::rgb8(&image()).to_array([1, EDGE, EDGE]).unwrap()
 }
 
 fn pixel(image: &Image, x: usize, y: usize) -> &[u8] {
@@ -41,7 +41,7 @@ fn what_a_mask_keeps_stays_to_the_bit_whatever_the_schedule() {
     let mut session = model().session();
     // The left half stays, the right is new; between them eight pixels of slope.
     let mask = Array3::from_shape_fn([1, EDGE, EDGE], |(_, _, x)| ((x as f32 - 60.0) / 8.0).clamp(0.0, 1.0));
-    let bytes = picture();
+    let bytes = image();
     for (schedule, strength) in [("H1P2R2", 1.0), ("E3", 0.6), ("P2R1", 1.0), ("H1R1P1", 0.3)] {
         let request = request().with_schedule(schedule.parse().unwrap());
         let request = request.with_init(init(), strength).with_mask(mask.clone());

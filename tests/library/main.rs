@@ -14,6 +14,8 @@ mod editing;
 mod golden;
 mod guidance;
 mod links;
+#[path = "../common/plan_bytes.rs"]
+mod plan_bytes;
 mod planning;
 mod plans;
 mod presets;

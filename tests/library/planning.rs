@@ -99,14 +99,11 @@ fn a_request_that_is_cancelled_while_it_is_planned_ends_and_the_next_one_works()
         |size: usize| Request::new(vec![4]).with_size(size, size).with_schedule("E1".parse().unwrap());
     cancel.cancel();
     let cancelled = request(1024).with_cancel(cancel.clone());
-    let error = model.prepare(&cancelled, Output::Pictures).unwrap_err();
+    let error = model.prepare(&cancelled, Output::Images).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(
-        model.session().prepare(&cancelled, Output::Pictures).unwrap_err().kind(),
-        ErrorKind::Cancelled
-    );
+    assert_eq!(model.session().prepare(&cancelled, Output::Images).unwrap_err().kind(), ErrorKind::Cancelled);
     cancel.reset();
-    model.prepare(&cancelled, Output::Pictures).unwrap();
+    model.prepare(&cancelled, Output::Images).unwrap();
 }
 
 #[test]
@@ -116,7 +113,7 @@ fn planning_takes_about_as_long_for_every_size() {
     let took = |size: usize| {
         let request = Request::new(vec![4]).with_size(size, size).with_schedule("E1".parse().unwrap());
         let start = Instant::now();
-        let memory = model.prepare(&request, Output::Pictures).unwrap();
+        let memory = model.prepare(&request, Output::Images).unwrap();
         (start.elapsed(), memory.session)
     };
     // The first time for another size than the bundle's own.

@@ -1,15 +1,16 @@
 //! Plan files: the same numbers as the bundle, and what they refuse.
 
 use std::io::Cursor;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use flowturbo::{
-    Bundle, ErrorKind, Limits, Model, ModelOptions, Output, PlanOptions, Request, Role, Seamless, Target,
-    compile,
+    Bundle, CancelToken, ErrorKind, Limits, Model, ModelOptions, Output, PlanOptions, Request, Role,
+    Seamless, Target, compile,
 };
 use ndarray::Array4;
 
-use crate::common::data;
+use crate::common::{data, largest_error};
 use crate::textures;
 
 /// The plan of a bundle, as bytes.
@@ -90,7 +91,7 @@ fn a_plan_gives_the_bundles_numbers_to_the_bit_wherever_it_is_kept() {
 }
 
 #[test]
-fn pictures_of_a_plan_are_the_bundles_and_so_are_edits() {
+fn images_of_a_plan_are_the_bundles_and_so_are_edits() {
     let bundle = || Bundle::open(textures()).unwrap();
     let options = ModelOptions::default().with_threads(2);
     let sizes = vec![[128, 128], [128, 192]];
@@ -101,16 +102,16 @@ fn pictures_of_a_plan_are_the_bundles_and_so_are_edits() {
     let (ours, theirs) =
         (Model::load(Bundle::open(&path).unwrap(), &options), Model::load(bundle(), &options));
     let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
-    let picture = Array4::from_shape_fn((1, 3, 128, 128), |(_, c, y, x)| ((c + y + x) % 7) as f32 / 7.0);
+    let image = Array4::from_shape_fn((1, 3, 128, 128), |(_, c, y, x)| ((c + y + x) % 7) as f32 / 7.0);
     let plain = Request::new(vec![4]).with_seed(3).with_schedule("H1P1R1".parse().unwrap());
     for request in [
         plain.clone(),
-        plain.clone().with_init(picture, 0.6),
+        plain.clone().with_init(image, 0.6),
         plain.with_size(128, 192).with_seamless(Seamless::Both).with_guidance(1.0),
     ] {
         let [a, b] = [&ours, &theirs].map(|model| model.session().generate(&request).unwrap());
         assert_eq!((&a.latents, &a.images[0].rgb), (&b.latents, &b.images[0].rgb), "{request:?}");
-        assert!(ours.prepare(&request, Output::Pictures).unwrap().model > 0);
+        assert!(ours.prepare(&request, Output::Images).unwrap().model > 0);
     }
 }
 
@@ -154,15 +155,33 @@ fn baked_classes_are_served_and_no_others() {
     latents(&ours, &request(3));
 }
 
+/// A plan for one image makes any number of them, a few in one call of a network, and images that windows see.
+#[test]
+fn a_plan_serves_more_images_and_larger_ones_than_it_was_compiled_for() {
+    let five = |guidance| Request::new(vec![0, 1, 2, 1, 0]).with_guidance(guidance).with_seed(3);
+    let large = |size| Request::new(vec![1, 0]).with_size(size, 256).with_seamless(Seamless::X).with_seed(4);
+    let tiny = (load(tiny()).unwrap(), Model::open(data("bundle")).unwrap());
+    let shipped =
+        (Model::open(textures().with_extension("ftplan")).unwrap(), Model::open(textures()).unwrap());
+    for ((ours, theirs), requests) in [
+        (tiny, vec![five(1.0), five(2.5), five(2.5).with_morph(2, 0.25)]),
+        (shipped, vec![five(2.5), large(128), large(384)]),
+    ] {
+        for request in requests {
+            let error = largest_error(latents(&ours, &request).iter(), latents(&theirs, &request).iter());
+            assert!(error <= 1e-5, "{error}");
+            ours.prepare(&request, Output::Latents).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_was_not_planned_is_refused_by_what_was() {
-    let model = load(tiny()).unwrap();
-    // By one and two images; guidance and morphs ask for up to three answers for each.
-    let error = model.session().latents(&Request::new(vec![0; 5]).with_guidance(1.0)).unwrap_err();
+    let model = Model::open(textures().with_extension("ftplan")).unwrap();
+    let error = model.session().generate(&Request::new(vec![0]).with_size(128, 192)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let line = error.to_string();
-    let planned =
-        "predictor: 5 of 16 x 16 cells in one call were not planned; planned are 1 of 16 x 16 cells, 2 of";
+    let planned = "decoder: 1 of 16 x 24 cells in one call were not planned; planned are 1 of 16 x 16 cells";
     assert!(line.contains(planned), "{line}");
 
     let reference = ModelOptions::default().with_backend(flowturbo::BackendKind::Reference);
@@ -222,4 +241,26 @@ fn a_plan_that_was_written_to_since_it_was_opened_is_an_error() {
     std::io::Write::write_all(&mut &file, &bytes).unwrap();
     let error = model.session().latents(&Request::new(vec![1])).unwrap_err();
     assert!(error.to_string().contains("was written to since it was opened"), "{error}");
+}
+
+/// Weights are held against their hashes a piece at a time.
+#[test]
+fn a_cancel_ends_the_hashing_of_weights() {
+    let load = |most: usize| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let polls = Arc::clone(&asked);
+        let token = CancelToken::from_fn(move || polls.fetch_add(1, Ordering::Relaxed) >= most);
+        let bundle = Bundle::open(textures().with_extension("ftplan")).unwrap();
+        let outcome = Model::load(bundle, &ModelOptions::default().with_threads(1).with_cancel(token));
+        (outcome.map(drop), asked.load(Ordering::Relaxed))
+    };
+    let (whole, polls) = load(usize::MAX);
+    whole.unwrap();
+    let pieces = std::fs::metadata(textures().with_extension("ftplan")).unwrap().len() >> 20;
+    assert!(polls as u64 > pieces, "{polls} polls for {pieces} MiB");
+    for most in [1, 5, 15] {
+        let (outcome, polls) = load(most);
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(polls, most + 1);
+    }
 }

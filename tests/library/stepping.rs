@@ -11,7 +11,7 @@ use ndarray::Array4;
 
 use crate::textures;
 
-const PICTURE: usize = 128 * 128 * 3;
+const IMAGE: usize = 128 * 128 * 3;
 const LATENT: usize = 8 * 16 * 16;
 
 fn request(schedule: &str) -> Request {
@@ -82,7 +82,7 @@ fn previews_do_not_see_half_an_answer() {
 }
 
 #[test]
-fn a_budget_of_any_size_makes_the_same_picture() {
+fn a_budget_of_any_size_makes_the_same_image() {
     let model = Model::open(textures()).unwrap();
     let request = request("H1P2R1E1");
     let whole = model.session().generate(&request).unwrap();
@@ -92,13 +92,13 @@ fn a_budget_of_any_size_makes_the_same_picture() {
         (Some(Duration::from_nanos(1)), 200..100_000),
         (Some(Duration::from_millis(2)), 4..500),
         (Some(Duration::MAX), 1..2),
-        // Five steps, two pictures.
+        // Five steps, two images.
         (None, 7..8),
     ] {
-        session.begin(&request, Output::Pictures).unwrap();
+        session.begin(&request, Output::Images).unwrap();
         let made = drive(&mut session, budget);
         assert!(calls.contains(&made), "{budget:?}: {made} calls");
-        let mut rgb = vec![0; 2 * PICTURE];
+        let mut rgb = vec![0; 2 * IMAGE];
         session.finish_into(&mut Pixels::rgb8(&mut rgb), &mut go_on).unwrap();
         assert!(whole.images.iter().flat_map(|image| &image.rgb).eq(&rgb), "{budget:?}");
         assert_eq!(session.last_latents().unwrap(), whole.latents);
@@ -125,12 +125,12 @@ fn finishing_does_what_is_left_and_may_be_repeated_in_another_format() {
     let request = request("P2");
     let whole = model.session().generate(&request).unwrap();
     let mut session = model.session();
-    session.begin(&request, Output::Pictures).unwrap();
+    session.begin(&request, Output::Images).unwrap();
     session.step(Some(Duration::from_micros(1)), &mut go_on).unwrap();
     // Memory of another size does not end the generation.
     let error = session.finish_into(&mut Pixels::rgb8(&mut [0; 5]), &mut go_on).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    let (mut rgb, mut bgra) = (vec![0; 2 * PICTURE], vec![0; 2 * PICTURE / 3 * 4]);
+    let (mut rgb, mut bgra) = (vec![0; 2 * IMAGE], vec![0; 2 * IMAGE / 3 * 4]);
     session.finish_into(&mut Pixels::rgb8(&mut rgb), &mut go_on).unwrap();
     session.finish_into(&mut Pixels::new(PixelFormat::Bgra8, &mut bgra), &mut go_on).unwrap();
     assert!(whole.images.iter().flat_map(|image| &image.rgb).eq(&rgb));
@@ -142,7 +142,7 @@ fn finishing_does_what_is_left_and_may_be_repeated_in_another_format() {
 fn what_is_asked_out_of_turn_is_refused() {
     let model = Model::open(textures()).unwrap();
     let mut session = model.session();
-    let mut rgb = vec![0; 2 * PICTURE];
+    let mut rgb = vec![0; 2 * IMAGE];
     let refused = |outcome: flowturbo::Result<()>, part: &str| {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
@@ -167,13 +167,13 @@ fn a_generation_that_is_given_up_leaves_nothing_behind() {
     let (mut session, wanted) = (model.session(), model.session().latents(&request("H1R1")).unwrap());
     let little = Some(Duration::from_micros(300));
     // By another begin, by a request, by a stop, by its token; in the middle of a network or of the decoder.
-    session.begin(&request("H2P3"), Output::Pictures).unwrap();
+    session.begin(&request("H2P3"), Output::Images).unwrap();
     session.step(little, &mut go_on).unwrap();
-    session.begin(&request("H2P3"), Output::Pictures).unwrap();
+    session.begin(&request("H2P3"), Output::Images).unwrap();
     session.step(little, &mut go_on).unwrap();
     assert_eq!(session.latents(&request("H1R1")).unwrap(), wanted);
     let cancel = CancelToken::new();
-    session.begin(&request("E1").with_cancel(cancel.clone()), Output::Pictures).unwrap();
+    session.begin(&request("E1").with_cancel(cancel.clone()), Output::Images).unwrap();
     assert!(!session.step(None, &mut go_on).unwrap());
     session.step(little, &mut go_on).unwrap();
     // The decoder that is half-way is asked for something else, and goes on.
@@ -192,7 +192,7 @@ fn apart(found: &[u8], wanted: &[u8]) -> f64 {
     found.iter().zip(wanted).map(difference).sum::<f64>() / found.len() as f64
 }
 
-/// Pictures of 128 x 128 pixels at an eighth of their size.
+/// Images of 128 x 128 pixels at an eighth of their size.
 fn small(rgb: &[u8]) -> Vec<u8> {
     let sum = |image: usize, y: usize, x: usize, colour: usize| -> u32 {
         let pixels = (0..64).map(|i| (image * 128 + 8 * y + i / 8) * 128 + 8 * x + i % 8);
@@ -202,7 +202,7 @@ fn small(rgb: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn previews_come_closer_to_the_picture() {
+fn previews_come_closer_to_the_image() {
     let model = Model::open(textures()).unwrap();
     let request = request("H1P5R3");
     let images = model.session().generate(&request).unwrap().images;
@@ -211,9 +211,9 @@ fn previews_come_closer_to_the_picture() {
     let mut session = model.session();
     let (mut linear, mut decoded) = (Vec::new(), Vec::new());
     let mut observed = Vec::new();
-    session.begin(&request, Output::Pictures).unwrap();
+    session.begin(&request, Output::Images).unwrap();
     loop {
-        let (mut tiny, mut large) = (vec![0; 2 * 16 * 16 * 3], vec![0; 2 * PICTURE]);
+        let (mut tiny, mut large) = (vec![0; 2 * 16 * 16 * 3], vec![0; 2 * IMAGE]);
         session.preview_into(PreviewKind::Linear, &mut Pixels::rgb8(&mut tiny)).unwrap();
         session.preview_into(PreviewKind::Decoded, &mut Pixels::rgb8(&mut large)).unwrap();
         linear.push(apart(&tiny, &wanted));
@@ -232,7 +232,7 @@ fn previews_come_closer_to_the_picture() {
     }
     println!("mean difference: linear {linear:.1?}, decoded {decoded:.1?}");
     assert_eq!(observed, linear[1..10]);
-    // Of the last latent the decoder makes the picture itself.
+    // Of the last latent the decoder makes the image itself.
     assert_eq!(decoded[9], 0.0);
     assert!(decoded[1] < 0.7 * decoded[0] && decoded[5] < 0.7 * decoded[1], "{decoded:?}");
     assert!(linear[9] < 0.5 * linear[0] && linear[9] < 25.0, "{linear:?}");
@@ -242,10 +242,10 @@ fn previews_come_closer_to_the_picture() {
 fn memory_is_told_before_it_is_taken() {
     let model = Model::open(textures()).unwrap();
     let request = request("H1R1");
-    let pictures = model.prepare(&request, Output::Pictures).unwrap();
+    let images = model.prepare(&request, Output::Images).unwrap();
     let latents = model.prepare(&request, Output::Latents).unwrap();
-    assert!(pictures.session > latents.session + 2 * PICTURE * 4, "{pictures:?}, {latents:?}");
-    assert!(pictures.model > latents.model);
+    assert!(images.session > latents.session + 2 * IMAGE * 4, "{images:?}, {latents:?}");
+    assert!(images.model > latents.model);
     // No refiner, half the batch: less of everything.
     let less =
         model.prepare(&request.with_guidance(1.0).with_schedule("H1".parse().unwrap()), Output::Latents);

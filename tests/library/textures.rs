@@ -9,7 +9,7 @@ use crate::common::largest_error;
 use crate::copy::Copy;
 use crate::textures;
 
-/// A smooth picture that tiles, values within [-0.8, 0.8].
+/// A smooth image that tiles, values within [-0.8, 0.8].
 fn waves() -> Array4<f32> {
     Array4::from_shape_fn([1, 3, 128, 128], |(_, channel, y, x)| {
         let angle = |pixel: usize, times: f32| pixel as f32 * std::f32::consts::TAU * times / 128.0;
@@ -67,7 +67,7 @@ fn other_shapes_are_refused() {
     assert!(error.contains("the encoder takes [N, 3, 128, 128]"), "{error}");
 }
 
-/// Rolling the latent by a cell rolls the picture by eight pixels: nothing marks the border.
+/// Rolling the latent by a cell rolls the image by eight pixels: nothing marks the border.
 #[test]
 fn the_decoder_wraps_around() {
     let model = Model::open(textures()).unwrap();

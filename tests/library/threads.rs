@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Parallel, Request};
+use flowturbo::{Bundle, ErrorKind, Model, ModelOptions, Parallel, RayonPool, Request};
 use ndarray::Array4;
 
 use crate::common::{data, largest_error};
@@ -107,6 +107,26 @@ fn a_lent_job_system_does_the_work() {
     let bundle = Bundle::open(data("bundle")).unwrap();
     let model = Model::load(bundle, &threads(2).with_parallel(scoped)).unwrap();
     assert_eq!(model.threads(), 5);
+}
+
+/// Three sessions at once on a pool of two, one of them on a thread of the pool.
+#[test]
+fn a_rayon_pool_does_the_work() {
+    let (one, pool) = (sample(&threads(1)), rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+    let pool = Arc::new(pool);
+    let options = ModelOptions::default().with_parallel(Arc::new(RayonPool::new(Arc::clone(&pool))));
+    let model = Model::load(Bundle::open(data("bundle")).unwrap(), &options).unwrap();
+    assert_eq!(model.threads(), 2);
+    let draw = || model.session().latents(&Request::new(vec![5, 2]).with_seed(3)).unwrap();
+    let drawn = std::thread::scope(|scope| {
+        let beside = [scope.spawn(draw), scope.spawn(draw)];
+        let mut drawn = vec![pool.install(draw)];
+        drawn.extend(beside.map(|thread| thread.join().unwrap()));
+        drawn
+    });
+    for latents in drawn {
+        assert!(largest_error(one.iter(), latents.iter()) <= 1e-5);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 answers.
 
 The graph cuts what the operator takes out of `x`, hands it over in the type that is asked for, and lays whatever comes
-back, as floats, into `velocity`. Where the operator takes one picture of floats, `x` goes in as it is, two at a time.
+back, as floats, into `velocity`. Where the operator takes one image of floats, `x` goes in as it is, two at a time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Case:
     attributes: dict = field(default_factory=dict)
     opset: int = 17
     outputs: int | Sequence[bool] = 1
-    picture: bool = True
+    image: bool = True
     """Whether `x` may be handed over as it is."""
     domain: str = ""
 
@@ -152,9 +152,9 @@ class Writer:
         return self.node("Cast", [tensor], f"{name}t", to=TYPES[operand.kind])
 
 
-def is_picture(case: Case) -> bool:
+def is_image(case: Case) -> bool:
     parts = [operand for operand in case.inputs if isinstance(operand, Taken)]
-    return case.picture and len(parts) == 1 and len(parts[0].shape) == 4 and parts[0].shape[0] == 2
+    return case.image and len(parts) == 1 and len(parts[0].shape) == 4 and parts[0].shape[0] == 2
 
 
 def present(case: Case) -> list[bool]:
@@ -166,10 +166,10 @@ class Graph:
 
     def __init__(self, case: Case, size: int):
         self.case, self.writer = case, Writer(case.opset)
-        self.picture = is_picture(case)
-        self.batch = 2 if self.picture else 1
+        self.image = is_image(case)
+        self.batch = 2 if self.image else 1
         parts = [operand for operand in case.inputs if isinstance(operand, Taken)]
-        if self.picture:
+        if self.image:
             _, channels, height, width = parts[0].shape
             self.latent = (max(channels, -(-size // (height * width))), height, width)
         else:
@@ -179,13 +179,13 @@ class Graph:
 
     def operate(self) -> None:
         case, writer, place, names = self.case, self.writer, 0, []
-        flat = "" if self.picture else writer.shaped("x", [-1], "f")
+        flat = "" if self.image else writer.shaped("x", [-1], "f")
         for number, operand in enumerate(case.inputs):
             if operand is None:
                 names.append("")
             elif not isinstance(operand, Taken):
                 names.append(writer.constant(f"k{number}", operand))
-            elif self.picture:
+            elif self.image:
                 tensor = "x"
                 if operand.shape[1] < self.latent[0]:
                     tensor = writer.cut("x", 0, operand.shape[1], 1, f"i{number}")
@@ -228,7 +228,7 @@ class Graph:
     def settle(self, answers: Sequence[np.ndarray]) -> ModelProto:
         """Lays the answers into `velocity`, filled up with `x` where they are too few."""
         writer, names, size = self.writer, [name for name in self.results if name], prod(self.latent)
-        if self.picture and [answer.shape for answer in answers] == [(2, *self.latent)]:
+        if self.image and [answer.shape for answer in answers] == [(2, *self.latent)]:
             self.float(names[0], answers[0], "velocity")
         else:
             rest, rows = size, []
@@ -283,8 +283,8 @@ def made(case: Case) -> tuple[bytes, np.ndarray]:
         first = Graph(case, 1)
         answers = first.raw()
         batch = first.batch
-        if first.picture and any(answer.ndim == 0 or answer.size % 2 for answer in answers):
-            return made(Case(**{**vars(case), "picture": False}))
+        if first.image and any(answer.ndim == 0 or answer.size % 2 for answer in answers):
+            return made(Case(**{**vars(case), "image": False}))
         graph = Graph(case, sum(answer.size // batch for answer in answers))
         model = graph.settle(answers)
         shape = (graph.batch, *graph.latent)

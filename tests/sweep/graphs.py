@@ -182,7 +182,7 @@ def product(draw: st.DrawFn, made: Made, name: str, shape: tuple[int, ...]) -> N
 
 
 def window(draw: st.DrawFn, made: Made, name: str, shape: tuple[int, ...]) -> None:
-    """A convolution or a pool, where the tensor is a picture."""
+    """A convolution or a pool, where the tensor is an image."""
     if len(shape) != 4 or prod(shape[1:]) > 512:
         return
     size, stride, margin = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 1))

@@ -14,7 +14,7 @@ from ctypes import c_uint64 as u64
 from os import PathLike, fspath
 
 PIXEL_RGB8 = 1
-OUTPUT_PICTURES, OUTPUT_LATENTS = 0, 1
+OUTPUT_IMAGES, OUTPUT_LATENTS = 0, 1
 TILES = {"": 0, "x": 1, "y": 2, "both": 3}
 
 

@@ -27,7 +27,7 @@ class Request:
     noise: np.ndarray | None = None  # float32 [N,C,h,w], instead of the seed's
     tile: str = ""  # x, y or both: seamless along these axes
     size: tuple[int, int] | None = None  # width and height in pixels, not below the model's own
-    pictures: bool = True  # False for latents alone
+    images: bool = True  # False for latents alone
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Session:
         if request.noise is not None:
             noise = np.ascontiguousarray(request.noise, np.float32)
             raw.noise, raw.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
-        raw.output = abi.OUTPUT_PICTURES if request.pictures else abi.OUTPUT_LATENTS
+        raw.output = abi.OUTPUT_IMAGES if request.images else abi.OUTPUT_LATENTS
         steps: list[tuple[str, float]] = []
 
         @abi.ProgressCallback
@@ -133,7 +133,7 @@ class Session:
             return 0
 
         raw.progress = watch
-        images = np.empty((len(classes), height, width, 3), np.uint8) if request.pictures else None
+        images = np.empty((len(classes), height, width, 3), np.uint8) if request.images else None
         pixels = None if images is None else byref(self.pixels(images))
         start = perf_counter()
         abi.check(self.library, self.library.ft_session_generate(self.handle, byref(raw), pixels))

@@ -1,4 +1,4 @@
-"""The binding against the shipped library: the structs' layout, pictures, and what is refused."""
+"""The binding against the shipped library: the structs' layout, images, and what is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_model_says_what_it_is(library: ctypes.CDLL) -> None:
         assert model.info.schedule.decode() == "H1P6R5"
 
 
-def test_pictures_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> None:
+def test_images_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> None:
     request = Request([0, 4], seed=7, schedule="H1P2R1", guidance=2.0)
     made = session.generate(request)
     assert made.images.shape == (2, 128, 128, 3) and made.images.dtype == np.uint8 and made.images.std() > 10
@@ -67,12 +67,12 @@ def test_pictures_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -
 
 
 def test_presets_sizes_tiles_and_noise_are_passed_on(session: flowturbo.Session) -> None:
-    preset = session.generate(Request([3], preset="fast", pictures=False))
+    preset = session.generate(Request([3], preset="fast", images=False))
     assert preset.images is None and "".join(kind for kind, _ in preset.steps) == "HPPPRRR"
     large = session.generate(Request([3], schedule="E1", tile="x", size=(256, 128)))
     assert large.images.shape == (1, 128, 256, 3) and large.latents.shape == (1, 8, 16, 32)
     noise = np.random.default_rng(0).standard_normal((1, 8, 16, 16), np.float32)
-    given, other = (session.generate(Request([3], schedule="E1", noise=n, pictures=False)) for n in (noise, noise + 1))
+    given, other = (session.generate(Request([3], schedule="E1", noise=n, images=False)) for n in (noise, noise + 1))
     assert not np.array_equal(given.latents, other.latents)
 
 

@@ -1,4 +1,4 @@
-//! Pictures to latents and back, without a generation.
+//! Images to latents and back, without a generation.
 
 use ndarray::ArrayView4;
 
@@ -10,12 +10,12 @@ use super::pointers::{array, array_mut, place};
 use super::session::{Desk, at, ft_session};
 use super::status::{FT_ERROR_LIMIT_EXCEEDED, ft_status};
 
-/// Encodes `image_count` pictures of `width` x `height` pixels to `count` floats
+/// Encodes `image_count` images of `width` x `height` pixels to `count` floats
 /// `[image_count, channels, latent height, latent width]`; 0 for width or height is the model's own.
 ///
 /// The memory of `pixels` is only read. A generation under way goes on. Errors: as `ft_session_generate`, but none is
 /// `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a size that the encoder cannot take, another count, no
-/// encoder, memory that cannot hold the pictures. Threads: one at a time per session.
+/// encoder, memory that cannot hold the images. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_encode(
     session: *mut ft_session,
@@ -51,11 +51,11 @@ pub unsafe extern "C" fn ft_session_encode(
 }
 
 /// Decodes latents: `count` floats `[N, channels, latent height, latent width]`, for N up to the limit of a request, to
-/// N pictures of the model's own size; see `ft_session_decode_sized` for others.
+/// N images of the model's own size; see `ft_session_decode_sized` for others.
 ///
 /// After a failure the memory of `pixels` is as it was. A generation under way goes on. Errors: as
 /// `ft_session_generate`, but none is `FT_ERROR_CANCELLED`; `FT_ERROR_INVALID_ARGUMENT` for NULL, a count that is no
-/// multiple of a latent's, no decoder, memory that cannot hold the pictures. Threads: one at a time per session.
+/// multiple of a latent's, no decoder, memory that cannot hold the images. Threads: one at a time per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_decode(
     session: *mut ft_session,
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn ft_session_decode(
     unsafe { ft_session_decode_sized(session, latents, count, 0, 0, pixels) }
 }
 
-/// As `ft_session_decode`, to pictures of `width` x `height` pixels, those of a request with these; 0 is the model's
+/// As `ft_session_decode`, to images of `width` x `height` pixels, those of a request with these; 0 is the model's
 /// own.
 ///
 /// Errors: as there; `FT_ERROR_INVALID_ARGUMENT` also for a size that the decoder cannot make.

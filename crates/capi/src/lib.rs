@@ -49,6 +49,6 @@ mod versioned;
 use flowturbo::{
     BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Morph, Output, Parallel,
     PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Seamless, Session,
-    Variation, file, picture,
+    Variation, file, png_file,
 };
 use flowturbo_runtime::{bundle, error, kernels};

@@ -14,13 +14,13 @@ use super::versioned::{self, Versioned};
 pub struct ft_limits {
     /// sizeof(ft_limits).
     pub struct_size: u32,
-    /// Edge of a picture or a latent, in pixels.
+    /// Edge of an image or a latent, in pixels.
     pub max_edge: u32,
     /// Channels of a latent.
     pub max_channels: u32,
     /// Classes of a bundle.
     pub max_classes: u32,
-    /// Pictures of a request.
+    /// Images of a request.
     pub max_batch: u32,
     /// Steps of a schedule.
     pub max_steps: u32,
@@ -28,7 +28,7 @@ pub struct ft_limits {
     pub max_manifest_bytes: u64,
     /// Another file of the bundle, in bytes.
     pub max_file_bytes: u64,
-    /// The latents or pictures of a request as floats, in bytes.
+    /// The latents or images of a request as floats, in bytes.
     pub max_tensor_bytes: u64,
     /// Nodes of one ONNX graph, those of its subgraphs and functions among them.
     pub max_nodes: u32,

@@ -102,7 +102,7 @@ unsafe impl Versioned for ft_model_options {
 
 /// The bundle has a refiner.
 pub const FT_NETWORK_REFINER: u32 = 1;
-/// The bundle has a decoder: it makes pictures.
+/// The bundle has a decoder: it makes images.
 pub const FT_NETWORK_DECODER: u32 = 2;
 /// The bundle has an encoder.
 pub const FT_NETWORK_ENCODER: u32 = 4;
@@ -113,9 +113,9 @@ pub const FT_NETWORK_ENCODER: u32 = 4;
 pub struct ft_model_info {
     /// sizeof(ft_model_info), set by the caller.
     pub struct_size: u32,
-    /// Columns of a picture; 0 without a decoder.
+    /// Columns of an image; 0 without a decoder.
     pub width: u32,
-    /// Rows of a picture; 0 without a decoder.
+    /// Rows of an image; 0 without a decoder.
     pub height: u32,
     /// Channels of a latent.
     pub latent_channels: u32,
@@ -127,7 +127,7 @@ pub struct ft_model_info {
     pub class_count: u32,
     /// Any of `FT_NETWORK_...`, besides the predictor, which is always there.
     pub networks: u32,
-    /// The class that stands for none: an unconditional picture. -1 if the model knows none: then its guidance is 1.
+    /// The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1.
     pub null_class: i64,
     /// The bundle's own scale of guidance.
     pub guidance: f32,
@@ -143,13 +143,13 @@ pub struct ft_model_info {
     pub schedule: *const c_char,
     /// SHA-256 of the bundle's manifest, which holds those of all its files: 64 hex digits.
     pub hash: *const c_char,
-    /// Pixels that one cell of the latent stands for, across; 0 without pictures.
+    /// Pixels that one cell of the latent stands for, across; 0 without images.
     pub cell_width: u32,
     /// And down.
     pub cell_height: u32,
     /// Presets, see `ft_model_preset_name`.
     pub preset_count: u32,
-    /// 1 if pictures can be asked to tile, else 0.
+    /// 1 if images can be asked to tile, else 0.
     pub tiles: u32,
     /// 0. Fills the struct up on 32-bit machines.
     pub reserved_end: usize,
@@ -381,11 +381,11 @@ pub unsafe extern "C" fn ft_model_get_info(
         let (width, height) = manifest.image.as_ref().map_or((0, 0), |image| (image.width, image.height));
         let network = |role: Role, bit: u32| if manifest.has(role) { bit } else { 0 };
         let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
-        let pictures = manifest.has(Role::Decoder);
+        let images = manifest.has(Role::Decoder);
         let cell = manifest.cell().unwrap_or([0, 0]);
         let info = ft_model_info {
-            width: if pictures { width } else { 0 },
-            height: if pictures { height } else { 0 },
+            width: if images { width } else { 0 },
+            height: if images { height } else { 0 },
             latent_channels: manifest.latent.channels,
             latent_height: manifest.latent.height,
             latent_width: manifest.latent.width,

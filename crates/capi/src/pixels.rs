@@ -1,4 +1,4 @@
-//! The caller's memory for pictures.
+//! The caller's memory for images.
 
 use std::ffi::{c_char, c_void};
 use std::io::ErrorKind;
@@ -9,15 +9,15 @@ use super::file::Destination;
 use super::pointers::{array, array_mut, text};
 use super::status::{FT_ERROR_IO, FT_ERROR_OUT_OF_MEMORY, ft_status};
 use super::versioned::{self, Versioned};
-use super::{PixelFormat, Pixels, PixelsRef, picture};
+use super::{PixelFormat, Pixels, PixelsRef, png_file};
 
 /// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
-/// bottom of a texture is the picture's top.
+/// bottom of a texture is the image's top.
 pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
 pub const FT_PIXEL_RGB8: ft_pixel_format = 1;
-/// Four bytes: red, green, blue, 255. Of a picture that is read, the fourth is not looked at.
+/// Four bytes: red, green, blue, 255. Of an image that is read, the fourth is not looked at.
 pub const FT_PIXEL_RGBA8: ft_pixel_format = 2;
 /// Four bytes: blue, green, red, 255; read likewise.
 pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
@@ -26,7 +26,7 @@ pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
 /// Three floats in 0 to 1; what is read outside of that is clamped.
 pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
 
-/// The caller's memory for one or more pictures; filled by `ft_pixels_init`, then by hand. During a call that takes it
+/// The caller's memory for one or more images; filled by `ft_pixels_init`, then by hand. During a call that takes it
 /// the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
 /// the call overlaps it, but for `ft_request.init`.
 #[repr(C)]
@@ -36,13 +36,13 @@ pub struct ft_pixels {
     pub struct_size: u32,
     /// `FT_PIXEL_RGB8` unless set.
     pub format: ft_pixel_format,
-    /// The first pixel of the first picture. No alignment is asked for.
+    /// The first pixel of the first image. No alignment is asked for.
     pub data: *mut c_void,
-    /// Bytes at `data`. With both strides 0 they must be just as many as the pictures take.
+    /// Bytes at `data`. With both strides 0 they must be just as many as the images take.
     pub size: usize,
     /// Bytes from the start of a row to the start of the next; 0 for rows without gaps.
     pub row_stride: usize,
-    /// Bytes from the start of a picture to the start of the next; 0 for pictures without gaps.
+    /// Bytes from the start of an image to the start of the next; 0 for images without gaps.
     pub image_stride: usize,
 }
 
@@ -124,8 +124,8 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
     guard(|| unsafe { versioned::init(pixels, struct_size, "pixels") })
 }
 
-/// Writes the first picture at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
-/// look at it. Other pictures may follow. A file that is there is replaced, with its mode, once the new one is whole:
+/// Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
+/// look at it. Other images may follow. A file that is there is replaced, with its mode, once the new one is whole:
 /// after an error it is as it was. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn ft_pixels_save_png(
     })
 }
 
-/// Writes the picture at the beginning of `data`, in rows that begin `stride` bytes apart; 0 is for rows without gaps.
+/// Writes the image at the beginning of `data`, in rows that begin `stride` bytes apart; 0 is for rows without gaps.
 fn save_png(
     format: PixelFormat,
     data: &[u8],
@@ -168,7 +168,7 @@ fn save_png(
     let wanted = height.saturating_sub(1).saturating_mul(stride).saturating_add(row);
     if width == 0 || height == 0 || stride < row || found < wanted {
         return Err(Failure::argument(format!(
-            "pixels: {found} bytes in rows of {stride}; a picture of {width} x {height} {format} takes {wanted} in \
+            "pixels: {found} bytes in rows of {stride}; an image of {width} x {height} {format} takes {wanted} in \
              rows of {row} or more"
         )));
     }
@@ -179,7 +179,7 @@ fn save_png(
         }
     };
     Destination::new(path)
-        .and_then(|to| to.write(|out| picture::write(out, (width, height), &[], fill)))
+        .and_then(|to| to.write(|out| png_file::write(out, (width, height), &[], fill)))
         .map_err(|error| {
             let status = match error.kind() {
                 ErrorKind::OutOfMemory => FT_ERROR_OUT_OF_MEMORY,

@@ -17,8 +17,10 @@ use flowturbo_runtime::memory;
 /// What a generation makes.
 pub type ft_output = u32;
 
-/// Latents, and pictures decoded from them.
-pub const FT_OUTPUT_PICTURES: ft_output = 0;
+/// Latents, and images decoded from them.
+pub const FT_OUTPUT_IMAGES: ft_output = 0;
+/// The older name of `FT_OUTPUT_IMAGES`.
+pub const FT_OUTPUT_PICTURES: ft_output = FT_OUTPUT_IMAGES;
 /// Latents alone: the decoder does not run.
 pub const FT_OUTPUT_LATENTS: ft_output = 1;
 
@@ -29,10 +31,10 @@ pub type ft_preview = u32;
 pub const FT_PREVIEW_NONE: ft_preview = 0;
 /// Rough, of the latent's own size, in microseconds; for bundles that have its colours (`image.preview`).
 pub const FT_PREVIEW_LINEAR: ft_preview = 1;
-/// By the decoder, of a picture's size.
+/// By the decoder, of an image's size.
 pub const FT_PREVIEW_DECODED: ft_preview = 2;
 
-/// Axes along which a picture continues seamlessly on its other side.
+/// Axes along which an image continues seamlessly on its other side.
 pub type ft_tile = u32;
 
 /// None is asked for.
@@ -47,7 +49,7 @@ pub const FT_TILE_BOTH: ft_tile = 3;
 /// The bundle's own scale of guidance.
 pub const FT_GUIDANCE_DEFAULT: f32 = -1.0;
 
-/// What a generation reports after each step of its schedule, and after each picture that is decoded.
+/// What a generation reports after each step of its schedule, and after each image that is decoded.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ft_progress {
@@ -58,16 +60,16 @@ pub struct ft_progress {
     pub step: u32,
     /// Steps in all.
     pub steps: u32,
-    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while pictures are
+    /// The step just done, as its letter in the schedule: 'E', 'H', 'P' or 'R'; the last one while images are
     /// decoded.
     pub kind: u32,
-    /// The time that the step took, or the picture.
+    /// The time that the step took, or the image.
     pub microseconds: u64,
     /// The state after the step: `latent_count` floats `[image_count, channels, height, width]`.
     pub latents: *const f32,
     /// How many.
     pub latent_count: usize,
-    /// With `FT_PREVIEW_LINEAR`: what the pictures look like so far, `[image_count, preview_height,
+    /// With `FT_PREVIEW_LINEAR`: what the images look like so far, `[image_count, preview_height,
     /// preview_width]` pixels of RGB8 without gaps; otherwise, or if none could be made, NULL.
     pub preview: *const u8,
     /// Bytes of it.
@@ -76,13 +78,13 @@ pub struct ft_progress {
     pub preview_width: u32,
     /// Rows of a preview.
     pub preview_height: u32,
-    /// Pictures decoded; 0 as long as there are steps left.
+    /// Images decoded; 0 as long as there are steps left.
     pub decoded: u32,
-    /// Pictures that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
+    /// Images that will be decoded; 0 for a request of `FT_OUTPUT_LATENTS`.
     pub pictures: u32,
 }
 
-/// Called after each step of the schedule and after each decoded picture, on the thread that called the library.
+/// Called after each step of the schedule and after each decoded image, on the thread that called the library.
 /// `progress` and all it points at are the library's, for the time of the call. Another answer than 0 stops the
 /// generation with `FT_ERROR_CANCELLED`. Calls for the same session from inside are refused with `FT_ERROR_BUSY`.
 pub type ft_progress_callback =
@@ -94,9 +96,9 @@ pub type ft_progress_callback =
 pub struct ft_request {
     /// sizeof(ft_request).
     pub struct_size: u32,
-    /// Pictures to make, at least 1.
+    /// Images to make, at least 1.
     pub image_count: u32,
-    /// The class of each picture: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
+    /// The class of each image: `image_count` numbers from 0 to the model's `class_count` - 1, or its `null_class` if
     /// that is not -1. They are looked at, and must be there, in each call that takes the request.
     pub classes: *const i64,
     /// Seed of the noise: the same bits on every machine.
@@ -107,7 +109,7 @@ pub struct ft_request {
     /// Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
     /// null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
     pub guidance: f32,
-    /// `FT_OUTPUT_PICTURES` unless set.
+    /// `FT_OUTPUT_IMAGES` unless set.
     pub output: ft_output,
     /// NULL, or the noise to start from instead of the seed's: `noise_count` floats
     /// `[image_count, channels, height, width]` of the latent.
@@ -116,7 +118,7 @@ pub struct ft_request {
     pub noise_count: usize,
     /// NULL, or the token that stops the generation; it may be freed at any time.
     pub cancel: *const ft_cancel_token,
-    /// NULL, or called after each step and each decoded picture.
+    /// NULL, or called after each step and each decoded image.
     pub progress: ft_progress_callback,
     /// For `progress`; both are needed until the generation ends, or the session is reset, asked for another one, or
     /// freed.
@@ -127,20 +129,20 @@ pub struct ft_request {
     pub reserved: u32,
     /// NULL, or a name from the bundle for a schedule and a guidance, where those above are not set.
     pub preset: *const c_char,
-    /// The axes along which the pictures continue seamlessly on their other side: `FT_TILE_NONE` unless set.
+    /// The axes along which the images continue seamlessly on their other side: `FT_TILE_NONE` unless set.
     pub tile: ft_tile,
-    /// Columns of the pictures; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
+    /// Columns of the images; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
     /// latent stands for (8 in the bundled model); time and memory grow with the area.
     pub width: u32,
     /// Rows, likewise.
     pub height: u32,
-    /// With `init`: how much of the way from noise to picture is done anew, above 0 and at most 1, which is the
+    /// With `init`: how much of the way from noise to image is done anew, above 0 and at most 1, which is the
     /// default and leaves nothing of `init` where there is no mask.
     pub strength: f32,
-    /// NULL, or the pictures to begin with, of `width` x `height`. Only read, during the call that takes the request,
+    /// NULL, or the images to begin with, of `width` x `height`. Only read, during the call that takes the request,
     /// before anything is written: they may lie where the new ones go.
     pub init: *const ft_pixels,
-    /// How many there are: one for each picture, or 1 for all; 0 is 1.
+    /// How many there are: one for each image, or 1 for all; 0 is 1.
     pub init_count: u32,
     /// How far the noise is turned towards that of `variation_seed`, from 0, the default, to 1.
     pub variation: f32,
@@ -151,17 +153,17 @@ pub struct ft_request {
     pub mask: *const u8,
     /// Bytes of it.
     pub mask_size: usize,
-    /// NULL, or a second class for each picture: its velocity is mixed into the first one's.
+    /// NULL, or a second class for each image: its velocity is mixed into the first one's.
     pub morph_classes: *const i64,
-    /// How much of it, from 0 to 1, for each picture; needed with `morph_classes`.
+    /// How much of it, from 0 to 1, for each image; needed with `morph_classes`.
     pub morph_amounts: *const f32,
-    /// NULL, or a seed for each picture instead of `seed`: each picture is the one that a request for it alone makes
+    /// NULL, or a seed for each image instead of `seed`: each image is the one that a request for it alone makes
     /// with its seed.
     pub seeds: *const u64,
     /// `image_count`.
     pub seed_count: usize,
-    /// NULL, or the stream of its seed that each picture's noise is taken from. Otherwise picture i takes stream i of
-    /// `seed`, or with `seeds` stream 0 of its own: the third of four pictures alone is one picture with stream 2.
+    /// NULL, or the stream of its seed that each image's noise is taken from. Otherwise image i takes stream i of
+    /// `seed`, or with `seeds` stream 0 of its own: the third of four images alone is one image with stream 2.
     pub streams: *const u64,
     /// `image_count`.
     pub stream_count: usize,
@@ -180,7 +182,7 @@ unsafe impl Versioned for ft_request {
             seed: 0,
             schedule: std::ptr::null(),
             guidance: FT_GUIDANCE_DEFAULT,
-            output: FT_OUTPUT_PICTURES,
+            output: FT_OUTPUT_IMAGES,
             noise: std::ptr::null(),
             noise_count: 0,
             cancel: std::ptr::null(),
@@ -258,7 +260,7 @@ pub(super) unsafe fn read(request: *const ft_request) -> Result<Known, Failure> 
 impl ft_request {
     pub(super) fn output(&self) -> Result<Output, Failure> {
         match self.output {
-            FT_OUTPUT_PICTURES => Ok(Output::Pictures),
+            FT_OUTPUT_IMAGES => Ok(Output::Images),
             FT_OUTPUT_LATENTS => Ok(Output::Latents),
             other => Err(Failure::argument(format!("request.output: {other} is none of FT_OUTPUT_..."))),
         }
@@ -336,7 +338,7 @@ impl ft_request {
         (!self.preset.is_null()).then(|| unsafe { text(self.preset, "request.preset") }).transpose()
     }
 
-    /// How the pictures lie, and what each of them is.
+    /// How the images lie, and what each of them is.
     ///
     /// # Safety
     /// What the fields point at is there.
@@ -373,7 +375,7 @@ impl ft_request {
         ] {
             if !given.is_null() && count != images {
                 return Err(Failure::argument(format!(
-                    "{name}: {count} for {images} pictures; give one for each"
+                    "{name}: {count} for {images} images; give one for each"
                 )));
             }
             known.clear();
@@ -383,7 +385,7 @@ impl ft_request {
         Ok(())
     }
 
-    /// Height and width of the pictures, in pixels.
+    /// Height and width of the images, in pixels.
     fn size(&self, model: &Model) -> [usize; 2] {
         let own = model.manifest().image.as_ref().map_or([0, 0], |image| [image.height, image.width]);
         let edge = |asked: u32, own: u32| if asked == 0 { own as usize } else { asked as usize };
@@ -432,7 +434,7 @@ impl ft_request {
             let Some(count) = [1, images].into_iter().find(|&n| one.checked_mul(n) == Some(found)) else {
                 return Err(Failure::argument(format!(
                     "request.mask_size: {found} bytes, a mask of {width} x {height} takes {one}, one for each \
-                     picture {}",
+                     image {}",
                     one.saturating_mul(images)
                 )));
             };
@@ -444,7 +446,7 @@ impl ft_request {
     }
 }
 
-/// Sets every field to its default: one picture, seed 0, the bundle's own schedule and guidance. `classes` is left
+/// Sets every field to its default: one image, seed 0, the bundle's own schedule and guidance. `classes` is left
 /// to be set.
 ///
 /// `struct_size` is sizeof(ft_request). Errors: as `ft_model_options_init`. Threads: any, one at a time per struct.

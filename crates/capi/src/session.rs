@@ -18,7 +18,7 @@ use super::status::ft_status;
 use super::{Output, Pixels, PreviewKind, Progress, Request, Session};
 use flowturbo_runtime::memory;
 
-/// As long as it takes to end a step of the schedule, or a picture.
+/// As long as it takes to end a step of the schedule, or an image.
 // Digits, since generators of bindings do not know UINT64_MAX.
 pub const FT_WHOLE_STEP: u64 = 0xffff_ffff_ffff_ffff;
 
@@ -92,7 +92,7 @@ impl Watch {
             preview_width: if shown { width as u32 } else { 0 },
             preview_height: if shown { height as u32 } else { 0 },
             decoded: progress.decoded as u32,
-            pictures: progress.pictures as u32,
+            pictures: progress.images as u32,
         };
         // SAFETY: the header asks for a callback that takes these.
         match unsafe { callback(self.user_data, &raw const told) } {
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn ft_session_prepare(
     })
 }
 
-/// Makes pictures, and returns when they are done.
+/// Makes images, and returns when they are done.
 ///
 /// `pixels` names the memory they go to; with `FT_OUTPUT_LATENTS` it must be NULL. After a failure that memory is as
 /// it was. A generation under way is given up, one that is done forgotten, also if this fails.
@@ -223,7 +223,7 @@ pub unsafe extern "C" fn ft_session_generate(
     guard(|| {
         at(session, |desk| {
             let begin = |session: &mut Session, request: &Request, output| match output {
-                Output::Pictures => {
+                Output::Images => {
                     // SAFETY: the header asks the caller for a struct and its memory.
                     let mut pixels = unsafe { pixels::read(pixels)? };
                     session.begin_into(request, &mut pixels)?;
@@ -282,7 +282,7 @@ pub unsafe extern "C" fn ft_session_reset(session: *mut ft_session) -> ft_status
 }
 
 /// Works on the generation for about `microseconds`, or, for `FT_WHOLE_STEP`, to the end of a step of the schedule or
-/// of a picture. `*out_done` is set to 1 once all pictures, or the latents, are done, until then to 0.
+/// of an image. `*out_done` is set to 1 once all images, or the latents, are done, until then to 0.
 ///
 /// The clock is looked at between operations, so a call takes longer than asked for by at most one of them: 1 to 2 ms
 /// for the bundled model and one thread. With 0 it does one operation. Networks that the library has no kernels for
@@ -335,10 +335,10 @@ pub unsafe extern "C" fn ft_session_get_steps(
 }
 
 /// Draws what the generation under way, or the last one, looks like so far. A program that steps looks when it likes,
-/// in any format, and needs no callback; a new picture is worth drawing when `ft_session_get_steps` tells of a new
+/// in any format, and needs no callback; a new image is worth drawing when `ft_session_get_steps` tells of a new
 /// step.
 ///
-/// `kind` is `FT_PREVIEW_LINEAR`, pictures of the latent's own size, or `FT_PREVIEW_DECODED`, pictures of full size,
+/// `kind` is `FT_PREVIEW_LINEAR`, images of the latent's own size, or `FT_PREVIEW_DECODED`, images of full size,
 /// which takes as long as decoding does. Errors: as `ft_session_decode`; `FT_ERROR_INVALID_ARGUMENT` also if nothing
 /// was begun. Threads: one at a time per session.
 #[unsafe(no_mangle)]
@@ -359,11 +359,11 @@ pub unsafe extern "C" fn ft_session_preview(
     })
 }
 
-/// Does what is left of the generation, and writes its pictures. May be called again, in another format too, until
+/// Does what is left of the generation, and writes its images. May be called again, in another format too, until
 /// another generation begins.
 ///
 /// After a failure the memory is as it was. Errors: as `ft_session_step`; `FT_ERROR_INVALID_ARGUMENT` for memory that
-/// cannot hold the pictures (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
+/// cannot hold the images (the generation goes on), and for a request of `FT_OUTPUT_LATENTS`. Threads: one at a time
 /// per session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_session_finish(session: *mut ft_session, pixels: *const ft_pixels) -> ft_status {

@@ -35,11 +35,11 @@ pub struct Compile {
     /// which is this machine's
     #[arg(long, value_name = "TARGET", default_value = "generic", value_parser = target)]
     target: Target,
-    /// Numbers of images in a request, such as 1,4
+    /// Images computed in one call of a network, such as 1,4; more are computed by several calls
     #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',', allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     batch: Vec<u32>,
-    /// Sizes of pictures, such as 128x128,512x256 [default: the bundle's]
+    /// Sizes of images, such as 128x128,512x256 [default: the bundle's]
     #[arg(long, value_name = "WxH", value_delimiter = ',', value_parser = size, allow_hyphen_values = true)]
     size: Vec<Size>,
     /// Classes, by label or number, that alone can be asked for

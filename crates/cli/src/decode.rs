@@ -1,4 +1,4 @@
-//! `flowturbo decode`: pictures of latents that were sampled before.
+//! `flowturbo decode`: images of latents that were sampled before.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::{input, interrupt, numpy, sheet, units};
 /// Decodes latents, such as `flowturbo latents` writes, to PNG
 ///
 /// The file holds float32 [N, C, H, W], latents as the sampler makes them. Of the same latents, `generate` makes the
-/// same pictures. Several come as one sheet, or with --separate as numbered files.
+/// same images. Several come as one sheet, or with --separate as numbered files.
 ///
 /// Example: flowturbo latents --class brick --seed 7 -o brick.npy; flowturbo decode brick.npy -o brick.png
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub struct Decode {
     output: PathBuf,
     #[command(flatten)]
     computing: Computing,
-    /// One numbered file a picture, no sheet
+    /// One numbered file an image, no sheet
     #[arg(long)]
     separate: bool,
     /// Columns of the sheet [default: about square]
@@ -57,7 +57,7 @@ impl Decode {
         }
         let places: Vec<usize> = (0..count).collect();
         let outputs = outputs(&self.output, self.separate, &places)?;
-        // A decoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
+        // A decoder cannot be cancelled half-way: ctrl-C is looked at between the images.
         interrupt::watch();
         let model = self.computing.load_to_convert(bundle)?;
         let mut session = model.session();

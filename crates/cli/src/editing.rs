@@ -1,4 +1,4 @@
-//! What pictures begin with and how they lie: arguments, and the files they name.
+//! What images begin with and how they lie: arguments, and the files they name.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -15,28 +15,28 @@ use crate::output::STANDARD;
 /// From what, and in which form.
 #[derive(Args)]
 pub struct Editing {
-    /// Axes along which a picture continues seamlessly on its other side
+    /// Axes along which an image continues seamlessly on its other side
     #[arg(long, alias = "tile", value_enum, value_name = "AXES")]
     seamless: Option<Axes>,
-    /// Size of the pictures, such as 512x256, not below the bundle's own [default: the bundle's]
+    /// Size of the images, such as 512x256, not below the bundle's own [default: the bundle's]
     #[arg(long, value_name = "WxH", value_parser = size, allow_hyphen_values = true)]
     size: Option<Size>,
-    /// Begin with this picture, PNG or JPEG; it is scaled to the size of the pictures, and laid on white where it is
+    /// Begin with this image, PNG or JPEG; it is scaled to the size of the images, and laid on white where it is
     /// transparent; - is standard input
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// How much of --init to do anew, above 0 and at most 1, with all steps [default: 0.6; 1 with --mask]
     #[arg(long, value_name = "X", requires = "init", allow_negative_numbers = true, value_parser = number)]
     strength: Option<f32>,
-    /// Which part of --init to make anew, a picture: white is new, black and transparent stay, grey is mixed;
+    /// Which part of --init to make anew, an image: white is new, black and transparent stay, grey is mixed;
     /// - is standard input
     #[arg(long, value_name = "FILE", requires = "init")]
     mask: Option<PathBuf>,
-    /// Vary the seed's first picture: every picture starts from its noise, turned by this much of 0 to 1
+    /// Vary the seed's first image: every image starts from its noise, turned by this much of 0 to 1
     /// towards noise of its own, that of the next seed
     #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true, value_parser = number)]
     vary: Option<f32>,
-    /// Blend with another class, sand or sand:0.3; without an amount the -n pictures lead from the class to the
+    /// Blend with another class, sand or sand:0.3; without an amount the -n images lead from the class to the
     /// other, all from the seed's first noise
     #[arg(long, value_name = "CLASS[:AMOUNT]", allow_negative_numbers = true)]
     morph: Option<String>,
@@ -62,7 +62,7 @@ pub fn size(text: &str) -> Result<Size, String> {
 }
 
 impl Editing {
-    /// `request` with all of that, for `count` pictures of each class; warns unless `quiet`.
+    /// `request` with all of that, for `count` images of each class; warns unless `quiet`.
     pub fn apply(
         &self,
         mut request: Request,
@@ -112,7 +112,7 @@ impl Editing {
         Ok(request)
     }
 
-    /// `request` with --init and --mask, in the size of its pictures.
+    /// `request` with --init and --mask, in the size of its images.
     fn begun(&self, mut request: Request, size: Size, quiet: bool) -> Result<Request, Failure> {
         let Some(path) = &self.init else { return Ok(request) };
         if path.as_os_str() == STANDARD && self.mask.as_ref() == Some(path) {
@@ -133,7 +133,7 @@ impl Editing {
         let name = mask.name().to_owned();
         if are_shaped_otherwise(own, mask.size()) {
             let (own, its) = (by(own), by(mask.size()));
-            warn(format!("{name}: the mask is {its}, the picture {own}; both are scaled to {}", by(size)));
+            warn(format!("{name}: the mask is {its}, the image {own}; both are scaled to {}", by(size)));
         }
         let mask = mask.mask(size)?.into_raw();
         match mask.iter().max() {
@@ -151,7 +151,7 @@ impl Editing {
         Ok(request.with_mask(mask.map_err(|error| Failure::Failed(error.to_string()))?))
     }
 
-    /// Whether the pictures of a class lead to another class.
+    /// Whether the images of a class lead to another class.
     pub fn leads(&self, manifest: &Manifest) -> bool {
         matches!(self.second_class(manifest), Ok(Some((_, None))))
     }
@@ -160,7 +160,7 @@ impl Editing {
         self.strength.unwrap_or(if self.mask.is_some() { 1.0 } else { 0.6 })
     }
 
-    /// Width and height of the pictures.
+    /// Width and height of the images.
     fn pixels(&self, manifest: &Manifest) -> Size {
         self.size.unwrap_or(manifest.image.as_ref().map_or([0, 0], |image| [image.width, image.height]))
     }
@@ -210,7 +210,7 @@ fn quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Whether the sides of two pictures are in other proportions, by more than rounding.
+/// Whether the sides of two images are in other proportions, by more than rounding.
 fn are_shaped_otherwise(one: Size, other: Size) -> bool {
     let [[a, b], [c, d]] = [one, other].map(|size| size.map(f64::from));
     (a * d / (b * c)).ln().abs() > 0.02

@@ -1,4 +1,4 @@
-//! `flowturbo encode`: latents of pictures, the way back from `decode`.
+//! `flowturbo encode`: latents of images, the way back from `decode`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,22 +13,22 @@ use crate::options::{Computing, ModelOption};
 use crate::output::{Output, STANDARD, tell};
 use crate::{interrupt, numpy, units};
 
-/// Encodes pictures to latents, which `flowturbo decode` makes pictures of again
+/// Encodes images to latents, which `flowturbo decode` makes images of again
 ///
-/// The file holds float32 [N, C, H, W], a latent for each picture, as the sampler makes them. Pictures are scaled to
+/// The file holds float32 [N, C, H, W], a latent for each image, as the sampler makes them. Images are scaled to
 /// one size, turned upright as their Exif orientation says, and laid on white where they are transparent.
 ///
 /// Example: flowturbo encode photo.jpg -o photo.npy; flowturbo decode photo.npy -o again.png
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Encode {
-    /// The pictures, PNG or JPEG; - is standard input
-    #[arg(value_name = "PICTURE", required = true)]
-    pictures: Vec<PathBuf>,
+    /// The images, PNG or JPEG; - is standard input
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
     /// Where to write the latents, .npy; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Size to scale the pictures to, such as 512x256, not below the bundle's own [default: the bundle's]
+    /// Size to scale the images to, such as 512x256, not below the bundle's own [default: the bundle's]
     #[arg(long, value_name = "WxH", value_parser = size, allow_hyphen_values = true)]
     size: Option<Size>,
     #[command(flatten)]
@@ -51,16 +51,16 @@ impl Encode {
         // Before anything is made of that size.
         let [width, height] = size.map(|edge| edge as usize);
         Request::new(vec![0]).with_size(height, width).check(&bundle)?;
-        if self.pictures.iter().filter(|path| *path == Path::new(STANDARD)).count() > 1 {
-            return Err(Failure::Usage("standard input is only one of the pictures".into()));
+        if self.images.iter().filter(|path| *path == Path::new(STANDARD)).count() > 1 {
+            return Err(Failure::Usage("standard input is only one of the images".into()));
         }
         let output = Output::new(&self.output)?;
-        // An encoder cannot be cancelled half-way: ctrl-C is looked at between the pictures.
+        // An encoder cannot be cancelled half-way: ctrl-C is looked at between the images.
         interrupt::watch();
         let model = self.computing.load_to_convert(bundle)?;
         let mut session = model.session();
         let mut latents: Vec<Array4<f32>> = Vec::new();
-        for path in &self.pictures {
+        for path in &self.images {
             interrupt::check()?;
             latents.push(session.encode(Given::read(path)?.image(size, self.quiet)?.view())?);
         }
@@ -70,7 +70,7 @@ impl Encode {
         if self.quiet {
             return Ok(());
         }
-        let count = units::plural(self.pictures.len(), "latent");
+        let count = units::plural(self.images.len(), "latent");
         tell([&output], &format!("{}: {count}\n", output.path().display()))
     }
 }

@@ -1,11 +1,11 @@
-//! `flowturbo generate`: pictures from a class and a seed.
+//! `flowturbo generate`: images from a class and a seed.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::picture::{self, Note};
+use flowturbo::png_file::{self, Note};
 use flowturbo::{Generation, Image, Manifest, Model, Request};
 use ndarray::Axis;
 
@@ -17,14 +17,14 @@ use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
 use crate::{machine, units};
 
-/// Generates pictures of a class as PNG
+/// Generates images of a class as PNG
 ///
-/// The same command gives the same file; another machine, thread count or number of pictures may
-/// round a colour to the next level. Picture i of a command, counted from 0, takes stream i of the seed, so the first
+/// The same command gives the same file; another machine, thread count or number of images may
+/// round a colour to the next level. Image i of a command, counted from 0, takes stream i of the seed, so the first
 /// of `-n 4` starts from the noise of `-n 1`, and --only makes any of them again; --vary, and --morph without an
 /// amount, start all from the first. The file's text chunks hold what is needed to make it
 /// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
-/// command itself). Several pictures come as one sheet,
+/// command itself). Several images come as one sheet,
 /// a new row for each class, or with --separate as numbered files.
 ///
 /// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
@@ -39,11 +39,11 @@ pub struct Generate {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true,
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: u64,
-    /// Pictures of each class
+    /// Images of each class
     #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     count: u32,
-    /// Make only these of the pictures, counted from 0 as --separate does: 2 is the third of -n 4, with the same pixels
+    /// Make only these of the images, counted from 0 as --separate does: 2 is the third of -n 4, with the same pixels
     #[arg(long, value_name = "I,...", value_delimiter = ',', allow_negative_numbers = true,
           value_parser = options::whole::<usize, 0, { u32::MAX as u64 }>)]
     only: Vec<usize>,
@@ -63,7 +63,7 @@ pub struct Generate {
     computing: Computing,
     #[command(flatten)]
     keeping: Keeping,
-    /// One numbered file a picture, no sheet
+    /// One numbered file an image, no sheet
     #[arg(long)]
     separate: bool,
     /// Columns of the sheet [default: about square; a row a class if there are several, or if --morph leads to another]
@@ -96,7 +96,7 @@ impl Generate {
         let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
         let loaded = Instant::now();
         let mut session = model.session();
-        session.prepare(&request, flowturbo::Output::Pictures)?;
+        session.prepare(&request, flowturbo::Output::Images)?;
         let prepared = Instant::now();
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let generation = session.generate_with(&request, &mut |progress| watcher.step(progress))?;
@@ -117,7 +117,7 @@ impl Generate {
         tell(&outputs, &(recipe.summary(&outputs) + &phases.report(&model, &generation)))
     }
 
-    /// The places of the pictures to make, among all of them.
+    /// The places of the images to make, among all of them.
     fn places(&self, all: usize) -> Result<Vec<usize>, Failure> {
         if self.only.is_empty() {
             return Ok((0..all).collect());
@@ -127,7 +127,7 @@ impl Generate {
         places.dedup();
         match places.last() {
             Some(&last) if last >= all => {
-                let known = if all == 1 { "there is just 0" } else { "the pictures are 0" };
+                let known = if all == 1 { "there is just 0" } else { "the images are 0" };
                 let to = if all == 1 { String::new() } else { format!(" to {}", all - 1) };
                 Err(Failure::Usage(format!("--only {last}: {known}{to}; -n says how many of each class")))
             }
@@ -135,7 +135,7 @@ impl Generate {
         }
     }
 
-    /// Pictures in a block of the sheet, and its columns.
+    /// Images in a block of the sheet, and its columns.
     fn layout(&self, classes: usize, generation: &Generation, manifest: &Manifest) -> (usize, usize) {
         let (classes, of_each) = match self.only.is_empty() {
             true => (classes, self.count as usize),
@@ -158,7 +158,7 @@ fn alone(mut request: Request, places: &[usize]) -> Request {
     request.with_streams(streams)
 }
 
-/// Where pictures go, checked before any work: one sheet, or numbered files for those at `places`.
+/// Where images go, checked before any work: one sheet, or numbered files for those at `places`.
 pub fn outputs(path: &Path, separate: bool, places: &[usize]) -> Result<Vec<Output>, Failure> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     if extension.is_some_and(|extension| extension != "png") {
@@ -174,7 +174,7 @@ pub fn outputs(path: &Path, separate: bool, places: &[usize]) -> Result<Vec<Outp
     places.iter().map(|&i| Output::new(&numbered(path, i))).collect()
 }
 
-/// Writes pictures: to a file each, or to one as a sheet of blocks of `of_each` in `columns`. `notes` is told which of
+/// Writes images: to a file each, or to one as a sheet of blocks of `of_each` in `columns`. `notes` is told which of
 /// them a file shows.
 pub fn write(
     outputs: &[Output],
@@ -185,7 +185,7 @@ pub fn write(
     let all: Vec<usize> = (0..images.len()).collect();
     let write = |output: &Output, width: usize, height: usize, rgb: &[u8], notes: &[Note]| {
         let fill = |y: usize, row: &mut [u8]| row.copy_from_slice(&rgb[y * row.len()..][..row.len()]);
-        output.write(|out| picture::write(out, (width, height), notes, fill))
+        output.write(|out| png_file::write(out, (width, height), notes, fill))
     };
     if let ([output], [_, _, ..]) = (outputs, images) {
         let (sheet, notes) = (sheet::compose(images, of_each, columns)?, notes(&all));
@@ -238,14 +238,14 @@ impl Recipe<'_> {
         ]
     }
 
-    /// The classes of the pictures at `places`, each once.
+    /// The classes of the images at `places`, each once.
     fn shown(&self, places: &[usize]) -> Vec<i64> {
         let mut of: Vec<usize> = places.iter().map(|place| place / self.command.count as usize).collect();
         of.dedup();
         of.into_iter().filter_map(|i| self.classes.get(i).copied()).collect()
     }
 
-    /// The command without paths; it makes the same pictures with the same bundle.
+    /// The command without paths; it makes the same images with the same bundle.
     fn line(&self, manifest: &Manifest) -> String {
         let Generation { schedule, guidance, .. } = self.generation;
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));

@@ -1,4 +1,4 @@
-//! Pictures that the user gives, named, and what is said of them.
+//! Images that the user gives, named, and what is said of them.
 
 use std::path::Path;
 
@@ -46,21 +46,21 @@ impl Given {
     }
 
     /// Colours on white, in another size.
-    fn picture(self, size: Size) -> Result<RgbImage, Failure> {
+    fn pixels(self, size: Size) -> Result<RgbImage, Failure> {
         let Self { name, stored } = self;
         if stored.size() != size {
             log::info!("{name}: {} is scaled to {}", by(stored.size()), by(size));
         }
-        stored.picture(size).map_err(|why| Failure::Failed(format!("{name}: {why}")))
+        stored.image(size).map_err(|why| Failure::Failed(format!("{name}: {why}")))
     }
 
-    /// The picture as `[1, 3, H, W]` in [-1, 1]; warns where it is laid on white, unless `quiet`.
+    /// The image as `[1, 3, H, W]` in [-1, 1]; warns where it is laid on white, unless `quiet`.
     pub fn image(self, size: Size, quiet: bool) -> Result<Array4<f32>, Failure> {
         if self.is_transparent() {
             warn(&format!("{}: is transparent in places; white is put there", self.name), quiet);
         }
         let [width, height] = size.map(|edge| edge as usize);
-        Ok(PixelsRef::rgb8(self.picture(size)?.as_raw()).to_array([1, height, width])?)
+        Ok(PixelsRef::rgb8(self.pixels(size)?.as_raw()).to_array([1, height, width])?)
     }
 
     /// How bright, in another size; what is transparent is black.

@@ -95,7 +95,7 @@ pub struct Computing {
 /// What a model keeps of its predictor and its refiner.
 #[derive(Args)]
 pub struct Keeping {
-    /// Read the weights of time and class when they are needed and keep none: less memory, slower first pictures
+    /// Read the weights of time and class when they are needed and keep none: less memory, slower first images
     #[arg(long)]
     release_conditioning: bool,
 }

@@ -1,10 +1,10 @@
-//! Many pictures on one: a contact sheet.
+//! Many images on one: a contact sheet.
 
 use flowturbo::Image;
 
 use crate::failure::Failure;
 
-/// Pixels between two pictures.
+/// Pixels between two images.
 const GAP: usize = 4;
 
 /// What shows in the gaps and in empty places.
@@ -20,7 +20,7 @@ pub struct Sheet {
     pub rgb: Vec<u8>,
 }
 
-/// The columns for `classes` classes of `of_each` pictures: about square for one class, else a row a class. Pictures
+/// The columns for `classes` classes of `of_each` images: about square for one class, else a row a class. Images
 /// that lead from one to another, in a row too.
 pub fn columns(classes: usize, of_each: usize, lead: bool) -> usize {
     match classes {
@@ -65,14 +65,14 @@ mod tests {
     use super::*;
     use ndarray::Array4;
 
-    /// `count` pictures of one pixel, black, then grey, then white.
+    /// `count` images of one pixel, black, then grey, then white.
     fn images(count: usize) -> Vec<Image> {
         let values = Array4::from_shape_fn([count, 3, 1, 1], |(i, ..)| i as f32 - 1.0);
         flowturbo::to_pixels(values.view()).unwrap()
     }
 
     #[test]
-    fn one_picture_is_its_own_sheet() {
+    fn one_image_is_its_own_sheet() {
         let sheet = compose(&images(1), 1, 1).unwrap();
         assert_eq!((sheet.width, sheet.height, sheet.rgb), (1, 1, vec![0; 3]));
     }

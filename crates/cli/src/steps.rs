@@ -14,7 +14,7 @@ use crate::units;
 pub struct StepTimes(Vec<(StepKind, Duration)>);
 
 impl StepTimes {
-    /// Takes no notice of pictures.
+    /// Takes no notice of images.
     pub fn record(&mut self, progress: &Progress) {
         if progress.decoded == 0 {
             self.0.push((progress.kind, progress.took));
@@ -38,7 +38,7 @@ impl StepTimes {
     }
 }
 
-/// A progress bar over a schedule's steps, then over the pictures to decode; and the steps' times.
+/// A progress bar over a schedule's steps, then over the images to decode; and the steps' times.
 pub struct Watcher {
     bar: ProgressBar,
     pub times: StepTimes,
@@ -71,14 +71,14 @@ impl Watcher {
         });
     }
 
-    /// To be called after each step and each picture.
+    /// To be called after each step and each image.
     pub fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
         self.times.record(progress);
         let sampled = progress.step == progress.steps;
-        if sampled && progress.decoded == progress.pictures {
+        if sampled && progress.decoded == progress.images {
             self.bar.finish_and_clear();
         } else if sampled {
-            self.show("decoding", progress.decoded, progress.pictures);
+            self.show("decoding", progress.decoded, progress.images);
         } else {
             self.show("step", progress.step, progress.steps);
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_never_mixes_steps_and_pictures() {
+    fn the_bar_never_mixes_steps_and_images() {
         let (paper, schedule) = (Paper::default(), "H1P2".parse().unwrap());
         // Drawn as often as it changes.
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), 255);

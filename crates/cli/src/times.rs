@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::steps::StepTimes;
 
-/// What is timed: pictures, of a bundle that has a decoder.
+/// What is timed: images, of a bundle that has a decoder.
 pub fn output(model: &Model) -> Output {
-    if model.manifest().has(Role::Decoder) { Output::Pictures } else { Output::Latents }
+    if model.manifest().has(Role::Decoder) { Output::Images } else { Output::Latents }
 }
 
 /// The measured times, one of each for each run.
@@ -33,7 +33,7 @@ impl Times {
             ControlFlow::Continue(())
         };
         let started = Instant::now();
-        if output(session.model()) == Output::Pictures {
+        if output(session.model()) == Output::Images {
             let generation = session.generate_with(request, &mut observer)?;
             self.sampling.push(generation.sampling);
             self.decoding.push(generation.decoding);

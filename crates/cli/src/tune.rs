@@ -1,7 +1,7 @@
 //! `flowturbo tune`: the schedules that suit this device.
 //!
 //! ```text
-//! parts (step times) ─▶ candidates (what fits) ─▶ search (race on pictures, clock) ─▶ report, store
+//! parts (step times) ─▶ candidates (what fits) ─▶ search (race on images, clock) ─▶ report, store
 //!                                                    └─▶ device: the session that tries them
 //! ```
 
@@ -38,16 +38,16 @@ const TIMES_OWN: u32 = 2;
 /// Classes that are looked at unless they are named.
 const MOST_CLASSES: u32 = 16;
 
-/// Finds the schedules that come closest to the exact flow in the time that a picture may take here
+/// Finds the schedules that come closest to the exact flow in the time that an image may take here
 ///
-/// `best` is the closest schedule whose picture, decoder included, takes at most the budget on this
+/// `best` is the closest schedule whose image, decoder included, takes at most the budget on this
 /// device; `balanced` the closest in half of it, `fast` in a third. Without a budget, it is twice what
 /// the bundle's own schedule takes. --write or -o stores the three as presets, for
 /// `flowturbo generate --preset fast`. A preset that is there gives way to a schedule that comes closer; to
 /// one that does not, only if it is too slow for the --budget and the machine kept its pace meanwhile.
 ///
 /// How: the steps and the decoder are timed; schedules of Euler, Heun, and H..P..R steps that fill the
-/// time by these numbers are compared on a few pictures of each class, the better ones on more; the
+/// time by these numbers are compared on a few images of each class, the better ones on more; the
 /// last few are timed as they are. A schedule's distance is how far its latents end from those of the
 /// reference, many Heun steps from the same noise: the root mean square over a latent's numbers,
 /// which vary by about 1. It stands in for what eyes or a Fréchet distance would say. About a minute for the
@@ -59,7 +59,7 @@ const MOST_CLASSES: u32 = 16;
 pub struct Tune {
     #[command(flatten)]
     model: ModelArgument,
-    /// What a picture may take: 80ms, 0.5s [default: twice what the bundle's own schedule takes]
+    /// What an image may take: 80ms, 0.5s [default: twice what the bundle's own schedule takes]
     #[arg(long, value_name = "TIME", value_parser = units::parse_time, allow_hyphen_values = true)]
     budget: Option<Duration>,
     /// Look for the schedule of the whole budget alone, and call it NAME
@@ -68,11 +68,11 @@ pub struct Tune {
     /// Classes to compare schedules on [default: all, or 16 of them]
     #[arg(short, long, value_name = "CLASS,...", visible_alias = "classes", allow_negative_numbers = true)]
     class: Vec<String>,
-    /// Pictures of each class
+    /// Images of each class
     #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, 1000>)]
     samples: u32,
-    /// Seed of the pictures' noise
+    /// Seed of the images' noise
     #[arg(long, default_value_t = 0, allow_negative_numbers = true,
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: u64,
@@ -129,10 +129,10 @@ impl Tune {
         self.say(out, || parts.text())?;
         let mut device = Device::new(&mut session, &all, self.samples as usize, &own)?;
         self.budget.map_or(Ok(()), |budget| refuse_the_impossible(budget, &parts, &mut device))?;
-        let pictures = device.pictures();
+        let images = device.images();
         self.say(out, || {
-            let takes = units::time(parts.sampling(&reference) * pictures as u32);
-            format!("reference   {reference} of {}: {takes}\n", units::plural(pictures, "picture"))
+            let takes = units::time(parts.sampling(&reference) * images as u32);
+            format!("reference   {reference} of {}: {takes}\n", units::plural(images, "image"))
         })?;
         device.refer_to(&reference)?;
         let own = measure(&mut device, &own)?;
@@ -146,8 +146,7 @@ impl Tune {
             candidates.retain(|schedule| schedule.steps().len() <= most_steps);
             self.say(out, || {
                 let sampling: Duration = candidates.iter().map(|schedule| parts.sampling(schedule)).sum();
-                let takes =
-                    sampling * work(candidates.len(), pictures) as u32 / candidates.len().max(1) as u32;
+                let takes = sampling * work(candidates.len(), images) as u32 / candidates.len().max(1) as u32;
                 let schedules = units::plural(candidates.len(), "schedule");
                 let limit = if budget > furthest { ", half the reference" } else { "" };
                 let (within, takes) = (units::time(budget.min(furthest)), units::time(takes));
@@ -222,5 +221,5 @@ fn refuse_the_impossible(budget: Duration, parts: &Parts, device: &mut Device) -
 fn too_short(budget: Duration, quickest: Option<(&Schedule, Duration)>) -> String {
     let budget = units::time(budget);
     let takes = quickest.map(|(schedule, time)| format!("; {schedule} takes {}", units::time(time)));
-    format!("no schedule makes a picture in {budget} on this device{}", takes.unwrap_or_default())
+    format!("no schedule makes an image in {budget} on this device{}", takes.unwrap_or_default())
 }

@@ -14,8 +14,8 @@ mod program;
 mod reference;
 
 #[cfg(test)]
-use flowturbo_runtime::{Bundle, CancelToken, Limits, Role, noise};
-use flowturbo_runtime::{Cost, Error, ErrorKind, Result};
+use flowturbo_runtime::{Bundle, Limits, Role, noise};
+use flowturbo_runtime::{CancelToken, Cost, Error, ErrorKind, Result};
 use flowturbo_runtime::{
     allowance, backend, bundle, contract, engine, error, executor, kernels, memory, panics, plan, weights,
 };

@@ -21,7 +21,7 @@ use crate::panics::in_flowturbo;
 use crate::plan::Plan;
 use crate::reference::Reference;
 use crate::weights::Weights;
-use crate::{Cost, ErrorKind, Result};
+use crate::{CancelToken, Cost, ErrorKind, Result};
 
 /// Compiles networks to fused steps for this processor.
 pub struct Fused {
@@ -204,7 +204,8 @@ impl Cut {
             Err(_) => again(self.split.layout.images)?,
         };
         let net = import(&wide)?;
-        let Some(split) = net.split(&self.state)?.filter(|split| split.layout.is_as(&self.split.layout))
+        let Some(split) =
+            net.split(&self.state)?.filter(|split| split.layout.has_same_places(&self.split.layout))
         else {
             return Ok(None);
         };
@@ -238,8 +239,8 @@ impl Program for LeftToTract {
         self.program.memory()
     }
 
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
-        Arc::clone(&self.program).instantiate()
+    fn instantiate(self: Arc<Self>, cancel: &CancelToken) -> Result<Box<dyn Instance>> {
+        Arc::clone(&self.program).instantiate(cancel)
     }
 }
 

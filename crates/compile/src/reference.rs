@@ -16,7 +16,7 @@ use crate::error::{Context, runtime, unsupported};
 use crate::graph::Graph;
 use crate::net::Net;
 use crate::panics::of_tract;
-use crate::{Cost, Error, ErrorKind, Result};
+use crate::{CancelToken, Cost, Error, ErrorKind, Result};
 
 /// The oracle: slow, trusted, and able to run whatever tract runs.
 pub struct Reference {
@@ -131,7 +131,7 @@ impl Program for Planned {
         format!("{} nodes, run by plain tract\n", self.plan.model().nodes().len())
     }
 
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+    fn instantiate(self: Arc<Self>, _: &CancelToken) -> Result<Box<dyn Instance>> {
         Ok(Box::new(PlannedInstance(self)))
     }
 
@@ -194,7 +194,6 @@ mod tests {
     use std::fs::File;
     use std::path::Path;
 
-    use crate::CancelToken;
     use ndarray::{Array1, ArrayD};
     use ndarray_npy::NpzReader;
     #[cfg(feature = "reference-threads")]
@@ -225,7 +224,8 @@ mod tests {
         {
             let graph = Graph::import(&bundle, role, bundle.manifest().extent(y.len())).unwrap();
             let mut output = vec![0.0; expected.len()];
-            let mut network = Reference::new(2).compile(graph).unwrap().instantiate().unwrap();
+            let mut network =
+                Reference::new(2).compile(graph).unwrap().instantiate(&CancelToken::new()).unwrap();
             network.run(&inputs, &mut output, &CancelToken::new()).unwrap();
             let error = output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{role}: {error:.1e}");

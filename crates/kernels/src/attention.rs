@@ -126,7 +126,7 @@ impl Attention {
             let (pair, first) = (piece / blocks, piece % blocks * block);
             let (image, head) = (pair / self.heads, pair % self.heads);
             let place = |place: &Heads| place.offset + image * place.image_stride + head * place.head_stride;
-            isa.run(Block {
+            isa.run(Queries {
                 attention: self,
                 memory,
                 q: place(&self.q) + first * self.q.token_stride,
@@ -153,7 +153,7 @@ impl Kernel for BlockSize {
 }
 
 /// Some queries of one image and head; the offsets are of the first query, key, value and result.
-struct Block<'a> {
+struct Queries<'a> {
     attention: &'a Attention,
     memory: Shared,
     q: usize,
@@ -164,7 +164,7 @@ struct Block<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Block<'_> {
+impl Kernel for Queries<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -47,7 +47,12 @@ fn functions(workers: &mut Workers<'_>, arena: &mut Arena) {
     ];
     for op in ops {
         // Roots and logarithms want what is above zero.
-        let steps = [Step::Load(0), Step::Unary(Abs, 0), Step::Unary(Mul(9.0), 1), Step::Unary(op, 2)];
+        let steps = [
+            Elementwise::Load(0),
+            Elementwise::Unary(Abs, 0),
+            Elementwise::Unary(Mul(9.0), 1),
+            Elementwise::Unary(op, 2),
+        ];
         let (x, out) = (View::dense(0, &[301]), View::dense(arena.take(301), &[301]));
         Pointwise::new(&[301], &[x], out, &steps).run(workers, &mut arena.memory);
     }

@@ -45,7 +45,7 @@ pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;
 pub use parallel::{Inline, Shared, Workers};
 pub use peaks::Peaks;
-pub use pointwise::{Binary, Pointwise, Step, Unary};
+pub use pointwise::{Binary, Elementwise, Pointwise, Unary};
 pub use pool::Pool;
 pub use process::Process;
 pub use reduce::{Reduce, Reduction, Softmax};

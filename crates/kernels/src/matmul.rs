@@ -24,7 +24,7 @@ use halves::Halves;
 use packed::Panel;
 pub use packed::{Packed, PackedFloats, Source, Values, pack};
 pub use tile::PanelSize;
-use tile::{Run, Shape, Tile};
+use tile::{Shape, Span, Tile};
 use tiles::Tiles;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
@@ -63,7 +63,7 @@ pub struct Matmul {
 struct Block {
     first: usize,
     len: usize,
-    runs: Vec<Run>,
+    spans: Vec<Span>,
 }
 
 /// Longest stretch of the inner dimension that is added up at once.
@@ -245,7 +245,7 @@ impl Matmul {
                         let tile = Tile {
                             a: mem.at(rows.a),
                             a_stride: self.a_stride,
-                            runs: &block.runs,
+                            spans: &block.spans,
                             panel: weights[block.first * panel.width..].as_ptr(),
                             start: start.0,
                             start_stride: start.1,
@@ -336,18 +336,18 @@ fn blocks(segments: &[usize], k: usize) -> Vec<Block> {
         // Whole cache lines, and whole steps of the micro-kernels.
         let cut = |i: usize| (depth * i / count).next_multiple_of(16).min(depth);
         let (first, end) = (cut(i), cut(i + 1));
-        let mut runs: Vec<Run> = Vec::new();
+        let mut spans: Vec<Span> = Vec::new();
         let mut at = first;
         while at < end {
             let (s, within) = (at / k, at % k);
             let (offset, len) = (segments[s] + within, (k - within).min(end - at));
-            match runs.last_mut() {
+            match spans.last_mut() {
                 Some(run) if run.offset + run.len == offset => run.len += len,
-                _ => runs.push(Run { offset, len }),
+                _ => spans.push(Span { offset, len }),
             }
             at += len;
         }
-        blocks.push(Block { first, len: end - first, runs });
+        blocks.push(Block { first, len: end - first, spans });
     }
     blocks
 }

@@ -112,14 +112,14 @@ impl Norm {
             let first = image * per_image + start;
             let last = (image * per_image + (start + block).min(per_image)).min(x.rows);
             if first < last {
-                isa.run(Block { norm: self, memory, image, first, last, scratch });
+                isa.run(NormRows { norm: self, memory, image, first, last, scratch });
             }
         });
     }
 }
 
 /// Rows `first..last`, all of one image.
-struct Block<'a> {
+struct NormRows<'a> {
     norm: &'a Norm,
     memory: Shared,
     image: usize,
@@ -128,7 +128,7 @@ struct Block<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Block<'_> {
+impl Kernel for NormRows<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -172,7 +172,7 @@ impl Kernel for Block<'_> {
     }
 }
 
-impl Block<'_> {
+impl NormRows<'_> {
     /// `R` rows from `row` on, `y * gain + bias`.
     #[inline(always)]
     unsafe fn rows<S: Simd, const R: usize>(&self, row: usize, gain: *const f32, bias: *const f32) {

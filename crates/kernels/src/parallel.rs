@@ -8,7 +8,7 @@ use super::{DefaultFloats, Isa, LINE};
 ///
 /// A network is some hundred steps; each step is one [`run`](Self::run). No body waits for another one, so
 /// they may run in any order, one after another too. What a `run` leaves undone is done by the caller
-/// afterwards: a busy job system makes a picture slower, not wrong.
+/// afterwards: a busy job system makes an image slower, not wrong.
 ///
 /// ```
 /// # use flowturbo_kernels as flowturbo;

@@ -1,11 +1,11 @@
 //! Elementwise steps: a short program over strided operands, interpreted a block of elements at a time.
 
-mod step;
+mod elementwise;
 
 use std::ops::Range;
 
-pub use self::step::{Binary, Step, Unary};
-use self::step::{binary, unary};
+pub use self::elementwise::{Binary, Elementwise, Unary};
+use self::elementwise::{binary, unary};
 use super::view::{Space, View};
 use super::{Kernel, Shared, Simd, Workers};
 
@@ -23,7 +23,7 @@ pub struct Pointwise {
     inputs: Vec<View>,
     out: View,
     /// Each step and the register of its value; operands are registers too.
-    steps: Vec<(Step, usize)>,
+    steps: Vec<(Elementwise, usize)>,
     registers: usize,
 }
 
@@ -32,7 +32,7 @@ impl Pointwise {
     ///
     /// # Panics
     /// If a step names an input or a step that is not there, or needs more than 32 registers.
-    pub fn new(shape: &[usize], inputs: &[View], out: View, steps: &[Step]) -> Self {
+    pub fn new(shape: &[usize], inputs: &[View], out: View, steps: &[Elementwise]) -> Self {
         let mut views: Vec<View> = [out].into_iter().chain(inputs.iter().copied()).collect();
         let space = Space::arrange(shape, &mut views);
         let inputs = views.split_off(1);
@@ -43,9 +43,9 @@ impl Pointwise {
             step.operands().into_iter().flatten().for_each(|operand| last[operand] = i);
         }
         let mut free: Vec<usize> = Vec::new();
-        let (mut placed, mut registers): (Vec<(Step, usize)>, usize) = (Vec::new(), 0);
+        let (mut placed, mut registers): (Vec<(Elementwise, usize)>, usize) = (Vec::new(), 0);
         for (i, step) in steps.iter().enumerate() {
-            if let Step::Load(input) = step {
+            if let Elementwise::Load(input) = step {
                 assert!(*input < inputs.len(), "a step loads an input that is not there");
             }
             let operands = step.operands();
@@ -111,7 +111,7 @@ impl Pointwise {
                 if start < end {
                     let (count, length) = (group.min(runs - first), end - start);
                     let pointwise = self;
-                    isa.run(Block { pointwise, memory, first, count, start, length, scratch: &mut *scratch });
+                    isa.run(Chunk { pointwise, memory, first, count, start, length, scratch: &mut *scratch });
                 }
             }
         });
@@ -119,7 +119,7 @@ impl Pointwise {
 }
 
 /// `length` elements from `start` on in each of `count` runs from `first` on, at most `BLOCK` in all.
-struct Block<'a> {
+struct Chunk<'a> {
     pointwise: &'a Pointwise,
     memory: Shared,
     first: usize,
@@ -129,7 +129,7 @@ struct Block<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Block<'_> {
+impl Chunk<'_> {
     /// Calls `visit` with the address of each run's part of `view` and with the part's place in a register.
     #[inline(always)]
     fn parts(&self, view: &View, mut visit: impl FnMut(*mut f32, usize)) {
@@ -178,7 +178,7 @@ impl Block<'_> {
     }
 }
 
-impl Kernel for Block<'_> {
+impl Kernel for Chunk<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -199,7 +199,7 @@ impl Kernel for Block<'_> {
             // register, or as many elements of the result. Each is read before its own place is written.
             unsafe {
                 match *step {
-                    Step::Load(input) => {
+                    Elementwise::Load(input) => {
                         let view = &self.pointwise.inputs[input];
                         let source = self.direct(view, S::LANES);
                         match source {
@@ -214,8 +214,8 @@ impl Kernel for Block<'_> {
                             return;
                         }
                     }
-                    Step::Unary(op, a) => unary::<S>(op, at[a], target, rounded),
-                    Step::Binary(op, a, b) => binary::<S>(op, at[a], at[b], target, rounded),
+                    Elementwise::Unary(op, a) => unary::<S>(op, at[a], target, rounded),
+                    Elementwise::Binary(op, a, b) => binary::<S>(op, at[a], at[b], target, rounded),
                 }
             }
             at[*to] = target;
@@ -263,22 +263,22 @@ mod tests {
         }
     }
 
-    fn value(steps: &[Step], step: usize, inputs: &[f64]) -> f64 {
+    fn value(steps: &[Elementwise], step: usize, inputs: &[f64]) -> f64 {
         let of = |step| value(steps, step, inputs);
         match steps[step] {
-            Step::Load(input) => inputs[input],
-            Step::Unary(op, a) => apply(op, of(a)),
-            Step::Binary(Binary::Add, a, b) => of(a) + of(b),
-            Step::Binary(Binary::Sub, a, b) => of(a) - of(b),
-            Step::Binary(Binary::Mul, a, b) => of(a) * of(b),
-            Step::Binary(Binary::Div, a, b) => of(a) / of(b),
-            Step::Binary(Binary::Max, a, b) => of(a).max(of(b)),
-            Step::Binary(Binary::Min, a, b) => of(a).min(of(b)),
+            Elementwise::Load(input) => inputs[input],
+            Elementwise::Unary(op, a) => apply(op, of(a)),
+            Elementwise::Binary(Binary::Add, a, b) => of(a) + of(b),
+            Elementwise::Binary(Binary::Sub, a, b) => of(a) - of(b),
+            Elementwise::Binary(Binary::Mul, a, b) => of(a) * of(b),
+            Elementwise::Binary(Binary::Div, a, b) => of(a) / of(b),
+            Elementwise::Binary(Binary::Max, a, b) => of(a).max(of(b)),
+            Elementwise::Binary(Binary::Min, a, b) => of(a).min(of(b)),
         }
     }
 
     /// Inputs are (offset, strides), all in the first `out.0` floats, where numbers are 0.5 to 2.5.
-    fn check(shape: &[usize], inputs: &[(usize, &[usize])], out: (usize, &[usize]), steps: &[Step]) {
+    fn check(shape: &[usize], inputs: &[(usize, &[usize])], out: (usize, &[usize]), steps: &[Elementwise]) {
         let reach =
             |strides: &[usize]| shape.iter().zip(strides).map(|(n, s)| (n - 1) * s).sum::<usize>() + 1;
         let length = out.0 + reach(out.1);
@@ -338,19 +338,19 @@ mod tests {
             Unary::Clamp(0.9, 1.7),
         ] {
             for n in [1, 19, 1000] {
-                check(&[n], &[(1, &[1])], (1001, &[1]), &[Step::Load(0), Step::Unary(op, 0)]);
+                check(&[n], &[(1, &[1])], (1001, &[1]), &[Elementwise::Load(0), Elementwise::Unary(op, 0)]);
             }
         }
         use Binary::*;
         for op in [Add, Sub, Mul, Div, Max, Min] {
-            let steps = [Step::Load(0), Step::Load(1), Step::Binary(op, 1, 0)];
+            let steps = [Elementwise::Load(0), Elementwise::Load(1), Elementwise::Binary(op, 1, 0)];
             check(&[5, 33], &[(0, &[33, 1]), (9, &[0, 1])], (400, &[40, 1]), &steps);
         }
     }
 
     #[test]
     fn no_operation_hides_what_is_not_a_number() {
-        let nan_from = |steps: &[Step], inputs: usize, nan: usize| {
+        let nan_from = |steps: &[Elementwise], inputs: usize, nan: usize| {
             let n = 37;
             let dense: Vec<View> = (0..inputs).map(|i| View::new(i * n, &[1])).collect();
             let pointwise = Pointwise::new(&[n], &dense, View::new(inputs * n, &[1]), steps);
@@ -393,11 +393,15 @@ mod tests {
             Clamp(0.0, f32::INFINITY),
             Clamp(f32::NEG_INFINITY, 0.5),
         ] {
-            nan_from(&[Step::Load(0), Step::Unary(op, 0)], 1, 0);
+            nan_from(&[Elementwise::Load(0), Elementwise::Unary(op, 0)], 1, 0);
         }
         for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min] {
             for nan in [0, 1] {
-                nan_from(&[Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)], 2, nan);
+                nan_from(
+                    &[Elementwise::Load(0), Elementwise::Load(1), Elementwise::Binary(op, 0, 1)],
+                    2,
+                    nan,
+                );
             }
         }
     }
@@ -406,13 +410,13 @@ mod tests {
     fn programs_run_over_every_layout() {
         // (a - b)² * silu(a) + c, with a value used twice.
         let steps = [
-            Step::Load(0),
-            Step::Load(1),
-            Step::Binary(Binary::Sub, 0, 1),
-            Step::Unary(Unary::Square, 2),
-            Step::Unary(Unary::Silu, 0),
-            Step::Binary(Binary::Mul, 3, 4),
-            Step::Unary(Unary::Add(0.25), 5),
+            Elementwise::Load(0),
+            Elementwise::Load(1),
+            Elementwise::Binary(Binary::Sub, 0, 1),
+            Elementwise::Unary(Unary::Square, 2),
+            Elementwise::Unary(Unary::Silu, 0),
+            Elementwise::Binary(Binary::Mul, 3, 4),
+            Elementwise::Unary(Unary::Add(0.25), 5),
         ];
         let dense: &[usize] = &[1];
         check(&[1537], &[(0, dense), (3, dense)], (2000, dense), &steps);
@@ -427,19 +431,20 @@ mod tests {
         check(&[3, 11], &[(0, &[11, 1]), (1, &[0, 1])], (900, &[40, 3]), &steps);
         // Nothing but a load.
         check(&[3, 11], &[(0, &[11, 1])], (900, &[1, 3]), &steps[..1]);
-        check(&[], &[(5, &[])], (900, &[]), &[Step::Load(0), Step::Unary(Unary::Neg, 0)]);
+        check(&[], &[(5, &[])], (900, &[]), &[Elementwise::Load(0), Elementwise::Unary(Unary::Neg, 0)]);
     }
 
     #[test]
     #[should_panic(expected = "overlaps its inputs")]
     fn results_over_a_part_of_an_input_are_refused() {
-        let pointwise = Pointwise::new(&[8], &[View::new(0, &[1])], View::new(4, &[1]), &[Step::Load(0)]);
+        let pointwise =
+            Pointwise::new(&[8], &[View::new(0, &[1])], View::new(4, &[1]), &[Elementwise::Load(0)]);
         all_workers(pointwise.scratch(), |workers| pointwise.run(workers, &mut [0.0; 64]));
     }
 
     #[test]
     #[should_panic]
     fn steps_that_read_later_ones_are_refused() {
-        Pointwise::new(&[8], &[], View::new(4, &[1]), &[Step::Unary(Unary::Neg, 0)]);
+        Pointwise::new(&[8], &[], View::new(4, &[1]), &[Elementwise::Unary(Unary::Neg, 0)]);
     }
 }

@@ -53,9 +53,11 @@ pub trait Backend: Send + Sync {
 
 /// A network planned for fixed shapes.
 pub trait Program: Send + Sync {
+    /// Holds its weights against their hashes first if that has not been done, as long as `cancel` lets it.
+    ///
     /// # Errors
-    /// `OutOfMemory`.
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>>;
+    /// `OutOfMemory`. `InvalidBundle`: a damaged weight. `Io`. `Cancelled`.
+    fn instantiate(self: Arc<Self>, cancel: &CancelToken) -> Result<Box<dyn Instance>>;
 
     /// What it holds, and what an instance of it will hold.
     fn memory(&self) -> Footprint;

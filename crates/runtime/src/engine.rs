@@ -128,7 +128,7 @@ impl Engine {
         make: impl FnOnce() -> Result<Option<Conditions>>,
     ) -> Result<Option<Arc<Conditions>>> {
         if let Some(known) =
-            self.all_conditions().find(|known| known.file == file && known.layout.is_as(layout))
+            self.all_conditions().find(|known| known.file == file && known.layout.has_same_places(layout))
         {
             return Ok(Some(known));
         }
@@ -189,7 +189,7 @@ impl Program for FusedProgram {
         Footprint { weights: weights + conditions.weights, instance, passing: conditions.passing }
     }
 
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
+    fn instantiate(self: Arc<Self>, _: &CancelToken) -> Result<Box<dyn Instance>> {
         let memory = self.executable.memory().at(|| self.file.clone())?;
         Ok(Box::new(FusedInstance { program: self, memory }))
     }

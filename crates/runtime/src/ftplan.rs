@@ -15,6 +15,7 @@ mod hash;
 mod network;
 mod write;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -26,13 +27,13 @@ pub use format::MAGIC;
 pub use network::{Body, Conditions, Stored, StoredWeight};
 pub use write::{Network, write};
 
-use crate::bundle::{MANIFEST, Role, Source, bounded, read_exact};
+use crate::bundle::{Extent, MANIFEST, Role, Source, bounded, read_exact};
 use crate::error::{Context, invalid_bundle, io as io_error, unsupported};
 use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
 use crate::plan::Target;
 use crate::{Limits, Result, memory};
-use format::{Kind, Section, Table};
+use format::{Kind, Section, SectionTable};
 
 /// What a plan file needs of the place it is kept in.
 pub trait Bytes: Send + Sync {
@@ -90,15 +91,20 @@ impl<R: Read + Seek + Send> Bytes for Behind<R> {
     }
 }
 
+/// Says whether work is still wanted: an error that ends it.
+type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
+
 /// A plan file, opened: its table was checked, its sections are when they are read.
 pub struct PlanFile {
     bytes: Box<dyn Bytes>,
     place: String,
-    table: Table,
+    table: SectionTable,
     /// All of it in memory, where weights are used as they are.
     map: Option<Arc<Mmap>>,
     /// Sections of weights that were held against their hashes.
     checked: Mutex<Vec<Role>>,
+    /// What networks were compiled for, as far as somebody asked.
+    extents: Mutex<BTreeMap<Role, Arc<[Extent]>>>,
 }
 
 impl PlanFile {
@@ -108,12 +114,12 @@ impl PlanFile {
     /// `InvalidBundle`: names the field of the header or the table that lies. `Unsupported`: another version or target.
     /// `Io`.
     pub fn new(bytes: impl Bytes + 'static, place: impl Into<String>) -> Result<Self> {
-        let table = Table::read(bytes.len(), |at, buffer| bytes.read_at(at, buffer))?;
+        let table = SectionTable::read(bytes.len(), |at, buffer| bytes.read_at(at, buffer))?;
         let packed = table.target != Target::Generic;
         let map =
             if packed { bytes.map().map_err(|e| io_error(format!("cannot be mapped: {e}")))? } else { None };
         let (bytes, place) = (Box::new(bytes), place.into());
-        Ok(Self { bytes, place, table, map, checked: Mutex::default() })
+        Ok(Self { bytes, place, table, map, checked: Mutex::default(), extents: Mutex::default() })
     }
 
     pub fn target(&self) -> Target {
@@ -157,23 +163,49 @@ impl PlanFile {
         self.table.sections.iter().filter(of_it).map(Section::len).sum()
     }
 
+    /// What the network that plays `role` was compiled for.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: it is damaged. `Unsupported`: there is none. `Io`. `OutOfMemory`.
+    pub fn extents(&self, role: Role) -> Result<Arc<[Extent]>> {
+        if let Some(extents) = lock(&self.extents).get(&role) {
+            return Ok(Arc::clone(extents));
+        }
+        let stored = self.network(role).at(|| role.to_string()).at(|| self.place.clone())?;
+        Ok(self.note_extents(role, &stored))
+    }
+
+    fn note_extents(&self, role: Role, stored: &Stored) -> Arc<[Extent]> {
+        let extents: Arc<[Extent]> = stored.bodies.iter().map(Body::extent).collect();
+        lock(&self.extents).insert(role, Arc::clone(&extents));
+        extents
+    }
+
+    /// The plans of a network.
+    fn network(&self, role: Role) -> Result<Stored> {
+        let section = self.table.find(Kind::Network(role)).ok_or_else(|| {
+            unsupported(format!("the plan was compiled without the {role}; compile the bundle again with it"))
+        })?;
+        Stored::read(&self.read(section)?)
+    }
+
     /// Holds all sections against their hashes.
     ///
     /// # Errors
     /// `InvalidBundle`: names the one that is damaged. `Io`.
     pub fn verify(&self) -> Result<()> {
-        self.table.sections.iter().try_for_each(|section| self.check(section, &Inline))
+        self.table.sections.iter().try_for_each(|section| self.check(section, &Inline, &|| Ok(())))
     }
 
     /// Holds a network's weights against their hash, the first time; later, whether the file was written to.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify).
-    fn check_weights(&self, role: Role, parallel: &dyn Parallel) -> Result<()> {
+    /// As [`verify`](Self::verify), and those of `go_on`, which is asked before each piece.
+    fn check_weights(&self, role: Role, parallel: &dyn Parallel, go_on: &GoOn) -> Result<()> {
         if lock(&self.checked).contains(&role) {
             return self.bytes.check().map_err(|error| io_error(error.to_string()));
         }
-        self.check(self.section(Kind::Weights(role))?, parallel)?;
+        self.check(self.section(Kind::Weights(role))?, parallel, go_on)?;
         lock(&self.checked).push(role);
         Ok(())
     }
@@ -199,18 +231,19 @@ impl PlanFile {
     }
 
     /// Holds a section against its hash without keeping it.
-    fn check(&self, section: &Section, parallel: &dyn Parallel) -> Result<()> {
+    fn check(&self, section: &Section, parallel: &dyn Parallel, go_on: &GoOn) -> Result<()> {
         let of_map = |piece: &Range<u64>| {
             let map = self.map.as_ref()?;
             map.get(usize::try_from(piece.start).ok()?..usize::try_from(piece.end).ok()?)
         };
-        let hash_of = |piece: Range<u64>, buffer: &mut Vec<u8>| match of_map(&piece) {
-            Some(bytes) => Ok(hash::of(bytes)),
-            None => {
-                memory::resize(buffer, (piece.end - piece.start) as usize, 0)?;
-                self.fill(piece.start, buffer)?;
-                Ok(hash::of(buffer))
+        let hash_of = |piece: Range<u64>, buffer: &mut Vec<u8>| {
+            go_on()?;
+            if let Some(bytes) = of_map(&piece) {
+                return Ok(hash::of(bytes));
             }
+            memory::resize(buffer, (piece.end - piece.start) as usize, 0)?;
+            self.fill(piece.start, buffer)?;
+            Ok(hash::of(buffer))
         };
         let pieces: Vec<Range<u64>> = section.pieces().collect();
         let hashes = hash::of_all(pieces, hash_of, parallel).at(|| section.kind.to_string())?;

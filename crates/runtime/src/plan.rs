@@ -13,9 +13,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{
-    Attention, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage, Step as Elementwise,
-};
+use crate::kernels::{Attention, Elementwise, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage};
 pub use place::Place;
 pub use target::Target;
 
@@ -177,7 +175,7 @@ pub trait ForeignOperation: Send + Sync {
 
 impl RowLayout {
     /// Whether the tensors lie at the same places, in however many rows.
-    pub fn is_as(&self, other: &Self) -> bool {
+    pub fn has_same_places(&self, other: &Self) -> bool {
         (self.row, &self.offsets) == (other.row, &other.offsets)
     }
 }

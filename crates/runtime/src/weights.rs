@@ -144,7 +144,7 @@ impl Weights {
     /// says what they are.
     ///
     /// # Errors
-    /// `NonFinite`: NaN in it, which would spoil every picture; infinities stay, masks are made of them.
+    /// `NonFinite`: NaN in it, which would spoil every image; infinities stay, masks are made of them.
     /// `Io`: its file cannot be read. `OutOfMemory`.
     pub fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Result<&Weight> {
         let weight = self.0.get(index).ok_or_else(|| invalid_bundle(format!("has no weight {index}")))?;

@@ -74,7 +74,7 @@ def rotary() -> Iterator[Case]:
         attributes = {"interleaved": interleaved}
         operands = [given((2, 2, 3, 4)), cosines, sines, places]
         yield Case(
-            f"RotaryEmbedding-four-{interleaved}", "RotaryEmbedding", operands, attributes, opset=23, picture=False
+            f"RotaryEmbedding-four-{interleaved}", "RotaryEmbedding", operands, attributes, opset=23, image=False
         )
         operands = [given((2, 3, 8)), cosines, sines, places]
         yield Case(
@@ -82,10 +82,10 @@ def rotary() -> Iterator[Case]:
         )
         operands = [given((2, 2, 3, 6)), cosines, sines, places]
         more = attributes | {"rotary_embedding_dim": 4}
-        yield Case(f"RotaryEmbedding-part-{interleaved}", "RotaryEmbedding", operands, more, opset=23, picture=False)
+        yield Case(f"RotaryEmbedding-part-{interleaved}", "RotaryEmbedding", operands, more, opset=23, image=False)
         operands = [given((2, 2, 3, 4)), weights(2, 3, 2, seed=3), weights(2, 3, 2, seed=4)]
         yield Case(
-            f"RotaryEmbedding-no-places-{interleaved}", "RotaryEmbedding", operands, attributes, opset=23, picture=False
+            f"RotaryEmbedding-no-places-{interleaved}", "RotaryEmbedding", operands, attributes, opset=23, image=False
         )
 
 

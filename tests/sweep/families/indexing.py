@@ -1,4 +1,4 @@
-"""Gathers, scatters, one-hot, and samples of a picture."""
+"""Gathers, scatters, one-hot, and samples of an image."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def convolutions() -> Iterator[Case]:
 
 
 def transposed() -> Iterator[Case]:
-    picture = given((2, 3, 4, 5))
+    image = given((2, 3, 4, 5))
     several = {
         "plain": {},
         "strides": {"strides": [2, 2]},
@@ -144,14 +144,14 @@ def transposed() -> Iterator[Case]:
     for name, attributes in several.items():
         for bias in [0, 1]:
             rest = [weights(2, seed=9)] if bias else []
-            operands = [picture, weights(3, 2, 3, 3, seed=8), *rest]
+            operands = [image, weights(3, 2, 3, 3, seed=8), *rest]
             yield Case(f"ConvTranspose-{name}-{bias}", "ConvTranspose", operands, attributes)
     for group in [1, 3]:
         attributes = {"group": group, "strides": [2, 2], "pads": [1, 1, 1, 1]}
-        operands = [picture, weights(3, 2, 4, 4, seed=8), weights(2 * group, seed=9)]
+        operands = [image, weights(3, 2, 4, 4, seed=8), weights(2 * group, seed=9)]
         yield Case(f"ConvTranspose-group-{group}", "ConvTranspose", operands, attributes)
     for opset in opsets("ConvTranspose"):
-        operands = [picture, weights(3, 2, 2, 2, seed=8)]
+        operands = [image, weights(3, 2, 2, 2, seed=8)]
         yield Case(f"ConvTranspose-opset-{opset}", "ConvTranspose", operands, {"strides": [2, 2]}, opset=opset)
     operands: list[Taken | np.ndarray] = [given((2, 3, 6)), weights(3, 2, 3, seed=8)]
     for name, attributes in {

@@ -81,26 +81,26 @@ def cases() -> Iterator[Case]:
             opset=10,
         )
         kernel = (weights(3, 2, 3, 3, seed=6) * 32).astype(dtype)
-        picture = given((1, 2, 5, 6), kind, "large")
+        image = given((1, 2, 5, 6), kind, "large")
         for name, attributes in {
             "plain": {},
             "pads": {"pads": [1, 1, 1, 1]},
             "strides": {"strides": [2, 2], "pads": [0, 1, 1, 0]},
         }.items():
-            yield Case(f"ConvInteger-{kind}-{name}", "ConvInteger", [picture, kernel], attributes, opset=10)
+            yield Case(f"ConvInteger-{kind}-{name}", "ConvInteger", [image, kernel], attributes, opset=10)
             yield Case(
                 f"ConvInteger-{kind}-{name}-zeros",
                 "ConvInteger",
-                [picture, kernel, dtype(3), dtype(0)],
+                [image, kernel, dtype(3), dtype(0)],
                 attributes,
                 opset=10,
             )
-            operands = [picture, SCALE, dtype(3), kernel, SCALE, dtype(0), np.float32(0.1), dtype(5)]
+            operands = [image, SCALE, dtype(3), kernel, SCALE, dtype(0), np.float32(0.1), dtype(5)]
             yield Case(f"QLinearConv-{kind}-{name}", "QLinearConv", operands, attributes, opset=10)
             bias = np.array([10, -20, 30], np.int32)
             yield Case(f"QLinearConv-{kind}-{name}-bias", "QLinearConv", [*operands, bias], attributes, opset=10)
         scales = np.array([0.05, 0.02, 0.1], np.float32)
-        operands = [picture, SCALE, dtype(3), kernel, scales, np.zeros(3, dtype), np.float32(0.1), dtype(5)]
+        operands = [image, SCALE, dtype(3), kernel, scales, np.zeros(3, dtype), np.float32(0.1), dtype(5)]
         yield Case(f"QLinearConv-{kind}-channels", "QLinearConv", operands, opset=10)
         operands = [given((3, 4), kind, "large"), SCALE, dtype(3), rows, SCALE, dtype(2), np.float32(0.1), dtype(5)]
         yield Case(f"QLinearMatMul-{kind}", "QLinearMatMul", operands, opset=10)

@@ -1,6 +1,6 @@
 //! PNG and JPEG of any kind, as their makers see them.
 //!
-//! They come out in 8 bits and upright, whatever way up the camera stored them. A picture is laid on white where it is
+//! They come out in 8 bits and upright, whatever way up the camera stored them. An image is laid on white where it is
 //! transparent; in a mask, what is transparent is black.
 
 use std::error::Error;
@@ -24,7 +24,7 @@ const CUT_SHORT: &str = "is cut short; its end is missing";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
 
-/// What else people take for pictures: bytes at a place, and their name.
+/// What else people take for images: bytes at a place, and their name.
 const OTHERS: [(usize, &[u8], &str); 21] = [
     (8, b"WEBP", "a WebP"),
     (0, b"GIF8", "a GIF"),
@@ -49,7 +49,7 @@ const OTHERS: [(usize, &[u8], &str); 21] = [
     (0, b"\x93NUMPY", "a NumPy"),
 ];
 
-/// A picture as it is stored.
+/// An image as it is stored.
 pub struct Stored {
     /// As stored.
     size: Size,
@@ -78,7 +78,7 @@ impl Stored {
         }
         let other =
             OTHERS.iter().find(|(at, bytes, _)| file.get(*at..).is_some_and(|f| f.starts_with(bytes)));
-        Err(other.map_or("is not a picture; PNG and JPEG are read".into(), |(_, _, kind)| {
+        Err(other.map_or("is not an image; PNG and JPEG are read".into(), |(_, _, kind)| {
             format!("is {kind} file; PNG and JPEG are read")
         }))
     }
@@ -115,7 +115,7 @@ impl Stored {
     }
 
     /// Colours on white, in another size.
-    pub fn picture(self, size: Size) -> Result<RgbImage, String> {
+    pub fn image(self, size: Size) -> Result<RgbImage, String> {
         let on_white = |level: u8, opacity: u8| mixed(level, u8::MAX, opacity);
         let pixels = match self.colour {
             ColorType::Rgb8 => self.bytes,
@@ -161,7 +161,7 @@ impl Stored {
         })
     }
 
-    /// Whether the picture is stored on its side.
+    /// Whether the image is stored on its side.
     fn lies(&self) -> bool {
         use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
         matches!(self.turn, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
@@ -183,14 +183,14 @@ impl Stored {
     }
 }
 
-/// A picture in another size; the same one in its own.
+/// An image in another size; the same one in its own.
 fn scaled<P: Pixel<Subpixel = u8> + 'static>(
-    picture: ImageBuffer<P, Vec<u8>>,
+    image: ImageBuffer<P, Vec<u8>>,
     [width, height]: Size,
 ) -> ImageBuffer<P, Vec<u8>> {
-    match picture.dimensions() == (width, height) {
-        true => picture,
-        false => resize(&picture, width, height, FilterType::Triangle),
+    match image.dimensions() == (width, height) {
+        true => image,
+        false => resize(&image, width, height, FilterType::Triangle),
     }
 }
 
@@ -199,7 +199,7 @@ pub fn by([width, height]: Size) -> String {
     format!("{width} x {height} pixels")
 }
 
-/// Zeros for what a picture holds.
+/// Zeros for what an image holds.
 fn room(bytes: u64, size: Size) -> Result<Vec<u8>, String> {
     let mut memory = Vec::new();
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -308,11 +308,11 @@ mod tests {
         Stored::decode(file, MOST_PIXELS).unwrap()
     }
 
-    /// The upright picture in its own size.
-    fn picture(file: &[u8]) -> RgbImage {
+    /// The upright image in its own size.
+    fn image(file: &[u8]) -> RgbImage {
         let stored = decoded(file);
         let size = stored.size();
-        stored.picture(size).unwrap()
+        stored.image(size).unwrap()
     }
 
     fn mask(file: &[u8]) -> Vec<u8> {
@@ -327,7 +327,7 @@ mod tests {
         [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
     }
 
-    /// `stored[y][x]` of a picture whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0
+    /// `stored[y][x]` of an image whose upright rows are 1 2 3 and 4 5 6, by the Exif standard's table of what row 0
     /// and column 0 are.
     const STORED: [&[&[u8]]; 8] = [
         &[&[1, 2, 3], &[4, 5, 6]],
@@ -360,7 +360,7 @@ mod tests {
             let block = [b"Exif\0\0", &exif(tag)[..]].concat();
             jpeg.extend(u16::try_from(block.len() + 2).unwrap().to_be_bytes());
             jpeg.extend(block.iter().chain(&encoded[2..]));
-            let upright = picture(&jpeg);
+            let upright = image(&jpeg);
             for (i, level) in (1..=6).map(|level| level * 40).enumerate() {
                 let [red, ..] = upright.get_pixel(i as u32 % 3 * 16 + 8, i as u32 / 3 * 16 + 8).0;
                 assert!(red.abs_diff(level) < 4, "{tag}: {red} at {i}");
@@ -397,12 +397,12 @@ mod tests {
             assert!(!decoded(&file).is_transparent(), "{name}");
             assert_eq!(mask(&file), grey, "{name}");
             let channels: Vec<u8> = grey.iter().flat_map(|&g| [g; 3]).collect();
-            assert_eq!(picture(&file).into_raw(), channels, "{name}");
+            assert_eq!(image(&file).into_raw(), channels, "{name}");
         }
     }
 
     #[test]
-    fn what_is_transparent_is_white_in_a_picture_and_black_in_a_mask() {
+    fn what_is_transparent_is_white_in_an_image_and_black_in_a_mask() {
         use BitDepth::{Eight, Sixteen};
         let grey: Vec<u8> =
             [255, 128, 0].iter().flat_map(|&opacity| [100, opacity]).cycle().take(12).collect();
@@ -419,11 +419,11 @@ mod tests {
             ("a palette", png(Kind::Indexed, Eight, &[0, 1, 2, 0, 1, 2], palette, &[])),
         ] {
             assert!(decoded(&file).is_transparent(), "{name}");
-            let reds: Vec<u8> = picture(&file).pixels().map(|pixel| pixel.0[0]).collect();
+            let reds: Vec<u8> = image(&file).pixels().map(|pixel| pixel.0[0]).collect();
             assert_eq!(reds, [100, 177, 255, 100, 177, 255], "{name}");
             assert_eq!(mask(&file), [100, 50, 0, 100, 50, 0], "{name}");
         }
-        // One colour of a picture may be the transparent one.
+        // One colour of an image may be the transparent one.
         let key = |info: &mut png::Info| info.trns = Some(vec![0, 7].into());
         let file = png(Kind::Grayscale, Eight, &[7, 9, 7, 9, 7, 9], key, &[]);
         assert_eq!(mask(&file), [0, 9, 0, 9, 0, 9]);
@@ -447,7 +447,7 @@ mod tests {
             (&b"RIFF\0\0\0\0WEBPVP8 "[..], "is a WebP file; PNG and JPEG are read"),
             (b"GIF89a", "is a GIF file"),
             (b"\0\0\0\x18ftypheic", "is a HEIC file"),
-            (b"text", "is not a picture; PNG and JPEG are read"),
+            (b"text", "is not an image; PNG and JPEG are read"),
             (&huge, "is 20000 x 16000 pixels; at most 268435456"),
             (&damaged, "is damaged: "),
         ] {

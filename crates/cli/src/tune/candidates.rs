@@ -7,7 +7,7 @@ use flowturbo::{Schedule, StepKind};
 use super::parts::Parts;
 use crate::failure::Failure;
 
-/// `E…`, `H…` and `H…P…R…` whose pictures fill `budget` by what their parts take; at least `E1`.
+/// `E…`, `H…` and `H…P…R…` whose images fill `budget` by what their parts take; at least `E1`.
 ///
 /// Plain Euler and Heun schedules take as many steps as fit. With pseudo-corrector steps, the counts of H and R
 /// run over 1, 2, 3, 4, 6, 8, 12, 16, ... (R from 0, up to twice the other steps), and P takes what is left:

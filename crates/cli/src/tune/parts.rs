@@ -1,4 +1,4 @@
-//! What the parts of one picture take on this machine, and so what a schedule will take.
+//! What the parts of one image take on this machine, and so what a schedule will take.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ impl Parts {
         self.predictor * schedule.predictor_calls() as u32 + refiner
     }
 
-    /// What a picture will take.
+    /// What an image will take.
     pub fn whole(&self, schedule: &Schedule) -> Duration {
         self.sampling(schedule) + self.rest
     }

@@ -17,7 +17,7 @@ use crate::{machine, units};
 /// A preset that was looked for.
 pub struct Found<'a> {
     pub name: &'a str,
-    /// A picture may take this long.
+    /// An image may take this long.
     pub budget: Duration,
     pub outcome: Outcome,
     /// The schedule that the preset keeps, and why.
@@ -42,7 +42,7 @@ impl Report<'_> {
     /// The table at the end.
     pub fn text(&self) -> String {
         let mut text =
-            format!("\n{:10} {:12} {:>10} {:>10}   calls\n", "preset", "schedule", "picture", "distance");
+            format!("\n{:10} {:12} {:>10} {:>10}   calls\n", "preset", "schedule", "image", "distance");
         let mut row = |name: &str, measured: &Measured| {
             let Measured { schedule, time, distance } = measured;
             let (predictor, refiner) = (schedule.predictor_calls(), schedule.refiner_calls());
@@ -69,7 +69,7 @@ impl Report<'_> {
             let [quick, slow] = [quick, slow].map(units::time);
             let _ = writeln!(
                 text,
-                "\nThe machine did not keep its pace: the same picture took {quick}, then {slow}. Something else \
+                "\nThe machine did not keep its pace: the same image took {quick}, then {slow}. Something else \
                  runs, or it is hot; tune again when it rests."
             );
         }

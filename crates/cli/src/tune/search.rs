@@ -10,28 +10,28 @@ use crate::failure::Failure;
 /// Distances this much apart count as equal; the quicker schedule is better then.
 const EQUAL: f64 = 1.02;
 
-/// One candidate in so many goes on to more pictures, ...
+/// One candidate in so many goes on to more images, ...
 const GO_ON: usize = 3;
 /// ... but at least this many do.
 const FEWEST: usize = 4;
 
 /// What can be found out about schedules.
 pub trait Lab {
-    /// Pictures that schedules are compared on.
-    fn pictures(&self) -> usize;
+    /// Images that schedules are compared on.
+    fn images(&self) -> usize;
 
-    /// How far the latent of a picture ends from the reference's: the mean square over its numbers.
-    fn distance(&mut self, schedule: &Schedule, picture: usize) -> Result<f64, Failure>;
+    /// How far the latent of an image ends from the reference's: the mean square over its numbers.
+    fn distance(&mut self, schedule: &Schedule, image: usize) -> Result<f64, Failure>;
 
-    /// What a whole picture takes with each schedule: medians, measured in turns.
+    /// What a whole image takes with each schedule: medians, measured in turns.
     fn time(&mut self, schedules: &[Schedule]) -> Result<Vec<Duration>, Failure>;
 }
 
-/// A schedule that was measured on all pictures.
+/// A schedule that was measured on all images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     pub schedule: Schedule,
-    /// Of a whole picture.
+    /// Of a whole image.
     pub time: Duration,
     /// From the reference, root mean square.
     pub distance: f64,
@@ -47,15 +47,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The quickest schedule that was measured, and what its picture takes.
+    /// The quickest schedule that was measured, and what its image takes.
     pub fn quickest(&self) -> Option<(&Schedule, Duration)> {
         self.tried.iter().min_by_key(|tried| tried.time).map(|tried| (&tried.schedule, tried.time))
     }
 }
 
-/// The closest of `candidates` whose picture takes at most `budget`; or `own`, the bundle's schedule.
+/// The closest of `candidates` whose image takes at most `budget`; or `own`, the bundle's schedule.
 ///
-/// All candidates are compared on a quarter of the pictures, the better third on half of them, the better third of
+/// All candidates are compared on a quarter of the images, the better third on half of them, the better third of
 /// those on all, and timed, beside the schedule that the preset has `today`. If the clock says that none of these fits,
 /// the best is shortened until it does.
 pub fn search(
@@ -69,7 +69,7 @@ pub fn search(
     let known = |schedule: &Schedule| finalists.iter().any(|runner| runner.schedule == *schedule);
     if let Some(today) = today.filter(|&today| *today != own.schedule && !known(today)) {
         let mut runner = Runner::new(today.clone());
-        runner.see(lab, lab.pictures())?;
+        runner.see(lab, lab.images())?;
         finalists.push(runner);
     }
     let mut tried = timed_beside(lab, own, finalists)?;
@@ -79,7 +79,7 @@ pub fn search(
     {
         next = shorter(long)?;
         let mut runners: Vec<Runner> = next.iter().cloned().map(Runner::new).collect();
-        runners.iter_mut().try_for_each(|runner| runner.see(lab, lab.pictures()))?;
+        runners.iter_mut().try_for_each(|runner| runner.see(lab, lab.images()))?;
         tried.extend(timed_beside(lab, own, runners)?);
     }
     tried.push(own.clone());
@@ -99,7 +99,7 @@ impl Outcome {
                 Err("it comes closer, and the clock was not steady")
             }
             Some(now) if best.distance > now.distance * EQUAL && !asked => {
-                Err("it comes closer; --budget says what a picture may take")
+                Err("it comes closer; --budget says what an image may take")
             }
             _ => Ok(best),
         }
@@ -109,7 +109,7 @@ impl Outcome {
 /// One schedule's time and distance.
 pub fn measure(lab: &mut impl Lab, schedule: &Schedule) -> Result<Measured, Failure> {
     let mut runner = Runner::new(schedule.clone());
-    runner.see(lab, lab.pictures())?;
+    runner.see(lab, lab.images())?;
     let time = lab.time(std::slice::from_ref(schedule))?.first().copied().unwrap_or_default();
     Ok(runner.measured(time))
 }
@@ -124,34 +124,34 @@ fn timed_beside(lab: &mut impl Lab, own: &Measured, runners: Vec<Runner>) -> Res
     Ok(runners.into_iter().zip(times).map(|(runner, time)| runner.measured(time.mul_f64(then))).collect())
 }
 
-/// Those of `candidates` that were compared on all pictures, the closest first.
+/// Those of `candidates` that were compared on all images, the closest first.
 fn race(lab: &mut impl Lab, candidates: Vec<Schedule>) -> Result<Vec<Runner>, Failure> {
     let mut runners: Vec<Runner> = candidates.into_iter().map(Runner::new).collect();
-    for (starters, pictures) in rounds(runners.len(), lab.pictures()) {
+    for (starters, images) in rounds(runners.len(), lab.images()) {
         runners.truncate(starters);
-        runners.iter_mut().try_for_each(|runner| runner.see(lab, pictures))?;
-        // All have seen the same pictures. The sort is stable: of equals, the first candidate stays the first.
+        runners.iter_mut().try_for_each(|runner| runner.see(lab, images))?;
+        // All have seen the same images. The sort is stable: of equals, the first candidate stays the first.
         runners.sort_by(|a, b| a.sum.total_cmp(&b.sum));
     }
     Ok(runners)
 }
 
-/// How many of `candidates` start in each round, and how many pictures they have seen after it.
-fn rounds(candidates: usize, pictures: usize) -> [(usize, usize); 3] {
+/// How many of `candidates` start in each round, and how many images they have seen after it.
+fn rounds(candidates: usize, images: usize) -> [(usize, usize); 3] {
     let fewer = |starters: usize| starters.div_ceil(GO_ON).max(FEWEST).min(starters);
     let (half, all) = (fewer(candidates), fewer(fewer(candidates)));
-    [(candidates, pictures.div_ceil(4)), (half, pictures.div_ceil(2)), (all, pictures)]
+    [(candidates, images.div_ceil(4)), (half, images.div_ceil(2)), (all, images)]
 }
 
-/// Pictures that the race among `candidates` makes of them all together.
-pub fn work(candidates: usize, pictures: usize) -> usize {
+/// Images that the race among `candidates` makes of them all together.
+pub fn work(candidates: usize, images: usize) -> usize {
     let mut seen = 0;
     let round =
-        |(starters, pictures): (usize, usize)| starters * (pictures - std::mem::replace(&mut seen, pictures));
-    rounds(candidates, pictures).into_iter().map(round).sum()
+        |(starters, images): (usize, usize)| starters * (images - std::mem::replace(&mut seen, images));
+    rounds(candidates, images).into_iter().map(round).sum()
 }
 
-/// A candidate and the pictures it has seen.
+/// A candidate and the images it has seen.
 struct Runner {
     schedule: Schedule,
     sum: f64,
@@ -163,11 +163,11 @@ impl Runner {
         Self { schedule, sum: 0.0, seen: 0 }
     }
 
-    fn see(&mut self, lab: &mut impl Lab, pictures: usize) -> Result<(), Failure> {
-        for picture in self.seen..pictures {
-            self.sum += lab.distance(&self.schedule, picture)?;
+    fn see(&mut self, lab: &mut impl Lab, images: usize) -> Result<(), Failure> {
+        for image in self.seen..images {
+            self.sum += lab.distance(&self.schedule, image)?;
         }
-        self.seen = self.seen.max(pictures);
+        self.seen = self.seen.max(images);
         Ok(())
     }
 

@@ -90,10 +90,10 @@ fn refused(what: impl Into<String>) -> TractError {
     unsupported(what).into()
 }
 
-/// Why a node that makes noise is refused: a seed is one picture, whatever machine it is made on.
+/// Why a node that makes noise is refused: a seed is one image, whatever machine it is made on.
 pub(super) fn noise() -> Error {
     unsupported(
-        "makes noise of its own, but a seed must give one picture; export the model without it, or in \
+        "makes noise of its own, but a seed must give one image; export the model without it, or in \
          evaluation mode",
     )
 }

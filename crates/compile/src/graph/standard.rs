@@ -26,7 +26,7 @@ pub(super) use budget::Budget;
 pub(super) use facts::{Placed, register};
 pub(super) use laws::{LONGEST, MOST_CONSTANT, shapes};
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
-use table::{Count, Table, kind_name};
+use table::{Count, Operators, kind_name};
 pub(super) use tensors::check as check_tensor;
 
 use crate::Result;
@@ -57,7 +57,7 @@ struct Opsets(HashMap<String, i64>);
 
 impl Opsets {
     fn read(model: &ModelProto) -> Result<Self> {
-        let table = Table::get();
+        let table = Operators::get();
         let mut opsets = HashMap::new();
         for import in &model.opset_import {
             let domain = domain(&import.domain);
@@ -166,7 +166,7 @@ impl Checker<'_> {
             return Err(invalid_bundle(format!("takes '{name}', which nothing makes")));
         }
         let (domain, name) = (domain(&node.domain), node.op_type.as_str());
-        let table = Table::get();
+        let table = Operators::get();
         let Some(first) = table.first(domain, name) else {
             return Err(match domain {
                 STANDARD => unsupported("ONNX has no such operator; export the model without it"),

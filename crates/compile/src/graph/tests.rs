@@ -40,7 +40,7 @@ fn external(weight: TensorProto) -> Files {
 
 fn answer(graph: Graph) -> Vec<f32> {
     let x: Vec<f32> = (0..2 * LATENT).map(|i| i as f32 / 7.0).collect();
-    let mut network = Reference::new(1).compile(graph).unwrap().instantiate().unwrap();
+    let mut network = Reference::new(1).compile(graph).unwrap().instantiate(&CancelToken::new()).unwrap();
     let mut output = vec![0.0; x.len()];
     let inputs = [Input::F32(&x), Input::F32(&[0.0; 2]), Input::I64(&[0; 2])];
     network.run(&inputs, &mut output, &CancelToken::new()).unwrap();

@@ -5,7 +5,7 @@ use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Binary, Heads, LINE, Measure, Modulation, Norm, Reduce, Reduction, Rows, Softmax, Step,
+    Attention, Binary, Elementwise, Heads, LINE, Measure, Modulation, Norm, Reduce, Reduction, Rows, Softmax,
 };
 use crate::net::{Id, Op, Reducer};
 use crate::plan::{Address, Gather, Operation};
@@ -163,8 +163,8 @@ impl Lowering<'_> {
             places.push(self.place(input)?.broadcast(net.dims(id)));
         }
         let steps = match *net.op(id) {
-            Op::Unary(op) => vec![Step::Load(0), Step::Unary(op, 0)],
-            Op::Binary(op) => vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)],
+            Op::Unary(op) => vec![Elementwise::Load(0), Elementwise::Unary(op, 0)],
+            Op::Binary(op) => vec![Elementwise::Load(0), Elementwise::Load(1), Elementwise::Binary(op, 0, 1)],
             _ => return Err(unsupported("is not element-wise")),
         };
         Ok(self.compute(id, &places, steps))
@@ -174,18 +174,18 @@ impl Lowering<'_> {
     pub(super) fn link(&mut self, link: &Link, place: &Place) -> Result<Place> {
         let mut places = vec![place.clone()];
         let steps = match link.what {
-            What::Unary(op) => vec![Step::Load(0), Step::Unary(op, 0)],
+            What::Unary(op) => vec![Elementwise::Load(0), Elementwise::Unary(op, 0)],
             What::Add(other) | What::Mul(other) => {
                 places.push(self.place(other)?.broadcast(&place.dims));
                 let op = if matches!(link.what, What::Add(_)) { Binary::Add } else { Binary::Mul };
-                vec![Step::Load(0), Step::Load(1), Step::Binary(op, 0, 1)]
+                vec![Elementwise::Load(0), Elementwise::Load(1), Elementwise::Binary(op, 0, 1)]
             }
         };
         Ok(self.compute(link.node, &places, steps))
     }
 
     /// A new value, its axes in the order of the first whole operand's.
-    fn compute(&mut self, id: Id, places: &[Place], steps: Vec<Step>) -> Place {
+    fn compute(&mut self, id: Id, places: &[Place], steps: Vec<Elementwise>) -> Place {
         let whole = |place: &&Place| place.dims.iter().zip(&place.strides).all(|(&n, &s)| n == 1 || s > 0);
         let model = places.iter().find(whole).unwrap_or(&places[0]);
         let mut order: Vec<usize> = (0..model.dims.len()).collect();

@@ -56,7 +56,7 @@ fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> 
     let mut output = vec![0.0; contract.output.shape.iter().product()];
     let allowance = Allowance::new(bundle.limits(), &CancelToken::new());
     let program = backend.program(bundle, role, extent, &allowance).unwrap();
-    let mut instance = program.instantiate().unwrap();
+    let mut instance = program.instantiate(&CancelToken::new()).unwrap();
     // The second answer must not depend on what the first left behind.
     for _ in 0..2 {
         instance.run(&inputs, &mut output, &CancelToken::new()).unwrap();
@@ -145,7 +145,8 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
     let pairs: Vec<(f32, i64)> = (0..8).map(|i| (i as f32 / 8.0, i % 3)).collect();
-    let [mut whole, mut small] = [whole, small].map(|program| Program::instantiate(program).unwrap());
+    let [mut whole, mut small] =
+        [whole, small].map(|program| Program::instantiate(program, &CancelToken::new()).unwrap());
     let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
     for network in [&mut whole, &mut small] {
         network.prepare(&pairs, &CancelToken::new()).unwrap();
@@ -213,8 +214,11 @@ fn conditioning_is_cancelled_too() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-    let mut network =
-        Program::instantiate(Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap())).unwrap();
+    let mut network = Program::instantiate(
+        Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap()),
+        &CancelToken::new(),
+    )
+    .unwrap();
     let cancelled = CancelToken::new();
     cancelled.cancel();
     let error = network.prepare(&[(0.5, 1)], &cancelled).unwrap_err();

@@ -14,7 +14,7 @@
 //! Rounding differs from that of the plain product by a small factor.
 
 use super::super::{Isa, Kernel, LINE, Shared, Simd, Workers};
-use super::{Finish, Group, Matmul, Packed, Run, Tile, Tiles};
+use super::{Finish, Group, Matmul, Packed, Span, Tile, Tiles};
 
 /// How a product is halved.
 pub(super) struct Halves {
@@ -166,7 +166,7 @@ impl Matmul {
             let t = sums_of_weights.as_mut_ptr();
             let sum = |i: usize| t.wrapping_add(i * len * width);
             isa.run(Right { w: [w11, w12, w21, w22], t, len: len * width });
-            let runs = [Run { offset: 0, len }];
+            let spans = [Span { offset: 0, len }];
             let right_sides = [w11, w21, w22, sum(3), sum(0), sum(1), sum(2)];
             for (p, &panel) in right_sides.iter().enumerate() {
                 // The last four products have the quarters of the next panels fetched meanwhile.
@@ -192,7 +192,7 @@ impl Matmul {
                         let tile = Tile {
                             a: mem.at(a + from),
                             a_stride,
-                            runs: &runs,
+                            spans: &spans,
                             panel,
                             start: if block > 0 { c } else { std::ptr::null_mut() },
                             start_stride: width,

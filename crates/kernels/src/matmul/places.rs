@@ -97,9 +97,9 @@ impl Matmul {
             let rows = group.rows;
             let own = Stretch { start: group.c, stride: self.c_stride, rows, len: cols };
             written.push(own);
-            for run in self.blocks.iter().flat_map(|block| &block.runs) {
-                let start = group.a.checked_add(run.offset).expect("a row is beyond all addresses");
-                read(Stretch { start, stride: self.a_stride, rows, len: run.len }, None);
+            for span in self.blocks.iter().flat_map(|block| &block.spans) {
+                let start = group.a.checked_add(span.offset).expect("a row is beyond all addresses");
+                read(Stretch { start, stride: self.a_stride, rows, len: span.len }, None);
             }
             for step in &self.epilogue {
                 let start = |offset: usize, number: usize, stride: usize| {

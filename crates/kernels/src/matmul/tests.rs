@@ -280,7 +280,7 @@ fn a_convolution_gathers_its_taps() {
         epilogue: vec![Epilogue::Silu],
         spare: None,
     };
-    assert_eq!(blocks(&case.segments, k)[0].runs.len(), 3);
+    assert_eq!(blocks(&case.segments, k)[0].spans.len(), 3);
     case.holds();
 }
 

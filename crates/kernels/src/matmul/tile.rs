@@ -50,7 +50,7 @@ pub(super) fn shape(isa: Isa) -> Shape {
 
 /// Neighbouring floats of a row: a stretch of the inner dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct Span {
     /// From where the row starts.
     pub(super) offset: usize,
     pub(super) len: usize,
@@ -62,8 +62,8 @@ pub(super) struct Tile<'a> {
     /// The first row of the left side and the floats from one to the next.
     pub(super) a: *const f32,
     pub(super) a_stride: usize,
-    pub(super) runs: &'a [Run],
-    /// The panel's rows that belong to `runs`.
+    pub(super) spans: &'a [Span],
+    /// The panel's rows that belong to `spans`.
     pub(super) panel: *const f32,
     /// What the sums start from, 0 if null: a row for each row, or one for all with a stride of 0.
     pub(super) start: *const f32,
@@ -86,7 +86,7 @@ impl Tile<'_> {
     /// Computes `rows` rows by `vectors` vectors.
     ///
     /// # Safety
-    /// `rows` and `vectors` are at least 1 and within `shape(isa)`; each row has the runs' floats, the
+    /// `rows` and `vectors` are at least 1 and within `shape(isa)`; each row has the spans' floats, the
     /// panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
     /// meanwhile.
     pub(super) unsafe fn run(self, isa: Isa, rows: usize, vectors: usize) {
@@ -117,7 +117,7 @@ impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
         if const { R > largest::<S>().0 || V > largest::<S>().1 } {
             unreachable!("{R} rows and {V} vectors are more than the registers hold");
         }
-        let Tile { a, a_stride, runs, mut panel, start, start_stride, c, c_stride, .. } = self.0;
+        let Tile { a, a_stride, spans, mut panel, start, start_stride, c, c_stride, .. } = self.0;
         let Tile { out, out_stride, mut ahead, ahead_step, .. } = self.0;
         // SAFETY: `Tile::run` was promised that rows, panel and `c` are as large as what is read here.
         unsafe {
@@ -134,9 +134,9 @@ impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
                     S::prefetch(out.wrapping_add(r * out_stride + v * S::LANES));
                 }
             }
-            for run in runs {
-                let mut a = a.add(run.offset);
-                for _ in 0..run.len / UNROLL {
+            for span in spans {
+                let mut a = a.add(span.offset);
+                for _ in 0..span.len / UNROLL {
                     for k in 0..UNROLL {
                         step::<S, R, V>(&mut sums, a.add(k), a_stride, panel.add(k * V * S::LANES));
                         S::prefetch(ahead);
@@ -145,7 +145,7 @@ impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
                     a = a.add(UNROLL);
                     panel = panel.add(UNROLL * V * S::LANES);
                 }
-                for k in 0..run.len % UNROLL {
+                for k in 0..span.len % UNROLL {
                     step::<S, R, V>(&mut sums, a.add(k), a_stride, panel);
                     panel = panel.add(V * S::LANES);
                 }

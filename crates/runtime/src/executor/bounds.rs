@@ -31,9 +31,9 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Copy, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Matmul, Measure, Norm,
-        Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax, Source, Stage, Step, Unary, Values,
-        View, Workers,
+        Attention, Border, Copy, Elementwise, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Matmul,
+        Measure, Norm, Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax, Source, Stage, Unary,
+        Values, View, Workers,
     };
     use crate::plan::Gather;
 
@@ -90,8 +90,12 @@ mod tests {
         let product =
             |steps: &[Epilogue]| Matmul::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);
         let view = |offset| View::new(offset, &[5, 1]);
-        let pointwise =
-            Pointwise::new(&[3, 4], &[view(read)], view(write), &[Step::Load(0), Step::Unary(Unary::Neg, 0)]);
+        let pointwise = Pointwise::new(
+            &[3, 4],
+            &[view(read)],
+            view(write),
+            &[Elementwise::Load(0), Elementwise::Unary(Unary::Neg, 0)],
+        );
         let attention =
             Attention { q, k: q, v: q, out, images: 1, heads: 2, queries: 2, keys: 2, dim: 3, scale: 1.0 };
         let reduce = Reduce { x: rows(read), reduction: Reduction::Max, out: write, out_stride: 2 };

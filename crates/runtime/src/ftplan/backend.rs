@@ -17,7 +17,7 @@ use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
 use crate::plan::Target;
 use crate::weights::{Weight, Weights};
-use crate::{Cost, ErrorKind, Result};
+use crate::{CancelToken, Cost, ErrorKind, Result};
 
 /// Loads networks from a plan file.
 pub struct Planned {
@@ -35,10 +35,8 @@ impl Planned {
     /// The plans of `role`, and among them the body for `extent`.
     fn body(&self, bundle: &Bundle, role: Role, extent: Extent) -> Result<(Stored, Body)> {
         let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
-        let section = self.file.table.find(Kind::Network(role)).ok_or_else(|| {
-            unsupported(format!("the plan was compiled without the {role}; compile the bundle again with it"))
-        })?;
-        let mut stored = Stored::read(&self.file.read(section)?)?;
+        let mut stored = self.file.network(role)?;
+        self.file.note_extents(role, &stored);
         match stored.take(extent, &contract)? {
             Ok(body) => Ok((stored, body)),
             Err(planned) => {
@@ -73,7 +71,7 @@ impl Planned {
         allowance.check()?;
         // Where weights are packed while loading, they are read now; else when a session first uses them.
         if self.file.target() == Target::Generic {
-            self.file.check_weights(role, self.engine.parallel())?;
+            self.file.check_weights(role, self.engine.parallel(), &|| allowance.check())?;
         }
         let weights = Arc::new(self.weights(&stored, role, allowance)?);
         let file = bundle.manifest().file(role);
@@ -169,10 +167,10 @@ struct PlannedProgram {
 }
 
 impl Program for PlannedProgram {
-    fn instantiate(self: Arc<Self>) -> Result<Box<dyn Instance>> {
-        let checked = self.file.check_weights(self.role, self.engine.parallel());
+    fn instantiate(self: Arc<Self>, cancel: &CancelToken) -> Result<Box<dyn Instance>> {
+        let checked = self.file.check_weights(self.role, self.engine.parallel(), &|| cancel.check());
         checked.at(|| self.file.describe().to_owned())?;
-        Arc::clone(&self.program).instantiate()
+        Arc::clone(&self.program).instantiate(cancel)
     }
 
     fn memory(&self) -> Footprint {

@@ -98,12 +98,12 @@ impl Section {
 
 /// What header, table and footer say, checked.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct SectionTable {
     pub target: Target,
     pub sections: Vec<Section>,
 }
 
-impl Table {
+impl SectionTable {
     /// Reads them of a file of `length` bytes, by `read`, which fills its buffer from an offset on.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use ndarray::{Array4, ArrayView4, Axis};
 use crate::error::{invalid_argument, runtime};
 use crate::{Result, memory};
 
-/// One picture, 8-bit RGB, rows from top to bottom, no padding.
+/// One image, 8-bit RGB, rows from top to bottom, no padding.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Image {
@@ -65,8 +65,8 @@ impl PixelFormat {
     }
 }
 
-/// The caller's memory for pictures, `[N, H, W]` pixels: rows from top to bottom, one picture after another.
-/// What lies between rows and between pictures is left as it is.
+/// The caller's memory for images, `[N, H, W]` pixels: rows from top to bottom, one image after another.
+/// What lies between rows and between images is left as it is.
 ///
 /// ```
 /// # use flowturbo_runtime as flowturbo;
@@ -100,14 +100,14 @@ impl<'a> Pixels<'a> {
         self
     }
 
-    /// These pixels with `bytes` from the start of a picture to the start of the next.
+    /// These pixels with `bytes` from the start of an image to the start of the next.
     #[must_use]
     pub fn with_image_stride(mut self, bytes: usize) -> Self {
         self.image_stride = Some(bytes);
         self
     }
 
-    /// A place in this memory for pictures `[N, H, W]`, if they fit.
+    /// A place in this memory for images `[N, H, W]`, if they fit.
     #[doc(hidden)]
     pub fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
         let strides = (self.row_stride, self.image_stride);
@@ -116,7 +116,7 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// The caller's pictures to be read, laid out as [`Pixels`] are.
+/// The caller's images to be read, laid out as [`Pixels`] are.
 #[derive(Clone, Copy, Debug)]
 pub struct PixelsRef<'a> {
     format: PixelFormat,
@@ -143,7 +143,7 @@ impl<'a> PixelsRef<'a> {
         self
     }
 
-    /// These pixels with `bytes` from the start of a picture to the start of the next.
+    /// These pixels with `bytes` from the start of an image to the start of the next.
     #[must_use]
     pub fn with_image_stride(mut self, bytes: usize) -> Self {
         self.image_stride = Some(bytes);
@@ -174,7 +174,7 @@ impl<'a> PixelsRef<'a> {
     }
 }
 
-/// Where pictures lie in a memory that was found large enough.
+/// Where images lie in a memory that was found large enough.
 #[derive(Clone, Copy)]
 struct Layout {
     format: PixelFormat,
@@ -187,7 +187,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// Pictures `[N, H, W]` in `found` bytes; strides of none mean that there are no gaps.
+    /// Images `[N, H, W]` in `found` bytes; strides of none mean that there are no gaps.
     fn fit(
         name: &str,
         format: PixelFormat,
@@ -207,12 +207,12 @@ impl Layout {
                 "{name}: a row stride of {row_stride} bytes; rows take {row} ({width} pixels)"
             )));
         }
-        // The last row of a picture, and the last picture, need no gap behind them.
+        // The last row of an image, and the last image, need no gap behind them.
         let image = spread(height, row_stride, row);
         let image_stride = image_stride.unwrap_or(row_stride.saturating_mul(height));
         if images > 1 && image_stride < image {
             return Err(invalid_argument(format!(
-                "{name}: an image stride of {image_stride} bytes; pictures take {image}"
+                "{name}: an image stride of {image_stride} bytes; images take {image}"
             )));
         }
         let wanted = spread(images, image_stride, image);
@@ -263,13 +263,13 @@ pub struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
-    /// Writes picture `image`, `[3, H, W]` in [-1, 1]; what lies outside is clamped.
-    pub fn draw(&mut self, image: usize, picture: &[f32]) {
+    /// Writes image `image`, `[3, H, W]` in [-1, 1]; what lies outside is clamped.
+    pub fn draw(&mut self, i: usize, image: &[f32]) {
         let area = self.layout.height * self.layout.width;
-        self.draw_with(image, |pixel| [0, 1, 2].map(|channel| picture[channel * area + pixel]));
+        self.draw_with(i, |pixel| [0, 1, 2].map(|channel| image[channel * area + pixel]));
     }
 
-    /// Writes picture `image`, whose red, green and blue in [-1, 1] `colour` gives for each pixel `y * W + x`.
+    /// Writes image `image`, whose red, green and blue in [-1, 1] `colour` gives for each pixel `y * W + x`.
     pub fn draw_with(&mut self, image: usize, colour: impl Fn(usize) -> [f32; 3]) {
         let Layout { format, height, width, .. } = self.layout;
         for y in 0..height {
@@ -314,27 +314,27 @@ fn unit(value: f32) -> f32 {
     (value.clamp(-1.0, 1.0) + 1.0) * 0.5
 }
 
-/// Turns `[N, 3, H, W]` in [-1, 1] into pictures; what lies outside is clamped.
+/// Turns `[N, 3, H, W]` in [-1, 1] into images; what lies outside is clamped.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if there are not three channels.
 pub fn to_pixels(images: ArrayView4<f32>) -> Result<Vec<Image>> {
     if images.len_of(Axis(1)) != 3 {
         let shape = images.shape();
-        return Err(invalid_argument(format!("pictures have 3 channels, were given as {shape:?}")));
+        return Err(invalid_argument(format!("images have 3 channels, were given as {shape:?}")));
     }
     let draw = |image: ndarray::ArrayView3<f32>| {
         let (_, height, width) = image.dim();
-        let picture = memory::collected(image.len(), image.iter().copied())?;
-        rgb8(&picture, height, width)
+        let image = memory::collected(image.len(), image.iter().copied())?;
+        rgb8(&image, height, width)
     };
     images.axis_iter(Axis(0)).map(draw).collect()
 }
 
-/// `[3, H, W]` in [-1, 1] as a picture of its own.
-pub fn rgb8(picture: &[f32], height: usize, width: usize) -> Result<Image> {
+/// `[3, H, W]` in [-1, 1] as an image of its own.
+pub fn rgb8(image: &[f32], height: usize, width: usize) -> Result<Image> {
     let mut rgb = memory::filled(height * width * 3, 0)?;
-    Pixels::rgb8(&mut rgb).hold([1, height, width])?.draw(0, picture);
+    Pixels::rgb8(&mut rgb).hold([1, height, width])?.draw(0, image);
     Ok(Image { width, height, rgb })
 }
 
@@ -343,11 +343,11 @@ mod tests {
     use super::*;
 
     /// Two pixels: red -1, 5; green 0, -7; blue 1, 0.5.
-    const PICTURE: [f32; 6] = [-1.0, 5.0, 0.0, -7.0, 1.0, 0.5];
+    const IMAGE: [f32; 6] = [-1.0, 5.0, 0.0, -7.0, 1.0, 0.5];
 
     #[test]
     fn channels_interleave_and_values_clamp() {
-        let images = Array4::from_shape_vec([1, 3, 1, 2], PICTURE.to_vec()).unwrap();
+        let images = Array4::from_shape_vec([1, 3, 1, 2], IMAGE.to_vec()).unwrap();
         let images = to_pixels(images.view()).unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!((images[0].width, images[0].height), (2, 1));
@@ -361,7 +361,7 @@ mod tests {
 
     fn drawn(format: PixelFormat) -> Vec<u8> {
         let mut data = vec![0; 2 * format.bytes()];
-        Pixels::new(format, &mut data).hold([1, 1, 2]).unwrap().draw(0, &PICTURE);
+        Pixels::new(format, &mut data).hold([1, 1, 2]).unwrap().draw(0, &IMAGE);
         data
     }
 
@@ -386,10 +386,10 @@ mod tests {
         for format in [PixelFormat::Rgba8, PixelFormat::Bgra8, PixelFormat::RgbF16, PixelFormat::RgbF32] {
             let mut data = vec![9; 2 * format.bytes() + 5];
             let mut pixels = Pixels::new(format, &mut data).with_row_stride(format.bytes() + 5);
-            pixels.hold([1, 2, 1]).unwrap().draw(0, &PICTURE);
+            pixels.hold([1, 2, 1]).unwrap().draw(0, &IMAGE);
             let read = PixelsRef::new(format, &data).with_row_stride(format.bytes() + 5);
             let read = read.to_array([1, 2, 1]).unwrap();
-            let clamped = PICTURE.map(|value| value.clamp(-1.0, 1.0));
+            let clamped = IMAGE.map(|value| value.clamp(-1.0, 1.0));
             let error = read.iter().zip(clamped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error < 0.005, "{format}: {error}");
         }
@@ -405,24 +405,24 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_rows_and_pictures_stays() {
-        // Two pictures of 2 x 1 pixels, rows of 4 bytes, pictures 10 bytes apart.
+    fn what_lies_between_rows_and_images_stays() {
+        // Two images of 2 x 1 pixels, rows of 4 bytes, images 10 bytes apart.
         let mut data = [7; 17];
         let mut pixels = Pixels::rgb8(&mut data).with_row_stride(4).with_image_stride(10);
         let mut canvas = pixels.hold([2, 2, 1]).unwrap();
         for image in 0..2 {
-            canvas.draw(image, &PICTURE);
+            canvas.draw(image, &IMAGE);
         }
         assert_eq!(data, [0, 128, 255, 7, 255, 0, 191, 7, 7, 7, 0, 128, 255, 7, 255, 0, 191]);
     }
 
     #[test]
-    fn memory_that_cannot_hold_the_pictures_is_refused() {
+    fn memory_that_cannot_hold_the_images_is_refused() {
         for (bytes, row_stride, image_stride, part) in [
             (23, None, None, "23 bytes; 2 of 2 x 2 RGB8 take 24"),
             (25, None, None, "25 bytes; 2 of 2 x 2 RGB8 take 24"),
             (24, Some(5), None, "a row stride of 5 bytes; rows take 6"),
-            (24, None, Some(11), "an image stride of 11 bytes; pictures take 12"),
+            (24, None, Some(11), "an image stride of 11 bytes; images take 12"),
             (26, Some(7), None, "26 bytes; 2 of 2 x 2 RGB8 take 27"),
             (99, Some(usize::MAX / 2), None, "take"),
             (99, None, Some(usize::MAX), "take"),

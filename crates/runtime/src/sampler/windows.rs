@@ -49,11 +49,11 @@ impl Windows {
         self.along(0) * self.along(1)
     }
 
-    /// Windows in each call of a network, and calls, for all windows of `images`.
-    pub fn calls(&self, images: usize) -> (usize, usize) {
+    /// How many windows of `images` a network is best asked for in one call.
+    pub fn per_call(&self, images: usize) -> usize {
         let all = images * self.count();
         let calls = all.div_ceil(if self.count() == 1 { all } else { PER_CALL });
-        (all.div_ceil(calls), calls)
+        all.div_ceil(calls)
     }
 
     fn along(&self, axis: usize) -> usize {
@@ -235,11 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_of_one_size_and_as_many_as_it_takes() {
+    fn calls_are_of_one_size_and_as_few_as_it_takes() {
         let many = Windows::new([32, 32], [16, 16], [true, true]);
         assert_eq!(many.count(), 9);
-        assert_eq!((many.calls(1), many.calls(3)), ((5, 2), (7, 4)));
+        assert_eq!((many.per_call(1), many.per_call(3)), (5, 7));
         let one = Windows::new([16, 16], [16, 16], [true, true]);
-        assert_eq!((one.calls(1), one.calls(12)), ((1, 1), (12, 1)));
+        assert_eq!((one.per_call(1), one.per_call(12)), (1, 12));
     }
 }

@@ -6,7 +6,7 @@ use super::super::candidates::within;
 use super::super::parts::Parts;
 use super::*;
 
-const PICTURES: usize = 22;
+const IMAGES: usize = 22;
 
 /// How far a schedule ends from the reference: E, H, P and R steps to a distance.
 type Landscape = fn([f64; 4]) -> f64;
@@ -15,9 +15,9 @@ type Landscape = fn([f64; 4]) -> f64;
 struct Made {
     parts: Parts,
     landscape: Landscape,
-    /// What pictures take, times what their parts took.
+    /// What images take, times what their parts took.
     slower: f64,
-    /// Pictures sampled so far.
+    /// Images sampled so far.
     sampled: usize,
 }
 
@@ -34,17 +34,16 @@ impl Made {
 }
 
 impl Lab for Made {
-    fn pictures(&self) -> usize {
-        PICTURES
+    fn images(&self) -> usize {
+        IMAGES
     }
 
-    /// Pictures differ: some are harder for all schedules, and each schedule has its own luck, a few per cent.
-    fn distance(&mut self, schedule: &Schedule, picture: usize) -> Result<f64, Failure> {
+    /// Images differ: some are harder for all schedules, and each schedule has its own luck, a few per cent.
+    fn distance(&mut self, schedule: &Schedule, image: usize) -> Result<f64, Failure> {
         self.sampled += 1;
-        let letters =
-            schedule.to_string().bytes().fold(picture as u64, |sum, byte| sum * 31 + u64::from(byte));
+        let letters = schedule.to_string().bytes().fold(image as u64, |sum, byte| sum * 31 + u64::from(byte));
         let luck = 1.0 + 0.03 * (letters as f64 * 12.9898).sin();
-        Ok((self.exact(schedule) * luck).powi(2) * (1.0 + picture as f64 % 3.0))
+        Ok((self.exact(schedule) * luck).powi(2) * (1.0 + image as f64 % 3.0))
     }
 
     fn time(&mut self, schedules: &[Schedule]) -> Result<Vec<Duration>, Failure> {
@@ -115,9 +114,9 @@ fn the_search_finds_the_best_of_its_candidates() {
     each(|made, budget| {
         let candidates = within(budget, &made.parts).unwrap();
         let true_distance = |schedule: &Schedule| {
-            let pictures = 0..PICTURES;
-            let sum: f64 = pictures.map(|i| made.distance(schedule, i).unwrap()).sum();
-            (sum / PICTURES as f64).sqrt()
+            let images = 0..IMAGES;
+            let sum: f64 = images.map(|i| made.distance(schedule, i).unwrap()).sum();
+            (sum / IMAGES as f64).sqrt()
         };
         let least = candidates.iter().map(true_distance).fold(f64::INFINITY, f64::min);
         let best = find(made, budget).best.unwrap();
@@ -136,12 +135,12 @@ fn the_candidates_miss_little_of_what_every_schedule_could_do() {
 }
 
 #[test]
-fn most_candidates_are_dropped_after_a_quarter_of_the_pictures() {
+fn most_candidates_are_dropped_after_a_quarter_of_the_images() {
     for budget in [30, 50, 90, 280].map(ms) {
         let mut made = Made::new(ms(4), flow);
         let candidates = within(budget, &made.parts).unwrap().len();
         find(&mut made, budget);
-        assert_eq!(made.sampled, work(candidates, PICTURES), "{candidates} candidates");
+        assert_eq!(made.sampled, work(candidates, IMAGES), "{candidates} candidates");
     }
     assert_eq!((work(1, 22), work(4, 22), work(60, 22)), (22, 88, 60 * 6 + 20 * 5 + 7 * 11));
 }
@@ -196,12 +195,12 @@ fn beside(today: &str, slower: f64, budget: u64) -> (Outcome, Schedule) {
 struct Uneven(Made);
 
 impl Lab for Uneven {
-    fn pictures(&self) -> usize {
-        self.0.pictures()
+    fn images(&self) -> usize {
+        self.0.images()
     }
 
-    fn distance(&mut self, schedule: &Schedule, picture: usize) -> Result<f64, Failure> {
-        self.0.distance(schedule, picture)
+    fn distance(&mut self, schedule: &Schedule, image: usize) -> Result<f64, Failure> {
+        self.0.distance(schedule, image)
     }
 
     fn time(&mut self, schedules: &[Schedule]) -> Result<Vec<Duration>, Failure> {

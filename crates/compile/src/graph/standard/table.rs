@@ -29,16 +29,16 @@ pub(super) struct Attribute {
 }
 
 /// The versions of all operators that are known, by domain and name, the oldest first.
-pub(super) struct Table {
+pub(super) struct Operators {
     /// The opsets of the standard's own domain that the table holds.
     pub(super) oldest: i64,
     pub(super) newest: i64,
     operators: HashMap<&'static str, HashMap<&'static str, Vec<Operator>>>,
 }
 
-impl Table {
+impl Operators {
     pub(super) fn get() -> &'static Self {
-        static TABLE: OnceLock<Table> = OnceLock::new();
+        static TABLE: OnceLock<Operators> = OnceLock::new();
         TABLE.get_or_init(|| {
             let mut table = Self { oldest: 0, newest: 0, operators: HashMap::new() };
             for words in TEXT.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_is_read() {
-        let table = Table::get();
+        let table = Operators::get();
         assert!(table.oldest == 7 && table.newest >= 28);
         let all = table.operators.values().flat_map(HashMap::values);
         assert_eq!(all.clone().map(Vec::len).sum::<usize>(), TEXT.lines().count() - 1);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_opset_decides_which_version_of_an_operator_holds() {
-        let table = Table::get();
+        let table = Operators::get();
         let has = |opset: i64, attribute: &str| {
             let operator = table.operator("ai.onnx", "Resize", opset).unwrap();
             operator.attributes.iter().any(|known| known.name == attribute)

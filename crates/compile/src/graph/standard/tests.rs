@@ -37,7 +37,11 @@ fn answer(model: &ModelProto) -> Vec<f32> {
     let compiled = Reference::new(1).compile(import(model).unwrap()).unwrap();
     let mut output = vec![0.0; x.len()];
     let inputs = [Input::F32(&x), Input::F32(&[0.0; 2]), Input::I64(&[0; 2])];
-    compiled.instantiate().unwrap().run(&inputs, &mut output, &CancelToken::new()).unwrap();
+    compiled
+        .instantiate(&CancelToken::new())
+        .unwrap()
+        .run(&inputs, &mut output, &CancelToken::new())
+        .unwrap();
     output
 }
 

@@ -174,7 +174,7 @@ pub(super) fn shapes(seen: &Seen) -> Result<Shapes> {
             if !fits {
                 return Err(invalid_bundle(format!("a grid {grid:?} does not fit {x:?}")));
             }
-            // tract takes the grid's edge for the picture's.
+            // tract takes the grid's edge for the image's.
             if matches!(node.word("mode"), Some("bicubic" | "cubic"))
                 && node.word("padding_mode") == Some("border")
             {

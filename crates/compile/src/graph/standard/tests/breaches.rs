@@ -272,9 +272,9 @@ fn what_the_standard_has_and_we_have_not_is_named() {
             "Reshape",
             "known while",
         ),
-        ("velocity = RandomNormalLike(x)", "RandomNormalLike", "a seed must give one picture"),
-        ("velocity = RandomUniform() shape=[2,4,8,16]", "RandomUniform", "a seed must give one picture"),
-        ("velocity = Bernoulli(x)", "Bernoulli", "a seed must give one picture"),
+        ("velocity = RandomNormalLike(x)", "RandomNormalLike", "a seed must give one image"),
+        ("velocity = RandomUniform() shape=[2,4,8,16]", "RandomUniform", "a seed must give one image"),
+        ("velocity = Bernoulli(x)", "Bernoulli", "a seed must give one image"),
         (
             "s = [1.0, 1.0, 1.0, 1.0]\n velocity = BatchNormalization(x, s, s, s, s) training_mode=1",
             "BatchNormalization",

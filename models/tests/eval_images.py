@@ -1,4 +1,4 @@
-"""What the evaluation's tests share: pictures, and the network that they are compared by."""
+"""What the evaluation's tests share: images, and the network that they are compared by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     """uint8 [44,128,128,3]: the bundled model's own, four of each class, cut from their sheet with its gaps of 4
     pixels."""
     sheet = np.asarray(Image.open(TEXTURES / "samples.png").convert("RGB"))

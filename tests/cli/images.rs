@@ -1,4 +1,4 @@
-//! Pictures that the user gives to `flowturbo generate` and `encode`. What each kind of file means is tested beside its
+//! Images that the user gives to `flowturbo generate` and `encode`. What each kind of file means is tested beside its
 //! reader.
 
 use std::fs;
@@ -12,7 +12,7 @@ use png::ColorType;
 use tempfile::tempdir;
 
 use crate::common::data;
-use crate::program::{Picture, argument, fail, flowturbo, names, run, tiny};
+use crate::program::{Image, argument, fail, flowturbo, names, run, tiny};
 
 const EDGE: usize = 128;
 
@@ -58,7 +58,7 @@ fn an_init_is_turned_upright_and_may_come_through_a_pipe() {
     let output = argument(at("out.png"));
     let made = |init: &str| {
         run(&arguments(&output, &["--init", init, "--strength", "0.05"]));
-        Picture::read(&output).rgb
+        Image::read(&output).rgb
     };
     let wanted = made(&upright);
     assert!(made(&turned) == wanted);
@@ -68,7 +68,7 @@ fn an_init_is_turned_upright_and_may_come_through_a_pipe() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&fs::read(&turned).unwrap()).unwrap();
     fs::write(&output, child.wait_with_output().unwrap().stdout).unwrap();
-    assert!(Picture::read(&output).rgb == wanted);
+    assert!(Image::read(&output).rgb == wanted);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_masks_transparency_is_not_painted_and_an_empty_mask_earns_a_line() {
         vec![255, if x < 64 { 0 } else { 255 }]
     });
     assert_eq!(said(&output, &["--init", &init, "--mask", &half]), "");
-    let rgb = Picture::read(&output).rgb;
+    let rgb = Image::read(&output).rgb;
     assert_eq!(kept(&rgb, 0..64), EDGE * 64);
     assert!(kept(&rgb, 64..EDGE) < EDGE * 8);
 
@@ -119,7 +119,7 @@ fn a_masks_transparency_is_not_painted_and_an_empty_mask_earns_a_line() {
 }
 
 #[test]
-fn pictures_are_encoded_to_what_decode_makes_them_of_again() {
+fn images_are_encoded_to_what_decode_makes_them_of_again() {
     let folder = tempdir().unwrap();
     let at = |name: &str| argument(folder.path().join(name));
     let (made, again, latents) = (at("made.png"), at("again.png"), at("latents.npy"));
@@ -129,7 +129,7 @@ fn pictures_are_encoded_to_what_decode_makes_them_of_again() {
     let both: Array4<f32> = read_npy(&latents).unwrap();
     assert_eq!(both.shape(), [2, 8, 16, 16]);
     run(&["decode", &latents, "--separate", "-q", "-o", &again]);
-    let [made, again] = [made, at("again-1.png")].map(|path| Picture::read(path).rgb);
+    let [made, again] = [made, at("again-1.png")].map(|path| Image::read(path).rgb);
     let off: f64 = made.iter().zip(&again).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
     assert!(off / (made.len() as f64) < 8.0, "{}", off / made.len() as f64);
 
@@ -163,14 +163,14 @@ fn pictures_are_encoded_to_what_decode_makes_them_of_again() {
 fn what_cannot_be_encoded_is_refused_and_nothing_is_written() {
     let folder = tempdir().unwrap();
     let at = |name: &str| argument(folder.path().join(name));
-    let picture = write_png(&folder.path().join("a.png"), ColorType::Rgb, 1, |_, _| vec![9, 9, 9]);
+    let image = write_png(&folder.path().join("a.png"), ColorType::Rgb, 1, |_, _| vec![9, 9, 9]);
     let (bundle, latents) = (tiny(), at("latents.npy"));
     for (arguments, words) in [
-        (&[&picture, "--bundle", &bundle][..], "has no encoder"),
-        (&["-", "-"], "standard input is only one of the pictures"),
-        (&[&picture, "--size", "1000001x128"], "above the limit of"),
-        (&[&picture, "--size", "130x128"], "in steps of 8 x 8 pixels"),
-        (&[&argument(data("bundle/predictor.onnx"))], "is not a picture; PNG and JPEG are read"),
+        (&[&image, "--bundle", &bundle][..], "has no encoder"),
+        (&["-", "-"], "standard input is only one of the images"),
+        (&[&image, "--size", "1000001x128"], "above the limit of"),
+        (&[&image, "--size", "130x128"], "in steps of 8 x 8 pixels"),
+        (&[&argument(data("bundle/predictor.onnx"))], "is not an image; PNG and JPEG are read"),
     ] {
         fail(flowturbo(&[&["encode", "-o", &latents], arguments].concat()), 2, &[words]);
     }

@@ -1,4 +1,4 @@
-//! One generation from its noise to its pictures, a budget of time at a time.
+//! One generation from its noise to its images, a budget of time at a time.
 
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4};
 
 use super::field::GuidedField;
-use super::{Observer, Output, Session, Taken, images, shape};
+use super::{Observer, Output, Session, Taken, coders, shape};
 use crate::backend::{Input, Pace};
 use crate::bundle::{Extent, Role};
 use crate::error::{Context, cancelled, non_finite, runtime};
@@ -18,17 +18,17 @@ use crate::sampler::{Grid, StepKind};
 use crate::{CancelToken, Progress, Request, Result, memory};
 
 /// A generation under way, or done; the session holds its state.
-pub(super) struct Run {
+pub(super) struct Job {
     /// The networks, while there are steps left.
     field: Option<GuidedField>,
     /// While there are images to begin with left: nobody else may use one that is half-way.
     encoder: Option<Taken>,
-    /// While there are pictures left.
+    /// While there are images left.
     decoder: Option<Taken>,
     /// `[N, C, H, W]`.
     shape: [usize; 4],
-    /// `[H, W]` of the pictures; 0 where none are made.
-    picture: [usize; 2],
+    /// `[H, W]` of the images; 0 where none are made.
+    size: [usize; 2],
     grid: Grid,
     steps: usize,
     /// Steps done.
@@ -36,19 +36,19 @@ pub(super) struct Run {
     output: Output,
     /// Images to begin with that are encoded.
     encoded: usize,
-    /// Pictures done.
+    /// Images done.
     decoded: usize,
     /// The step that was done last.
     kind: StepKind,
     cancel: CancelToken,
-    /// Of the step, or the picture, at hand so far.
+    /// Of the step, or the image, at hand so far.
     step_took: Duration,
     encoding: Duration,
     sampling: Duration,
     decoding: Duration,
 }
 
-impl Run {
+impl Job {
     pub(super) fn begin(
         session: &mut Session,
         request: &Request,
@@ -57,11 +57,11 @@ impl Run {
     ) -> Result<Self> {
         request.cancel.check()?;
         let model = session.model.clone();
-        let mut picture = [0, 0];
-        if output == Output::Pictures {
-            let pictures = resolved.pictures(model.manifest())?;
-            memory::resize(&mut session.pictures, pictures.iter().product(), 0.0)?;
-            picture = [pictures[2], pictures[3]];
+        let mut size = [0, 0];
+        if output == Output::Images {
+            let images = resolved.images(model.manifest())?;
+            memory::resize(&mut session.images, images.iter().product(), 0.0)?;
+            size = [images[2], images[3]];
         }
         session.edit.read(request, resolved, model.manifest())?;
         let field = GuidedField::new(session, request, resolved)?;
@@ -75,8 +75,8 @@ impl Run {
             }
         };
         session.edit.start(grid.t(0), start);
-        let mut run = Self {
-            picture,
+        let mut job = Self {
+            size,
             grid,
             steps: field.kinds().len(),
             kind: field.kinds().first().copied().unwrap_or(StepKind::Euler),
@@ -94,10 +94,10 @@ impl Run {
             sampling: Duration::ZERO,
             decoding: Duration::ZERO,
         };
-        match run.take_coders(session, Extent { batch: 1, ..resolved.extent }) {
-            Ok(()) => Ok(run),
+        match job.take_coders(session, Extent { batch: 1, ..resolved.extent }) {
+            Ok(()) => Ok(job),
             Err(error) => {
-                run.give_back(session);
+                job.give_back(session);
                 Err(error)
             }
         }
@@ -108,7 +108,7 @@ impl Run {
         if session.edit.image(0).is_some() {
             self.encoder = Some(session.take(Role::Encoder, extent, &self.cancel)?);
         }
-        if self.output == Output::Pictures {
+        if self.output == Output::Images {
             self.decoder = Some(session.take(Role::Decoder, extent, &self.cancel)?);
         }
         Ok(())
@@ -125,7 +125,7 @@ impl Run {
         }
     }
 
-    pub(super) fn images(&self) -> usize {
+    pub(super) fn batch(&self) -> usize {
         self.shape[0]
     }
 
@@ -133,10 +133,10 @@ impl Run {
         self.shape
     }
 
-    /// `[N, H, W]` of the pictures.
-    pub(super) fn pictures(&self) -> [usize; 3] {
-        let [height, width] = self.picture;
-        [self.images(), height, width]
+    /// `[N, H, W]` of the images.
+    pub(super) fn images(&self) -> [usize; 3] {
+        let [height, width] = self.size;
+        [self.batch(), height, width]
     }
 
     pub(super) fn output(&self) -> Output {
@@ -158,7 +158,7 @@ impl Run {
     }
 
     fn is_done(&self) -> bool {
-        self.is_sampled() && (self.output == Output::Latents || self.decoded == self.images())
+        self.is_sampled() && (self.output == Output::Latents || self.decoded == self.batch())
     }
 
     /// See [`Session::step`].
@@ -206,8 +206,8 @@ impl Run {
                 Poll::Ready(outcome) => outcome?,
                 Poll::Pending => return Ok(Poll::Pending),
             }
-            images::check(Role::Encoder, input)?;
-            edit.encoded(self.encoded, input.iter().copied().map(images::from_encoder(model)), latent);
+            coders::check(Role::Encoder, input)?;
+            edit.encoded(self.encoded, input.iter().copied().map(coders::from_encoder(model)), latent);
             self.encoded += 1;
         }
         if edit.image(self.encoded).is_none() {
@@ -243,7 +243,7 @@ impl Run {
             Poll::Ready(outcome) => outcome.at(place)?,
             Poll::Pending => return Ok(Poll::Pending),
         }
-        if let Some(known) = session.edit.known(self.images()) {
+        if let Some(known) = session.edit.known(self.batch()) {
             session.state.keep(&known, grid.t(i + 1));
         }
         if !session.state.is_finite() {
@@ -266,7 +266,7 @@ impl Run {
             steps: self.steps,
             kind: self.kind,
             decoded: self.decoded,
-            pictures: if self.output == Output::Pictures { self.images() } else { 0 },
+            images: if self.output == Output::Images { self.batch() } else { 0 },
             took: std::mem::take(&mut self.step_took),
             latent: ArrayView4::from_shape(self.shape, session.state.x()).map_err(shape)?,
             outlook: self.outlook(session),
@@ -281,7 +281,7 @@ impl Run {
         if told.is_break() { Err(cancelled("stopped by the observer")) } else { Ok(()) }
     }
 
-    /// Goes on with the picture at hand.
+    /// Goes on with the image at hand.
     fn decode(
         &mut self,
         session: &mut Session,
@@ -289,17 +289,17 @@ impl Run {
         observer: &mut Observer,
     ) -> Result<Poll<()>> {
         let started = Instant::now();
-        let Some(decoder) = &mut self.decoder else { return Err(runtime("a picture without a decoder")) };
-        let Session { model, state, input, pictures, edit, .. } = session;
-        let (to_decoder, images) = (images::to_decoder(model), self.shape[0]);
-        let (latent, picture) = (state.x().len() / images, pictures.len() / images);
+        let Some(decoder) = &mut self.decoder else { return Err(runtime("an image without a decoder")) };
+        let Session { model, state, input, images, edit, .. } = session;
+        let (to_decoder, batch) = (coders::to_decoder(model), self.shape[0]);
+        let (latent, image) = (state.x().len() / batch, images.len() / batch);
         input.clear();
         memory::reserve(input, latent)?;
         input.extend(state.x()[self.decoded * latent..][..latent].iter().copied().map(to_decoder));
-        let answer = &mut pictures[self.decoded * picture..][..picture];
+        let answer = &mut images[self.decoded * image..][..image];
         let advanced = decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until));
         if matches!(advanced, Poll::Ready(Ok(()))) {
-            images::check(Role::Decoder, answer)?;
+            coders::check(Role::Decoder, answer)?;
             edit.restore(self.decoded, answer);
         }
         let took = started.elapsed();
@@ -311,8 +311,8 @@ impl Run {
         }
         self.decoded += 1;
         let decoded = self.decoded;
-        self.tell(session, observer).at(|| format!("picture {decoded} of {images}"))?;
-        if self.decoded == images
+        self.tell(session, observer).at(|| format!("image {decoded} of {batch}"))?;
+        if self.decoded == batch
             && let Some(decoder) = self.decoder.take()
         {
             session.put(decoder);

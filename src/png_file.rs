@@ -17,9 +17,9 @@ const CHUNK: usize = 1 << 15;
 /// Bytes that the encoder takes besides some rows; where they are refused it, it ends the process.
 const ENCODER: usize = 1 << 19;
 
-/// Writes a picture of 8-bit RGB with `notes`; `fill` is asked for each row in turn, `width * 3` bytes.
+/// Writes an image of 8-bit RGB with `notes`; `fill` is asked for each row in turn, `width * 3` bytes.
 ///
-/// Nothing in the file depends on when or where it is written, so equal pictures are equal bytes.
+/// Nothing in the file depends on when or where it is written, so equal images are equal bytes.
 ///
 /// # Errors
 /// Those of `out`; a width or height that PNG files do not have.

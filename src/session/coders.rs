@@ -1,4 +1,4 @@
-//! The image networks: latents to pictures and back, an image at a time.
+//! The image networks: latents to images and back, an image at a time.
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis};
 

@@ -1,4 +1,4 @@
-//! Bytes as a picture that a person hands to `--init` or `--mask`: an error of one line, or the pixels that the image
+//! Bytes as an image that a person hands to `--init` or `--mask`: an error of one line, or the pixels that the image
 //! crate's own conversions make of it, upright, in any size. Checksums are not looked at while fuzzing.
 #![no_main]
 
@@ -42,7 +42,7 @@ fuzz_target!(|file: &[u8]| -> Corpus {
     };
     let (size, is_transparent) = (stored.size(), stored.is_transparent());
     assert!(u64::from(size[0]) * u64::from(size[1]) <= MOST_PIXELS, "{}", by(size));
-    let picture = stored.picture(size).expect("there is memory");
+    let image = stored.image(size).expect("there is memory");
     let mask = decoded().and_then(|stored| stored.mask(size)).expect("there is memory");
     // A PNG file may say behind its pixels how it lies, which the image crate does not see.
     let wanted = as_image(file).into_rgba8();
@@ -53,7 +53,7 @@ fuzz_target!(|file: &[u8]| -> Corpus {
     if !file.windows(4).any(|name| name == b"eXIf") {
         assert_eq!([wanted.width(), wanted.height()], size);
         for ((&Rgba([r, g, b, opacity]), is), bright) in
-            wanted.pixels().zip(picture.pixels()).zip(mask.pixels())
+            wanted.pixels().zip(image.pixels()).zip(mask.pixels())
         {
             let levels = [r, g, b].map(f32::from);
             let apart =
@@ -64,7 +64,7 @@ fuzz_target!(|file: &[u8]| -> Corpus {
         }
     }
     for other in [[1, 1], [5, 3], [size[1], size[0]]] {
-        let scaled = decoded().and_then(|stored| stored.picture(other)).expect("there is memory");
+        let scaled = decoded().and_then(|stored| stored.image(other)).expect("there is memory");
         assert_eq!([scaled.width(), scaled.height()], other);
         let scaled = decoded().and_then(|stored| stored.mask(other)).expect("there is memory");
         assert_eq!([scaled.width(), scaled.height()], other);

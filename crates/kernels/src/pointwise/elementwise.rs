@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One value of a program. Operands are the numbers of earlier steps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Step {
+pub enum Elementwise {
     /// An input, by its number.
     Load(usize),
     Unary(Unary, usize),
@@ -48,7 +48,7 @@ pub enum Binary {
     Min,
 }
 
-impl Step {
+impl Elementwise {
     pub(super) fn operands(&self) -> [Option<usize>; 2] {
         match self {
             Self::Load(_) => [None, None],

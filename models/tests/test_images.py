@@ -1,4 +1,4 @@
-"""Pictures as people hand them in to the trainer, and files that must not be lost."""
+"""Images as people hand them in to the trainer, and files that must not be lost."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_other_kinds_are_read_as_they_look(mode: str, tmp_path: Path) -> None:
     assert (read(image, tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")) >= 254).all()
 
 
-def test_a_picture_that_is_too_large_is_named_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_too_large_is_named_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("1", (12000, 12000)).save(tmp_path / "scan.png")
     assert data.read_image(tmp_path / "scan.png", 24).max() == 0
     monkeypatch.setattr(data, "MOST_PIXELS", 5000)
@@ -76,7 +76,7 @@ def test_a_picture_that_is_too_large_is_named_with_its_size(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_a_picture_that_is_cut_short_is_named(suffix: str, tmp_path: Path) -> None:
+def test_an_image_that_is_cut_short_is_named(suffix: str, tmp_path: Path) -> None:
     file = io.BytesIO()
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(file, {".png": "PNG", ".jpg": "JPEG"}[suffix])

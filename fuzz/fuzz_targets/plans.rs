@@ -1,0 +1,48 @@
+//! A plan file whose plans are changed byte by byte, its hashes right: an error, or images of whatever it says.
+#![no_main]
+
+use std::sync::{Once, OnceLock};
+
+use flowturbo::{Bundle, Model, ModelOptions, PlanOptions, Request, compile};
+use flowturbo_fuzz::{check, contain_panics, limits};
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/common/plan_bytes.rs"]
+mod plan_bytes;
+
+/// The tiny SiT of the tests.
+fn good() -> &'static [u8] {
+    static GOOD: OnceLock<Vec<u8>> = OnceLock::new();
+    GOOD.get_or_init(|| {
+        let bundle = Bundle::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bundle")).expect("the tests'");
+        let mut plan = Vec::new();
+        compile(bundle, &PlanOptions::default(), &mut plan).expect("the tests do so");
+        plan
+    })
+}
+
+/// Five bytes a change: which of the two networks' plans, where, and what becomes of the byte there.
+fn changed(data: &[u8]) -> Vec<u8> {
+    let mut plan = good().to_vec();
+    let sections = plan_bytes::sections(&plan);
+    // Behind the manifest come each network's weights and its plans.
+    for change in data.chunks_exact(5) {
+        let place = u32::from_le_bytes([change[1], change[2], change[3], 0]) as usize;
+        let section = &sections[2 + 2 * usize::from(change[0] % 2)];
+        plan[section.start + place % section.len()] ^= change[4];
+    }
+    [2, 4].map(|index| plan_bytes::sign_section(&mut plan, index));
+    plan
+}
+
+fuzz_target!(|data: &[u8]| {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(contain_panics);
+    let request = Request::new(vec![1]).with_schedule("H1R1".parse().expect("a schedule"));
+    let made = Bundle::from_bytes(changed(data), &limits())
+        .and_then(|bundle| Model::load(bundle, &ModelOptions::default().with_threads(1)))
+        .and_then(|model| model.session().latents(&request));
+    if let Err(error) = made {
+        check(&error);
+    }
+});
