@@ -54,21 +54,18 @@ impl Resolved<'_> {
     /// most that are fewer, else the fewest that are more.
     fn keep_to_plan(&mut self, bundle: &Bundle) -> Result<()> {
         let Some(plan) = bundle.plan() else { return Ok(()) };
-        let (manifest, wanted) = (bundle.manifest(), self.per_call);
-        let own = manifest.extent(1).cells;
-        let planned = |role, parts: usize| -> Result<Vec<usize>> {
-            let extents = plan.extents(role)?;
-            let fitting = extents.iter().filter(|extent| extent.cells == own && extent.batch % parts == 0);
-            Ok(fitting.map(|extent| extent.batch / parts).collect())
+        let (own, wanted) = (bundle.manifest().extent(1).cells, self.per_call);
+        let predictor = plan.extents(Role::Predictor)?;
+        let refiner = if self.schedule.needs_refiner() { Some(plan.extents(Role::Refiner)?) } else { None };
+        let of_refiner = |&size: &usize| {
+            let asked = Extent { batch: self.refiner_parts * size, cells: own };
+            refiner.as_ref().is_none_or(|extents| extents.contains(&asked))
         };
-        let mut sizes = planned(Role::Predictor, self.parts)?;
-        if self.schedule.needs_refiner() {
-            let too = planned(Role::Refiner, self.refiner_parts)?;
-            sizes.retain(|size| too.contains(size));
-        }
-        let fewer = sizes.iter().filter(|&&size| size <= wanted).max();
+        let whole = |extent: &&Extent| extent.cells == own && extent.batch % self.parts == 0;
+        let sizes = predictor.iter().filter(whole).map(|extent| extent.batch / self.parts).filter(of_refiner);
+        let fewer = sizes.clone().filter(|&size| size <= wanted).max();
         // Where there are none the plan is asked for what is wanted, and says what it has.
-        self.per_call = *fewer.or(sizes.iter().min()).unwrap_or(&wanted);
+        self.per_call = fewer.or(sizes.min()).unwrap_or(wanted);
         Ok(())
     }
 
