@@ -127,11 +127,12 @@ def test_normals_come_out_with_y_up_whatever_is_stored(hills: np.ndarray) -> Non
     assert abs(agreement(expected * [1, -1, 1], hills)) < 0.7
 
 
-def test_a_normal_of_no_length_points_out_of_the_picture() -> None:
-    stored = Image.fromarray(np.full((4, 4, 3), 127.5, np.uint8))
+def test_a_stored_normal_without_a_direction_points_out_of_the_image() -> None:
+    stored = Image.new("RGB", (4, 4), (127, 127, 127))
     stored.putpixel((0, 0), (255, 127, 0))
     vectors = decode_normals(stored, "down", 4)
     assert np.allclose(np.linalg.norm(vectors, axis=-1), 1)
+    assert np.allclose(vectors[1, 1], [0, 0, 1])
     assert np.allclose(vectors[0, 0], [1, 0, 0], atol=0.01), "one that points backwards is turned to the side"
 
 
@@ -175,7 +176,7 @@ def test_a_second_colour_is_named_from_three_pixels_of_ten() -> None:
 
 @pytest.fixture(params=["zip", "plain", "wheel"])
 def package(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hills: np.ndarray) -> Path:
-    """The folder of a package with a red picture, a map of each kind, and a normal map whose alpha is a height."""
+    """The folder of a package with a red image, a map of each kind, and a normal map whose alpha is a height."""
     if request.param != "wheel" and shutil.which("dpkg-deb") is None:
         pytest.skip("dpkg-deb is needed")
     down, height = mirrored(normals(hills)), Image.fromarray((255 * hills).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Words for the colours of a picture, measured in OKLCh (Ottosson 2020, "A perceptual color space for image
+"""Words for the colours of an image, measured in OKLCh (Ottosson 2020, "A perceptual color space for image
 processing"): lightness 0..1, chroma, and hue in degrees, where equal steps look equal.
 """
 

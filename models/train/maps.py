@@ -1,8 +1,8 @@
 """Normal and height maps: what games store -> maps that all mean the same, and numbers that say whether they fit.
 
-A normal is a unit vector (x right, y up, z out of the picture), stored as 255 * (v + 1) / 2. Half of the games, and
+A normal is a unit vector (x right, y up, z out of the image), stored as 255 * (v + 1) / 2. Half of the games, and
 even sets of one game, store y down ("DirectX") instead of up ("OpenGL"). Slopes are of the height, by pixel, to the
-right and to the bottom; pictures wrap around.
+right and to the bottom; images wrap around.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+NOWHERE = 0.02  # the least length of a stored normal that has a direction: gray, 127 or 128, has none
 STEEPEST = 0.2  # the least z that a slope is taken from: JPEG and DXT leave normals that point backwards
 
 
@@ -22,7 +23,7 @@ def decode_normals(image: Image.Image, y: str, edge: int) -> np.ndarray:
     vectors[..., 1] *= {"up": 1, "down": -1}[y]
     vectors[..., 2] = vectors[..., 2].clip(min=0)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.where(length < 1e-3, [0.0, 0.0, 1.0], vectors / length.clip(min=1e-3))
+    return np.where(length < NOWHERE, [0.0, 0.0, 1.0], vectors / length.clip(min=NOWHERE))
 
 
 def encode_normals(vectors: np.ndarray) -> Image.Image:
@@ -68,7 +69,7 @@ def agreement(vectors: np.ndarray, height: np.ndarray) -> float:
 
 
 def seam(pixels: np.ndarray) -> float:
-    """The step over a border by the hardest step between two lines inside the picture [H,W], the worse of both axes:
+    """The step over a border by the hardest step between two lines inside the image [H,W], the worse of both axes:
     1 or less where it wraps around without a seam."""
     ratios = []
     for axis in (0, 1):

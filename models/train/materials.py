@@ -5,7 +5,7 @@ models/materials/index.csv names each set's class, packages' paths, licence and 
 five to ten minutes; 6 GB are used for a while:
 
     OUT/colour/<class>/<name>.jpg    8 bits, sRGB; a folder that run.py takes
-    OUT/normal/<class>/<name>.png    unit vectors, x right, y up, z out of the picture
+    OUT/normal/<class>/<name>.png    unit vectors, x right, y up, z out of the image
     OUT/height/<class>/<name>.png    8 bits, white is high
     OUT/specular/<class>/<name>.png  8 bits, how strongly it mirrors
     OUT/index.csv
