@@ -43,7 +43,9 @@ def test_every_row_of_the_index_is_whole(index: list[dict[str, str]]) -> None:
         assert row["package"] in PACKAGES and row["colour"] and row["relief"] and row["author"].strip(), row
         assert 256 <= int(row["edge"]) <= materials.MOST, row
         assert row["normal_y"] in (("up", "down") if row["normal"] else ("",)), row
-        assert not any(path.startswith(("/", ".")) or ".." in path for path in sources(row).values()), row
+        assert not any(path.startswith(("/", ".")) or ".." in path or ":" in path for path in sources(row).values()), (
+            row
+        )
     assert not any(row[kind].endswith(ALPHA) for row in index for kind in ("colour", "normal", "specular"))
 
 
