@@ -10,31 +10,19 @@ import argparse
 import csv
 import io
 import shutil
-import subprocess
-import tarfile
+import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from train.packages import Package, download, missing_tools, read_files
+
 INDEX = Path(__file__).resolve().parents[1] / "textures" / "index.csv"
 EDGE, QUALITY = 256, 92
 Row = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Package:
-    """Where the index's paths lie: below `prefix`, in the zip file `archive` of the package or in the package
-    itself."""
-
-    version: str  # that the index was made from, of Debian 12
-    prefix: str
-    archive: str | None = None
 
 
 PACKAGES = {
@@ -50,9 +38,8 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, metavar="FOLDER", help="keep the .deb files here, and look here first")
     parser.add_argument("--compare", type=Path, metavar="FOLDER", help="textures to compare the result with")
     chosen = parser.parse_args()
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            parser.error(f"{tool} is needed, of Debian or a system like it")
+    for tool in missing_tools(PACKAGES):
+        parser.error(f"{tool} is needed, of Debian or a system like it")
     with INDEX.open(newline="") as file:
         rows = list(csv.DictReader(file))
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,7 +55,7 @@ def main() -> None:
 def rebuild(name: str, rows: list[Row], folder: Path, out: Path) -> None:
     """Converts a package's textures; SystemExit where one is missing."""
     package, missing = PACKAGES[name], {row["path_in_package"]: row for row in rows}
-    deb = download(name, folder)
+    deb = download(name, package, folder)
     print(f"{deb.name}: {len(rows)} textures", flush=True)
     for path, data in read_files(deb, package, {package.prefix + path for path in missing}):
         row = missing.pop(path.removeprefix(package.prefix))
@@ -83,46 +70,6 @@ def rebuild(name: str, rows: list[Row], folder: Path, out: Path) -> None:
             f"{deb.name}: {len(missing)} of {len(rows)} textures are not in it, {next(iter(missing))} for one; "
             f"the index was made from version {package.version}"
         )
-
-
-def download(name: str, folder: Path) -> Path:
-    """The package's file in `folder`, fetched if it isn't there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob(f"{name}_*.deb")):
-        if subprocess.call(["apt-cache", "show", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-            subprocess.call(["apt-get", "update"])
-        if subprocess.call(["apt-get", "download", name], cwd=folder):
-            file = f"{name}_{PACKAGES[name].version}_all.deb"
-            raise SystemExit(
-                f"apt-get download {name}: failed; fetch {file} by hand, and give its folder by --packages"
-            )
-    return max(folder.glob(f"{name}_*.deb"))
-
-
-def read_files(deb: Path, package: Package, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Path and contents of the wanted files."""
-    with open_tar(deb) as tar:
-        for member in tar:
-            if member.name == package.archive:
-                with tempfile.TemporaryFile(dir=deb.parent) as file:
-                    shutil.copyfileobj(tar.extractfile(member), file, 1 << 20)
-                    with zipfile.ZipFile(file) as archive:
-                        yield from ((path, archive.read(path)) for path in sorted(wanted & set(archive.namelist())))
-            elif package.archive is None and member.name in wanted:
-                yield member.name, tar.extractfile(member).read()
-
-
-@contextmanager
-def open_tar(deb: Path) -> Iterator[tarfile.TarFile]:
-    """The package's files, unpacked as they are read."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as process:
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                yield tar
-        except tarfile.TarError as error:
-            raise SystemExit(f"{deb}: not a package that can be read: {error}") from error
-        finally:
-            process.stdout.close()
 
 
 def convert(data: bytes) -> Image.Image:
