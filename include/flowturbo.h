@@ -1097,7 +1097,7 @@ typedef struct ft_request {
 /**
  * The older name of `FT_OUTPUT_IMAGES`.
  */
-#define FT_OUTPUT_PICTURES FT_OUTPUT_IMAGES
+#define FT_OUTPUT_PICTURES 0
 
 /**
  * Latents alone: the decoder does not run.

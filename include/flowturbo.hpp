@@ -577,11 +577,11 @@ class session {
   result<void> finish(const ft_pixels& memory) { return ended(ft_session_finish(handle_.get(), &memory)); }
 
   /// Latents of images of a size, 0 for the model's own.
-  result<std::vector<float>> encode(const ft_pixels& images, std::uint32_t images, std::uint32_t width = 0,
+  result<std::vector<float>> encode(const ft_pixels& pixels, std::uint32_t images, std::uint32_t width = 0,
                                     std::uint32_t height = 0) {
     std::vector<float> latents(latent_of(width, height) * images);
     const ft_status status =
-        ft_session_encode(handle_.get(), &images, width, height, images, latents.data(), latents.size());
+        ft_session_encode(handle_.get(), &pixels, width, height, images, latents.data(), latents.size());
     if (status != FT_OK) return why<std::vector<float>>(status);
     return latents;
   }

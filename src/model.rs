@@ -20,6 +20,7 @@ use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
 use crate::request::check_batch;
 use crate::sampler::guidance::{parts, refiner_parts};
+use crate::sampler::style;
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
 
@@ -303,7 +304,12 @@ impl Model {
         }
         let one = Extent { batch: 1, ..resolved.extent };
         // The noise, x and x̃, three velocities; the inputs and the answer of a call, as far as they are not lent.
-        let mut floats = latents * (3 + 3 * resolved.parts as u64);
+        let beside = resolved.floats().1 as u64;
+        let mut floats = latents * 3 + beside * 3 + (latents + beside) * 3 * resolved.parts as u64;
+        if resolved.follows {
+            let [_, _, height, width] = resolved.shape;
+            floats += (height * width + style::scratch(height * width, resolved.windows.area())) as u64;
+        }
         let [lends_v, lends_answer] = resolved.lends(manifest);
         floats += windows * (1 + u64::from(!lends_v) + u64::from(!lends_answer));
         if output == Output::Images {

@@ -47,7 +47,8 @@ pub struct Request {
     pub guidance: Option<f32>,
     /// Height and width of the images in pixels; the bundle's own if none. Whole cells of the latent
     /// ([`Manifest::image`](crate::Manifest::image) over [`latent`](crate::Manifest::latent)), and not below the
-    /// bundle's own, beyond which the networks see the image through windows that overlap.
+    /// bundle's own, beyond which the networks see the image through windows that overlap, and it follows what the
+    /// request makes at the bundle's own size, unless it begins with an image.
     pub size: Option<[usize; 2]>,
     /// The axes along which the images continue seamlessly on the other side.
     pub seamless: Seamless,

@@ -20,6 +20,9 @@ pub(crate) struct Resolved<'a> {
     /// `[N, C, H, W]` of the latent.
     pub(crate) shape: [usize; 4],
     pub(crate) windows: Windows,
+    /// Whether each image follows one of the networks' own size, which is sampled beside it: where windows see the
+    /// image in part, and none is given that it has to be like.
+    pub(crate) follows: bool,
     /// Windows in one call of a network.
     pub(crate) per_call: usize,
     /// Conditions for each image in a call of the predictor.
@@ -30,6 +33,13 @@ pub(crate) struct Resolved<'a> {
 }
 
 impl Resolved<'_> {
+    /// Floats of the images' state, and of what is sampled beside them.
+    pub(crate) fn floats(&self) -> (usize, usize) {
+        let [images, channels, ..] = self.shape;
+        let beside = if self.follows { images * channels * self.windows.area() } else { 0 };
+        (self.shape.iter().product(), beside)
+    }
+
     /// What the predictor is planned for.
     pub(crate) fn call(&self, manifest: &Manifest) -> Extent {
         manifest.extent(self.parts * self.per_call)
@@ -161,13 +171,15 @@ impl Request {
         self.check_variation()?;
         self.check_edit(manifest, extent)?;
         let windows = Windows::new(extent.cells, own.cells, self.seamless.wraps());
+        let follows = windows.count() > 1 && self.init.is_none();
         let mut resolved = Resolved {
             schedule,
             guidance,
             extent,
             shape,
             windows,
-            per_call: windows.per_call(batch),
+            follows,
+            per_call: windows.per_call(batch, usize::from(follows)),
             parts: parts(guidance, !self.morphs.is_empty()),
             refiner_parts: refiner_parts(manifest, guidance, !self.morphs.is_empty()),
             strength: self.strength,

@@ -11,6 +11,8 @@ use crate::{Manifest, Request, Result, Variation, memory};
 pub(super) struct Edit {
     /// Noise `[N, C, h, w]`.
     noise: Vec<f32>,
+    /// Noise of the images that larger ones follow; empty where they follow none.
+    beside: Vec<f32>,
     /// Images `[K, 3, H, W]`, `K` being `N`, or 1 for all; empty without.
     init: Vec<f32>,
     /// Floats of one of them.
@@ -33,16 +35,22 @@ impl Edit {
         }
         self.kept.clear();
         self.channels = channels;
-        memory::resize(&mut self.noise, images * latent, 0.0)?;
+        let (all, beside) = resolved.floats();
+        memory::resize(&mut self.noise, all, 0.0)?;
+        memory::resize(&mut self.beside, beside, 0.0)?;
+        // What is followed is what the seed makes at the networks' own size.
+        fill_noise(request.draws(), beside / images, &mut self.beside);
         match &request.noise {
             Some(noise) => self.noise.iter_mut().zip(noise).for_each(|(to, from)| *to = *from),
             None => fill_noise(request.draws(), latent, &mut self.noise),
         }
         if let Some(Variation { seed, amount }) = request.variation {
-            let mut other = memory::filled(self.noise.len(), 0.0)?;
-            fill_noise((0..images).map(|i| (seed, request.stream(i))), latent, &mut other);
-            for (noise, other) in self.noise.chunks_exact_mut(latent).zip(other.chunks_exact(latent)) {
-                turn(noise, other, amount);
+            for noise in [&mut self.noise, &mut self.beside] {
+                let (len, mut other) = (noise.len() / images, memory::filled(noise.len(), 0.0)?);
+                fill_noise((0..images).map(|i| (seed, request.stream(i))), len, &mut other);
+                for (noise, other) in noise.chunks_exact_mut(len.max(1)).zip(other.chunks_exact(len.max(1))) {
+                    turn(noise, other, amount);
+                }
             }
         }
         let Some(init) = &request.init else { return Ok(()) };
@@ -85,7 +93,9 @@ impl Edit {
 
     /// The state at time `t`: on the straight path from the noise to the images, if there are any.
     pub(super) fn start(&self, t: f32, x: &mut [f32]) {
-        x.copy_from_slice(&self.noise);
+        let (images, beside) = x.split_at_mut(self.noise.len());
+        images.copy_from_slice(&self.noise);
+        beside.copy_from_slice(&self.beside);
         for (x, z) in x.iter_mut().zip(&self.latents) {
             *x = (1.0 - t) * *x + t * z;
         }

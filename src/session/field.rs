@@ -1,5 +1,6 @@
 //! The sampler's velocity field, made of a bundle's networks.
 
+use std::ops::Range;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::request::Resolved;
 use crate::sampler::{
     Field, Grid, StepKind,
     guidance::{Layout, guide},
+    style::{self, Heading},
     windows::Windows,
 };
 use crate::{CancelToken, Request, Result, memory};
@@ -25,6 +27,8 @@ pub(super) struct GuidedField {
     layout: Layout,
     guidance: f32,
     windows: Windows,
+    /// The images of the networks' own size that larger ones follow.
+    reference: Option<Reference>,
     /// Windows in one call of a network.
     per_call: usize,
     /// Whether a call is asked for the state as it is.
@@ -41,6 +45,15 @@ pub(super) struct GuidedField {
     buffers: Buffers,
 }
 
+/// Images of the networks' own size beside larger ones, one for each: behind them in the state, and in each part of an
+/// answer.
+#[derive(Clone, Copy)]
+struct Reference {
+    layout: Layout,
+    /// One an image.
+    windows: Windows,
+}
+
 /// Memory that one request leaves for the next.
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -51,6 +64,11 @@ pub(super) struct Buffers {
     blend: Vec<f32>,
     /// What each cell of a window counts, down and across.
     weights: [Vec<f32>; 2],
+    /// Likewise for what is sampled beside the images.
+    reference_weights: [Vec<f32>; 2],
+    /// Memory for changes of velocities: of an image's channel, and to work with.
+    change: Vec<f32>,
+    style: Vec<f32>,
     /// Memory for the conditions of the predictor and of the refiner.
     conditions: [Vec<(f32, i64)>; 2],
     call: CallBuffers,
@@ -116,12 +134,24 @@ impl GuidedField {
         for (axis, weights) in buffers.weights.iter_mut().enumerate() {
             windows.weigh(axis, weights)?;
         }
+        let reference = resolved.follows.then(|| Reference {
+            layout: Layout { area: windows.area(), ..layout },
+            windows: windows.of_own_size(),
+        });
+        if let Some(Reference { windows, .. }) = reference {
+            for (axis, weights) in buffers.reference_weights.iter_mut().enumerate() {
+                windows.weigh(axis, weights)?;
+            }
+            memory::resize(&mut buffers.change, layout.area, 0.0)?;
+            memory::resize(&mut buffers.style, style::scratch(layout.area, windows.area()), 0.0)?;
+        }
         let mut field = Self {
             predictor,
             refiner,
             layout,
             guidance: resolved.guidance,
             windows,
+            reference,
             per_call: resolved.per_call,
             direct: resolved.is_direct(),
             grid: resolved.grid(),
@@ -161,7 +191,23 @@ impl GuidedField {
 
     /// Floats of one answer, all parts.
     pub(super) fn answer_len(&self) -> usize {
-        self.predictor.parts * self.layout.batch * self.layout.image()
+        self.predictor.parts * self.part()
+    }
+
+    /// Floats of one part: of the images, and of what is sampled beside them.
+    fn part(&self) -> usize {
+        self.images()
+            + self.reference.map_or(0, |reference| reference.layout.batch * reference.layout.image())
+    }
+
+    /// Floats of the images in each part.
+    fn images(&self) -> usize {
+        self.layout.batch * self.layout.image()
+    }
+
+    /// Windows of all images, and of what is sampled beside them.
+    fn all_windows(&self) -> usize {
+        self.layout.batch * (self.windows.count() + usize::from(self.reference.is_some()))
     }
 
     /// The schedule.
@@ -189,13 +235,12 @@ impl GuidedField {
 
     /// A network's answer, guided: the predictor's without `v`, the refiner's with it.
     fn ask(&mut self, x: &[f32], v: Option<&[f32]>, t: f32, out: &mut [f32]) -> Poll<Result<()>> {
-        let (direct, windows) = (self.direct, self.layout.batch * self.windows.count());
-        let calls = windows.div_ceil(self.per_call);
+        let (direct, calls) = (self.direct, self.all_windows().div_ceil(self.per_call));
         let parts = if v.is_some() { self.refiner.as_ref() } else { Some(&self.predictor) };
         let Some(parts) = parts.map(|network| network.parts) else {
             return Poll::Ready(Err(runtime("no refiner was planned")));
         };
-        let (out, unasked) = out.split_at_mut(parts * self.layout.batch * self.layout.image());
+        let (out, unasked) = out.split_at_mut(parts * self.part());
         self.buffers.call.times.fill(network_time(self.time, t));
         while self.call < calls {
             self.set(x, v, parts);
@@ -223,35 +268,55 @@ impl GuidedField {
         if self.time.velocity_sign < 0 {
             out.iter_mut().for_each(|value| *value = -*value);
         }
-        guide(out, self.layout, &self.buffers.blend, self.guidance);
+        let (images, part) = (self.images(), self.part());
+        guide(out, part, self.layout, &self.buffers.blend, self.guidance);
+        if let Some(Reference { layout, .. }) = self.reference {
+            guide(&mut out[images..], part, layout, &self.buffers.blend, self.guidance);
+        }
         // Guided already, as all of the answer is then: no class has the same velocity.
         unasked.copy_from_slice(&out[..unasked.len()]);
         Poll::Ready(Ok(()))
     }
 
-    /// The image, and the window, in a slot of the call at hand. Slots beyond the last window see it again.
-    fn slot(&self, slot: usize) -> (usize, usize) {
-        let count = self.windows.count();
-        let window = (self.call * self.per_call + slot).min(self.layout.batch * count - 1);
-        (window / count, window % count)
+    /// What a slot of the call at hand sees. Slots beyond the last window see it again.
+    fn slot(&self, slot: usize) -> Slot {
+        let (count, each) = (self.windows.count(), self.all_windows() / self.layout.batch);
+        let window = (self.call * self.per_call + slot).min(self.all_windows() - 1);
+        let (image, index) = (window / each, window % each);
+        match self.reference.filter(|_| index == count) {
+            None => {
+                let len = self.layout.image();
+                Slot {
+                    image,
+                    index,
+                    windows: self.windows,
+                    place: image * len..(image + 1) * len,
+                    beside: false,
+                }
+            }
+            Some(Reference { layout, windows }) => {
+                let (start, len) = (self.images(), layout.image());
+                let place = start + image * len..start + (image + 1) * len;
+                Slot { image, index: 0, windows, place, beside: true }
+            }
+        }
     }
 
     /// Lays the inputs of the call at hand out, part by part.
     fn set(&mut self, x: &[f32], v: Option<&[f32]>, parts: usize) {
-        let (image, sign) = (self.layout.image(), self.time.velocity_sign < 0);
+        let (in_part, sign) = (self.part(), self.time.velocity_sign < 0);
         let mut call = std::mem::take(&mut self.buffers.call);
         let window = call.x.len() / (self.predictor.parts * self.per_call);
         for slot in 0..self.per_call {
-            let (of, index) = self.slot(slot);
+            let Slot { image, index, windows, place: from, .. } = self.slot(slot);
             for part in 0..parts {
-                let (place, from) = (part * self.per_call + slot, part * self.layout.batch + of);
-                call.labels[place] = self.buffers.labels[from];
+                let place = part * self.per_call + slot;
+                call.labels[place] = self.buffers.labels[part * self.layout.batch + image];
                 let place = place * window..(place + 1) * window;
-                let x = &x[of * image..][..image];
-                self.windows.gather(x, index, self.evaluation, &mut call.x[place.clone()]);
+                windows.gather(&x[from.clone()], index, self.evaluation, &mut call.x[place.clone()]);
                 if let (Some(v), false) = (v, call.v.is_empty()) {
-                    let (v, into) = (&v[from * image..][..image], &mut call.v[place]);
-                    self.windows.gather(v, index, self.evaluation, into);
+                    let (v, into) = (&v[part * in_part..][from.clone()], &mut call.v[place]);
+                    windows.gather(v, index, self.evaluation, into);
                     into.iter_mut().filter(|_| sign).for_each(|v| *v = -*v);
                 }
             }
@@ -261,25 +326,34 @@ impl GuidedField {
 
     /// Puts the answer of the call at hand where it belongs.
     fn collect(&self, out: &mut [f32], parts: usize) {
-        let (image, Buffers { weights, call, .. }) = (self.layout.image(), &self.buffers);
+        let (in_part, Buffers { weights, reference_weights, call, .. }) = (self.part(), &self.buffers);
         if call.answer.is_empty() {
             return;
         }
         if self.call == 0 {
             out.fill(0.0);
         }
-        let all = self.layout.batch * self.windows.count();
-        let windows = call.answer.len() / (self.predictor.parts * self.per_call);
-        for slot in 0..self.per_call.min(all - self.call * self.per_call) {
-            let (of, index) = self.slot(slot);
+        let window = call.answer.len() / (self.predictor.parts * self.per_call);
+        for slot in 0..self.per_call.min(self.all_windows() - self.call * self.per_call) {
+            let Slot { index, windows, place, beside, .. } = self.slot(slot);
+            let weights = if beside { reference_weights } else { weights };
             for part in 0..parts {
-                let answer = &call.answer[(part * self.per_call + slot) * windows..][..windows];
-                let out = &mut out[(part * self.layout.batch + of) * image..][..image];
-                let weights = weights.each_ref().map(Vec::as_slice);
-                self.windows.scatter(answer, index, self.evaluation, weights, out);
+                let answer = &call.answer[(part * self.per_call + slot) * window..][..window];
+                let out = &mut out[part * in_part..][place.clone()];
+                windows.scatter(answer, index, self.evaluation, weights.each_ref().map(Vec::as_slice), out);
             }
         }
     }
+}
+
+/// What one slot of a call sees: a window of an image, or what is sampled beside one.
+struct Slot {
+    image: usize,
+    index: usize,
+    windows: Windows,
+    /// Where its latent lies in the state, and in each part of an answer.
+    place: Range<usize>,
+    beside: bool,
 }
 
 /// The points of the grid where the predictor, or the refiner, is asked, each once.
@@ -311,5 +385,24 @@ impl Field for GuidedField {
 
     fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>> {
         self.ask(x, Some(v), t, out)
+    }
+
+    /// Images that follow others take their means and deviations; all parts are changed alike.
+    fn adjust(&mut self, x: &[f32], t: f32, v: &mut [f32]) {
+        let (images, part, area) = (self.images(), self.part(), self.layout.area);
+        let Some(Reference { layout, .. }) = self.reference else { return };
+        let windows = (&self.windows, self.evaluation);
+        let Buffers { weights, change, style, .. } = &mut self.buffers;
+        for channel in 0..self.layout.batch * self.layout.channels {
+            let place = channel * area..(channel + 1) * area;
+            let beside = images + channel * layout.area..images + (channel + 1) * layout.area;
+            let image = Heading { x: &x[place.clone()], v: &v[place.clone()] };
+            let reference = Heading { x: &x[beside.clone()], v: &v[beside] };
+            let weights = weights.each_ref().map(Vec::as_slice);
+            style::change(&image, &reference, t, windows, weights, style, change);
+            for v in v.chunks_exact_mut(part) {
+                v[place.clone()].iter_mut().zip(change.iter()).for_each(|(v, change)| *v += change);
+            }
+        }
     }
 }

@@ -66,7 +66,8 @@ impl Job {
         session.edit.read(request, resolved, model.manifest())?;
         let field = GuidedField::new(session, request, resolved)?;
         let grid = resolved.grid();
-        let started = session.state.start(resolved.shape.iter().product(), field.answer_len());
+        let (images, beside) = resolved.floats();
+        let started = session.state.start(images, beside, field.answer_len());
         let start = match started {
             Ok(start) => start,
             Err(error) => {

@@ -13,6 +13,7 @@ mod deterministic;
 mod editing;
 mod golden;
 mod guidance;
+mod larger;
 mod links;
 #[path = "../common/plan_bytes.rs"]
 mod plan_bytes;

@@ -20,7 +20,7 @@ pub type ft_output = u32;
 /// Latents, and images decoded from them.
 pub const FT_OUTPUT_IMAGES: ft_output = 0;
 /// The older name of `FT_OUTPUT_IMAGES`.
-pub const FT_OUTPUT_PICTURES: ft_output = FT_OUTPUT_IMAGES;
+pub const FT_OUTPUT_PICTURES: ft_output = 0;
 /// Latents alone: the decoder does not run.
 pub const FT_OUTPUT_LATENTS: ft_output = 1;
 

@@ -1,7 +1,7 @@
 //! The sampler: a page of equations over plain slices.
 //!
 //! [`Schedule`] says which step comes when, [`steps`] holds the equations, [`guidance`] turns the networks'
-//! answers into one velocity, [`windows`] lets them see larger latents than their own, [`Grid`] gives the
+//! answers into one velocity, [`windows`] lets them see larger latents than their own, [`style`] keeps those to one material, [`Grid`] gives the
 //! times. Nothing here knows tract or files: the networks come in through the [`Field`] trait.
 
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@
 pub mod guidance;
 mod schedule;
 pub mod steps;
+pub mod style;
 pub mod windows;
 
 pub use schedule::{Schedule, StepKind};
@@ -27,6 +28,9 @@ pub trait Field {
 
     /// `out = g[R(x, v, t)]`, the refiner's offset; `v` has `B` images.
     fn refine(&mut self, x: &[f32], v: &[f32], t: f32, out: &mut [f32]) -> Poll<Result<()>>;
+
+    /// Changes the velocity `v` at `x`, whichever network it is of; see [`style`].
+    fn adjust(&mut self, _x: &[f32], _t: f32, _v: &mut [f32]) {}
 }
 
 /// The `steps + 1` times to 1 (data) from 0 (noise), as float32 `linspace` computes them, or from later on.

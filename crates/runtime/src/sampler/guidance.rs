@@ -33,13 +33,15 @@ impl Layout {
     }
 }
 
-/// Turns the parts of `answer` into velocities: with `blend`, one amount `a` for each image,
+/// Turns the parts of `answer`, `stride` floats from one to the next, into velocities: with `blend`, one amount `a` for each image,
 /// `c ← c + a (b - c)` first; then `u + s (c - u)` on the guided channels, written to all parts. The other channels
 /// of the null part keep their own value (the official code's `forward_with_cfg`).
-pub fn guide(answer: &mut [f32], layout: Layout, blend: &[f32], scale: f32) {
+pub fn guide(answer: &mut [f32], stride: usize, layout: Layout, blend: &[f32], scale: f32) {
     let image = layout.image();
-    let (class, rest) = answer.split_at_mut(layout.batch * image);
-    let (other, null) = rest.split_at_mut(if blend.is_empty() { 0 } else { class.len() });
+    let mut parts = answer.chunks_mut(stride).map(|part| &mut part[..layout.batch * image]);
+    let class = parts.next().unwrap_or_default();
+    let other = if blend.is_empty() { None } else { parts.next() }.unwrap_or_default();
+    let null = parts.next().unwrap_or_default();
     for ((class, other), amount) in class.chunks_exact_mut(image).zip(other.chunks_exact(image)).zip(blend) {
         for (c, b) in class.iter_mut().zip(other) {
             *c += amount * (b - *c);
@@ -62,7 +64,7 @@ mod tests {
     fn guided_channels_agree_in_both_halves_and_the_rest_is_left_alone() {
         let layout = Layout { batch: 2, channels: 2, area: 1, guided: 1 };
         let mut answer = vec![1.0, 2.0, 3.0, 4.0, /* null */ 0.0, 20.0, 1.0, 40.0];
-        guide(&mut answer, layout, &[], 3.0);
+        guide(&mut answer, 4, layout, &[], 3.0);
         assert_eq!(answer, [3.0, 2.0, 7.0, 4.0, 3.0, 20.0, 7.0, 40.0]);
     }
 
@@ -72,11 +74,11 @@ mod tests {
         let mut answer = vec![
             1.0, 2.0, 3.0, 4.0, /* other */ 3.0, 4.0, 3.0, 8.0, /* null */ 0.0, 20.0, 1.0, 40.0,
         ];
-        guide(&mut answer, layout, &[0.5, 0.25], 3.0);
+        guide(&mut answer, 4, layout, &[0.5, 0.25], 3.0);
         let class = [6.0, 3.0, 7.0, 5.0];
         assert_eq!(answer, [&class[..], &class, &[6.0, 20.0, 7.0, 40.0]].concat());
         let mut unguided = vec![1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 3.0, 8.0];
-        guide(&mut unguided, layout, &[1.0, 0.0], 1.0);
+        guide(&mut unguided, 4, layout, &[1.0, 0.0], 1.0);
         assert_eq!(unguided, [3.0, 4.0, 3.0, 4.0, 3.0, 4.0, 3.0, 4.0]);
     }
 }

@@ -10,11 +10,13 @@ use crate::{Result, memory};
 
 /// The state of one request between steps, with all the memory its steps need.
 ///
-/// `x` holds `N` images. Velocities hold `B`: under guidance the null part keeps its own value in
+/// `x` holds `N` images, and perhaps others that are sampled beside them. Velocities hold `B`: under guidance the null part keeps its own value in
 /// the channels that are not guided, and the refiner is shown it. Only the class part moves `x`.
 #[derive(Default)]
 pub struct State {
     x: Vec<f32>,
+    /// Floats of the images in `x`.
+    images: usize,
     x_tilde: Vec<f32>,
     d: Vec<f32>,
     d_prime: Vec<f32>,
@@ -25,12 +27,14 @@ pub struct State {
 }
 
 impl State {
-    /// Starts anew, with `len` floats (`N` images) of `x`, and velocities of `velocity_len` (`B` images).
-    /// Gives `x` to be filled with noise. Memory that is there is used again.
+    /// Starts anew, with `images` floats (`N` images) of `x`, then `beside` floats of what is sampled beside them, and
+    /// velocities of `velocity_len`. Gives `x` to be filled with noise. Memory that is there is used again.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn start(&mut self, len: usize, velocity_len: usize) -> Result<&mut [f32]> {
+    pub fn start(&mut self, images: usize, beside: usize, velocity_len: usize) -> Result<&mut [f32]> {
+        let len = images + beside;
+        self.images = images;
         (self.has_v, self.halfway) = (false, false);
         memory::resize(&mut self.x_tilde, len, 0.0)?;
         for velocity in [&mut self.d, &mut self.d_prime, &mut self.v] {
@@ -40,8 +44,9 @@ impl State {
         Ok(&mut self.x)
     }
 
+    /// The images.
     pub fn x(&self) -> &[f32] {
-        &self.x
+        &self.x[..self.images]
     }
 
     /// The latest velocity, all parts; none before the first.
@@ -85,6 +90,7 @@ impl State {
         match kind {
             StepKind::Euler => {
                 ready!(field.predict(&self.x, t, &mut self.d))?;
+                field.adjust(&self.x, t, &mut self.d);
                 euler(&mut self.x_tilde, &self.x, &self.d, delta);
                 std::mem::swap(&mut self.x, &mut self.x_tilde);
                 std::mem::swap(&mut self.v, &mut self.d);
@@ -95,11 +101,13 @@ impl State {
                         std::mem::swap(&mut self.d, &mut self.v);
                     } else {
                         ready!(field.predict(&self.x, t, &mut self.d))?;
+                        field.adjust(&self.x, t, &mut self.d);
                     }
                     euler(&mut self.x_tilde, &self.x, &self.d, delta);
                     self.halfway = true;
                 }
                 ready!(field.predict(&self.x_tilde, t_next, &mut self.d_prime))?;
+                field.adjust(&self.x_tilde, t_next, &mut self.d_prime);
                 trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
                 std::mem::swap(&mut self.v, &mut self.d_prime);
             }
@@ -108,12 +116,14 @@ impl State {
                     // d = g[R(x, v, t)] + v
                     ready!(field.refine(&self.x, &self.v, t, &mut self.d))?;
                     add(&mut self.d, &self.v);
+                    field.adjust(&self.x, t, &mut self.d);
                     euler(&mut self.x_tilde, &self.x, &self.d, delta);
                     self.halfway = true;
                 }
                 // d′ = g[R(x̃, v, t′)] + d
                 ready!(field.refine(&self.x_tilde, &self.v, t_next, &mut self.d_prime))?;
                 add(&mut self.d_prime, &self.d);
+                field.adjust(&self.x_tilde, t_next, &mut self.d_prime);
                 trapezoid(&mut self.x, &self.d, &self.d_prime, delta);
                 std::mem::swap(&mut self.v, &mut self.d);
             }
@@ -207,7 +217,7 @@ mod tests {
         let schedule: Schedule = text.parse().unwrap();
         let grid = Grid::new(schedule.steps().len(), 1.0);
         let mut state = State::default();
-        state.start(1, 1).unwrap().fill(1.0);
+        state.start(1, 0, 1).unwrap().fill(1.0);
         for (i, &kind) in schedule.steps().iter().enumerate() {
             let mut step = || state.step(kind, &mut field, grid.t(i), grid.t(i + 1), grid.delta());
             let outcome = (0..10).find_map(|_| match step() {
@@ -277,7 +287,7 @@ mod tests {
         let kept = [true, false, true, true];
         let known = Known { data: &data, noise: &noise, kept: &kept, channels: 2, area: 2 };
         let mut state = State::default();
-        state.start(8, 16).unwrap().fill(9.0);
+        state.start(8, 0, 16).unwrap().fill(9.0);
         state.v.fill(5.0);
         state.keep(&known, 0.75);
         let path = |i: usize| 0.25 * noise[i] + 0.75 * data[i];

@@ -29,6 +29,11 @@ impl Windows {
         Self { size, window, wraps }
     }
 
+    /// One window of the same size, over a latent of that size.
+    pub fn of_own_size(&self) -> Self {
+        Self { size: self.window, ..*self }
+    }
+
     /// Whether answers of the networks are answers for the latent as they are.
     pub fn is_identity(&self) -> bool {
         self.size == self.window && self.wraps == [false; 2]
@@ -49,9 +54,9 @@ impl Windows {
         self.along(0) * self.along(1)
     }
 
-    /// How many windows of `images` a network is best asked for in one call.
-    pub fn per_call(&self, images: usize) -> usize {
-        let all = images * self.count();
+    /// How many windows of `images` a network is best asked for in one call, with so many more for each image.
+    pub fn per_call(&self, images: usize, more: usize) -> usize {
+        let all = images * (self.count() + more);
         let calls = all.div_ceil(if self.count() == 1 { all } else { PER_CALL });
         all.div_ceil(calls)
     }
@@ -238,8 +243,8 @@ mod tests {
     fn calls_are_of_one_size_and_as_few_as_it_takes() {
         let many = Windows::new([32, 32], [16, 16], [true, true]);
         assert_eq!(many.count(), 9);
-        assert_eq!((many.per_call(1), many.per_call(3)), (5, 7));
+        assert_eq!((many.per_call(1, 0), many.per_call(3, 0), many.per_call(3, 1)), (5, 7, 8));
         let one = Windows::new([16, 16], [16, 16], [true, true]);
-        assert_eq!((one.per_call(1), one.per_call(12)), (1, 12));
+        assert_eq!((one.per_call(1, 0), one.per_call(12, 0)), (1, 12));
     }
 }
