@@ -21,9 +21,10 @@ from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "bindings" / "python")]
 
+from flowturbo import Model, Request, load_library
+
 from eval.features import Extractor
 from eval.runtime import LIBRARY
-from flowturbo import Model, Request, load_library
 
 
 @dataclass

@@ -71,7 +71,7 @@ impl Resolved<'_> {
             let asked = Extent { batch: self.refiner_parts * size, cells: own };
             refiner.as_ref().is_none_or(|extents| extents.contains(&asked))
         };
-        let whole = |extent: &&Extent| extent.cells == own && extent.batch % self.parts == 0;
+        let whole = |extent: &&Extent| extent.cells == own && extent.batch.is_multiple_of(self.parts);
         let sizes = predictor.iter().filter(whole).map(|extent| extent.batch / self.parts).filter(of_refiner);
         let fewer = sizes.clone().filter(|&size| size <= wanted).max();
         // Where there are none the plan is asked for what is wanted, and says what it has.
