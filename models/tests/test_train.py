@@ -225,12 +225,37 @@ def test_other_sizes_or_classes_than_the_folder_was_begun_with_are_refused(smoke
         again(smoke, "--data", str(tmp_path))
 
 
-def test_other_classes_than_those_of_the_bundle_to_start_from_name_both(smoke: Path, tmp_path: Path) -> None:
+def test_a_bundles_networks_are_trained_on_for_other_classes(smoke: Path, tmp_path: Path) -> None:
+    """Its encoder stays; the predictor and the refiner know as many classes as there are images of."""
     write_smoke_images(tmp_path / "images", 32, classes=2)
-    data, start = ("--data", str(tmp_path / "images")), ("--start", str(smoke / "bundle"))
-    with pytest.raises(SystemExit, match=r"^--data .*images: has classes \[.*\], but --start .*bundle has \["):
-        again(smoke, *data, *start, "--out", str(tmp_path / "new"))
-    assert not (tmp_path / "new").exists()
+    bundle, folder = smoke / "bundle", tmp_path / "new"
+    again(smoke, "--data", str(tmp_path / "images"), "--start", str(bundle), "--out", str(folder))
+    trained = sorted(path.stem for path in folder.glob("*.pt"))
+    assert trained == ["decoder", "predictor", "refiner"]
+    before, after = (json.loads((b / "bundle.json").read_text()) for b in (bundle, folder / "bundle"))
+    assert (before["classes"]["count"], after["classes"]["count"]) == (3, 2)
+    changed = {role for role in before["networks"] if before["networks"][role] != after["networks"][role]}
+    assert changed - {"decoder"} == {"predictor", "refiner"}
+    # It began as the bundle's, not anew: a few steps leave most of the way between two random networks.
+    begun = torch.load(smoke / "predictor.pt", weights_only=True)["ema"]["x_embedder.proj.weight"]
+    now = torch.load(folder / "predictor.pt", weights_only=True)["ema"]["x_embedder.proj.weight"]
+    assert (now - begun).abs().mean() < 0.2 * begun.abs().mean()
+
+
+def test_a_budget_tells_what_fits_and_when_that_is_too_little(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(3, 1000, 3))
+    monkeypatch.setattr("train.stage.time.monotonic", lambda: float(next(ticks)))
+    for least, words in ((0, None), (500, "what 100 steps learn is not worth looking at; it takes 500 or more")):
+        budget = Budget(10_000, 5, stage="predictor", least=least)
+        budget.start()
+        for _ in range(20):
+            budget.advance()
+        said = capsys.readouterr().out
+        assert "predictor: 3.00 s a step, about 100 in all, 4.4 minutes left" in said
+        assert "warning" not in said if words is None else words in said and "about 25 minutes" in said
+        assert budget.left == pytest.approx(240)
 
 
 def test_a_stage_without_the_one_before_it_says_which(tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ class Images:
         return Images(self.pixels[mask], self.labels[mask], self.classes)
 
 
+def class_folders(folder: Path) -> list[Path]:
+    """In the order of their labels."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) or [folder.resolve()]
+
+
+def class_names(folder: Path) -> list[str]:
+    return [place.name for place in class_folders(folder)]
+
+
 def load_images(folder: Path, size: int) -> Images:
     """Reads every image under `folder`/<class>/ and resizes it (area average) to `size` x `size`; says what it passes
     over.
@@ -49,7 +58,7 @@ def load_images(folder: Path, size: int) -> Images:
     """
     if not folder.is_dir():
         raise SystemExit(f"{folder}: no such folder")
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) or [folder.resolve()]
+    classes = class_folders(folder)
     pixels, labels, others = [], [], []
     for label, place in enumerate(classes):
         files = [path for path in sorted(place.iterdir()) if path.is_file() and not path.name.startswith(".")]

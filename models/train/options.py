@@ -8,13 +8,17 @@ from pathlib import Path
 import torch
 from export import ExportError
 from export.manifest import check_schedule
+from train.taken import stages
 
 STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate")
-TAKEN = ("autoencoder", "predictor")  # stages that --start stands in for
 SHARES = {"autoencoder": 0.25, "predictor": 0.5, "refiner": 0.1, "decoder": 0.15}  # of --minutes
 STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decoder": 20_000}
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 128, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
+GOING_ON = 4e-4  # the predictor's rate where a bundle's goes on with other classes
+# Steps below which a stage comes to nothing, from scratch and from a bundle's weights; by batches as above.
+LEAST = {"autoencoder": 1500, "predictor": 2500, "refiner": 300, "decoder": 0}
+LEAST_GOING_ON = {"predictor": 150, "refiner": 100, "decoder": 0}
 PRESETS = ("fast=H1P3R3", "balanced=H1P6R5", "best=H2P12R4")
 SMOKE = {"size": 32, "hidden": 32, "depth": 1, "heads": 2, "held_out": 0.25, "samples": 1, "reference_steps": 4}
 SMOKE_STEPS, SMOKE_BATCH = 10, 4
@@ -34,7 +38,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--start",
         type=Path,
         metavar="BUNDLE",
-        help="take its predictor, encoder and decoder, and train only what follows",
+        help="take its encoder, and go on from its decoder and refiner; of the same classes as --data its predictor is "
+        "taken too, of others it is trained on for those",
     )
     add("--stage", choices=(*STAGES, "all"), default="all")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
@@ -55,7 +60,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         )
         add(f"--{stage}-steps", type=int, default=STEPS[stage], metavar="K", help="whichever ends first")
         add(f"--{stage}-batch", type=int, default=BATCHES[stage], metavar="N")
-        add(f"--{stage}-rate", type=float, default=RATES[stage], metavar="X", help="peak learning rate")
+        add(f"--{stage}-rate", type=float, metavar="X", help=f"peak learning rate; {RATES[stage]:g} without it")
     add("--batch", type=int, metavar="N", help="of all four, instead of the above")
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
@@ -122,10 +127,14 @@ def shrink(chosen: argparse.Namespace) -> None:
 
 def complete(chosen: argparse.Namespace) -> None:
     """Replaces `auto` and what depends on other options."""
-    whole = sum(share for stage, share in SHARES.items() if not (chosen.start and stage in TAKEN))
+    chosen.taken = stages(chosen.start, chosen.data) if chosen.start else ()
+    whole = sum(share for stage, share in SHARES.items() if stage not in chosen.taken)
     for stage, share in SHARES.items():
         if getattr(chosen, f"{stage}_minutes") is None:
             setattr(chosen, f"{stage}_minutes", share / whole * chosen.minutes)
+        if getattr(chosen, f"{stage}_rate") is None:
+            going_on = chosen.start and stage == "predictor"
+            setattr(chosen, f"{stage}_rate", GOING_ON if going_on else RATES[stage])
         if chosen.batch is not None:
             setattr(chosen, f"{stage}_batch", chosen.batch)
     if chosen.device == "auto":
@@ -152,7 +161,7 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--refiner-hidden {chosen.refiner_hidden}: a multiple of {chosen.hidden // chosen.heads} is needed"
     if chosen.refiner_name in SHARES and chosen.refiner_name != "refiner":
         return f"--refiner-name {chosen.refiner_name}: another stage is called so"
-    if chosen.start and chosen.stage in TAKEN:
+    if chosen.stage in chosen.taken:
         return f"--stage {chosen.stage}: --start takes what it would train out of a bundle"
     if not 0.02 <= chosen.max_delta <= 1:
         return f"--max-delta {chosen.max_delta}: a step between 0.02 and 1 is needed"

@@ -43,12 +43,16 @@ def train(
     align: float,
     compiled: bool,
     seed: int,
+    start: SiT | None = None,
     watch: Callable[[SiT, Budget], None] | None = None,
 ) -> SiT:
-    """`watch` is called with the averaged weights every 100 steps."""
+    """Goes on from the weights of `start`. `watch` is called with the averaged weights every 100 steps."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = SiT(config).initialise().to(device)
+    model = SiT(config).initialise()
+    if start:
+        model.load_state_dict(start.state_dict())
+    model.to(device)
     ema = Ema(model, 0.9995)
     alignment = Alignment(model).to(device)
     optimisers = matrix_optimisers(model, rate, alignment)

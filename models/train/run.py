@@ -32,7 +32,7 @@ from train.report import write_report
 from train.sampler import Sampler
 from train.sheets import save_curves, save_sheet
 from train.stage import Budget
-from train.taken import Unfit, read_manifest, take, take_autoencoder
+from train.taken import Unfit, read_manifest, take, take_autoencoder, take_for_other_classes
 from train.work import Work
 
 
@@ -46,7 +46,7 @@ class Run:
             write_smoke_images(chosen.data, chosen.size)
         begun = read_manifest(chosen.start) if chosen.start else None
         self.work.keep("start", begun and begun["networks"]["predictor"]["sha256"], "a --start of predictor")
-        if begun:
+        if "predictor" in chosen.taken:
             self.work.keep("classes", begun["classes"]["labels"], "classes", source=f"--start {chosen.start}")
 
     @cached_property
@@ -153,7 +153,7 @@ class Run:
 
     @cached_property
     def predictor(self) -> SiT:
-        if self.chosen.start:
+        if "predictor" in self.chosen.taken:
             return take(self.chosen.start, "predictor", SiT(self.predictor_config)).to(self.device)
         return self.work.load_ema("predictor", SiT(self.predictor_config)).to(self.device)
 
@@ -183,7 +183,9 @@ class Run:
         # A resumed stage must not draw its first batches again.
         seed = self.chosen.seed + spent.step
         common = {"batch": batch, "rate": rate, "device": self.device, "bf16": self.chosen.bf16, "seed": seed}
-        budget, checkpoint = Budget(steps, minutes), self.work.checkpoint(stage)
+        least = options.LEAST_GOING_ON if self.chosen.start else options.LEAST
+        told = {} if self.chosen.smoke else {"stage": stage, "least": least.get(stage, 0)}
+        budget, checkpoint = Budget(steps, minutes, **told), self.work.checkpoint(stage)
         if stage in ("autoencoder", "decoder"):
             start = self.autoencoder if stage == "decoder" else None
             config, (seen, unseen) = self.autoencoder_config, images
@@ -199,6 +201,7 @@ class Run:
                 checkpoint,
                 align=self.chosen.align,
                 compiled=self.chosen.compile,
+                start=self.predictor_to_start_from(),
                 watch=evaluate.Watch(
                     self.final_autoencoder, images[0].classes, self.chosen.preview_minutes, self.chosen.out, self.device
                 ),
@@ -217,10 +220,19 @@ class Run:
                 **common,
             )
 
+    def predictor_to_start_from(self) -> SiT | None:
+        """The --start bundle's, for the classes of --data."""
+        if not self.chosen.start:
+            return None
+        return take_for_other_classes(self.chosen.start, "predictor", SiT(self.predictor_config))
+
     def refiner_to_start_from(self) -> SiT | None:
         """The --start bundle's, if it is of the wanted sizes."""
         try:
-            return take(self.chosen.start, "refiner", SiT(self.refiner_config)) if self.chosen.start else None
+            if not self.chosen.start:
+                return None
+            taking = take if "predictor" in self.chosen.taken else take_for_other_classes
+            return taking(self.chosen.start, "refiner", SiT(self.refiner_config))
         except Unfit as why:
             print(f"the refiner is trained from scratch: {why}", flush=True)
             return None
@@ -311,9 +323,8 @@ def begin(arguments: list[str] | None) -> Run:
 def main(arguments: list[str] | None = None) -> None:
     run = begin(arguments)
     chosen = run.chosen
-    skipped = options.TAKEN if chosen.start else ()
     for stage in options.STAGES if chosen.stage == "all" else (chosen.stage,):
-        if stage not in skipped:
+        if stage not in chosen.taken:
             run.do(stage)
 
 

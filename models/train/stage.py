@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from train.whole import replacing
 
+PROBED = 6  # steps that a stage's speed is told by, and as many before them
+
 
 @dataclass
 class Budget:
@@ -21,16 +23,49 @@ class Budget:
     minutes: float
     step: int = 0
     seconds: float = 0.0
+    stage: str = ""  # its name, and the steps below which it comes to nothing: what is told once its speed is known
+    least: int = 0
     _tick: float | None = None
+    _first: int = 0
+    _began: tuple[int, float] = (0, 0.0)
 
     def start(self) -> None:
         self._tick = time.monotonic()
+        self._first, self._began = self.step, (self.step, self.seconds)
 
     def advance(self) -> None:
         now = time.monotonic()
         self.seconds += now - (self._tick or now)
         self._tick = now
         self.step += 1
+        # The first steps are slower than the rest.
+        since = self.step - self._first
+        if since == PROBED:
+            self._began = self.step, self.seconds
+        elif since == 2 * PROBED and self.stage:
+            print(self.estimate(), flush=True)
+
+    @property
+    def pace(self) -> float:
+        """Seconds a step, lately."""
+        return (self.seconds - self._began[1]) / max(1, self.step - self._began[0])
+
+    @property
+    def left(self) -> float:
+        """Seconds to the end of the budget."""
+        return min(60 * self.minutes - self.seconds, (self.steps - self.step) * self.pace)
+
+    def estimate(self) -> str:
+        """How many steps there will be, and a plain word where those are too few."""
+        steps = self.step + round(self.left / self.pace)
+        text = f"{self.stage}: {self.pace:.2f} s a step, about {steps} in all, {self.left / 60:.1f} minutes left"
+        if steps >= self.least:
+            return text
+        return (
+            f"{text}\nwarning: {self.stage}: what {steps} steps learn is not worth looking at; it takes {self.least} or "
+            f"more, here about {self.least * self.pace / 60:.0f} minutes (--{self.stage}-minutes, or --start with a "
+            "bundle that is trained already)"
+        )
 
     @property
     def progress(self) -> float:
@@ -78,8 +113,8 @@ class Log:
             writer.writerow([budget.step, round(budget.seconds, 1), *(f"{v:.5g}" for v in values.values())])
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         print(
-            f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min)  "
-            f"{shown}",
+            f"{self.path.stem} step {budget.step} ({100 * budget.progress:.1f} %, {budget.seconds / 60:.1f} min, "
+            f"{budget.left / 60:.1f} left)  {shown}",
             flush=True,
         )
 

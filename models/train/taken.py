@@ -6,6 +6,7 @@ A bundle holds averaged weights in float16, and nothing of the optimisers.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nets.autoencoder import Autoencoder
 from nets.sit import SiT
 from onnx import numpy_helper
 from torch import Tensor, nn
+from train.data import class_names
 
 TIME = {"direction": "noise_to_data", "scale": 1.0, "velocity_sign": 1}
 PARAMETERS = (".weight", ".bias", "/MatMul[1]")  # what their initializers' names end in
@@ -43,6 +45,24 @@ def read_manifest(bundle: Path) -> dict:
     if not ours:
         raise SystemExit(f"--start {bundle}: not a bundle of this trainer's: other time, latent scale or null class")
     return manifest
+
+
+def stages(bundle: Path, data: Path | None) -> tuple[str, ...]:
+    """The stages that a bundle stands in for: without its classes, its autoencoder's alone."""
+    begun = read_manifest(bundle)["classes"]["labels"]
+    same = data is None or not data.is_dir() or class_names(data) == begun
+    return ("autoencoder", "predictor") if same else ("autoencoder",)
+
+
+def take_for_other_classes(bundle: Path, role: str, network: SiT) -> SiT:
+    """As `take`, for other classes, to be trained on: each begins as the mean of the bundle's own."""
+    count = read_manifest(bundle)["classes"]["count"]
+    begun = take(bundle, role, SiT(replace(network.config, num_classes=count)))
+    state, table = begun.state_dict(), begun.y_embedder.embedding_table.weight
+    mean = table[:count].mean(0, keepdim=True).expand(network.config.num_classes, -1)
+    state["y_embedder.embedding_table.weight"] = torch.cat([mean, table[count:]])
+    network.load_state_dict(state)
+    return network
 
 
 def take(bundle: Path, role: str, network: nn.Module) -> nn.Module:
