@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from export.preview import fit_preview
 from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig, RunningNorm
 from nets.sit import SiT, SiTConfig
 from PIL import Image
+from torch import Tensor, nn
 from train import run
 from train.align import BLOCK, features
 from train.autoencoder import chequers, contrast
 from train.data import BalancedSampler, Images, augment, load_images, write_smoke_images
 from train.evaluate import seam
 from train.latents import Latents, encode
+from train.muon import Muon
 from train.perceptual import Perceptual
 from train.sampler import Sampler
 from train.stage import Budget, Ema, matrix_optimisers, read_log
@@ -424,6 +427,25 @@ def test_the_rate_stays_at_its_peak_until_the_last_third_of_the_budget() -> None
     rates = [Budget(1000, 1e9, step=step).learning_rate(1.0) for step in (0, 100, 660, 840, 999, 1000)]
     assert rates == pytest.approx([0.01, 1, 1, 0.5, 0.023, 0.02])
     assert Budget(3000, 1e9, step=1000).learning_rate(1.0) == 1
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (12, 12)])
+def test_muon_steps_as_pytorchs_does_and_in_float32_nearly_so(shape: tuple[int, int]) -> None:
+    begun = torch.randn(shape, generator=generator())
+    gradients = torch.randn(4, *shape, generator=generator())
+
+    def stepped(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> Tensor:
+        parameter = nn.Parameter(begun.clone())
+        optimiser = make([parameter])
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimiser.step()
+        return parameter.detach() - begun
+
+    theirs = stepped(lambda p: torch.optim.Muon(p, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"))
+    for dtype, near in ((torch.bfloat16, 1e-3), (torch.float32, 0.05)):
+        ours = stepped(lambda p, dtype=dtype: Muon(p, lr=0.01, weight_decay=0.1, dtype=dtype))
+        assert (ours - theirs).norm() < near * theirs.norm()
 
 
 def test_every_trainable_weight_has_one_optimiser() -> None:

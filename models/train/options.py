@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from export import ExportError
 from export.manifest import check_schedule
+from train.stage import native_bf16
 from train.taken import stages
 
 STAGES = ("autoencoder", "predictor", "refiner", "decoder", "export", "evaluate")
@@ -145,11 +146,6 @@ def complete(chosen: argparse.Namespace) -> None:
     chosen.bundle = chosen.bundle or chosen.out / "bundle"
     chosen.refiner_hidden = chosen.refiner_hidden or chosen.hidden // 2
     chosen.presets = {name: (schedule, chosen.guidance if g is None else g) for name, schedule, g in chosen.presets}
-
-
-def native_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
-    return any(name.endswith("bf16") and present is True for name, present in torch.cpu.get_capabilities().items())
 
 
 def find_problem(chosen: argparse.Namespace) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from train.muon import Muon
 from train.whole import replacing
 
 PROBED = 6  # steps that a stage's speed is told by, and as many before them
@@ -154,15 +155,20 @@ def autocast(device: torch.device, enabled: bool):
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
+def native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    return any(name.endswith("bf16") and present is True for name, present in torch.cpu.get_capabilities().items())
+
+
 def matrix_optimisers(model: nn.Module, rate: float, *helpers: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the transformer blocks' matrices, AdamW for everything else; `peak` holds each group's rate."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("blocks.")]
     chosen = {id(p) for p in matrices}
     trained = (p for module in (model, *helpers) for p in module.parameters() if p.requires_grad)
     others = [p for p in trained if id(p) not in chosen]
-    muon = torch.optim.Muon(
-        [{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-    )
+    device = next(model.parameters()).device
+    dtype = torch.bfloat16 if device.type != "cpu" or native_bf16() else torch.float32
+    muon = Muon([{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01, dtype=dtype)
     adamw = torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
     return [muon, adamw]
 
