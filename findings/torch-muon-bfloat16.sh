@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Muon for float32 parameters on a CPU, PyTorch 2.15.0: each step's fifteen matrix products for each parameter are in
 # bfloat16, whatever the parameters' type and the device, and no option says otherwise. A processor without bfloat16
-# products (an AMD EPYC with AVX2) took 25 s for a step of a 7-million transformer whose forward and backward passes took
-# 5; the same sums in float32 took 0.5.
+# products (an AMD EPYC with AVX2) took 25 s for a step of a transformer of 7 million weights, and 5 for its forward and
+# backward passes; the same sums in float32 took 0.5.
 # Seen: parameters torch.float32, products {torch.bfloat16: 15}; 3 to 11 times as long as in float32 (1536 x 256, that
 # processor; only the types are held to)
 set -euo pipefail
