@@ -48,8 +48,8 @@
 //! # Threads and repeatability
 //!
 //! A model has its own pool ([`ModelOptions::threads`]), or computes on threads that the application lends
-//! it ([`ModelOptions::parallel`]), a rayon pool among them ([`RayonPool`]). The starting noise is the same bits on every
-//! machine ([`noise`]); what the networks make of it differs between processors and thread counts by
+//! it ([`ModelOptions::parallel`]), a rayon pool among them (`RayonPool`). The starting noise is the same
+//! bits on every machine ([`noise`]); what the networks make of it differs between processors and thread counts by
 //! rounding only, below 1e-5 in a latent on the networks that the tests run.
 //!
 //! # Memory

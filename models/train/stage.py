@@ -63,8 +63,8 @@ class Budget:
         if steps >= self.least:
             return text
         return (
-            f"{text}\nwarning: {self.stage}: what {steps} steps learn is not worth looking at; it takes {self.least} or "
-            f"more, here about {self.least * self.pace / 60:.0f} minutes (--{self.stage}-minutes, or --start with a "
+            f"{text}\nwarning: {self.stage}: what {steps} steps learn is not worth looking at; it takes {self.least} "
+            f"or more, here about {self.least * self.pace / 60:.0f} minutes (--{self.stage}-minutes, or --start with a "
             "bundle that is trained already)"
         )
 

@@ -132,8 +132,8 @@ pub struct ft_request {
     /// The axes along which the images continue seamlessly on their other side: `FT_TILE_NONE` unless set.
     pub tile: ft_tile,
     /// Columns of the images; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
-    /// latent stands for (8 in the bundled model); time and memory grow with the area. Larger images are of the material
-    /// that the request makes at the model's own size, unless they begin with an image (docs/editing.md).
+    /// latent stands for (8 in the bundled model); time and memory grow with the area. Larger images are of the
+    /// material that the request makes at the model's own size, unless they begin with an image (docs/editing.md).
     pub width: u32,
     /// Rows, likewise.
     pub height: u32,

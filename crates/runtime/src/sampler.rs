@@ -1,8 +1,9 @@
 //! The sampler: a page of equations over plain slices.
 //!
 //! [`Schedule`] says which step comes when, [`steps`] holds the equations, [`guidance`] turns the networks'
-//! answers into one velocity, [`windows`] lets them see larger latents than their own, [`style`] keeps those to one material, [`Grid`] gives the
-//! times. Nothing here knows tract or files: the networks come in through the [`Field`] trait.
+//! answers into one velocity, [`windows`] lets them see larger latents than their own, [`style`] keeps those
+//! to one material, [`Grid`] gives the times. Nothing here knows tract or files: the networks come in through
+//! the [`Field`] trait.
 
 #![forbid(unsafe_code)]
 

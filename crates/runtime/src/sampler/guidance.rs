@@ -33,9 +33,10 @@ impl Layout {
     }
 }
 
-/// Turns the parts of `answer`, `stride` floats from one to the next, into velocities: with `blend`, one amount `a` for each image,
-/// `c ← c + a (b - c)` first; then `u + s (c - u)` on the guided channels, written to all parts. The other channels
-/// of the null part keep their own value (the official code's `forward_with_cfg`).
+/// Turns the parts of `answer`, `stride` floats from one to the next, into velocities: with `blend`, one
+/// amount `a` for each image, `c ← c + a (b - c)` first; then `u + s (c - u)` on the guided channels, written
+/// to all parts. The other channels of the null part keep their own value (the official code's
+/// `forward_with_cfg`).
 pub fn guide(answer: &mut [f32], stride: usize, layout: Layout, blend: &[f32], scale: f32) {
     let image = layout.image();
     let mut parts = answer.chunks_mut(stride).map(|part| &mut part[..layout.batch * image]);

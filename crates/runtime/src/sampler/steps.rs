@@ -10,8 +10,9 @@ use crate::{Result, memory};
 
 /// The state of one request between steps, with all the memory its steps need.
 ///
-/// `x` holds `N` images, and perhaps others that are sampled beside them. Velocities hold `B`: under guidance the null part keeps its own value in
-/// the channels that are not guided, and the refiner is shown it. Only the class part moves `x`.
+/// `x` holds `N` images, and perhaps others that are sampled beside them. Velocities hold `B`: under
+/// guidance the null part keeps its own value in the channels that are not guided, and the refiner is shown
+/// it. Only the class part moves `x`.
 #[derive(Default)]
 pub struct State {
     x: Vec<f32>,
