@@ -1023,8 +1023,8 @@ typedef struct ft_request {
   ft_tile tile;
   /**
    * Columns of the images; 0 for the model's own. Not below those, in steps of the pixels that one cell of the
-   * latent stands for (8 in the bundled model); time and memory grow with the area. Larger images are of the material
-   * that the request makes at the model's own size, unless they begin with an image (docs/editing.md).
+   * latent stands for (8 in the bundled model); time and memory grow with the area. Larger images are of the
+   * material that the request makes at the model's own size, unless they begin with an image (docs/editing.md).
    */
   uint32_t width;
   /**
