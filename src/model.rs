@@ -18,7 +18,7 @@ use crate::error::invalid_argument;
 use crate::executor::Conditions;
 use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
-use crate::request::check_batch;
+use crate::request::{check_batch, per_call};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::style;
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
@@ -208,13 +208,12 @@ impl Model {
             checked: Mutex::default(),
             process: Process::this(),
         }));
-        let manifest = model.manifest();
-        let (images, guidance) = (options.batch.max(1), manifest.sampling.guidance);
-        let eager = [
-            (Role::Predictor, images * parts(guidance, false)),
-            (Role::Refiner, images * refiner_parts(manifest, guidance, false)),
-            (Role::Decoder, 1),
-        ];
+        let (manifest, guidance) = (model.manifest(), model.manifest().sampling.guidance);
+        let (parts, of_refiner) = (parts(guidance, false), refiner_parts(manifest, guidance, false));
+        let refiner = manifest.has(Role::Refiner).then_some(of_refiner);
+        let images = per_call(model.bundle(), options.batch.max(1), parts, refiner)?;
+        let eager =
+            [(Role::Predictor, images * parts), (Role::Refiner, images * of_refiner), (Role::Decoder, 1)];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
             model.program(role, manifest.extent(batch), &options.cancel)?;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ndarray::{Array3, Array4, ArrayView4};
 
-pub(crate) use resolve::{Resolved, check_batch};
+pub(crate) use resolve::{Resolved, check_batch, per_call};
 
 use crate::preview::Outlook;
 use crate::{CancelToken, Pixels, Result, Schedule, StepKind};
@@ -33,7 +33,8 @@ pub struct Request {
     /// The stream of its seed that each image's noise is taken from; if empty, image `i` takes stream `i` of `seed`, or
     /// stream 0 of its own seed. The third of four images alone is the one class with stream 2.
     pub streams: Vec<u64>,
-    /// The starting noise `[N, C, H, W]`, instead of a seed.
+    /// The starting noise `[N, C, H, W]`, instead of a seed. What larger images follow ([`size`](Self::size)) still
+    /// begins with the seed's.
     pub noise: Option<Array4<f32>>,
     /// Turns the starting noise a part of the way to another one.
     pub variation: Option<Variation>,

@@ -68,6 +68,11 @@ fn main() {
         let first = session.generate(&requests[0]).unwrap();
         let (mut rgb, mut latents) = (first.images[0].rgb.clone(), vec![0.0; first.latents.len()]);
         requests.iter().for_each(|request| draw(&mut session, request, &mut rgb, &mut latents));
+        // Larger than the networks' own, beside the image that it follows.
+        let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+        let mut large = requests[0].clone().with_size(192, 256);
+        let mut large_latents = session.latents(&large).unwrap().into_raw_vec_and_offset().0;
+        session.latents_into(&large, &mut large_latents, observer).unwrap();
         // Measuring itself has a first time too.
         page_faults();
         let (pages, region) = (page_faults(), Region::new(ALLOCATOR));
@@ -76,6 +81,8 @@ fn main() {
                 request.seed = seed;
                 draw(&mut session, request, &mut rgb, &mut latents);
             }
+            large.seed = seed;
+            session.latents_into(&large, &mut large_latents, observer).unwrap();
         }
         let change = region.change();
         let more = page_faults().zip(pages).map_or(0, |(after, before)| after - before);

@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "bindings" / "python")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from flowturbo import Model, Request, load_library
 
 from eval.features import Extractor
-from eval.runtime import LIBRARY
+from eval.runtime import LIBRARY, Model, Request, load_library
 
 
 @dataclass

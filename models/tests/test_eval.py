@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 from eval import front, neighbours, real, report, rows, seams
 from eval.caching import EasyCache, TaylorSeer
 from eval.classifier import balanced, cross_validate, fit
+from eval.coherence import apart, quarters
 from eval.distances import Frechet, Gaussian, Kernel, margin, resamples
 from eval.features import Extractor
 from eval.reference import Reference
@@ -98,6 +99,18 @@ def test_distances_grow_with_every_fault(extractor: Extractor, images: np.ndarra
 def test_images_are_looked_at_one_by_one(extractor: Extractor, images: np.ndarray) -> None:
     together, alone = extractor(images[:3]), extractor(images[2:3])
     np.testing.assert_allclose(together.content[2], alone.content[0], atol=1e-3)
+
+
+def test_what_is_of_several_pieces_is_further_apart(extractor: Extractor, images: np.ndarray) -> None:
+    """Four times one image has no distance; one of another class among them has, and in colour by half its own."""
+    whole, mixed = (
+        np.block([[[a], [b]], [[c], [d]]]) for a, b, c, d in ([images[0]] * 4, [*[images[0]] * 3, images[16]])
+    )
+    assert quarters(mixed).shape == (4, 128, 128, 3) and np.array_equal(quarters(mixed)[3], images[16])
+    one, several = apart(extractor, [whole]), apart(extractor, [mixed])
+    assert one.content[0] < 1e-3 and one.colour[0] == 0 and several.content[0] > 5
+    between = np.linalg.norm(images[0].mean((0, 1)) - images[16].mean((0, 1)))
+    assert several.colour[0] == pytest.approx(between / 2)  # three pairs of six
 
 
 def test_the_classifier_tells_classes_apart_by_images_it_has_not_seen() -> None:

@@ -17,7 +17,8 @@ STEPS = {"autoencoder": 20_000, "predictor": 200_000, "refiner": 60_000, "decode
 BATCHES = {"autoencoder": 16, "predictor": 64, "refiner": 128, "decoder": 16}
 RATES = {"autoencoder": 8e-4, "predictor": 1e-3, "refiner": 1e-3, "decoder": 4e-4}
 GOING_ON = 4e-4  # the predictor's rate where a bundle's goes on with other classes
-# Steps below which a stage comes to nothing, from scratch and from a bundle's weights; by batches as above.
+# Steps below which a stage comes to nothing, by batches as above: from scratch about a third of what the bundled model
+# took, from a bundle's weights about half of what was tried and looked at (README.md).
 LEAST = {"autoencoder": 1500, "predictor": 2500, "refiner": 300, "decoder": 0}
 LEAST_GOING_ON = {"predictor": 150, "refiner": 100, "decoder": 0}
 PRESETS = ("fast=H1P3R3", "balanced=H1P6R5", "best=H2P12R4")

@@ -49,12 +49,12 @@ class Budget:
     @property
     def pace(self) -> float:
         """Seconds a step, lately."""
-        return (self.seconds - self._began[1]) / max(1, self.step - self._began[0])
+        return max(1e-9, self.seconds - self._began[1]) / max(1, self.step - self._began[0])
 
     @property
     def left(self) -> float:
         """Seconds to the end of the budget."""
-        return min(60 * self.minutes - self.seconds, (self.steps - self.step) * self.pace)
+        return max(0.0, min(60 * self.minutes - self.seconds, (self.steps - self.step) * self.pace))
 
     def estimate(self) -> str:
         """How many steps there will be, and a plain word where those are too few."""

@@ -60,25 +60,6 @@ impl Resolved<'_> {
         [self.is_direct() && manifest.time.velocity_sign > 0, self.is_direct()]
     }
 
-    /// Takes as many windows at a time as its networks were compiled for, if they were: as many as are wanted, else the
-    /// most that are fewer, else the fewest that are more.
-    fn keep_to_plan(&mut self, bundle: &Bundle) -> Result<()> {
-        let Some(plan) = bundle.plan() else { return Ok(()) };
-        let (own, wanted) = (bundle.manifest().extent(1).cells, self.per_call);
-        let predictor = plan.extents(Role::Predictor)?;
-        let refiner = if self.schedule.needs_refiner() { Some(plan.extents(Role::Refiner)?) } else { None };
-        let of_refiner = |&size: &usize| {
-            let asked = Extent { batch: self.refiner_parts * size, cells: own };
-            refiner.as_ref().is_none_or(|extents| extents.contains(&asked))
-        };
-        let whole = |extent: &&Extent| extent.cells == own && extent.batch.is_multiple_of(self.parts);
-        let sizes = predictor.iter().filter(whole).map(|extent| extent.batch / self.parts).filter(of_refiner);
-        let fewer = sizes.clone().filter(|&size| size <= wanted).max();
-        // Where there are none the plan is asked for what is wanted, and says what it has.
-        self.per_call = fewer.or(sizes.min()).unwrap_or(wanted);
-        Ok(())
-    }
-
     pub(crate) fn grid(&self) -> Grid {
         Grid::new(self.schedule.steps().len(), self.strength)
     }
@@ -172,20 +153,24 @@ impl Request {
         self.check_edit(manifest, extent)?;
         let windows = Windows::new(extent.cells, own.cells, self.seamless.wraps());
         let follows = windows.count() > 1 && self.init.is_none();
-        let mut resolved = Resolved {
+        let (parts, refiner_parts) = (
+            parts(guidance, !self.morphs.is_empty()),
+            refiner_parts(manifest, guidance, !self.morphs.is_empty()),
+        );
+        let wanted = windows.per_call(batch, usize::from(follows));
+        let needed = schedule.needs_refiner().then_some(refiner_parts);
+        Ok(Resolved {
             schedule,
             guidance,
             extent,
             shape,
             windows,
             follows,
-            per_call: windows.per_call(batch, usize::from(follows)),
-            parts: parts(guidance, !self.morphs.is_empty()),
-            refiner_parts: refiner_parts(manifest, guidance, !self.morphs.is_empty()),
+            per_call: per_call(bundle, wanted, parts, needed)?,
+            parts,
+            refiner_parts,
             strength: self.strength,
-        };
-        resolved.keep_to_plan(bundle)?;
-        Ok(resolved)
+        })
     }
 
     fn check_classes(&self, bundle: &Bundle) -> Result<()> {
@@ -261,6 +246,31 @@ impl Request {
             None => Ok(()),
         }
     }
+}
+
+/// How many windows are taken in one call: as many as are wanted, or what the bundle's networks were compiled for, if
+/// they were: the most that are fewer, else the fewest that are more. Each takes `parts` images of a call of the
+/// predictor, and of the refiner's as many as it is said to, if it is needed.
+pub(crate) fn per_call(
+    bundle: &Bundle,
+    wanted: usize,
+    parts: usize,
+    refiner: Option<usize>,
+) -> Result<usize> {
+    let Some(plan) = bundle.plan() else { return Ok(wanted) };
+    let own = bundle.manifest().extent(1).cells;
+    let predictor = plan.extents(Role::Predictor)?;
+    let refiner = refiner.map(|parts| Ok((parts, plan.extents(Role::Refiner)?))).transpose()?;
+    let of_refiner = |&size: &usize| {
+        refiner
+            .as_ref()
+            .is_none_or(|(parts, known)| known.contains(&Extent { batch: parts * size, cells: own }))
+    };
+    let whole = |extent: &&Extent| extent.cells == own && extent.batch.is_multiple_of(parts);
+    let sizes = predictor.iter().filter(whole).map(|extent| extent.batch / parts).filter(of_refiner);
+    let fewer = sizes.clone().filter(|&size| size <= wanted).max();
+    // Where there are none the plan is asked for what is wanted, and says what it has.
+    Ok(fewer.or(sizes.min()).unwrap_or(wanted))
 }
 
 /// Refuses more images than the limits allow.

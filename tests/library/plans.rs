@@ -175,6 +175,19 @@ fn a_plan_serves_more_images_and_larger_ones_than_it_was_compiled_for() {
     }
 }
 
+/// One image by a plan that knows calls of three alone: the other places see it again.
+#[test]
+fn a_plan_for_several_images_serves_fewer() {
+    let options = PlanOptions::default().with_batches(vec![3]);
+    let ours = load(&planned(Bundle::open(data("bundle")).unwrap(), &options)).unwrap();
+    let theirs = Model::open(data("bundle")).unwrap();
+    for classes in [vec![2], vec![0, 1, 2, 1]] {
+        let request = Request::new(classes).with_guidance(2.5).with_seed(3);
+        let error = largest_error(latents(&ours, &request).iter(), latents(&theirs, &request).iter());
+        assert!(error <= 1e-5, "{error}");
+    }
+}
+
 #[test]
 fn what_was_not_planned_is_refused_by_what_was() {
     let model = Model::open(textures().with_extension("ftplan")).unwrap();

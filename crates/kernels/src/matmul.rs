@@ -342,7 +342,7 @@ fn blocks(segments: &[usize], k: usize) -> Vec<Block> {
             let (s, within) = (at / k, at % k);
             let (offset, len) = (segments[s] + within, (k - within).min(end - at));
             match spans.last_mut() {
-                Some(run) if run.offset + run.len == offset => run.len += len,
+                Some(span) if span.offset + span.len == offset => span.len += len,
                 _ => spans.push(Span { offset, len }),
             }
             at += len;

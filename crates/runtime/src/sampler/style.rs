@@ -6,7 +6,7 @@
 
 use super::windows::Windows;
 
-/// Times from which on nothing is changed: what is left to go is too little to tell `x̂` by.
+/// The time after which nothing is changed: what is left to go is too little to tell `x̂` by.
 const LAST: f32 = 0.95;
 /// How much a contrast is changed at most: down to, and up to.
 const GAIN: [f32; 2] = [0.5, 2.0];
