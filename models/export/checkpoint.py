@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from nets.sit import SiT, SiTConfig
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from export import ExportError
 
@@ -157,7 +157,7 @@ def cut_learned_sigma(state: State, config: SiTConfig) -> tuple[State, SiTConfig
     return state, replace(config, out_channels=config.latent_channels)
 
 
-def fill(network: SiT, state: State) -> None:
+def fill(network: nn.Module, state: State) -> None:
     """load_state_dict, with one line that names the first few culprits."""
     own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problems = [f"no {name}" for name in own if name not in state]
