@@ -22,8 +22,8 @@ SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
 
 
 def judge(model: Autoencoder, training: Images, held_out: Images, device: torch.device) -> dict[str, float]:
-    """`normal`, mean degrees between normals, and `height`, what is left of its deviation, each beside that of Sobel's;
-    `roughness`, the mean absolute difference from its estimate."""
+    """`normal`, mean degrees between normals, beside those of Sobel's and of flat ones; `height`, what is left of its
+    deviation, beside that of the lightness; `roughness`, the mean absolute difference from its estimate."""
     strength = fit_strength(training) if "normal" in training.maps else None
     sums: dict[str, list[Tensor]] = {}
     for rows in torch.arange(len(held_out.labels)).split(16):
@@ -34,7 +34,9 @@ def judge(model: Autoencoder, training: Images, held_out: Images, device: torch.
             has, own = present[:, i], channels_of(name, held_out.maps)
             ours, wanted, seen = answers[has][:, own], images[has][:, own], colours[has]
             if name == "normal":
-                found = {"": angles(ours, wanted), "_of_sobel": angles(sobel_normals(seen, strength), wanted)}
+                sobel = sobel_normals(seen, strength)
+                others = {"_of_sobel": angles(sobel, wanted), "_of_flat": angles(torch.zeros_like(wanted), wanted)}
+                found = {"": angles(ours, wanted)} | others
             elif name == "height":
                 found = {"": left_over(ours, wanted), "_of_lightness": left_over(lightness(seen), wanted)}
             else:

@@ -83,7 +83,7 @@ def test_a_decoder_is_judged_by_what_it_makes_of_colours_alone(lit: Images) -> N
     lit.pixels[1, 5] = 0  # is no height, and must not count
     numbers = relief.judge(model, lit, lit, torch.device("cpu"))
     assert numbers["normal"] < 1 and numbers["height"] < 0.02 and numbers["roughness"] < 0.01
-    assert numbers["normal_of_sobel"] < 5 and numbers["height_of_lightness"] < 0.02
+    assert numbers["normal_of_sobel"] < 5 < numbers["normal_of_flat"] and numbers["height_of_lightness"] < 0.02
     wrong = Knows(make_config(8, 4, ALL))
     wrong.decode = lambda latent: Knows.decode(wrong, latent) * torch.tensor([1.0] * 4 + [-1, 0, 1]).view(1, 7, 1, 1)
     spoilt = relief.judge(wrong, lit, lit, torch.device("cpu"))

@@ -4,9 +4,9 @@
 #
 #   bash models/train/gpu.sh LUGGAGE HOME [WORK]
 #
-# Minutes of each stage: AUTOENCODER, PREDICTOR, REFINER and DECODER in the environment; LIMIT ends all of it. The rest is
-# what starting and encoding take, about a minute. The same command again on the same machine goes on where it ended; with
-# LUGGAGE/home, from that. EXTRA are more options of run.py.
+# Minutes of each stage: AUTOENCODER, PREDICTOR, REFINER and DECODER in the environment; LIMIT ends all of it. The rest
+# is what starting and encoding take, about a minute. The same command again on the same machine goes on where it ended;
+# with LUGGAGE/home, from that. EXTRA are more options of run.py.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 luggage=$1 home=$2 work=${3:-work}
