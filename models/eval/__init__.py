@@ -6,6 +6,8 @@
 `alternatives`  bundles with other refiners; `refiners` trains some
 `real`          the real images, and how training splits them
 `features`      what images are compared by
+`mobilenet`     another network that images are compared by
+`relief`        do maps fit? `phrases`: do samples of a text have the colour that it names?
 `distances`     Fréchet and kernel distances, bootstrap
 `reference`     a set of images to be compared with
 `classifier`    does an image look like its class?

@@ -20,7 +20,7 @@ from schedule import calls
 
 from eval import plots, report, seams
 from eval.alternatives import REUSE, check_same_predictor, write_reuse
-from eval.features import Extractor
+from eval.features import NAME, NETWORKS, Extractor
 from eval.floors import accuracy, floors, sanity
 from eval.judge import CHUNK, Judge
 from eval.memory import remember
@@ -42,6 +42,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data", type=Path, required=True, metavar="FOLDER", help="the images it was trained on, FOLDER/<class>/*.jpg")
     add("--out", type=Path, required=True, metavar="WORK", help="results; run again to go on")
     add("--library", type=Path, default=LIBRARY, metavar="FILE", help="the shared library")
+    add("--network", choices=NETWORKS, default=NAME, help="what images are compared by")
     add("--alternatives", type=Path, metavar="FOLDER", help="bundles with other refiners, one a sub-folder")
     add("--each", type=int, default=182, metavar="N", help="images of each class, for the schedules")
     add("--each-other", type=int, default=48, metavar="N", help="the same for guidance scales, ablations and caching")
@@ -91,7 +92,7 @@ def make_judge(chosen: argparse.Namespace, stack: ExitStack) -> Judge:
         raise SystemExit(f"{chosen.data}: its folders are not the classes of {chosen.bundle}")
     return Judge(
         store=store,
-        extractor=Extractor(chosen.out, chosen.threads),
+        extractor=Extractor(chosen.out, chosen.threads, chosen.network),
         real=real,
         bundle=chosen.bundle,
         models=models,

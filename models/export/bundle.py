@@ -19,12 +19,12 @@ from torch import nn
 
 from export import ExportError
 from export.graph import DTYPES, EXTERNAL_THRESHOLD, write_graph
-from export.manifest import Classes, Latent, Manifest, Time, require
+from export.manifest import Classes, Latent, Manifest, Text, Time, require
 from export.program import compare
 from export.signature import signature, takes_class
 from export.verify import verify
 
-__all__ = ["Classes", "Latent", "Manifest", "Report", "Time", "write_bundle"]
+__all__ = ["Classes", "Latent", "Manifest", "Report", "Text", "Time", "write_bundle"]
 
 ROLES = ("predictor", "refiner", "decoder", "encoder")
 

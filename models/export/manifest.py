@@ -1,4 +1,4 @@
-"""The fields of `bundle.json`, format version 1.0, and the rules they must keep."""
+"""The fields of `bundle.json`, format version 1.1, and the rules they must keep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from export import ExportError
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION, WITH_MAPS = "1.0", "1.1"  # what every reader knows, and what those know that know maps and text
+MAPS = {"color": 3, "normal": 2, "height": 1, "roughness": 1, "metallic": 1, "occlusion": 1}  # their channels
 MAX_STEPS = 1000  # of a schedule; what the loader allows unless told otherwise
 
 
@@ -73,6 +74,21 @@ class Time:
 
 
 @dataclass(frozen=True)
+class Text:
+    """What networks are told of a prompt: its embedding, `width` numbers. The bundle has no network that makes it.
+
+    `no_prompt` "zeros": no prompt is a context of zeros.
+    """
+
+    width: int
+    max_tokens: int = 128
+    no_prompt: str = "zeros"
+
+    def as_json(self) -> dict:
+        return {"width": self.width, "max_tokens": self.max_tokens, "no_prompt": self.no_prompt}
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything in `bundle.json` but the networks. `guided_channels` None means all."""
 
@@ -83,6 +99,7 @@ class Manifest:
     guidance: float
     image: tuple[int, int] | None = None  # height, width
     wraps: bool = False  # decoder and encoder pad circularly, at any size
+    maps: list[str] | None = None  # what the decoder's channels hold, colour first; None is colour alone
     preview: list[list[float]] | None = None  # red, green, blue: a factor for each latent channel, then a constant
     guided_channels: int | None = None
     refiner_guided: bool = False  # the refiner's answers are guided ones
@@ -90,6 +107,7 @@ class Manifest:
     description: str | None = None
     license: str | None = None
     presets: dict[str, tuple[str, float]] = field(default_factory=dict)  # name -> schedule, guidance
+    text: Text | None = None  # of networks that take a context
 
     def check(self) -> None:
         check_name("name", self.name)
@@ -105,6 +123,8 @@ class Manifest:
                     pixels >= 1 and pixels % size == 0,
                     f"image {edge} {pixels} is not a whole multiple of the latent's, {size}",
                 )
+        if self.maps is not None:
+            check_maps(self.maps, self.image)
         if self.preview is not None:
             require(self.image is not None, "a preview needs the image size")
             shape = [len(row) for row in self.preview]
@@ -125,6 +145,9 @@ class Manifest:
             )
         if classes.labels is not None:
             check_labels(classes.labels, classes.count)
+        if self.text is not None:
+            require(min(self.text.width, self.text.max_tokens) >= 1, "text: width and max_tokens must be 1 or more")
+            require(self.text.no_prompt == "zeros", f"text no_prompt {self.text.no_prompt!r}: must be zeros")
         require(time.direction in ("noise_to_data", "data_to_noise"), f"time direction {time.direction!r} is not known")
         check_factor("time scale", time.scale)
         require(time.velocity_sign in (1, -1), "velocity sign must be 1 or -1")
@@ -146,15 +169,24 @@ class Manifest:
                 f"guidance must be 1, not {guidance}: there is no null class to guide away from",
             )
 
+    @property
+    def map_channels(self) -> int:
+        """Channels of what the decoder makes."""
+        return sum(MAPS[name] for name in self.maps or ["color"])
+
     def as_json(self) -> dict:
         optional = {"description": self.description, "license": self.license}
-        data = {"format": "flowturbo-bundle", "format_version": FORMAT_VERSION, "name": self.name}
+        version = FORMAT_VERSION if self.maps is None and self.text is None else WITH_MAPS
+        data = {"format": "flowturbo-bundle", "format_version": version, "name": self.name}
         data |= {key: value for key, value in optional.items() if value is not None}
         data["latent"] = dict(vars(self.latent))
         if self.image is not None:
             optional = ({"wraps": True} if self.wraps else {}) | ({"preview": self.preview} if self.preview else {})
+            optional |= {} if self.maps is None else {"maps": list(self.maps)}
             data["image"] = {"height": self.image[0], "width": self.image[1]} | optional
         data["classes"] = self.classes.as_json()
+        if self.text is not None:
+            data["text"] = self.text.as_json()
         data["time"] = self.time.as_json()
         if self.classes.null_label is not None:
             data["guidance"] = {"channels": self.guided_channels or self.latent.channels}
@@ -188,6 +220,14 @@ def check_line(what: str, text: str | None) -> None:
     require(
         not re.search(r"[\x00-\x1f\x7f]", text or ""), f"{what} {text!r}: must be one line, without control characters"
     )
+
+
+def check_maps(maps: list[str], image: tuple[int, int] | None) -> None:
+    require(image is not None, "maps need the image size")
+    for name in maps:
+        require(name in MAPS, f"map {name!r}: one of {', '.join(MAPS)}")
+    require(maps[:1] == ["color"], f"maps begin with color, not {', '.join(maps[:1]) or 'nothing'}")
+    require(len(set(maps)) == len(maps), f"maps {', '.join(maps)}: each once")
 
 
 def check_labels(labels: list[str], count: int) -> None:

@@ -108,6 +108,8 @@ class Comparison:
                 t = time.scale * (s if time.direction == "noise_to_data" else 1 - s)
                 arguments = [x] + ([] if v is None else [v]) + [torch.full((len(x),), t)]
                 arguments += [labels] if takes_class(role, self.networks[role]) else []
+                if self.manifest.text is not None:
+                    arguments.append(torch.zeros(len(x), self.manifest.text.width))  # no prompt
                 return torch.from_numpy(reference(self.networks[role], arguments, self.dtype))
 
             ends = (i * step, (i + 1) * step)
@@ -144,7 +146,7 @@ class Comparison:
         """How far the PNG is off, beyond what rounding to whole levels explains."""
         with Image.open(self.folder / "image.png") as image:
             got = np.asarray(image.convert("RGB"), np.float32)
-        levels = ((want.transpose(1, 2, 0) + 1) * 127.5).clip(0, 255)
+        levels = ((want[:3].transpose(1, 2, 0) + 1) * 127.5).clip(0, 255)
         if got.shape != levels.shape:
             raise ExportError(f"{role}: flowturbo makes images of {got.shape}, PyTorch of {levels.shape}")
         off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5

@@ -1,9 +1,14 @@
-"""A small f8 autoencoder for seamless textures: [N,3,H,W] in [-1, 1] <-> latent [N,C,H/8,W/8].
+"""A small autoencoder for seamless textures: [N,3,H,W] in [-1, 1] <-> latent [N,C,H/f,W/f], f 8 or 16.
 
 Every convolution pads circularly, so a texture that tiles has a latent that tiles, and rolling the
-image by 8 pixels rolls the latent by one. Nothing looks further than a convolution: without normalisation
+image by f pixels rolls the latent by one. Nothing looks further than a convolution: without normalisation
 across pixels both halves work at any size, and a part of a texture is decoded as it is in the whole.
 Latent channels have zero mean and unit variance over the training set by construction.
+
+With maps, an image has the colours' channels first and the maps' after them, in the order of `CHANNELS`. The decoder
+answers all of them. The encoder is told which maps there are by a plane of ones or zeros for each, after the channels;
+a map that is missing is 0, its neutral value: flat, half high, half rough. Colour alone is an image whose maps are all
+missing.
 """
 
 from __future__ import annotations
@@ -15,18 +20,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FACTOR = 8  # pixels per latent cell, along each axis
+FACTOR = 8  # pixels per latent cell, along each axis, unless a config says otherwise
+CHANNELS = {"color": 3, "normal": 2, "height": 1, "roughness": 1}  # of each map; a normal's are x and y
+
+
+def count_channels(maps: tuple[str, ...]) -> int:
+    return sum(CHANNELS[name] for name in maps)
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
     latent_channels: int = 8
-    encoder_widths: tuple[int, int, int] = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the resolution
-    decoder_widths: tuple[int, int, int, int] = (128, 64, 32, 16)  # at 1/8, 1/4, 1/2 and full resolution
-    decoder_blocks: tuple[int, int, int] = (3, 2, 2)  # at 1/8, 1/4 and 1/2
+    encoder_widths: tuple[int, ...] = (32, 64, 128)  # at 1/2, 1/4, 1/8 (and 1/16) of the resolution
+    decoder_widths: tuple[int, ...] = (128, 64, 32, 16)  # at (1/16,) 1/8, 1/4, 1/2 and full resolution
+    decoder_blocks: tuple[int, ...] = (3, 2, 2)  # at (1/16,) 1/8, 1/4 and 1/2
+    maps: tuple[str, ...] = ("color",)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell, along each axis."""
+        return 2 ** len(self.encoder_widths)
+
+    @property
+    def channels(self) -> int:
+        """Of an image with all its maps."""
+        return count_channels(self.maps)
+
+    @property
+    def planes(self) -> int:
+        """What the encoder takes: the channels, and for each map but the colours whether it is there."""
+        return self.channels + len(self.maps) - 1
 
     def asdict(self) -> dict:
         return asdict(self)
+
+
+def make_config(factor: int, latent_channels: int, maps: tuple[str, ...] = ("color",)) -> AutoencoderConfig:
+    """The sizes for a factor. One of 16 has a level more; its decoder does 1.6 times as much a pixel as that of 8, where
+    maps have the last layer be 24 channels wide instead of 16."""
+    last = 16 if maps == ("color",) else 24
+    if factor == FACTOR:
+        return AutoencoderConfig(latent_channels, decoder_widths=(128, 64, 32, last), maps=maps)
+    widths = {"encoder_widths": (32, 64, 128, 192), "decoder_widths": (256, 128, 64, 32, last)}
+    return AutoencoderConfig(latent_channels, **widths, decoder_blocks=(3, 3, 3, 2), maps=maps)
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -83,36 +119,35 @@ class RunningNorm(nn.BatchNorm2d):
 
 
 class Encoder(nn.Module):
-    """Image [N,3,H,W] -> latent mean [N,C,H/8,W/8]."""
+    """Image [N,3,H,W], or with its maps and their planes [N,planes,H,W] -> latent mean [N,C,H/f,W/f]."""
 
     any_size = True
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
-        a, b, c = config.encoder_widths
-        self.layers = nn.Sequential(
-            conv(3, a, stride=2),
-            nn.ReLU(),
-            ResBlock(a),
-            conv(a, b, stride=2),
-            nn.ReLU(),
-            ResBlock(b),
-            conv(b, c, stride=2),
-            nn.ReLU(),
-            ResBlock(c),
-            ResBlock(c),
-            conv(c, config.latent_channels),
-        )
-        self.patches = nn.Conv2d(3, config.latent_channels, FACTOR, FACTOR)
+        self.planes, widths = config.planes, config.encoder_widths
+        layers, before = [], self.planes
+        for width in widths:
+            layers += [conv(before, width, stride=2), nn.ReLU(), ResBlock(width)]
+            before = width
+        self.layers = nn.Sequential(*layers, ResBlock(before), conv(before, config.latent_channels))
+        self.patches = nn.Conv2d(self.planes, config.latent_channels, config.factor, config.factor)
         self.norm = RunningNorm(config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
+        if image.shape[1] < self.planes:
+            image = F.pad(image, (0, 0, 0, 0, 0, self.planes - image.shape[1]))
         return self.norm(self.layers(image) + self.patches(image))
 
     @torch.no_grad()
     def folded(self) -> Encoder:
-        """A copy for inference, whose last convolution has taken over what `norm` does."""
+        """A copy for inference, which takes colours alone: what it would do with missing maps' zeros is left out.
+        Its last convolution has taken over what `norm` does."""
         encoder = copy.deepcopy(self).eval()
+        encoder.planes = CHANNELS["color"]
+        for first in (encoder.layers[0], encoder.patches):
+            first.in_channels = encoder.planes
+            first.weight = nn.Parameter(first.weight[:, : encoder.planes].clone(), requires_grad=False)
         scale = torch.rsqrt(self.norm.running_var + self.norm.eps)
         for last in (encoder.layers[-1], encoder.patches):
             last.weight.mul_(scale[:, None, None, None])
@@ -123,9 +158,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent [N,C,H/8,W/8] -> image [N,3,H,W], nominally in [-1, 1].
+    """Latent [N,C,H/f,W/f] -> image and maps [N,channels,H,W], nominally in [-1, 1].
 
-    Most of the work is done at 1/8 and 1/4 of the resolution. The last convolution sees whole pixels, so that
+    Most of the work is done at low resolutions. The last convolution sees whole pixels, so that
     the PixelShuffle before it leaves no grid.
     """
 
@@ -133,20 +168,14 @@ class Decoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
-        a, b, c, d = config.decoder_widths
-        blocks = [[ResBlock(width) for _ in range(n)] for width, n in zip((a, b, c), config.decoder_blocks)]
+        *widths, last = config.decoder_widths
+        layers, before = [conv(config.latent_channels, widths[0]), nn.ReLU()], widths[0]
+        for width, count in zip(widths, config.decoder_blocks, strict=True):
+            layers += [Upsample(before, width)] if len(layers) > 2 else []
+            layers += [ResBlock(width) for _ in range(count)]
+            before = width
         self.layers = nn.Sequential(
-            conv(config.latent_channels, a),
-            nn.ReLU(),
-            *blocks[0],
-            Upsample(a, b),
-            *blocks[1],
-            Upsample(b, c),
-            *blocks[2],
-            conv(c, 4 * d),
-            nn.PixelShuffle(2),
-            nn.ReLU(),
-            conv(d, 3),
+            *layers, conv(before, 4 * last), nn.PixelShuffle(2), nn.ReLU(), conv(last, config.channels)
         )
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -169,14 +198,15 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def start_from_patches(self, images: Tensor) -> None:
-        """Sets the encoder to the principal components of the 8x8 patches of `images` [K,3,H,W]."""
-        channels = self.config.latent_channels
-        patches = F.pixel_unshuffle(images, FACTOR).permute(0, 2, 3, 1).flatten(0, 2)
+        """Sets the encoder to the principal components of a cell's colours of `images` [K,3,H,W]."""
+        channels, factor, colours = self.config.latent_channels, self.config.factor, CHANNELS["color"]
+        patches = F.pixel_unshuffle(images[:, :colours], factor).permute(0, 2, 3, 1).flatten(0, 2)
         mean = patches.mean(0)
         values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
         basis = vectors[:, -channels:].T / values[-channels:].sqrt()[:, None]
         into, last = self.encoder.patches, self.encoder.layers[-1]
-        into.weight.copy_(basis.reshape(into.weight.shape))
+        nn.init.zeros_(into.weight)
+        into.weight[:, :colours] = basis.reshape(channels, colours, factor, factor)
         into.bias.copy_(-basis @ mean)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

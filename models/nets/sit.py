@@ -4,6 +4,9 @@ The module tree is named so that an official SiT, DiT or FlowTurbo state dict lo
 (`blocks.0.attn.qkv.weight`, ...). A refiner is the same network with twice the input channels:
 the state `x` first, the cached velocity `v` after it, and it returns an offset to add to `v`.
 
+With a `context` both take the embedding of a text beside the class: c = t_embedder(t) + y_embedder(y) +
+context_embedder(context). A context of zeros is that of no prompt.
+
 Sources: SiT (arXiv 2401.08740) models.py, FlowTurbo (arXiv 2409.18128) section 3.2.
 """
 
@@ -35,6 +38,7 @@ class SiTConfig:
     refiner: bool = False
     time_scale: float = 1.0  # DiT-style checkpoints embed 1000 * t
     null_class: bool = True  # what label dropout trains
+    context: int = 0  # width of a text's embedding, a unit vector; 0 without
 
     @property
     def in_channels(self) -> int:
@@ -68,6 +72,15 @@ class LabelEmbedder(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         return self.embedding_table(y)
+
+
+class ContextEmbedder(nn.Module):
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.mlp(context)
 
 
 class PatchEmbed(nn.Module):
@@ -148,7 +161,8 @@ class FinalLayer(nn.Module):
 
 
 class SiT(nn.Module):
-    """`forward(x [N,C,H,W], t [N], y [N])` for a predictor, `forward(x, v, t, y)` for a refiner.
+    """`forward(x [N,C,H,W], t [N], y [N])` for a predictor, `forward(x, v, t, y)` for a refiner; with a context, it
+    [N,D] comes last.
 
     Returns [N,C,H,W]; a learned sigma half of the output is dropped.
     """
@@ -159,18 +173,21 @@ class SiT(nn.Module):
         self.x_embedder = PatchEmbed(config)
         self.t_embedder = TimestepEmbedder(config.hidden_size, config.time_scale)
         self.y_embedder = LabelEmbedder(config.num_classes + config.null_class, config.hidden_size)
+        if config.context:
+            self.context_embedder = ContextEmbedder(config.context, config.hidden_size)
         self.pos_embed = nn.Parameter(position_embedding(config.hidden_size, config.grid), requires_grad=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         if self.config.refiner:
-            v, t, y = conditions
+            v, *conditions = conditions
             x = torch.cat([x, v], dim=1)
-        else:
-            t, y = conditions
+        t, y, *context = conditions
         tokens = self.x_embedder(x) + self.pos_embed
         c = self.t_embedder(t) + self.y_embedder(y)
+        if self.config.context:
+            c = c + self.context_embedder(*context)
         for block in self.blocks:
             tokens = block(tokens, c)
         return self.unpatchify(self.final_layer(tokens, c))
@@ -195,6 +212,10 @@ class SiT(nn.Module):
             self.t_embedder.mlp[2].weight,
         ):
             nn.init.normal_(weight, std=0.02)
+        if self.config.context:
+            # Its input has unit length, not unit deviation.
+            nn.init.normal_(self.context_embedder.mlp[0].weight, std=1.0)
+            nn.init.normal_(self.context_embedder.mlp[2].weight, std=0.02)
         for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
             self.final_layer.adaLN_modulation[-1],
             self.final_layer.linear,

@@ -365,7 +365,8 @@ def test_latents_of_the_classes_that_may_turn_lie_on_their_side_in_every_other_v
 def test_latent_batches_are_rolled_variants_of_their_own_image() -> None:
     values, features = (torch.randn(6, 2, edge, edge, generator=generator()).half() for edge in (8, 4))
     latents = Latents(values, features, torch.tensor([0, 1, 2]), variants=2, generator=generator())
-    for latent, label, seen in zip(*latents.batch_with_features(50)):
+    batch, asked, seen_at = latents.batch_with_features(50)
+    for latent, label, seen in zip(batch, asked.labels, seen_at):
         rolls = [
             torch.equal(values[row].roll((2 * i, 2 * j), (1, 2)).float(), latent)
             and torch.equal(features[row].roll((i, j), (1, 2)), seen)

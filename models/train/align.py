@@ -20,12 +20,12 @@ AFTER = 2  # the predictor's block whose tokens are aligned
 
 
 @torch.no_grad()
-def features(network: Perceptual, images: Tensor) -> Tensor:
-    """float16 [N,WIDTH,S/16,S/16] of images [N,3,S,S] in [-1, 1]."""
+def features(network: Perceptual, images: Tensor, token: int = 16) -> Tensor:
+    """float16 [N,WIDTH,S/token,S/token] of images [N,3,S,S] in [-1, 1], whose tokens are 16 pixels wide, or 32."""
     around = min(AROUND, images.shape[-1])
     edge = around // 16
     seen = network(F.pad(images, (around,) * 4, mode="circular"))[-1]
-    return seen[:, :, edge:-edge, edge:-edge].half()
+    return F.avg_pool2d(seen[:, :, edge:-edge, edge:-edge], token // 16).half()
 
 
 class Alignment(nn.Module):

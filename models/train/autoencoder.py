@@ -6,6 +6,9 @@ trained on stay as they are, while what is seen of them gets sharper.
 
 The decoder is trained on noised latents (standard deviation drawn from [0, `NOISE`]), because at run
 time its latents come from a sampler that is never exact.
+
+With maps, what an image lacks has no part in the loss, and half of the time the encoder sees colours alone: that is
+what it is given once it is exported. Else it misses each map that there is in `MAP_DROPOUT` of the time.
 """
 
 from __future__ import annotations
@@ -15,19 +18,24 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from nets.autoencoder import CHANNELS, FACTOR, Autoencoder, AutoencoderConfig
 from torch import Tensor, nn
-from train.data import BalancedSampler, Images, augment, to_unit
+from train.data import BalancedSampler, Images, augment, to_unit, with_planes
+from train.losses import bands, map_losses, style
 from train.perceptual import Perceptual, distance
-from train.sheets import save_sheet
+from train.sheets import save_sheet, views
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
 
 NOISE = 0.2
 # What the losses weigh, beside an L1 of weight 1.
 PERCEPTUAL, CONTRAST, CHEQUER, MATCHING, ADVERSARIAL = 0.25, 3.0, 5.0, 0.5, 0.05
+STYLE, BANDS = 0.5, 2.0  # the same, times `texture`
 ADVERSARIAL_FROM = 0.4  # share of the budget after which the discriminator joins
 CROP = 0.75  # of an image's edge is seen at once: more images for the same work
-ZOOMED = 0.3  # share of the batches that see the images at twice the size
+ZOOMED = 0.3  # share of the batches that see the images at twice the size, where there are such
+MAPS = {"normal": 1.0, "height": 0.5, "roughness": 0.5}  # what a map's losses weigh
+PATCHED = 1 << 27  # numbers of the images that the first encoder is made of; more are thinned out
+COLOURS_ALONE, MAP_DROPOUT = 0.5, 0.3
 
 
 class Discriminator(nn.Module):
@@ -62,8 +70,14 @@ def shift(generator: torch.Generator, *batches: Tensor) -> list[Tensor]:
     return [images.roll(offset, (2, 3)) for images in batches]
 
 
-def contrast(images: Tensor) -> Tensor:
-    """How far neighbours in [N,3,H,W] differ, by axis and by their place in a latent's cell: [N,2,FACTOR].
+def drop_maps(present: Tensor, generator: torch.Generator) -> Tensor:
+    """Which maps the encoder sees, of those that there are: bool [N,M]."""
+    kept = torch.rand(present.shape, generator=generator) >= MAP_DROPOUT
+    return present & kept & (torch.rand(len(present), 1, generator=generator) >= COLOURS_ALONE)
+
+
+def contrast(images: Tensor, factor: int = FACTOR) -> Tensor:
+    """How far neighbours in [N,3,H,W] differ, by axis and by their place in a latent's cell: [N,2,factor].
 
     A decoder's own images differ more at cells' edges than in their middle, which shows as a grid, and less on the
     whole, which shows as blur. Across the images' border, where crops do not go on, nothing is measured.
@@ -71,22 +85,22 @@ def contrast(images: Tensor) -> Tensor:
     axes = []
     for axis in (2, 3):
         steps = images.diff(dim=axis).abs().movedim(axis, 1).flatten(2).mean(2)
-        axes.append(steps[:, FACTOR - 1 :].unflatten(1, (-1, FACTOR)).mean(1))
+        axes.append(steps[:, factor - 1 :].unflatten(1, (-1, factor)).mean(1))
     return torch.stack(axes, 1)
 
 
-def chequers(images: Tensor) -> Tensor:
-    """How much of a chequerboard of single pixels each latent's cell has: [N,3,H,W] -> [N,3,H/FACTOR,W/FACTOR].
+def chequers(images: Tensor, factor: int = FACTOR) -> Tensor:
+    """How much of a chequerboard of single pixels each latent's cell has: [N,3,H,W] -> [N,3,H/factor,W/factor].
 
     It is the cheapest way to differ from a neighbour, and what asking for contrast alone would get.
     """
     rows, columns = (torch.arange(size, device=images.device) % 2 for size in images.shape[2:])
-    return F.avg_pool2d(images * (1 - 2 * (rows[:, None] ^ columns)), FACTOR)
+    return F.avg_pool2d(images * (1 - 2 * (rows[:, None] ^ columns)), factor)
 
 
 def train(
     images: Images,
-    zoomed: Images,
+    zoomed: Images | None,
     held_out: Images,
     config: AutoencoderConfig,
     budget: Budget,
@@ -98,10 +112,11 @@ def train(
     bf16: bool,
     seed: int,
     start: Autoencoder | None = None,
+    texture: float = 0.0,
 ) -> Autoencoder:
     """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on.
 
-    `zoomed` are the same images, of twice the size.
+    `zoomed` are the same images, of twice the size, if there are any. `texture` is what `style` and `bands` weigh.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -110,7 +125,8 @@ def train(
         model.load_state_dict(start.state_dict())
         model.encoder.requires_grad_(False).eval()
     else:
-        model.start_from_patches(to_unit(images.pixels))
+        some = images.pixels[:, : CHANNELS["color"]]
+        model.start_from_patches(to_unit(some[:: max(1, some.numel() // PATCHED)]))
     model.to(device, memory_format=torch.channels_last)
     critic = Discriminator().to(device, memory_format=torch.channels_last)
     perceive = Perceptual().to(device, memory_format=torch.channels_last)
@@ -128,30 +144,47 @@ def train(
     }
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
-    edge = int(CROP * images.pixels.shape[-1])
+    maps, factor = config.maps, config.factor
+    edge = int(CROP * images.pixels.shape[-1]) // factor * factor
+    if device.type != "cpu":
+        images = images.to(device)
+        zoomed = zoomed and zoomed.to(device)
 
     budget.start()
     while budget.progress < 1:
         for group in optimiser.param_groups + critic_optimiser.param_groups:
             group["lr"] = budget.learning_rate(rate)
-        pixels = (zoomed if torch.rand((), generator=generator) < ZOOMED else images).pixels
-        real = augment(to_unit(pixels[sampler.draw(batch)]), generator, edge)
+        seen = zoomed if zoomed and torch.rand((), generator=generator) < ZOOMED else images
+        rows = sampler.draw(batch)
+        real = augment(seen.take(rows), generator, edge, maps, seen.wraps(rows))
         real = real.to(device, memory_format=torch.channels_last)
+        present = seen.has(rows)
+        shown = with_planes(real, drop_maps(present, generator) if len(maps) > 1 else present, maps)
         with autocast(device, bf16):
             with torch.set_grad_enabled(not start):
-                latent = model.encoder(real)
+                latent = model.encoder(shown)
             level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
             fake = model.decoder(latent + level * torch.randn_like(latent)).float()
-            contrasts = F.l1_loss(contrast(fake), contrast(real))
+            fits = map_losses(fake, real, present.to(device), maps)
+            fake, real = (part[:, : CHANNELS["color"]] for part in (fake, real))
+            contrasts = F.l1_loss(contrast(fake, factor), contrast(real, factor))
             fake, real = shift(generator, fake, real)
             with torch.no_grad():
                 wanted = perceive(real)
-            perceptual = distance(perceive(fake), wanted)
-        l1 = F.l1_loss(fake, real) + F.l1_loss(F.avg_pool2d(fake, FACTOR), F.avg_pool2d(real, FACTOR))
-        chequer = F.l1_loss(chequers(fake), chequers(real))
+            looks = perceive(fake)
+            perceptual = distance(looks, wanted)
+        l1 = F.l1_loss(fake, real) + F.l1_loss(F.avg_pool2d(fake, factor), F.avg_pool2d(real, factor))
+        chequer = F.l1_loss(chequers(fake, factor), chequers(real, factor))
         loss = l1 + PERCEPTUAL * perceptual + CONTRAST * contrasts + CHEQUER * chequer
         scores = {"l1": l1.item(), "perceptual": perceptual.item(), "contrast": contrasts.item()}
         scores |= {"chequer": chequer.item()}
+        if texture:
+            styles, details = style(looks, wanted), F.l1_loss(bands(fake), bands(real))
+            loss = loss + texture * (STYLE * styles + BANDS * details)
+            scores |= {"style": styles.item(), "bands": details.item()}
+        for name, fit in fits.items():
+            loss = loss + MAPS[name] * fit
+            scores |= {name: fit.item()}
         scores |= {"matching": math.nan, "hinge": math.nan}
         adversarial = start or budget.progress >= ADVERSARIAL_FROM
         if adversarial:
@@ -187,17 +220,27 @@ def train(
 
 
 def preview(model: Autoencoder, held_out: Images, path: Path, device: torch.device) -> None:
-    """A sheet of held-out images (odd rows) above their reconstructions (even rows)."""
-    pixels = to_unit(held_out.pixels[torch.linspace(0, len(held_out.labels) - 1, 16).long()]).to(device)
-    rebuilt = model.decode(model.encode(pixels))
-    rows = [half for start in (0, 8) for half in (pixels[start : start + 8], rebuilt[start : start + 8])]
+    """A sheet of held-out images (odd rows) above their reconstructions (even rows), of colours alone; with maps, each
+    has a pair of rows below."""
+    chosen = torch.linspace(0, len(held_out.labels) - 1, 16).long()
+    images = held_out.take(chosen).to(device)
+    rebuilt = model.decode(model.encode(images[:, : CHANNELS["color"]]))
+    rows = []
+    for some in (slice(0, 8), slice(8, 16)):
+        has = held_out.has(chosen[some])
+        pairs = zip(views(images[some], held_out.maps, has), views(rebuilt[some], held_out.maps))
+        rows += [half for pair in pairs for half in pair]
     save_sheet(path, torch.cat(rows), columns=8)
 
 
 @torch.no_grad()
 def evaluate(model: Autoencoder, held_out: Images, device: torch.device) -> dict[str, float]:
-    """Peak signal-to-noise ratio (dB, peak 2) and mean L1 on images the stage never saw."""
-    pixels = to_unit(held_out.pixels).to(device)
-    rebuilt = torch.cat([model.decode(model.encode(part)) for part in pixels.split(16)])
-    squared = (rebuilt - pixels).square().mean(dim=(1, 2, 3))
-    return {"psnr": (10 * torch.log10(4 / squared)).mean().item(), "l1": (rebuilt - pixels).abs().mean().item()}
+    """Peak signal-to-noise ratio (dB, peak 2) and mean L1 of colours alone, of images the stage never saw."""
+    squared, absolute = [], []
+    for some in torch.arange(len(held_out.labels)).split(16):
+        pixels = held_out.take(some)[:, : CHANNELS["color"]].to(device)
+        off = model.decode(model.encode(pixels))[:, : CHANNELS["color"]] - pixels
+        squared.append(off.square().mean(dim=(1, 2, 3)))
+        absolute.append(off.abs().mean(dim=(1, 2, 3)))
+    psnr = 10 * torch.log10(4 / torch.cat(squared))
+    return {"psnr": psnr.mean().item(), "l1": torch.cat(absolute).mean().item()}

@@ -72,7 +72,12 @@ def name_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def oklch(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """uint8 [...,3] in sRGB -> lightness, chroma, and hue in 0..360."""
+    lightness, a, b = np.moveaxis(oklab(pixels), -1, 0)
+    return lightness, np.hypot(a, b), np.degrees(np.arctan2(b, a)) % 360
+
+
+def oklab(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [...,3] in sRGB -> lightness, and how red and how yellow it is [...,3]."""
     levels = pixels.astype(np.float64) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    lightness, a, b = np.moveaxis(np.cbrt(linear @ TO_CONES.T) @ TO_OKLAB.T, -1, 0)
-    return lightness, np.hypot(a, b), np.degrees(np.arctan2(b, a)) % 360
+    return np.cbrt(linear @ TO_CONES.T) @ TO_OKLAB.T

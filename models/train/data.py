@@ -1,16 +1,18 @@
-"""A folder of images, one sub-folder a class, as training batches in [-1, 1].
+"""Images, perhaps with maps, as training batches in [-1, 1]; and a plain folder of them, one sub-folder a class.
 
-Augmentation keeps a seamless texture seamless: it only rolls (wrapping around), flips and turns. Batches are
+Augmentation keeps a seamless texture seamless: it only rolls (wrapping around), flips and turns. Normals point where
+they did in what is seen: a flip across negates their x, one down their y, and a turn swaps the two. Batches are
 class-balanced: the class is drawn first, then one of its images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from nets.autoencoder import CHANNELS, count_channels
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -21,14 +23,22 @@ Image.MAX_IMAGE_PIXELS = None  # read_image has a limit of its own, and says whi
 
 @dataclass
 class Images:
-    """`pixels` uint8 [K,3,S,S], `labels` int64 [K], `classes` in label order."""
+    """`pixels` uint8 [K,C,S,S], the colours and then the channels of `maps`; `labels` int64 [K], `classes` in label
+    order."""
 
     pixels: Tensor
     labels: Tensor
     classes: list[str]
+    maps: tuple[str, ...] = ("color",)
+    present: Tensor | None = None  # bool [K,len(maps)-1], whether an image has each map; without any, colours alone
+    captions: list[str] | None = None
+    test: Tensor | None = None  # bool [K], what is held out where the data itself says so
+    tiles: Tensor | None = None  # bool [K], whether an image wraps around; all do where None
 
     def split(self, held_out: float, seed: int) -> tuple[Images, Images]:
-        """Takes the same fraction of every class out; deterministic for a seed."""
+        """What the data holds out, or else the same fraction of every class; deterministic for a seed."""
+        if self.test is not None:
+            return self.select(~self.test), self.select(self.test)
         generator = torch.Generator().manual_seed(seed)
         out = torch.zeros(len(self.labels), dtype=torch.bool)
         for label in range(len(self.classes)):
@@ -38,7 +48,25 @@ class Images:
         return self.select(~out), self.select(out)
 
     def select(self, mask: Tensor) -> Images:
-        return Images(self.pixels[mask], self.labels[mask], self.classes)
+        present, test, tiles = (part if part is None else part[mask] for part in (self.present, self.test, self.tiles))
+        rows = torch.nonzero(mask).flatten().tolist()
+        captions = self.captions and [self.captions[row] for row in rows]
+        return Images(self.pixels[mask], self.labels[mask], self.classes, self.maps, present, captions, test, tiles)
+
+    def to(self, device: torch.device) -> Images:
+        """With the pixels there."""
+        return replace(self, pixels=self.pixels.to(device))
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Images [N,C,S,S] in [-1, 1], where the pixels are."""
+        return to_unit(self.pixels[rows.to(self.pixels.device)])
+
+    def has(self, rows: Tensor) -> Tensor:
+        """Which maps some images have: bool [N,len(maps)-1]."""
+        return torch.zeros(len(rows), 0, dtype=torch.bool) if self.present is None else self.present[rows]
+
+    def wraps(self, rows: Tensor) -> Tensor:
+        return torch.ones(len(rows), dtype=torch.bool) if self.tiles is None else self.tiles[rows]
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -124,8 +152,17 @@ class BalancedSampler:
         return torch.stack([self.members[k][int(u * len(self.members[k]))] for k, u in zip(kinds, picks)])
 
 
-def augment(batch: Tensor, generator: torch.Generator, edge: int | None = None) -> Tensor:
-    """Flips, turns and rolls each image of [N,C,S,S] on its own, by any number of cells, and crops it to `edge`."""
+def augment(
+    batch: Tensor,
+    generator: torch.Generator,
+    edge: int | None = None,
+    maps: tuple[str, ...] = ("color",),
+    tiles: Tensor | None = None,
+) -> Tensor:
+    """Flips, turns and rolls each image of [N,C,S,S] on its own, by any number of cells, and crops it to `edge`.
+
+    What doesn't tile by `tiles` [N] is cropped anywhere inside instead of rolled.
+    """
     n, c, h, w = batch.shape
     edge = edge or h
     out = batch.new_empty(n, c, edge, edge)
@@ -133,14 +170,46 @@ def augment(batch: Tensor, generator: torch.Generator, edge: int | None = None) 
     rows = torch.randint(h, (n,), generator=generator).tolist()
     columns = torch.randint(w, (n,), generator=generator).tolist()
     for i in range(n):
-        image = batch[i]
-        axes = [axis for axis, bit in ((1, 1), (2, 2)) if flips[i] & bit]
-        if axes:
-            image = image.flip(axes)
-        if flips[i] & 4:
-            image = image.mT
-        out[i] = image.roll((rows[i], columns[i]), (1, 2))[:, :edge, :edge]
+        image = mirror(batch[i], maps, bool(flips[i] & 1), bool(flips[i] & 2), bool(flips[i] & 4))
+        by = rows[i], columns[i]
+        if tiles is not None and not tiles[i]:
+            by = tuple(-(place % (h - edge + 1)) for place in by)
+        out[i] = image.roll(by, (1, 2))[:, :edge, :edge]
     return out
+
+
+def mirror(images: Tensor, maps: tuple[str, ...], down: bool, across: bool, turned: bool = False) -> Tensor:
+    """[...,C,S,S] in [-1, 1], upside down, the left on the right, then mirrored by the diagonal from the upper left;
+    `down` and `turned` together are a quarter turn."""
+    axes = [axis for axis, wanted in ((-2, down), (-1, across)) if wanted]
+    if axes:
+        images = images.flip(axes)
+    if turned:
+        images = images.mT
+    if "normal" not in maps or not (axes or turned):
+        return images
+    at = count_channels(maps[: maps.index("normal")])
+    images = images.clone()
+    x, y = images[..., at, :, :].clone(), images[..., at + 1, :, :].clone()
+    x, y = (-x if across else x), (-y if down else y)
+    images[..., at, :, :], images[..., at + 1, :, :] = (-y, -x) if turned else (x, y)
+    return images
+
+
+def with_planes(images: Tensor, present: Tensor, maps: tuple[str, ...]) -> Tensor:
+    """What an encoder takes: images with maps [N,C,H,W], those that are missing 0, and a plane for each map,
+    `present` [N,len(maps)-1]."""
+    if len(maps) == 1:
+        return images
+    planes = present.to(images)[:, :, None, None]
+    colours, rest = images.split([CHANNELS["color"], images.shape[1] - CHANNELS["color"]], 1)
+    return torch.cat([colours, rest * spread(planes, maps), planes.expand(-1, -1, *images.shape[2:])], 1)
+
+
+def spread(values: Tensor, maps: tuple[str, ...]) -> Tensor:
+    """One value for each map but the colours [N,len(maps)-1,...] -> one for each of their channels."""
+    counts = torch.tensor([CHANNELS[name] for name in maps[1:]], device=values.device)
+    return values.repeat_interleave(counts, dim=1)
 
 
 def to_unit(pixels: Tensor) -> Tensor:

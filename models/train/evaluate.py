@@ -12,12 +12,13 @@ import json
 from pathlib import Path
 
 import torch
-from nets.autoencoder import FACTOR, Autoencoder
+from nets.autoencoder import CHANNELS, FACTOR, Autoencoder
 from nets.sit import SiT
 from schedule import calls
 from torch import Tensor
+from train.conditions import Conditions, of_classes
 from train.sampler import Sampler
-from train.sheets import save_sheet
+from train.sheets import save_sheet, views
 from train.stage import Budget
 from train.whole import write_text
 
@@ -27,28 +28,41 @@ CHUNK = 64  # samples drawn at once
 
 
 class Judge:
-    """Draws samples of every class from fixed noise, and decodes them."""
+    """Draws samples of everything that is asked for, such as each class, from fixed noise, and decodes them."""
 
-    def __init__(self, autoencoder: Autoencoder, sampler: Sampler, classes: int, each: int, device: torch.device):
+    def __init__(self, autoencoder: Autoencoder, sampler: Sampler, asked: Conditions, each: int, device: torch.device):
         self.autoencoder, self.sampler = autoencoder, sampler
-        config = sampler.predictor.config
-        shape = (classes * each, config.latent_channels, config.input_size, config.input_size)
+        config, count = sampler.predictor.config, len(asked.labels) * each
+        shape = (count, config.latent_channels, config.input_size, config.input_size)
         self.noise = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(device)
-        self.labels = torch.arange(classes, device=device).repeat_interleave(each)
+        self.asked = asked.take(torch.arange(count) // each).to(device)
 
     def latents(self, schedule: str) -> Tensor:
-        parts = zip(self.noise.split(CHUNK), self.labels.split(CHUNK))
-        return torch.cat([self.sampler.sample(schedule, noise, labels) for noise, labels in parts])
+        parts = (slice(start, start + CHUNK) for start in range(0, len(self.noise), CHUNK))
+        return torch.cat([self.sampler.sample(schedule, self.noise[some], self.asked.take(some)) for some in parts])
 
     def images(self, latents: Tensor) -> Tensor:
+        """The colours."""
+        return self.decode(latents)[:, : CHANNELS["color"]]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """With the maps that there are."""
         return torch.cat([self.autoencoder.decode(part) for part in latents.split(16)])
 
 
-def seam(images: Tensor) -> float:
-    """Mean step across the border over the mean step at the inner edges of the transformer's patches, of [N,3,H,W]."""
+def save_maps(judge: Judge, schedule: str, path: Path, maps: tuple[str, ...], classes: list[str]) -> None:
+    """A row for each class, and in it samples: each one's colours, then its maps."""
+    drawn = torch.stack(views(judge.decode(judge.latents(schedule)), maps), 1)
+    each = len(drawn) // len(classes)
+    save_sheet(path, drawn.flatten(0, 1), each * len(maps), names=classes)
+
+
+def seam(images: Tensor, token: int = 2 * FACTOR) -> float:
+    """Mean step across the border over the mean step at the inner edges of the transformer's patches, `token` pixels
+    wide, of [N,3,H,W]."""
     across = inside = 0.0
     for axis in (2, 3):
-        steps = (images - images.roll(1, axis)).abs().movedim(axis, 0)[:: 2 * FACTOR]
+        steps = (images - images.roll(1, axis)).abs().movedim(axis, 0)[::token]
         across += steps[0].mean().item()
         inside += steps[1:].mean().item()
     return across / inside
@@ -99,7 +113,8 @@ class Watch:
             self.next = minutes + self.minutes
         if minutes >= self.next or budget.progress >= 1:
             self.next = minutes + self.minutes
-            judge = Judge(self.autoencoder, Sampler(predictor, None, s=2.5), len(self.classes), 4, self.device)
+            asked = of_classes(torch.arange(len(self.classes)), predictor.config)
+            judge = Judge(self.autoencoder, Sampler(predictor, None, s=2.5), asked, 4, self.device)
             save_sheet(self.path, judge.images(judge.latents(GOOD)), 4, names=self.classes)
 
 

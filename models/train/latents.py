@@ -3,48 +3,87 @@
 The encoder is exactly equivariant to rolls by whole latent cells but not to flips or to shifts inside a
 token, so each image is encoded flipped four ways and at `shifts` random offsets inside a token; rolls by
 whole tokens are drawn later, for free. Images of the classes `turned` are lying on their side in every other of these.
+What doesn't tile is not rolled at all. Images with maps are encoded with all that they have.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from nets.autoencoder import FACTOR, Autoencoder
+from nets.autoencoder import CHANNELS, Autoencoder
 from torch import Tensor
 from train.align import features
-from train.data import BalancedSampler, Images, to_unit
+from train.conditions import Conditions
+from train.data import BalancedSampler, Images, mirror, with_planes
 from train.perceptual import Perceptual
 from train.stage import autocast
 
 TOKEN = 2  # latent cells along the edge of the transformer's patch
 
 
+@dataclass(frozen=True)
+class Texts:
+    """What might be written for images: `contexts` float32 [T,D] of different texts, `rows` int64 [K,V], those of each
+    image, its caption first."""
+
+    contexts: Tensor
+    rows: Tensor
+
+    @property
+    def captions(self) -> Tensor:
+        """The context of each image's caption [K,D]."""
+        return self.contexts[self.rows[:, 0]]
+
+
 class Latents:
     """`values` float16 [K*V,C,h,w]: the V variants of image k are rows k*V .. k*V+V. `features`: the same of
-    `align`."""
+    `align`. `texts` of the images, where networks take some; `tiles` bool [K], those that may be rolled, all if None."""
 
-    def __init__(self, values: Tensor, features: Tensor, labels: Tensor, variants: int, generator: torch.Generator):
+    def __init__(
+        self,
+        values: Tensor,
+        features: Tensor,
+        labels: Tensor,
+        variants: int,
+        generator: torch.Generator,
+        texts: Texts | None = None,
+        tiles: Tensor | None = None,
+    ):
         self.values, self.features, self.labels, self.variants = values, features, labels, variants
         self.generator, self.sampler = generator, BalancedSampler(labels, generator)
+        self.texts, self.tiles = texts, tiles
 
-    def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Class-balanced latents [count,C,h,w], each rolled by its own number of tokens, and their labels."""
-        latents, labels, _ = self.batch_with_features(count)
-        return latents, labels
+    def batch(self, count: int) -> tuple[Tensor, Conditions]:
+        """Class-balanced latents [count,C,h,w], each rolled by its own number of tokens, and what they were asked by:
+        their classes, and a text of each."""
+        latents, asked, _ = self.batch_with_features(count)
+        return latents, asked
 
-    def batch_with_features(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def batch_with_features(self, count: int) -> tuple[Tensor, Conditions, Tensor]:
         picks = self.sampler.draw(count)
         rows = picks * self.variants + torch.randint(self.variants, (count,), generator=self.generator)
         grid = self.features.shape[-1]
         rolls = torch.randint(grid, (2, count), generator=self.generator)
+        if self.tiles is not None:
+            rolls = rolls * self.tiles[picks]
+        rows, rolls = rows.to(self.values.device), rolls.to(self.values.device)
         latents, seen = roll(self.values[rows].float(), TOKEN * rolls), roll(self.features[rows], rolls)
-        return latents, self.labels[picks], seen
+        return latents, Conditions(self.labels[picks], self.context(picks)), seen
+
+    def context(self, picks: Tensor) -> Tensor | None:
+        """One of each image's texts, at random."""
+        if self.texts is None:
+            return None
+        which = torch.randint(self.texts.rows.shape[1], (len(picks),), generator=self.generator)
+        return self.texts.contexts[self.texts.rows[picks, which]]
 
 
 def roll(batch: Tensor, by: Tensor) -> Tensor:
     """[N,C,h,w], each rolled down by its own by[0] and right by its own by[1]."""
     h, w = batch.shape[2:]
-    down, right = (torch.arange(h)[None] - by[0, :, None]) % h, (torch.arange(w)[None] - by[1, :, None]) % w
-    each = torch.arange(len(batch))
+    rows, columns, each = (torch.arange(count, device=batch.device) for count in (h, w, len(batch)))
+    down, right = (rows[None] - by[0, :, None]) % h, (columns[None] - by[1, :, None]) % w
     return batch[each[:, None, None], :, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
@@ -59,20 +98,28 @@ def encode(
     device: torch.device,
     *,
     bf16: bool,
+    texts: Texts | None = None,
 ) -> Latents:
+    """On a device other than the CPU the latents stay there."""
     generator = torch.Generator().manual_seed(seed)
+    factor, maps = model.config.factor, model.config.maps
     turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
+    everyone, place = torch.arange(len(images.labels)), "cpu" if device.type == "cpu" else device
     values, seen = [], []
-    for axes in ((), (2,), (3,), (2, 3)):
+    for down, across in ((False, False), (True, False), (False, True), (True, True)):
         for i in range(shifts):
-            offset = torch.randint(TOKEN * FACTOR, (2,), generator=generator).tolist()
-            pixels = images.pixels.flip(axes).roll(offset, (2, 3))
-            if i % 2:
-                pixels[turns] = pixels[turns].mT
-            parts = [to_unit(part).to(device, memory_format=torch.channels_last) for part in pixels.split(32)]
-            values.append(torch.cat([model.encode(part).cpu().half() for part in parts]))
-            with autocast(device, bf16):
-                looks = [features(network, part).cpu() for part in parts]
+            offset = torch.randint(TOKEN * factor, (2,), generator=generator).tolist()
+            encoded, looks = [], []
+            for rows in everyone.split(32):
+                part = mirror(images.take(rows), maps, down, across)
+                wraps, lying = images.wraps(rows), turns[rows] if i % 2 else torch.zeros(len(rows), dtype=torch.bool)
+                part[wraps] = part[wraps].roll(offset, (2, 3))
+                part[lying] = mirror(part[lying], maps, False, False, turned=True)
+                part = part.to(device, memory_format=torch.channels_last)
+                encoded.append(model.encode(with_planes(part, images.has(rows), maps)).to(place).half())
+                with autocast(device, bf16):
+                    looks.append(features(network, part[:, : CHANNELS["color"]], 2 * factor).to(place))
+            values.append(torch.cat(encoded))
             seen.append(torch.cat(looks))
     interleaved = (torch.stack(parts, dim=1).flatten(0, 1) for parts in (values, seen))
-    return Latents(*interleaved, images.labels, len(values), generator)
+    return Latents(*interleaved, images.labels, len(values), generator, texts, images.tiles)

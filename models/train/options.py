@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from export import ExportError
 from export.manifest import check_schedule
+from nets.autoencoder import FACTOR
+from train.sets import MAPS, is_materials
 from train.stage import native_bf16
 from train.taken import stages
 
@@ -33,7 +35,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", type=Path, metavar="FOLDER", help="images, FOLDER/<class>/*.jpg")
+    add(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="images, FOLDER/<class>/*.jpg; or what materials.py made, or the one file that packed.py makes of it",
+    )
     add("--out", type=Path, required=True, metavar="WORK", help="checkpoints, logs and sheets; run again to resume")
     add("--bundle", type=Path, help="what to export: a folder, or a file that ends in .zip; WORK/bundle without it")
     add(
@@ -43,8 +50,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="take its encoder, and go on from its decoder and refiner; of the same classes as --data its predictor is "
         "taken too, of others it is trained on for those",
     )
-    add("--stage", choices=(*STAGES, "all"), default="all")
+    add("--stage", default="all", metavar="STAGE,...", help=f"all, or some of {', '.join(STAGES)}")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
+    add(
+        "--maps",
+        type=parse_maps,
+        nargs="?",
+        const=("color", *MAPS),
+        default=("color",),
+        metavar="MAP,...",
+        help=f"draw maps beside the colours, {','.join(MAPS)} if it names none; --data is a folder of materials",
+    )
+    add("--text", action="store_true", help="take texts beside classes; captions are --data's, or colours and class")
+    add("--factor", type=int, choices=(8, 16), default=FACTOR, help="pixels of a latent's cell, each way")
     add("--latent-channels", type=int, default=8)
     add("--hidden", type=int, default=256, help="width of the predictor")
     add("--depth", type=int, default=6, help="blocks of the predictor")
@@ -66,6 +84,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, metavar="N", help="of all four, instead of the above")
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
+    add("--texture", type=float, metavar="X", help="weight of losses for how a texture looks; 1 with maps, else 0")
     add("--turn", default="", metavar="CLASS,...", help="classes that may lie on their side, or all")
     add(
         "--align", type=float, default=0.5, help="what alignment with EfficientNet-lite0 weighs in the predictor's loss"
@@ -110,6 +129,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
+def parse_maps(text: str) -> tuple[str, ...]:
+    """Names in their own order, the colours before them."""
+    names = text.split(",")
+    if unknown := set(names) - set(MAPS):
+        raise argparse.ArgumentTypeError(f"{','.join(sorted(unknown))}: the maps are {','.join(MAPS)}")
+    return ("color", *(name for name in MAPS if name in names))
+
+
 def parse_preset(text: str) -> tuple[str, str, float | None]:
     """Name, schedule, and guidance where it is not the bundle's."""
     name, _, what = text.partition("=")
@@ -146,10 +173,18 @@ def complete(chosen: argparse.Namespace) -> None:
     chosen.compile = chosen.compile == "on" or (chosen.compile == "auto" and cuda)
     chosen.bundle = chosen.bundle or chosen.out / "bundle"
     chosen.refiner_hidden = chosen.refiner_hidden or chosen.hidden // 2
+    if chosen.texture is None:
+        chosen.texture = 1.0 if len(chosen.maps) > 1 else 0.0
     chosen.presets = {name: (schedule, chosen.guidance if g is None else g) for name, schedule, g in chosen.presets}
 
 
 def find_problem(chosen: argparse.Namespace) -> str | None:
+    if chosen.start and (len(chosen.maps) > 1 or chosen.text):
+        return f"--start {chosen.start}: goes on from bundles of colours and classes alone, without --maps and --text"
+    if len(chosen.maps) > 1 and chosen.data and chosen.data.is_dir() and not is_materials(chosen.data):
+        return f"--maps: {chosen.data} has no index.csv: it is no folder of materials.py's"
+    if not chosen.texture >= 0:
+        return f"--texture {chosen.texture}: 0 or more is needed"
     if chosen.size < 32 or chosen.size % 32:
         return f"--size {chosen.size}: a multiple of 32 is needed"
     if chosen.hidden % (4 * chosen.heads):
@@ -158,7 +193,10 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return f"--refiner-hidden {chosen.refiner_hidden}: a multiple of {chosen.hidden // chosen.heads} is needed"
     if chosen.refiner_name in SHARES and chosen.refiner_name != "refiner":
         return f"--refiner-name {chosen.refiner_name}: another stage is called so"
-    if chosen.stage in chosen.taken:
+    stages = [] if chosen.stage == "all" else chosen.stage.split(",")
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        return f"--stage {unknown[0]}: the stages are {', '.join(STAGES)}, or all"
+    if set(stages) & set(chosen.taken):
         return f"--stage {chosen.stage}: --start takes what it would train out of a bundle"
     if not 0.02 <= chosen.max_delta <= 1:
         return f"--max-delta {chosen.max_delta}: a step between 0.02 and 1 is needed"

@@ -1,7 +1,8 @@
 """Stage 2: the velocity predictor, by flow matching on the straight path (SiT, arXiv 2401.08740).
 
 `x_t = t * data + (1 - t) * noise`, and the network regresses `data - noise`. A tenth of the labels are
-replaced by the null class, for classifier-free guidance. `train.align` helps it along.
+replaced by the null class, for classifier-free guidance; of networks that take text, `train.conditions` drops both.
+`train.align` helps it along.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, nn
 from train.align import Alignment
+from train.conditions import Conditions
 from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
@@ -61,17 +63,18 @@ def train(
     )
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     forward = torch.compile(model) if compiled else model
+    # Drawing it on the CPU takes longer than a GPU's step.
+    noisy = generator if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
 
     budget.start()
     losses: list[float] = []
     unaligned: list[float] = []
     while budget.progress < 1:
-        data, labels, seen = latents.batch_with_features(batch)
-        dropped = torch.rand(batch, generator=generator) < LABEL_DROPOUT
-        labels = torch.where(dropped, config.num_classes, labels)
-        noise = torch.randn(data.shape, generator=generator)
+        data, asked, seen = latents.batch_with_features(batch)
+        asked = asked.drop(config, LABEL_DROPOUT, generator)
+        noise = torch.randn(data.shape, generator=noisy, device=device)
         t = draw_times(batch, generator)
-        loss = flow_matching_loss(forward, *(part.to(device) for part in (data, noise, t, labels)), bf16=bf16)
+        loss = flow_matching_loss(forward, *(part.to(device) for part in (data, noise, t, asked)), bf16=bf16)
         aligned = alignment(seen.to(device))
         descend(loss + align * aligned, model, optimisers, budget)
         ema.update(model, budget.step)
@@ -93,11 +96,11 @@ def train(
 
 
 def flow_matching_loss(
-    model: nn.Module, data: Tensor, noise: Tensor, t: Tensor, labels: Tensor, *, bf16: bool
+    model: nn.Module, data: Tensor, noise: Tensor, t: Tensor, asked: Conditions, *, bf16: bool
 ) -> Tensor:
     mix = t[:, None, None, None]
     with autocast(data.device, bf16):
-        velocity = model(mix * data + (1 - mix) * noise, t, labels)
+        velocity = model(mix * data + (1 - mix) * noise, t, *asked.arguments())
     return F.mse_loss(velocity.float(), data - noise)
 
 
@@ -108,7 +111,7 @@ def evaluate(model: SiT, held_out: Latents, device: torch.device, batches: int =
     held_out.generator.manual_seed(1)
     total = 0.0
     for _ in range(batches):
-        data, labels = held_out.batch(64)
+        data, asked = held_out.batch(64)
         noise, t = torch.randn(data.shape, generator=generator), torch.rand(len(data), generator=generator)
-        total += flow_matching_loss(model, *(p.to(device) for p in (data, noise, t, labels)), bf16=False).item()
+        total += flow_matching_loss(model, *(p.to(device) for p in (data, noise, t, asked)), bf16=False).item()
     return total / batches

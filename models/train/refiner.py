@@ -21,6 +21,8 @@ from typing import NamedTuple
 import torch
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, nn
+from train.conditions import Conditions, of_classes
+from train.data import BalancedSampler
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
 SHORT_STEPS = 14  # to the end of a path
@@ -30,16 +32,18 @@ REPEATS = 96  # questions for each path, which costs as much as some 300 of them
 
 
 class Paths(NamedTuple):
-    """The end of the ways of N images: states and velocities [N,M,C,h,w] at M times, and classes [N]."""
+    """The end of the ways of N images: states and velocities [N,M,C,h,w] at M times, classes [N] and, of networks that
+    take text, contexts [N,D]."""
 
     x: Tensor
     v: Tensor
     t: list[float]
     labels: Tensor
+    context: Tensor | None = None
 
 
 class Questions(NamedTuple):
-    """What the refiner is asked, a row each: states, cached velocities, times and classes; and the offsets to
+    """What the refiner is asked, a row each: states, cached velocities, times, classes and contexts; and the offsets to
     answer."""
 
     x: Tensor
@@ -47,10 +51,11 @@ class Questions(NamedTuple):
     t: Tensor
     labels: Tensor
     wanted: Tensor
+    context: Tensor | None = None
 
     def loss(self, refiner: nn.Module, bf16: bool) -> Tensor:
         with autocast(self.x.device, bf16):
-            answer = refiner(self.x, self.v, self.t, self.labels).float()
+            answer = refiner(self.x, self.v, self.t, *Conditions(self.labels, self.context).arguments()).float()
         return (answer - self.wanted).square().mean()
 
     def loss_of_reuse(self) -> float:
@@ -61,7 +66,8 @@ class Questions(NamedTuple):
 class Walker:
     """Takes the sampler's way with the predictor alone, by pseudo-corrector steps: the grid is what differs.
 
-    Half of the images are guided by `guidance`, the others by any scale from 1 to `max_guidance`.
+    Half of the images are guided by `guidance`, the others by any scale from 1 to `max_guidance`. Of a teacher that
+    takes text, `pool` holds what to ask for, the training images' classes and contexts, of which some are dropped.
     """
 
     def __init__(
@@ -73,8 +79,9 @@ class Walker:
         device: torch.device,
         seed: int,
         bf16: bool,
+        pool: Conditions | None = None,
     ):
-        self.teacher, self.device, self.bf16 = teacher, device, bf16
+        self.teacher, self.device, self.bf16, self.pool = teacher, device, bf16, pool
         self.fewest, self.guidance, self.max_guidance = max(2, ceil(1 / max_delta)), guidance, max_guidance
         self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
 
@@ -91,14 +98,14 @@ class Walker:
         config = self.teacher.config
         shape = (TOGETHER, config.latent_channels, config.input_size, config.input_size)
         x = torch.randn(shape, generator=self.generator).to(self.device)
-        labels = torch.randint(config.num_classes, (TOGETHER,), generator=self.generator).to(self.device)
+        asked = self.ask(config).to(self.device)
         scale = 1 + (self.max_guidance - 1) * torch.rand(TOGETHER, 1, 1, 1, generator=self.generator).to(self.device)
         scale[::2] = self.guidance
-        both = torch.cat([labels, torch.full_like(labels, config.num_classes)])
+        both = asked.with_null(config).arguments()
 
         def velocity(x: Tensor, t: float) -> Tensor:
             with autocast(self.device, self.bf16):
-                answers = self.teacher(torch.cat([x, x]), torch.full((2 * TOGETHER,), t, device=self.device), both)
+                answers = self.teacher(torch.cat([x, x]), torch.full((2 * TOGETHER,), t, device=self.device), *both)
             conditional, unconditional = answers.float().chunk(2)
             return unconditional + scale * (conditional - unconditional)
 
@@ -111,7 +118,14 @@ class Walker:
             v = after
             states.append(x)
             velocities.append(v)
-        return Paths(torch.stack(states[long:], 1), torch.stack(velocities[long:], 1), times[long:], labels)
+        return Paths(torch.stack(states[long:], 1), torch.stack(velocities[long:], 1), times[long:], *asked)
+
+    def ask(self, config: SiTConfig) -> Conditions:
+        """Any classes; with a pool, those of its images, and a text of each."""
+        if self.pool is None:
+            return of_classes(torch.randint(config.num_classes, (TOGETHER,), generator=self.generator), config)
+        rows = BalancedSampler(self.pool.labels, self.generator).draw(TOGETHER)
+        return self.pool.take(rows).drop(config, 0.0, self.generator)
 
 
 class Memory:
@@ -146,11 +160,12 @@ class Memory:
         for group, image, before, age in zip(uniform(len(self.parts)), uniform(TOGETHER), uniform(SHORT_STEPS), ages):
             path = self.parts[group]
             now = before + round(age * min(oldest, path.t[-1] - path.t[before]) / (path.t[1] - path.t[0]))
-            rows.append((path.x[image, now], path.v[image, before], path.v[image, now], path.labels[image]))
+            asked = Conditions(path.labels, path.context).take(image).arguments()
+            rows.append((path.x[image, now], path.v[image, before], path.v[image, now], *asked))
             times.append(path.t[now])
-        x, v, after, labels = map(torch.stack, zip(*rows))
+        x, v, after, labels, *context = map(torch.stack, zip(*rows))
         x, v = x.float(), v.float()
-        return Questions(x, v, torch.tensor(times, device=x.device), labels, after.float() - v)
+        return Questions(x, v, torch.tensor(times, device=x.device), labels, after.float() - v, *context)
 
 
 class Pupil:
@@ -221,8 +236,9 @@ def train(
     bf16: bool,
     seed: int,
     start: SiT | None = None,
+    pool: Conditions | None = None,
 ) -> SiT:
-    """With `start`, from another refiner's weights on."""
+    """With `start`, from another refiner's weights on. `pool` is the walker's."""
     torch.manual_seed(seed)
     model = SiT(config)
     if start:
@@ -230,17 +246,24 @@ def train(
     else:
         start_from(teacher, model.initialise())
     pupil = Pupil(model.to(device), rate, max_delta)
-    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed, bf16)
+    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed, bf16, pool)
     teach({"loss": pupil}, walker, budget, checkpoint, pupil.parts, batch)
     return pupil.ema.module
 
 
 @torch.no_grad()
 def evaluate(
-    model: SiT, teacher: SiT, *, max_delta: float, guidance: float, max_guidance: float, device: torch.device
+    model: SiT,
+    teacher: SiT,
+    *,
+    max_delta: float,
+    guidance: float,
+    max_guidance: float,
+    device: torch.device,
+    pool: Conditions | None = None,
 ) -> dict[str, float]:
     """The loss, beside that of reusing the cached velocity, on paths that no training took."""
-    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed=-1, bf16=False)
+    walker = Walker(teacher, max_delta, guidance, max_guidance, device, seed=-1, bf16=False, pool=pool)
     memory = Memory(seed=-1)
     for _ in range(4):
         memory.add(walker.walk())
@@ -254,6 +277,8 @@ def start_from(teacher: SiT, refiner: SiT) -> SiT:
         return refiner
     refiner.t_embedder.load_state_dict(teacher.t_embedder.state_dict())
     refiner.y_embedder.load_state_dict(teacher.y_embedder.state_dict())
+    if teacher.config.context:
+        refiner.context_embedder.load_state_dict(teacher.context_embedder.state_dict())
     with torch.no_grad():
         refiner.x_embedder.proj.weight[:, : teacher.config.in_channels] = teacher.x_embedder.proj.weight
     return refiner

@@ -25,7 +25,11 @@ def write_report(folder: Path, name: str, counts: dict[str, int], numbers: dict)
             folder / "samples.png",
             f"The bundle's own schedule. The step across an image's border is {seam['samples']:.2f} times the steps "
             f"inside; in the training images it is {seam['training']:.2f} times.",
-        ),
+        )
+        + figure(
+            folder / "maps.png", "Samples with their maps, in the order of the manifest: normals, and the rest gray."
+        )
+        + figure(folder / "phrases.png", "What free phrases get, without a class."),
         "networks": table(
             ["network", "weights", "on images that no stage saw", "on training images"], network_rows(numbers)
         ),

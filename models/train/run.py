@@ -16,23 +16,30 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from eval import phrases, relief
 from export import ExportError
-from export.bundle import Classes, Latent, Manifest, write_bundle
+from export.bundle import Classes, Latent, Manifest, Text, write_bundle
 from export.preview import fit_preview
 from export.program import find_program
-from nets.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
+from nets.autoencoder import Autoencoder, AutoencoderConfig, make_config
 from nets.sit import SiT, SiTConfig
 from torch import nn
 from train import autoencoder, evaluate, options, predictor, refiner
 from train.align import BLOCK
-from train.data import Images, load_images, to_unit, write_smoke_images
-from train.latents import Latents, encode
+from train.captions import texts_of
+from train.conditions import Conditions, of_classes, of_texts
+from train.data import Images, to_unit, write_smoke_images
+from train.latents import Latents, Texts, encode
+from train.packed import unpack_texts
 from train.perceptual import Perceptual
 from train.report import write_report
 from train.sampler import Sampler
+from train.sets import write_smoke_materials
 from train.sheets import save_curves, save_sheet
+from train.source import is_plain, load
 from train.stage import Budget
 from train.taken import Unfit, read_manifest, take, take_autoencoder, take_for_other_classes
+from train.text import MAX_TOKENS, WIDTH, embed
 from train.work import Work
 
 
@@ -42,8 +49,9 @@ class Run:
     def __init__(self, chosen: argparse.Namespace):
         self.chosen, self.device, self.work = chosen, torch.device(chosen.device), Work(chosen)
         if chosen.smoke and chosen.data is None:
-            chosen.data = chosen.out / "smoke-images"
-            write_smoke_images(chosen.data, chosen.size)
+            maps = len(chosen.maps) > 1
+            chosen.data = chosen.out / ("smoke-materials" if maps else "smoke-images")
+            (write_smoke_materials if maps else write_smoke_images)(chosen.data, chosen.size)
         begun = read_manifest(chosen.start) if chosen.start else None
         self.work.keep("start", begun and begun["networks"]["predictor"]["sha256"], "a --start of predictor")
         if "predictor" in chosen.taken:
@@ -55,13 +63,13 @@ class Run:
         return self.load(self.chosen.size)
 
     @cached_property
-    def zoomed(self) -> Images:
-        """The images to train on at twice the size."""
-        return self.load(2 * self.chosen.size)[0]
+    def zoomed(self) -> Images | None:
+        """The images to train on at twice the size, of a plain folder: materials are not all that large."""
+        return self.load(2 * self.chosen.size)[0] if is_plain(self.chosen.data) else None
 
     def load(self, size: int) -> tuple[Images, Images]:
         """Fails at once where the bundle at the end would be refused for its classes."""
-        images = load_images(self.chosen.data, size)
+        images = load(self.chosen.data, size, self.chosen.maps)
         self.work.keep("classes", images.classes, "classes", source=f"--data {self.chosen.data}")
         try:
             self.manifest.check()
@@ -85,18 +93,43 @@ class Run:
             raise SystemExit(f"--turn {','.join(sorted(unknown))}: the classes are {', '.join(images.classes)}")
         network = Perceptual((BLOCK,)).to(self.device, memory_format=torch.channels_last)
         return encode(
-            images, self.autoencoder, network, chosen.shifts, turned, chosen.seed, self.device, bf16=chosen.bf16
+            images,
+            self.autoencoder,
+            network,
+            chosen.shifts,
+            turned,
+            chosen.seed,
+            self.device,
+            bf16=chosen.bf16,
+            texts=self.texts_of(images),
         )
+
+    def texts_of(self, images: Images) -> Texts | None:
+        return texts_of(images, self.texts) if self.chosen.text else None
+
+    @cached_property
+    def texts(self) -> Path:
+        """The file of embeddings, those of packed data in it."""
+        file = self.chosen.out / "texts.npz"
+        if self.chosen.data.is_file():
+            unpack_texts(self.chosen.data, file)
+        return file
+
+    @property
+    def pool(self) -> Conditions | None:
+        """What the refiner's paths are asked by, where that is not classes alone."""
+        texts = self.texts_of(self.images[0])
+        return texts and Conditions(self.images[0].labels, texts.captions)
 
     @property
     def autoencoder_config(self) -> AutoencoderConfig:
-        return AutoencoderConfig(latent_channels=self.chosen.latent_channels)
+        return make_config(self.chosen.factor, self.chosen.latent_channels, self.chosen.maps)
 
     @property
     def predictor_config(self) -> SiTConfig:
         chosen = self.chosen
         return SiTConfig(
-            input_size=chosen.size // FACTOR,
+            input_size=chosen.size // chosen.factor,
             patch_size=2,
             latent_channels=chosen.latent_channels,
             hidden_size=chosen.hidden,
@@ -105,6 +138,7 @@ class Run:
             num_classes=len(self.work.classes()),
             mlp_hidden=4 * chosen.hidden,
             out_channels=chosen.latent_channels,
+            context=WIDTH if chosen.text else 0,
         )
 
     @property
@@ -123,7 +157,7 @@ class Run:
     def manifest(self) -> Manifest:
         """Every latent channel is guided."""
         chosen = self.chosen
-        classes, edge = self.work.classes(), chosen.size // FACTOR
+        classes, edge = self.work.classes(), chosen.size // chosen.factor
         return Manifest(
             name=chosen.name,
             description=chosen.description,
@@ -136,6 +170,8 @@ class Run:
             guidance=chosen.guidance,
             refiner_guided=True,
             presets=chosen.presets,
+            maps=list(chosen.maps) if len(chosen.maps) > 1 else None,
+            text=Text(WIDTH, max_tokens=MAX_TOKENS) if chosen.text else None,
         )
 
     @cached_property
@@ -189,7 +225,8 @@ class Run:
         if stage in ("autoencoder", "decoder"):
             start = self.autoencoder if stage == "decoder" else None
             config, (seen, unseen) = self.autoencoder_config, images
-            autoencoder.train(seen, self.zoomed, unseen, config, budget, checkpoint, start=start, **common)
+            common |= {"start": start, "texture": self.chosen.texture}
+            autoencoder.train(seen, self.zoomed, unseen, config, budget, checkpoint, **common)
             return
         if stage == "predictor":
             self.latents.generator.manual_seed(seed)
@@ -217,6 +254,7 @@ class Run:
                 guidance=self.chosen.guidance,
                 max_guidance=self.chosen.max_guidance,
                 start=self.refiner_to_start_from(),
+                pool=self.pool,
                 **common,
             )
 
@@ -254,13 +292,15 @@ class Run:
 
     def judge(self, guidance: float, each: int) -> evaluate.Judge:
         sampler = Sampler(self.predictor, self.refiner, guidance, refiner_guided=True)
-        return evaluate.Judge(self.final_autoencoder, sampler, len(self.work.classes()), each, self.device)
+        classes = of_classes(torch.arange(len(self.work.classes())), self.predictor_config)
+        return evaluate.Judge(self.final_autoencoder, sampler, classes, each, self.device)
 
     def evaluate(self) -> None:
         """Writes `evaluation.json`, the sheets and curves, and `report.html`, which shows them all."""
         chosen, out, device, judge = self.chosen, self.chosen.out, self.device, self.judge
         images, held_out = self.images
         names, halves = images.classes, {"held_out": self.held_out_latents, "training": self.latents}
+        colours, token = to_unit(images.pixels[:: max(1, len(images.labels) // 256), :3]), 2 * chosen.factor
 
         own, few = judge(chosen.guidance, chosen.samples), judge(chosen.guidance, min(4, chosen.samples))
         samples = own.images(own.latents(chosen.schedule))
@@ -289,8 +329,9 @@ class Run:
                 guidance=chosen.guidance,
                 max_guidance=chosen.max_guidance,
                 device=device,
+                pool=self.pool,
             ),
-            "seam": {"training": evaluate.seam(to_unit(images.pixels)), "samples": evaluate.seam(samples)},
+            "seam": {"training": evaluate.seam(colours, token), "samples": evaluate.seam(samples, token)},
             "guidance": chosen.guidance,
             "presets": {name: {"schedule": s, "guidance": g} for name, (s, g) in chosen.presets.items()},
             "reference": f"H{chosen.reference_steps}",
@@ -298,9 +339,26 @@ class Run:
                 few, list(dict.fromkeys(schedules)), chosen.reference_steps, out, len(names)
             ),
         }
+        if len(chosen.maps) > 1:
+            numbers["maps"] = relief.judge(self.final_autoencoder, images, held_out, device)
+            evaluate.save_maps(few, chosen.schedule, out / "maps.png", chosen.maps, names)
+        if chosen.text:
+            numbers["phrases"] = self.ask_phrases(own.sampler)
         evaluate.write_json(out / "evaluation.json", numbers)
         counts = torch.cat([images.labels, held_out.labels]).bincount().tolist()
         print(f"wrote {write_report(out, chosen.name, dict(zip(names, counts)), numbers)}")
+
+    def ask_phrases(self, sampler: Sampler) -> dict[str, float]:
+        """Draws the free phrases of models/eval, `phrases.png`, and says how many have the colour that they name."""
+        chosen, asked = self.chosen, phrases.read_phrases()
+        contexts = torch.from_numpy(embed([phrase.text for phrase in asked], self.texts)).to(self.device)
+        conditions = of_texts(contexts, self.predictor_config)
+        judge = evaluate.Judge(self.final_autoencoder, sampler, conditions, min(4, chosen.samples), self.device)
+        images = judge.images(judge.latents(chosen.schedule))
+        each = len(images) // len(asked)
+        save_sheet(out := chosen.out / "phrases.png", images, each, names=[phrase.text for phrase in asked])
+        print(f"wrote {out}", flush=True)
+        return phrases.score_colours(images.unflatten(0, (len(asked), each)), asked)
 
 
 def program_if_any() -> Path | None:
@@ -323,7 +381,7 @@ def begin(arguments: list[str] | None) -> Run:
 def main(arguments: list[str] | None = None) -> None:
     run = begin(arguments)
     chosen = run.chosen
-    for stage in options.STAGES if chosen.stage == "all" else (chosen.stage,):
+    for stage in options.STAGES if chosen.stage == "all" else chosen.stage.split(","):
         if stage not in chosen.taken:
             run.do(stage)
 

@@ -8,6 +8,7 @@ import torch
 from export.manifest import check_schedule
 from schedule import guide, trajectory
 from torch import Tensor, nn
+from train.conditions import Conditions, of_classes
 
 
 class Sampler:
@@ -28,23 +29,25 @@ class Sampler:
         self.refiner_guided = refiner_guided
 
     @torch.no_grad()
-    def trajectory(self, schedule: str, noise: Tensor, labels: Tensor) -> Iterator[Tensor]:
-        """The state [N,C,H,W] after every step, from noise [N,C,H,W] and classes [N]."""
+    def trajectory(self, schedule: str, noise: Tensor, asked: Tensor | Conditions) -> Iterator[Tensor]:
+        """The state [N,C,H,W] after every step, from noise [N,C,H,W] and classes [N], or what else is asked for."""
         check_schedule(schedule)
-        yield from trajectory(Guided(self, labels), schedule, noise)
+        if isinstance(asked, Tensor):
+            asked = of_classes(asked, self.predictor.config)
+        yield from trajectory(Guided(self, asked), schedule, noise)
 
-    def sample(self, schedule: str, noise: Tensor, labels: Tensor) -> Tensor:
+    def sample(self, schedule: str, noise: Tensor, asked: Tensor | Conditions) -> Tensor:
         """The final latent."""
-        *_, latent = self.trajectory(schedule, noise, labels)
+        *_, latent = self.trajectory(schedule, noise, asked)
         return latent
 
 
 class Guided:
-    """Velocities of some classes [N]: the class half, then the null half."""
+    """Velocities of what is asked for: that half, then the null half."""
 
-    def __init__(self, sampler: Sampler, labels: Tensor):
-        self.sampler, self.labels = sampler, labels
-        self.both = torch.cat([labels, torch.full_like(labels, sampler.predictor.config.num_classes)])
+    def __init__(self, sampler: Sampler, asked: Conditions):
+        self.sampler, self.asked = sampler, asked.arguments()
+        self.both = asked.with_null(sampler.predictor.config).arguments()
 
     def guide(self, velocity: Tensor) -> Tensor:
         channels = velocity.shape[1] if self.sampler.channels is None else self.sampler.channels
@@ -52,11 +55,11 @@ class Guided:
 
     def predict(self, x: Tensor, t: float) -> Tensor:
         x = torch.cat([x, x])
-        return self.guide(self.sampler.predictor(x, x.new_full((len(x),), t), self.both))
+        return self.guide(self.sampler.predictor(x, x.new_full((len(x),), t), *self.both))
 
     def refine(self, x: Tensor, v: Tensor, t: float) -> Tensor:
         if self.sampler.refiner_guided:
-            offset = self.sampler.refiner(x, v[: len(x)], x.new_full((len(x),), t), self.labels)
+            offset = self.sampler.refiner(x, v[: len(x)], x.new_full((len(x),), t), *self.asked)
             return torch.cat([offset, offset])
         x = torch.cat([x, x])
-        return self.guide(self.sampler.refiner(x, v, x.new_full((len(x),), t), self.both))
+        return self.guide(self.sampler.refiner(x, v, x.new_full((len(x),), t), *self.both))

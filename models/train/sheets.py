@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nets.autoencoder import CHANNELS
 from PIL import Image, ImageDraw
 from torch import Tensor
+from train.losses import vectors
 from train.stage import read_log
 
 MARGIN, HEAD = 96, 20  # pixels for the names of rows and columns
@@ -37,6 +39,18 @@ def save_sheet(
     for i, text in enumerate(heads or []):
         draw.text((margin + i * columns // len(heads) * (w + gap), head // 2), text, "black", anchor="lm")
     image.save(path)
+
+
+def views(images: Tensor, maps: tuple[str, ...], present: Tensor | None = None) -> list[Tensor]:
+    """[N,C,H,W] with its maps -> a batch [N,3,H,W] for each map, to be looked at: normals in the usual lilac, others
+    gray; middle gray where an image lacks one by `present` [N,len(maps)-1]."""
+    shown, at = [images[:, : CHANNELS["color"]]], CHANNELS["color"]
+    for i, name in enumerate(maps[1:]):
+        values = images[:, at : at + CHANNELS[name]]
+        values = vectors(values) if name == "normal" else values.expand(-1, 3, -1, -1)
+        shown.append(values if present is None else values * present[:, i].to(values)[:, None, None, None])
+        at += CHANNELS[name]
+    return shown
 
 
 def save_curves(path: Path, logs: list[Path]) -> None:

@@ -140,10 +140,16 @@ def save_checkpoint(path: Path, budget: Budget, **parts) -> None:
 
 
 def load_checkpoint(path: Path, budget: Budget, **parts) -> dict | None:
-    """Restores `parts` in place; None when there is no checkpoint yet."""
+    """Restores `parts` in place; None when there is no checkpoint yet.
+
+    What has travelled (travel.py) has averaged weights alone: the network goes on from those, the rest begins anew.
+    """
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if state.get("travelled"):
+        parts = {name: part for name, part in parts.items() if name in ("model", "ema")}
+        state["model"] = state["ema"]
     for name, part in parts.items():
         part.load_state_dict(state[name])
     budget.step, budget.seconds = state["step"], state["seconds"]

@@ -18,7 +18,7 @@ from nets.autoencoder import Autoencoder
 from nets.sit import SiT
 from onnx import numpy_helper
 from torch import Tensor, nn
-from train.data import class_names
+from train.source import class_names
 
 TIME = {"direction": "noise_to_data", "scale": 1.0, "velocity_sign": 1}
 PARAMETERS = (".weight", ".bias", "/MatMul[1]")  # what their initializers' names end in
@@ -50,7 +50,7 @@ def read_manifest(bundle: Path) -> dict:
 def stages(bundle: Path, data: Path | None) -> tuple[str, ...]:
     """The stages that a bundle stands in for: without its classes, its autoencoder's alone."""
     begun = read_manifest(bundle)["classes"]["labels"]
-    same = data is None or not data.is_dir() or class_names(data) == begun
+    same = data is None or not data.exists() or class_names(data) == begun
     return ("autoencoder", "predictor") if same else ("autoencoder",)
 
 

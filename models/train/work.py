@@ -11,7 +11,8 @@ from torch import nn
 from train.stage import Budget
 from train.whole import write_text
 
-GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads")
+GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "maps", "text")
+SINCE = {"start": None, "factor": 8, "maps": ["color"], "text": False}  # what an older folder was begun with
 REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "guidance", "max_guidance")
 SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
@@ -26,9 +27,10 @@ class Work:
         self.facts = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
         self.said: dict[str, object] = {}  # who said what the folder does not hold yet
         if self.facts:
-            self.facts.setdefault("start", None)
+            self.facts = SINCE | self.facts
         for name in GEOMETRY:
-            self.keep(name, getattr(chosen, name), f"--{name.replace('_', '-')}")
+            value = getattr(chosen, name)
+            self.keep(name, list(value) if isinstance(value, tuple) else value, f"--{name.replace('_', '-')}")
 
     def keep(self, name: str, value: object, called: str, other: str = "--out", source: object = None) -> None:
         """Notes a fact, or compares it with the one noted before: in the folder, or just now by `source`."""
