@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
-use crate::backend::Input;
+use crate::backend::{Condition, Input};
 use crate::contract::Contract;
 use crate::executor::Call;
 use crate::files::Files;
@@ -28,6 +28,11 @@ fn fused(threads: usize) -> Fused {
 fn fused_for(isa: Isa, threads: usize, deterministic: bool) -> Fused {
     let engine = Engine::new(isa, Arc::new(Pool::new(threads).unwrap()));
     Fused::new(engine, deterministic, Reference::new(1))
+}
+
+/// A condition of a network without contexts.
+fn at(time: f32, class: i64) -> Condition {
+    Condition { time, class, context: 0 }
 }
 
 /// What `backend` makes of one call of `role` at `batch`.
@@ -144,16 +149,16 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let (whole, small) = (program(&fused), program(&self::fused(1)));
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
-    let pairs: Vec<(f32, i64)> = (0..8).map(|i| (i as f32 / 8.0, i % 3)).collect();
+    let pairs: Vec<Condition> = (0..8).map(|i| at(i as f32 / 8.0, i % 3)).collect();
     let [mut whole, mut small] =
         [whole, small].map(|program| Program::instantiate(program, &CancelToken::new()).unwrap());
     let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
     for network in [&mut whole, &mut small] {
-        network.prepare(&pairs, &CancelToken::new()).unwrap();
+        network.prepare(&pairs, &[], &CancelToken::new()).unwrap();
     }
     for times in 0..20 {
         let [a, b] = [pairs[times * 3 % 8], pairs[times * 5 % 8]];
-        let (t, y) = ([a.0, b.0], [a.1, b.1]);
+        let (t, y) = ([a.time, b.time], [a.class, b.class]);
         let inputs = [Input::F32(&x), Input::F32(&t), Input::I64(&y)];
         for (network, answer) in [&mut whole, &mut small].into_iter().zip(&mut answers) {
             network.run(&inputs, answer, &CancelToken::new()).unwrap();
@@ -189,9 +194,9 @@ fn a_network_of_time_alone_has_its_conditioning_computed_once() {
     agrees(&bundle, Role::Predictor, "time alone");
 
     let taken = conditions.footprint().weights;
-    conditions.prepare(&[(0.5, 0), (0.25, 0)], &CancelToken::new()).unwrap();
+    conditions.prepare(&[at(0.5, 0), at(0.25, 0)], &[], &CancelToken::new()).unwrap();
     let rows = conditions.footprint().weights;
-    conditions.prepare(&[(0.25, 1), (0.5, 7)], &CancelToken::new()).unwrap();
+    conditions.prepare(&[at(0.25, 1), at(0.5, 7)], &[], &CancelToken::new()).unwrap();
     assert!(rows > taken && conditions.footprint().weights == rows);
 }
 
@@ -221,7 +226,7 @@ fn conditioning_is_cancelled_too() {
     .unwrap();
     let cancelled = CancelToken::new();
     cancelled.cancel();
-    let error = network.prepare(&[(0.5, 1)], &cancelled).unwrap_err();
+    let error = network.prepare(&[at(0.5, 1)], &[], &cancelled).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    network.prepare(&[(0.5, 1)], &CancelToken::new()).unwrap();
+    network.prepare(&[at(0.5, 1)], &[], &CancelToken::new()).unwrap();
 }
