@@ -203,7 +203,7 @@ impl Request {
     /// Holds the contexts against the model's, and that there are some where there is none of no prompt.
     fn check_contexts(&self, manifest: &Manifest, guided: bool) -> Result<()> {
         let contexts = [("context", &self.context), ("negative context", &self.negative_context)];
-        let (Some(text), Some(one)) = (&manifest.text, manifest.context_shape()) else {
+        let Some(text) = &manifest.text else {
             return match contexts.iter().find(|(_, context)| context.is_some()) {
                 Some((name, _)) => Err(invalid_argument(format!(
                     "{name}: this model takes no contexts (text in bundle.json)"
@@ -211,10 +211,14 @@ impl Request {
                 None => Ok(()),
             };
         };
-        let shape = [vec![self.classes.len()], one].concat();
+        // Nothing is allocated for a request that is as the one before.
+        let (images, width) = (self.classes.len(), text.width as usize);
+        let (pooled, of_tokens) =
+            ([images, width], text.tokens.map(|tokens| [images, tokens as usize, width]));
+        let shape = of_tokens.as_ref().map_or(&pooled[..], |shape| shape);
         for ((name, context), needed) in contexts.into_iter().zip([true, guided]) {
             match context {
-                Some(context) => held(name, context, &shape, true)?,
+                Some(context) => held(name, context, shape, true)?,
                 None if needed && text.no_prompt != NoPrompt::Zeros => {
                     return Err(invalid_argument(format!(
                         "{name}: missing; give one, since this model's context of no prompt comes from its text \

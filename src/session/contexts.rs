@@ -18,7 +18,7 @@ impl Contexts {
     /// prompt.
     pub(super) fn read(&mut self, request: &Request, resolved: Resolved, manifest: &Manifest) -> Result<()> {
         self.floats.clear();
-        self.len = manifest.context_shape().map_or(0, |shape| shape.iter().product());
+        self.len = manifest.text.as_ref().map_or(0, |text| text.floats());
         let away = resolved.is_guided().then_some(&request.negative_context);
         self.counts = [0, 0];
         if self.len == 0 {

@@ -230,3 +230,53 @@ fn conditioning_is_cancelled_too() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     network.prepare(&[at(0.5, 1)], &[], &CancelToken::new()).unwrap();
 }
+
+#[test]
+fn conditions_are_kept_with_their_contexts_and_found_by_their_bits() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let bundle = Bundle::open(root.join("tests/data/contexts/pooled")).unwrap();
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
+    let program = || Arc::new(fused(1).lower(&import(2).unwrap(), &import).unwrap());
+    let (whole, small) = (program(), program());
+    small.conditions.as_ref().unwrap().limit(3);
+    let (known, width) = (Arc::clone(whole.conditions.as_ref().unwrap()), 12);
+    let noise = |seed, shape| noise(seed, shape).unwrap().into_raw_vec_and_offset().0;
+    let (x, mut contexts) = (noise(1, [2, 4, 8, 8]), noise(2, [1, 1, 4, width]));
+    // The fourth differs from the third in the last bit of its last float.
+    contexts.copy_within(2 * width..3 * width, 3 * width);
+    let last = contexts.last_mut().unwrap();
+    *last = f32::from_bits(last.to_bits() ^ 1);
+    let wanted: Vec<Condition> = (0..24)
+        .map(|i| Condition { time: (i % 2) as f32 / 2.0, class: i as i64 % 3, context: i / 6 })
+        .collect();
+    let [mut whole, mut small] =
+        [whole, small].map(|program| Program::instantiate(program, &CancelToken::new()).unwrap());
+    for network in [&mut whole, &mut small] {
+        network.prepare(&wanted, &contexts, &CancelToken::new()).unwrap();
+    }
+    let rows = |conditions: &Conditions| conditions.known().unwrap();
+    assert_eq!(rows(&known).len(), wanted.len());
+    let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
+    for times in 0..48 {
+        let [a, b] = [wanted[times * 5 % 24], wanted[times * 7 % 24]];
+        let (t, y) = ([a.time, b.time], [a.class, b.class]);
+        let context = [a, b].map(|of| &contexts[of.context * width..][..width]).concat();
+        let inputs = [Input::F32(&x), Input::F32(&t), Input::I64(&y), Input::F32(&context)];
+        for (network, answer) in [&mut whole, &mut small].into_iter().zip(&mut answers) {
+            network.run(&inputs, answer, &CancelToken::new()).unwrap();
+        }
+        assert_eq!(answers[0], answers[1], "{times}");
+    }
+    // Nothing was computed anew by the whole table, and each row begins with its context.
+    let known = rows(&known);
+    assert_eq!(known.len(), wanted.len());
+    for (row, of) in known.iter().zip(&wanted) {
+        assert_eq!(row.floats[..width], contexts[of.context * width..][..width]);
+        assert_eq!((row.time, row.class), (of.time, of.class));
+    }
+    // Rows of contexts that differ in a bit are two rows.
+    assert!(known[12].floats[..width] != known[18].floats[..width]);
+    let beyond = Condition { context: 4, ..wanted[0] };
+    let error = whole.prepare(&[beyond], &contexts, &CancelToken::new()).unwrap_err();
+    assert!(error.to_string().ends_with("a context is missing among those that were given"), "{error}");
+}

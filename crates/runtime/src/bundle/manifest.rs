@@ -359,6 +359,13 @@ impl Manifest {
     }
 }
 
+impl Text {
+    /// Floats of one context.
+    pub fn floats(&self) -> usize {
+        self.width as usize * self.tokens.unwrap_or(1) as usize
+    }
+}
+
 impl Default for Time {
     fn default() -> Self {
         Self { direction: Direction::NoiseToData, scale: 1.0, velocity_sign: 1 }
