@@ -5,6 +5,7 @@
 use std::io::Write;
 
 use flowturbo_compile::Compiled;
+use ndarray::ArrayD;
 
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
@@ -80,7 +81,11 @@ impl PlanOptions {
 
     /// Requests that between them ask for every network at every extent.
     fn requests(&self, bundle: &Bundle) -> Vec<Request> {
-        let guidances: &[f32] = if bundle.manifest().classes.null.is_some() { &[1.0, 2.0] } else { &[1.0] };
+        let guidances: &[f32] = if bundle.manifest().can_be_guided() { &[1.0, 2.0] } else { &[1.0] };
+        let contexts = || {
+            let shape = bundle.manifest().context_shape()?;
+            Some(ArrayD::zeros([vec![1], shape].concat()))
+        };
         let batches = if self.batches.is_empty() { &[1][..] } else { &self.batches };
         let sizes = self.sizes.iter().copied().map(Some);
         let sizes: Vec<_> = if self.sizes.is_empty() { vec![None] } else { sizes.collect() };
@@ -95,6 +100,7 @@ impl PlanOptions {
                             Some([height, width]) => plain.with_size(height, width),
                             None => plain,
                         };
+                        let plain = Request { context: contexts(), negative_context: contexts(), ..plain };
                         let morphed = (0..batch).fold(plain.clone(), |request, _| request.with_morph(0, 0.5));
                         requests.extend([plain, morphed]);
                     }
@@ -116,6 +122,7 @@ impl PlanOptions {
                 let extent = match role {
                     Role::Predictor => resolved.call(manifest),
                     Role::Refiner => resolved.refiner_call(manifest),
+                    Role::Text => manifest.extent(1),
                     _ => Extent { batch: 1, ..resolved.extent },
                 };
                 if !known.contains(&extent) {
@@ -163,7 +170,7 @@ pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result
 
 /// Computes what depends on the classes and on the schedules' times, as requests do.
 fn bake(model: &Model, options: &PlanOptions) -> Result<()> {
-    let guided = if model.manifest().classes.null.is_some() { 2.0 } else { 1.0 };
+    let guided = if model.manifest().can_be_guided() { 2.0 } else { 1.0 };
     model.conditions().iter().for_each(|conditions| conditions.limit(usize::MAX));
     let mut session = model.session();
     for schedule in options.baked_schedules(model.bundle()) {

@@ -315,6 +315,14 @@ impl Model {
             floats += latents / resolved.extent.batch as u64 + floats_of(resolved.images(manifest)?);
             roles.push((Role::Decoder, one));
         }
+        if let Some(text) = &manifest.text {
+            // One or one for each image, to go to and to go away from; those of a call.
+            let each = [&request.context, &request.negative_context].map(|given| match given {
+                Some(contexts) => contexts.shape().first().map_or(1, |&count| count as u64),
+                None => 1,
+            });
+            floats += (each.iter().sum::<u64>() + call.batch as u64) * text.floats() as u64;
+        }
         if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(resolved.extent)) {
             floats += init.len() as u64 + latents;
             if request.mask.is_some() {

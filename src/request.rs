@@ -6,7 +6,7 @@ mod resolve;
 
 use std::time::Duration;
 
-use ndarray::{Array3, Array4, ArrayView4};
+use ndarray::{Array, Array3, Array4, ArrayD, ArrayView4, Dimension};
 
 pub(crate) use resolve::{Resolved, check_batch, per_call};
 
@@ -62,6 +62,11 @@ pub struct Request {
     /// What of `init` to make anew, `[N, H, W]` in 0 to 1 or `[1, H, W]` for all: all of it at 1; at 0 it stays
     /// to the bit; between, the pixels are mixed. Without a mask everything is made anew.
     pub mask: Option<Array3<f32>>,
+    /// The context of each image, f32 `[N, D]` or, for a model whose contexts are tokens, `[N, L, D]`; or one for all,
+    /// `[1, D]` or `[1, L, D]`. Finite. If none, that of no prompt. See [`Manifest::text`](crate::Manifest::text).
+    pub context: Option<ArrayD<f32>>,
+    /// Likewise what guidance goes away from; if none, the context of no prompt. Not looked at at guidance 1.
+    pub negative_context: Option<ArrayD<f32>>,
     /// Stops this generation from another thread.
     pub cancel: CancelToken,
 }
@@ -126,6 +131,8 @@ impl Request {
             init: None,
             strength: 1.0,
             mask: None,
+            context: None,
+            negative_context: None,
             cancel: CancelToken::new(),
         }
     }
@@ -230,6 +237,28 @@ impl Request {
     #[must_use]
     pub fn with_mask(mut self, mask: Array3<f32>) -> Self {
         self.mask = Some(mask);
+        self
+    }
+
+    /// This request under a context `[1, D]` or `[1, L, D]` for all images, or one for each of them.
+    ///
+    /// ```
+    /// use flowturbo::{Model, Request};
+    /// # let zeros = ndarray::Array2::<f32>::zeros((1, 8));
+    /// let request = Request::new(vec![0, 0]).with_context(zeros);
+    /// assert_eq!(request.context.unwrap().shape(), [1, 8]);
+    /// ```
+    #[must_use]
+    pub fn with_context<D: Dimension>(mut self, context: Array<f32, D>) -> Self {
+        self.context = Some(context.into_dyn());
+        self
+    }
+
+    /// This request guided away from a context, of the shapes of [`with_context`](Self::with_context), instead of that
+    /// of no prompt.
+    #[must_use]
+    pub fn with_negative_context<D: Dimension>(mut self, context: Array<f32, D>) -> Self {
+        self.negative_context = Some(context.into_dyn());
         self
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod coders;
+mod contexts;
 mod edit;
 mod evaluator;
 mod field;
@@ -35,7 +36,7 @@ pub type Observer<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 /// The scratch memory to run one generation at a time.
 ///
 /// A failed or cancelled generation leaves the session ready for the next one. From the second request of a
-/// kind (batch, size, guided or not, schedule, class) on, [`generate_into`](Self::generate_into) and
+/// kind (batch, size, guided or not, schedule, class, context) on, [`generate_into`](Self::generate_into) and
 /// [`latents_into`](Self::latents_into) allocate nothing, as long as every operation has a kernel
 /// ([`Model::fallbacks`](crate::Model::fallbacks)) and the request neither varies nor begins with an image; what was
 /// made for the last two sizes is kept.
@@ -123,8 +124,8 @@ impl Session {
         &self.model
     }
 
-    /// Plans everything that `request` needs, and computes what depends on its times and classes alone, so that
-    /// the next call spends no time on it. A generation under way is given up, one that is done forgotten.
+    /// Plans everything that `request` needs, and computes what depends on its times, classes and pooled contexts
+    /// alone, so that the next call spends no time on it. A generation under way is given up, one that is done forgotten.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use flowturbo::{
     Bundle, Model, ModelOptions, Pixels, PlanOptions, Request, Seamless, Session, Target, compile,
 };
+use ndarray::ArrayD;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -100,5 +101,38 @@ fn main() {
         // The counters do count.
         drop(session.generate(&requests[0]).unwrap());
         assert!(region.change().allocations > 0);
+    }
+    contexts(root);
+}
+
+/// The same for models that take contexts, one for each image, and other ones to go away from.
+fn contexts(root: &Path) {
+    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+    for (bundle, shape) in [("pooled", &[2, 12][..]), ("tokens", &[2, 7, 12])] {
+        let bundle_of_it = Bundle::open(root.join("tests/data/contexts").join(bundle)).unwrap();
+        let model = Model::load(bundle_of_it, &ModelOptions::default().with_threads(2)).unwrap();
+        let mut session = model.session();
+        let context = |one: f32| ArrayD::from_elem(shape, one);
+        let plain = Request::new(vec![0, 0]);
+        let mut requests = [
+            plain.clone(),
+            plain.clone().with_context(context(0.5)),
+            plain.clone().with_context(context(-0.5)).with_negative_context(context(0.25)),
+            plain.with_guidance(1.0).with_context(context(0.5)).with_seamless(Seamless::X),
+        ];
+        let mut latents = session.latents(&requests[0]).unwrap().into_raw_vec_and_offset().0;
+        for request in &requests {
+            session.latents_into(request, &mut latents, observer).unwrap();
+        }
+        let region = Region::new(ALLOCATOR);
+        for seed in 1..=33 {
+            for request in &mut requests {
+                request.seed = seed;
+                session.latents_into(request, &mut latents, observer).unwrap();
+            }
+        }
+        let change = region.change();
+        println!("contexts, {bundle}: {} allocations", change.allocations);
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{bundle}");
     }
 }

@@ -16,11 +16,27 @@ Array = np.ndarray
 
 
 class Sampler:
-    def __init__(self, bundle: Bundle, classes: list[int], scale: float):
+    """`context` and `negative` are those of each image, or one for all; without, zeros."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        classes: list[int],
+        scale: float,
+        context: Array | None = None,
+        negative: Array | None = None,
+    ):
         self.bundle, self.scale = bundle, np.float32(scale)
         self.guided = bundle.manifest["guidance"]["channels"]
-        null = bundle.manifest["classes"]["null"]
-        self.labels = np.array([*classes, *[null] * len(classes)], np.int64)
+        networks, count = bundle.manifest["networks"], len(classes)
+        null = bundle.manifest["classes"].get("null", 0)
+        self.takes = {role: networks[role]["inputs"] for role in networks}
+        self.conditions = {"y": np.array([*classes, *[null] * count], np.int64)}
+        if "text" in bundle.manifest:
+            text = bundle.manifest["text"]
+            one = (text["tokens"], text["width"]) if "tokens" in text else (text["width"],)
+            halves = [np.zeros((1, *one), np.float32) if given is None else given for given in (context, negative)]
+            self.conditions["context"] = np.concatenate([np.broadcast_to(half, (count, *one)) for half in halves])
 
     def guide(self, output: Array) -> Array:
         c, u = np.split(output[:, : self.guided], 2)
@@ -32,13 +48,17 @@ class Sampler:
         return np.concatenate([half, half])
 
     def time(self, t: np.float32) -> Array:
-        return np.full(len(self.labels), t, np.float32)
+        return np.full(len(self.conditions["y"]), t, np.float32)
+
+    def asked(self, role: str, **inputs: Array) -> Array:
+        conditions = {name: value for name, value in self.conditions.items() if name in self.takes[role]}
+        return self.guide(self.bundle.run(role, **inputs, **conditions))
 
     def predict(self, x: Array, t: np.float32) -> Array:
-        return self.guide(self.bundle.run("predictor", x=self.same(x), t=self.time(t), y=self.labels))
+        return self.asked("predictor", x=self.same(x), t=self.time(t))
 
     def refine(self, x: Array, v: Array, t: np.float32) -> Array:
-        return self.guide(self.bundle.run("refiner", x=self.same(x), v=v, t=self.time(t), y=self.labels))
+        return self.asked("refiner", x=self.same(x), v=v, t=self.time(t))
 
     def steps(self, noise: Array, kinds: str) -> Iterator[Array]:
         """The class half of the state after every step; `kinds` is such as HPPPPPRRR."""
@@ -51,6 +71,8 @@ class Sampler:
                 d = self.refine(x, v, t) + v
                 corrected = self.refine(x + delta * d, v, end) + d
                 cache = d
+            elif kind == "E":
+                corrected = d = cache = self.predict(x, t)
             else:
                 d = cache if kind == "P" and cache is not None else self.predict(x, t)
                 corrected = self.predict(x + delta * d, end)

@@ -48,11 +48,11 @@ def test_a_documented_example_is_valid(example: dict):
 def test_the_examples_use_every_field():
     assert [sorted(example["networks"]) for example in EXAMPLES] == [
         ["predictor"],
-        ["decoder", "encoder", "predictor", "refiner"],
+        ["decoder", "encoder", "predictor", "refiner", "text"],
     ]
     full = EXAMPLES[1]
     assert set(full) == set(SCHEMA["properties"])
-    for field in ("latent", "image", "classes", "time", "guidance", "sampling", "networks"):
+    for field in ("latent", "image", "classes", "text", "time", "guidance", "sampling", "networks"):
         assert set(full[field]) == set(SCHEMA["properties"][field]["properties"]), field
 
 
@@ -126,6 +126,14 @@ def changed(path: str, value: object) -> dict:
         ("networks.refiner.inputs.v", ABSENT),
         ("networks.refiner.inputs.v", ""),
         ("networks.decoder.inputs.x", "x"),
+        ("format_version", "1.0"),
+        ("text", ABSENT),
+        ("text.width", ABSENT),
+        ("text.tokens", 0),
+        ("text.no_prompt", "none"),
+        ("text.tokenizer.sha256", "ab"),
+        ("networks.predictor.inputs.context", ABSENT),
+        ("networks.text.inputs.tokens", ABSENT),
     ],
 )
 def test_a_broken_rule_is_refused(path: str, value: object):
@@ -141,6 +149,9 @@ def test_a_broken_rule_is_refused(path: str, value: object):
         ("classes.labels", ["Cardigan", "cardigan", " Mörtel"]),
         ("networks.predictor.inputs.y", ABSENT),
         ("networks.refiner.inputs.y", ABSENT),
+        ("networks.refiner.inputs.context", ABSENT),
+        ("text.tokens", ABSENT),
+        ("text.no_prompt", ABSENT),
     ],
 )
 def test_what_models_may_leave_out_or_repeat_is_valid(path: str, value: object):

@@ -4,6 +4,7 @@ use ndarray::ArrayBase;
 
 use super::Request;
 use crate::bundle::Extent;
+use crate::bundle::manifest::NoPrompt;
 use crate::error::{invalid_argument, limit_exceeded, non_finite};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::windows::Windows;
@@ -60,6 +61,11 @@ impl Resolved<'_> {
         [self.is_direct() && manifest.time.velocity_sign > 0, self.is_direct()]
     }
 
+    /// Whether the networks are asked for what guidance goes away from too.
+    pub(crate) fn is_guided(&self) -> bool {
+        self.guidance != 1.0
+    }
+
     pub(crate) fn grid(&self) -> Grid {
         Grid::new(self.schedule.steps().len(), self.strength)
     }
@@ -92,8 +98,9 @@ impl Request {
     /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks,
     /// refiner steps without a refiner, noise, images or masks of another shape, a size that is no multiple of the
     /// latent's cells or below the bundle's own, amounts and strengths out of range, an init without an encoder, a mask
-    /// without an init. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
-    /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise or the images.
+    /// without an init, contexts of another shape or for a model that takes none, none for a model that knows none of no
+    /// prompt. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
+    /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise, the images or the contexts.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
         self.resolve(bundle).map(drop)
     }
@@ -117,12 +124,13 @@ impl Request {
         if !(guidance.is_finite() && guidance >= 0.0) {
             return Err(invalid_argument(format!("guidance {guidance}: must be a finite number from 0 on")));
         }
-        if guidance != 1.0 && manifest.classes.null.is_none() {
+        if guidance != 1.0 && !manifest.can_be_guided() {
             return Err(invalid_argument(format!(
                 "guidance {guidance}: must be 1, since this model knows no \"no class\" to guide away from \
                  (classes.null in bundle.json)"
             )));
         }
+        self.check_contexts(manifest, guidance != 1.0)?;
         let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
         let schedule = schedule.unwrap_or(bundle.schedule());
         schedule.check(limits)?;
@@ -190,6 +198,37 @@ impl Request {
             return Err(invalid_argument(format!("morphs: {found} for {batch} images; give one for each")));
         }
         self.morphs.iter().try_for_each(|morph| amount("morph", morph.amount))
+    }
+
+    /// Holds the contexts against the model's, and that there are some where there is none of no prompt.
+    fn check_contexts(&self, manifest: &Manifest, guided: bool) -> Result<()> {
+        let contexts = [("context", &self.context), ("negative context", &self.negative_context)];
+        let Some(text) = &manifest.text else {
+            return match contexts.iter().find(|(_, context)| context.is_some()) {
+                Some((name, _)) => Err(invalid_argument(format!(
+                    "{name}: this model takes no contexts (text in bundle.json)"
+                ))),
+                None => Ok(()),
+            };
+        };
+        // Nothing is allocated for a request that is as the one before.
+        let (images, width) = (self.classes.len(), text.width as usize);
+        let (pooled, of_tokens) =
+            ([images, width], text.tokens.map(|tokens| [images, tokens as usize, width]));
+        let shape = of_tokens.as_ref().map_or(&pooled[..], |shape| shape);
+        for ((name, context), needed) in contexts.into_iter().zip([true, guided]) {
+            match context {
+                Some(context) => held(name, context, shape, true)?,
+                None if needed && text.no_prompt != NoPrompt::Zeros => {
+                    return Err(invalid_argument(format!(
+                        "{name}: missing; give one, since this model's context of no prompt comes from its text \
+                         encoder (text.no_prompt in bundle.json)"
+                    )));
+                }
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_variation(&self) -> Result<()> {
@@ -290,7 +329,7 @@ where
     D: ndarray::Dimension,
 {
     let found = array.shape();
-    if found != shape && !(one_for_all && found[0] == 1 && found[1..] == shape[1..]) {
+    if found != shape && !(one_for_all && found.split_first() == Some((&1, &shape[1..]))) {
         let mut shared = shape.to_vec();
         shared[0] = 1;
         let or =

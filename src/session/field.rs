@@ -5,8 +5,9 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use super::Session;
-use super::evaluator::{Evaluator, Question};
-use crate::backend::Pace;
+use super::contexts::Contexts;
+use super::evaluator::{Evaluator, Question, Takes, Wanted};
+use crate::backend::{Condition, Pace};
 use crate::bundle::Role;
 use crate::bundle::manifest::{Direction, Time};
 use crate::error::runtime;
@@ -58,8 +59,9 @@ struct Reference {
 #[derive(Default)]
 pub(super) struct Buffers {
     kinds: Vec<StepKind>,
-    /// The class of each image, then of each image in the other parts.
-    labels: Vec<i64>,
+    /// The class of each image and the place of its context, then those of each image in the other parts.
+    wanted: Vec<Wanted>,
+    contexts: Contexts,
     /// Amounts of the second class, or empty.
     blend: Vec<f32>,
     /// What each cell of a window counts, down and across.
@@ -70,7 +72,7 @@ pub(super) struct Buffers {
     change: Vec<f32>,
     style: Vec<f32>,
     /// Memory for the conditions of the predictor and of the refiner.
-    conditions: [Vec<(f32, i64)>; 2],
+    conditions: [Vec<Condition>; 2],
     call: CallBuffers,
 }
 
@@ -82,6 +84,7 @@ struct CallBuffers {
     v: Vec<f32>,
     times: Vec<f32>,
     labels: Vec<i64>,
+    contexts: Vec<f32>,
     /// Empty where the network can write to the sampler's.
     answer: Vec<f32>,
 }
@@ -92,17 +95,19 @@ impl GuidedField {
         let manifest = model.manifest();
         let networks = &manifest.networks;
         let mut buffers = std::mem::take(&mut session.buffers);
-        let (extent, classed) = (resolved.call(manifest), networks.predictor.inputs.y.is_some());
+        let (extent, inputs) = (resolved.call(manifest), &networks.predictor.inputs);
+        let takes = Takes { class: inputs.y.is_some(), context: inputs.context.is_some() };
         let network = session.take(Role::Predictor, extent, &request.cancel)?;
         let listed = std::mem::take(&mut buffers.conditions[0]);
-        let predictor = Evaluator::new(network, resolved.parts, classed, listed);
+        let predictor = Evaluator::new(network, resolved.parts, takes, listed);
         let refiner = match networks.refiner.as_ref().filter(|_| resolved.schedule.needs_refiner()) {
             Some(refiner) => {
                 let extent = resolved.refiner_call(manifest);
                 let network = session.take(Role::Refiner, extent, &request.cancel)?;
-                let classed = refiner.inputs.y.is_some();
+                let inputs = &refiner.inputs;
+                let takes = Takes { class: inputs.y.is_some(), context: inputs.context.is_some() };
                 let listed = std::mem::take(&mut buffers.conditions[1]);
-                Some(Evaluator::new(network, resolved.refiner_parts, classed, listed))
+                Some(Evaluator::new(network, resolved.refiner_parts, takes, listed))
             }
             None => None,
         };
@@ -118,9 +123,15 @@ impl GuidedField {
         let (null, time) = (manifest.classes.null.unwrap_or_default(), manifest.time);
         buffers.kinds.clear();
         buffers.kinds.extend(resolved.schedule.steps());
-        buffers.labels.clear();
-        buffers.labels.extend(request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class)));
-        memory::resize(&mut buffers.labels, resolved.parts * images, null)?;
+        let Buffers { wanted, contexts, .. } = &mut buffers;
+        contexts.read(request, resolved, manifest)?;
+        let classes = request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class));
+        wanted.clear();
+        memory::reserve(wanted, resolved.parts * images)?;
+        wanted.extend(classes.enumerate().map(|(i, &class)| (class, contexts.place(i % images, false))));
+        if resolved.is_guided() {
+            wanted.extend((0..images).map(|image| (null, contexts.place(image, true))));
+        }
         buffers.blend.clear();
         buffers.blend.extend(request.morphs.iter().map(|morph| morph.amount));
         let floats = extent.batch * channels * windows.area();
@@ -131,6 +142,7 @@ impl GuidedField {
         memory::resize(&mut call.answer, if lends_answer { 0 } else { floats }, 0.0)?;
         memory::resize(&mut call.times, extent.batch, 0.0)?;
         memory::resize(&mut call.labels, extent.batch, null)?;
+        memory::resize(&mut call.contexts, extent.batch * buffers.contexts.len(), 0.0)?;
         for (axis, weights) in buffers.weights.iter_mut().enumerate() {
             windows.weigh(axis, weights)?;
         }
@@ -169,24 +181,25 @@ impl GuidedField {
         Ok(field)
     }
 
-    /// Lists the times and classes that the networks will be asked for.
+    /// Lists the conditions that the networks will be asked under.
     fn list_conditions(&mut self) -> Result<()> {
-        let Self { predictor, refiner, layout, buffers: Buffers { kinds, labels, .. }, grid, time, .. } =
+        let Self { predictor, refiner, layout, buffers: Buffers { kinds, wanted, .. }, grid, time, .. } =
             self;
         let (grid, time) = (*grid, *time);
         let times = |refiner| ends(kinds, refiner).map(move |end| network_time(time, grid.t(end)));
         let most = kinds.len() + 1;
-        predictor.list(labels, layout.batch, most, times(false))?;
-        refiner.as_mut().map_or(Ok(()), |refiner| refiner.list(labels, layout.batch, most, times(true)))
+        predictor.list(wanted, layout.batch, most, times(false))?;
+        refiner.as_mut().map_or(Ok(()), |refiner| refiner.list(wanted, layout.batch, most, times(true)))
     }
 
-    /// Goes on with what depends on times and classes alone, until it is done or it is time to pause.
+    /// Goes on with what depends on conditions alone, until it is done or it is time to pause.
     pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
-        let Self { predictor, refiner, cancel, .. } = self;
-        if predictor.condition(until, cancel)?.is_pending() {
+        let Self { predictor, refiner, buffers, cancel, .. } = self;
+        let contexts = buffers.contexts.floats();
+        if predictor.condition(contexts, until, cancel)?.is_pending() {
             return Ok(Poll::Pending);
         }
-        refiner.as_mut().map_or(Ok(Poll::Ready(())), |refiner| refiner.condition(until, cancel))
+        refiner.as_mut().map_or(Ok(Poll::Ready(())), |refiner| refiner.condition(contexts, until, cancel))
     }
 
     /// Floats of one answer, all parts.
@@ -245,7 +258,8 @@ impl GuidedField {
         while self.call < calls {
             self.set(x, v, parts);
             let Self { predictor, refiner, buffers, cancel, until, per_call, .. } = self;
-            let CallBuffers { x, v: windows_of_v, times, labels, answer } = &mut buffers.call;
+            let context = buffers.contexts.len();
+            let CallBuffers { x, v: windows_of_v, times, labels, contexts, answer } = &mut buffers.call;
             let (slots, floats) = (parts * *per_call, x.len() / predictor.parts * parts);
             let network = if v.is_some() { refiner.as_mut().unwrap_or(predictor) } else { predictor };
             let answer = if direct { &mut *out } else { &mut answer[..floats] };
@@ -255,6 +269,7 @@ impl GuidedField {
                 v: v.map(|v| &v[..floats]),
                 times: &times[..slots],
                 classes: &labels[..slots],
+                contexts: &contexts[..slots * context],
             };
             ready!(network.evaluate(question, answer, Pace::new(cancel, *until)))?;
             self.collect(out, parts);
@@ -311,7 +326,11 @@ impl GuidedField {
             let Slot { image, index, windows, place: from, .. } = self.slot(slot);
             for part in 0..parts {
                 let place = part * self.per_call + slot;
-                call.labels[place] = self.buffers.labels[part * self.layout.batch + image];
+                let Buffers { wanted, contexts, .. } = &self.buffers;
+                let (class, context) = wanted[part * self.layout.batch + image];
+                call.labels[place] = class;
+                let len = contexts.len();
+                call.contexts[place * len..][..len].copy_from_slice(contexts.get(context));
                 let place = place * window..(place + 1) * window;
                 windows.gather(&x[from.clone()], index, self.evaluation, &mut call.x[place.clone()]);
                 if let (Some(v), false) = (v, call.v.is_empty()) {

@@ -191,7 +191,7 @@ impl Job {
         Ok(self.is_done())
     }
 
-    /// Goes on with what depends on times and classes alone, which comes first.
+    /// Goes on with what depends on conditions alone, which comes first.
     pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
         self.field.as_mut().map_or(Ok(Poll::Ready(())), |field| field.condition(until))
     }

@@ -7,6 +7,7 @@ mod classes;
 #[path = "../common/mod.rs"]
 mod common;
 mod conditioning;
+mod contexts;
 mod copy;
 mod damaged_plans;
 mod deterministic;

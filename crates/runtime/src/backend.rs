@@ -89,19 +89,30 @@ pub enum Fallback {
     },
 }
 
+/// What a network is asked under, besides the state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    pub time: f32,
+    /// Not looked at by networks that take no class.
+    pub class: i64,
+    /// Which of the contexts that are given beside; not looked at by networks that take none, or one of tokens.
+    pub context: usize,
+}
+
 /// A program with the scratch memory to run it, one run at a time.
 pub trait Instance: Send {
-    /// Conditions (pairs of time and class) of which what depends on them alone is computed at once, and those that
-    /// it is kept of; none where nothing does.
+    /// Conditions of which what depends on them alone is computed at once, and those that it is kept of; none where
+    /// nothing does.
     fn conditions(&self) -> (usize, usize) {
         (0, 0)
     }
 
-    /// Computes what depends on some conditions alone, beforehand.
+    /// Computes what depends on some conditions alone, beforehand. `contexts` are those that they name by their
+    /// places, one after another.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    fn prepare(&mut self, _conditions: &[(f32, i64)], _cancel: &CancelToken) -> Result<()> {
+    fn prepare(&mut self, _conditions: &[Condition], _contexts: &[f32], _cancel: &CancelToken) -> Result<()> {
         Ok(())
     }
 

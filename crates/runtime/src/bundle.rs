@@ -191,7 +191,7 @@ impl Bundle {
         let manifest = parse::manifest(&json).at(|| MANIFEST.into())?;
         validate::manifest(&manifest, limits).at(|| MANIFEST.into())?;
         if plan.is_none() {
-            for file in Role::ALL.iter().flat_map(|&role| manifest.listed(role)) {
+            for file in manifest.files() {
                 checksum::size(source.as_ref(), &file, limits)?;
             }
         }
@@ -240,26 +240,23 @@ impl Bundle {
         if let Some(plan) = &self.plan {
             return plan.verify().at(|| self.source.describe());
         }
-        Role::ALL.iter().try_for_each(|&role| self.check(role))
+        self.manifest.files().try_for_each(|file| self.check_file(&file, &|| Ok(())))
     }
 
-    /// Reads a network's files once and checks their SHA-256; nothing to do if there is no such network.
-    pub(crate) fn check(&self, role: Role) -> Result<()> {
-        self.check_while(role, || Ok(()))
-    }
-
-    /// The same, as long as `go_on` says so at every piece.
+    /// Reads a network's files once and checks their SHA-256, as long as `go_on` says so at every piece; nothing to do
+    /// if there is no such network.
     #[doc(hidden)]
     pub fn check_while(&self, role: Role, go_on: impl Fn() -> Result<()>) -> Result<()> {
         // A plan checks what it reads.
         if self.plan.is_some() {
             return Ok(());
         }
-        for file in self.manifest.listed(role) {
-            checksum::check(self.source.as_ref(), &file, &self.limits, |_| go_on())
-                .at(|| self.source.describe())?;
-        }
-        Ok(())
+        self.manifest.listed(role).iter().try_for_each(|file| self.check_file(file, &go_on))
+    }
+
+    fn check_file(&self, file: &checksum::Listed, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        let checked = checksum::check(self.source.as_ref(), file, &self.limits, |_| go_on());
+        checked.map(drop).at(|| self.source.describe())
     }
 
     /// Bytes of a network's files: its graph and what it keeps outside of it; 0 if there is no such network.

@@ -39,6 +39,14 @@ pub enum PortRole {
     Time,
     /// The class of each image.
     Class,
+    /// The context of each image: what its prompt was encoded to.
+    Context,
+    /// The tokens of a prompt.
+    Tokens,
+    /// Which tokens are the prompt's own.
+    TokenMask,
+    /// The kind of each token.
+    TokenTypes,
     /// A latent on its way to or from an image.
     Latent,
     /// An image, nominally in [-1, 1].
@@ -59,7 +67,8 @@ pub struct Port {
     pub shape: Vec<usize>,
 }
 
-/// Inputs in the model contract's order (`x`, `v`, `t`, and `y` if the network takes a class) and the output.
+/// Inputs in the model contract's order (`x`, `v`, `t`, `y` if the network takes a class, `context` if it takes one)
+/// and the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Contract {
@@ -85,16 +94,22 @@ impl Contract {
             element: ElementType::F32,
             shape: shape.to_vec(),
         };
-        // The last input, of a network that takes a class.
-        let class = |name: &Option<String>| {
-            name.iter()
-                .map(|name| Port {
-                    role: PortRole::Class,
-                    name: name.clone(),
-                    element: ElementType::I64,
-                    shape: vec![batch],
-                })
-                .collect::<Vec<_>>()
+        let i64 = |role: PortRole, name: &String, shape: &[usize]| Port {
+            role,
+            name: name.clone(),
+            element: ElementType::I64,
+            shape: shape.to_vec(),
+        };
+        let contexts = manifest.context_shape().map(|one| [vec![batch], one].concat());
+        if let Some(shape) = &contexts {
+            let [rows, width] = [shape.iter().rev().skip(1).product(), shape.last().copied().unwrap_or(0)];
+            limits.check_tensor([1, 1, rows, width])?;
+        }
+        // The last inputs, of networks that take them.
+        let conditions = |class: &Option<String>, context: &Option<String>| {
+            let class = class.iter().map(|name| i64(PortRole::Class, name, &[batch]));
+            let context = context.iter().zip(&contexts);
+            class.chain(context.map(|(name, shape)| f32(PortRole::Context, name, shape))).collect::<Vec<_>>()
         };
         let missing =
             || invalid_argument(format!("the bundle has no {role} (networks.{role} in bundle.json)"));
@@ -104,7 +119,7 @@ impl Contract {
                 let (i, output) = (&networks.predictor.inputs, &networks.predictor.output);
                 let inputs = vec![f32(PortRole::State, &i.x, &latent), f32(PortRole::Time, &i.t, &[batch])];
                 Self {
-                    inputs: [inputs, class(&i.y)].concat(),
+                    inputs: [inputs, conditions(&i.y, &i.context)].concat(),
                     output: f32(PortRole::Velocity, output, &latent),
                 }
             }
@@ -117,7 +132,7 @@ impl Contract {
                     f32(PortRole::Time, &i.t, &[batch]),
                 ];
                 Self {
-                    inputs: [inputs, class(&i.y)].concat(),
+                    inputs: [inputs, conditions(&i.y, &i.context)].concat(),
                     output: f32(PortRole::Offset, &network.output, &latent),
                 }
             }
@@ -133,6 +148,22 @@ impl Contract {
                 Self {
                     inputs: vec![f32(PortRole::Image, &network.inputs.image, &image()?)],
                     output: f32(PortRole::Latent, &network.output, &latent),
+                }
+            }
+            Role::Text => {
+                let network = networks.text.as_ref().ok_or_else(missing)?;
+                let tokens = manifest.text.as_ref().map_or(0, |text| text.max_tokens as usize);
+                let i = &network.inputs;
+                let named = [
+                    (PortRole::Tokens, Some(&i.tokens)),
+                    (PortRole::TokenMask, i.mask.as_ref()),
+                    (PortRole::TokenTypes, i.types.as_ref()),
+                ];
+                let inputs =
+                    named.into_iter().filter_map(|(role, name)| Some(i64(role, name?, &[batch, tokens])));
+                Self {
+                    inputs: inputs.collect(),
+                    output: f32(PortRole::Context, &network.output, contexts.as_deref().unwrap_or_default()),
                 }
             }
         })

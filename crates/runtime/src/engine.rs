@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, ready};
 
 use crate::allowance::Allowance;
-use crate::backend::{Fallback, Footprint, Input, Instance, Pace, Program};
+use crate::backend::{Condition, Fallback, Footprint, Input, Instance, Pace, Program};
 use crate::error::{Context, runtime};
 use crate::executor::{Conditions, Executable, Memory, Packs, Ports, Setting};
 use crate::kernels::{Inline, Isa, Parallel};
@@ -45,7 +45,7 @@ pub struct Network<'a> {
     pub allowance: &'a Allowance,
 }
 
-/// The part of a network that computes what times and classes alone decide.
+/// The part of a network that computes what times, classes and pooled contexts alone decide.
 pub struct Conditioning {
     /// Its answers are rows as `layout` has them.
     pub plan: Plan,
@@ -163,7 +163,7 @@ impl Engine {
 /// A network, loaded.
 pub struct FusedProgram {
     pub executable: Executable,
-    /// What is computed once for each time and class, if the network has such a part.
+    /// What is computed once for each time, class and pooled context, if the network has such a part.
     pub conditions: Option<Arc<Conditions>>,
     pub file: String,
 }
@@ -205,9 +205,9 @@ impl Instance for FusedInstance {
         self.program.conditions.as_ref().map_or((0, 0), |conditions| conditions.room())
     }
 
-    fn prepare(&mut self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
+    fn prepare(&mut self, wanted: &[Condition], contexts: &[f32], cancel: &CancelToken) -> Result<()> {
         match &self.program.conditions {
-            Some(conditions) => conditions.prepare(wanted, cancel).at(|| self.program.file.clone()),
+            Some(conditions) => conditions.prepare(wanted, contexts, cancel).at(|| self.program.file.clone()),
             None => Ok(()),
         }
     }

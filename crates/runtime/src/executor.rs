@@ -77,7 +77,7 @@ impl Memory {
 }
 
 /// The most inputs that a network has.
-const INPUTS: usize = 4;
+const INPUTS: usize = 5;
 
 impl Executable {
     /// The same, run on other threads.

@@ -243,7 +243,7 @@ fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
     let bundle =
         Bundle::open(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/textures"))
             .unwrap();
-    for &role in Role::ALL {
+    for role in Role::ALL.iter().copied().filter(|&role| bundle.manifest().has(role)) {
         let graph = Graph::import(&bundle, role, bundle.manifest().extent(1)).unwrap();
         assert!(largest_constant(&graph) as u64 <= 2 * LARGE, "{role}");
         assert!(graph.weights.iter().all(|weight| weight.precision == Precision::F16));

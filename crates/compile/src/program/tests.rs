@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
-use crate::backend::Input;
+use crate::backend::{Condition, Input};
 use crate::contract::Contract;
 use crate::executor::Call;
 use crate::files::Files;
@@ -28,6 +28,11 @@ fn fused(threads: usize) -> Fused {
 fn fused_for(isa: Isa, threads: usize, deterministic: bool) -> Fused {
     let engine = Engine::new(isa, Arc::new(Pool::new(threads).unwrap()));
     Fused::new(engine, deterministic, Reference::new(1))
+}
+
+/// A condition of a network without contexts.
+fn at(time: f32, class: i64) -> Condition {
+    Condition { time, class, context: 0 }
 }
 
 /// What `backend` makes of one call of `role` at `batch`.
@@ -144,16 +149,16 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let (whole, small) = (program(&fused), program(&self::fused(1)));
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
-    let pairs: Vec<(f32, i64)> = (0..8).map(|i| (i as f32 / 8.0, i % 3)).collect();
+    let pairs: Vec<Condition> = (0..8).map(|i| at(i as f32 / 8.0, i % 3)).collect();
     let [mut whole, mut small] =
         [whole, small].map(|program| Program::instantiate(program, &CancelToken::new()).unwrap());
     let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
     for network in [&mut whole, &mut small] {
-        network.prepare(&pairs, &CancelToken::new()).unwrap();
+        network.prepare(&pairs, &[], &CancelToken::new()).unwrap();
     }
     for times in 0..20 {
         let [a, b] = [pairs[times * 3 % 8], pairs[times * 5 % 8]];
-        let (t, y) = ([a.0, b.0], [a.1, b.1]);
+        let (t, y) = ([a.time, b.time], [a.class, b.class]);
         let inputs = [Input::F32(&x), Input::F32(&t), Input::I64(&y)];
         for (network, answer) in [&mut whole, &mut small].into_iter().zip(&mut answers) {
             network.run(&inputs, answer, &CancelToken::new()).unwrap();
@@ -189,9 +194,9 @@ fn a_network_of_time_alone_has_its_conditioning_computed_once() {
     agrees(&bundle, Role::Predictor, "time alone");
 
     let taken = conditions.footprint().weights;
-    conditions.prepare(&[(0.5, 0), (0.25, 0)], &CancelToken::new()).unwrap();
+    conditions.prepare(&[at(0.5, 0), at(0.25, 0)], &[], &CancelToken::new()).unwrap();
     let rows = conditions.footprint().weights;
-    conditions.prepare(&[(0.25, 1), (0.5, 7)], &CancelToken::new()).unwrap();
+    conditions.prepare(&[at(0.25, 1), at(0.5, 7)], &[], &CancelToken::new()).unwrap();
     assert!(rows > taken && conditions.footprint().weights == rows);
 }
 
@@ -221,7 +226,57 @@ fn conditioning_is_cancelled_too() {
     .unwrap();
     let cancelled = CancelToken::new();
     cancelled.cancel();
-    let error = network.prepare(&[(0.5, 1)], &cancelled).unwrap_err();
+    let error = network.prepare(&[at(0.5, 1)], &[], &cancelled).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    network.prepare(&[(0.5, 1)], &CancelToken::new()).unwrap();
+    network.prepare(&[at(0.5, 1)], &[], &CancelToken::new()).unwrap();
+}
+
+#[test]
+fn conditions_are_kept_with_their_contexts_and_found_by_their_bits() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let bundle = Bundle::open(root.join("tests/data/contexts/pooled")).unwrap();
+    let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
+    let program = || Arc::new(fused(1).lower(&import(2).unwrap(), &import).unwrap());
+    let (whole, small) = (program(), program());
+    small.conditions.as_ref().unwrap().limit(3);
+    let (known, width) = (Arc::clone(whole.conditions.as_ref().unwrap()), 12);
+    let noise = |seed, shape| noise(seed, shape).unwrap().into_raw_vec_and_offset().0;
+    let (x, mut contexts) = (noise(1, [2, 4, 8, 8]), noise(2, [1, 1, 4, width]));
+    // The fourth differs from the third in the last bit of its last float.
+    contexts.copy_within(2 * width..3 * width, 3 * width);
+    let last = contexts.last_mut().unwrap();
+    *last = f32::from_bits(last.to_bits() ^ 1);
+    let wanted: Vec<Condition> = (0..24)
+        .map(|i| Condition { time: (i % 2) as f32 / 2.0, class: i as i64 % 3, context: i / 6 })
+        .collect();
+    let [mut whole, mut small] =
+        [whole, small].map(|program| Program::instantiate(program, &CancelToken::new()).unwrap());
+    for network in [&mut whole, &mut small] {
+        network.prepare(&wanted, &contexts, &CancelToken::new()).unwrap();
+    }
+    let rows = |conditions: &Conditions| conditions.known().unwrap();
+    assert_eq!(rows(&known).len(), wanted.len());
+    let mut answers = [vec![0.0; x.len()], vec![0.0; x.len()]];
+    for times in 0..48 {
+        let [a, b] = [wanted[times * 5 % 24], wanted[times * 7 % 24]];
+        let (t, y) = ([a.time, b.time], [a.class, b.class]);
+        let context = [a, b].map(|of| &contexts[of.context * width..][..width]).concat();
+        let inputs = [Input::F32(&x), Input::F32(&t), Input::I64(&y), Input::F32(&context)];
+        for (network, answer) in [&mut whole, &mut small].into_iter().zip(&mut answers) {
+            network.run(&inputs, answer, &CancelToken::new()).unwrap();
+        }
+        assert_eq!(answers[0], answers[1], "{times}");
+    }
+    // Nothing was computed anew by the whole table, and each row begins with its context.
+    let known = rows(&known);
+    assert_eq!(known.len(), wanted.len());
+    for (row, of) in known.iter().zip(&wanted) {
+        assert_eq!(row.floats[..width], contexts[of.context * width..][..width]);
+        assert_eq!((row.time, row.class), (of.time, of.class));
+    }
+    // Rows of contexts that differ in a bit are two rows.
+    assert!(known[12].floats[..width] != known[18].floats[..width]);
+    let beyond = Condition { context: 4, ..wanted[0] };
+    let error = whole.prepare(&[beyond], &contexts, &CancelToken::new()).unwrap_err();
+    assert!(error.to_string().ends_with("a context is missing among those that were given"), "{error}");
 }

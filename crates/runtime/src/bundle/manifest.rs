@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::parse::{direction, object, object_map, objects, present, present_object, size};
+use super::parse::{
+    direction, no_prompt, object, object_map, objects, present, present_object, present_size, size,
+};
 
 /// The whole of `bundle.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Manifest {
     /// The class table.
     #[serde(deserialize_with = "object")]
     pub classes: Classes,
+    /// The contexts that the networks take, if they take any. Since format 1.1.
+    #[serde(default, deserialize_with = "present_object")]
+    pub text: Option<Text>,
     /// How the networks count time.
     #[serde(default, deserialize_with = "object")]
     pub time: Time,
@@ -106,6 +111,39 @@ pub struct Classes {
     /// One name per class; several classes may have the same one.
     #[serde(default, deserialize_with = "present")]
     pub labels: Option<Vec<String>>,
+}
+
+/// The contexts that predictor and refiner take: what a text encoder makes of prompts, or a caller of anything.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Text {
+    /// Floats of a context, or of each of its tokens: D, at least 1.
+    #[serde(deserialize_with = "size")]
+    pub width: u32,
+    /// Tokens of a context, L: it is `[N, L, D]`. None of a pooled one, which is `[N, D]`.
+    #[serde(default, deserialize_with = "present_size")]
+    pub tokens: Option<u32>,
+    /// Tokens that a prompt may have, at least 1. Default 128.
+    #[serde(default = "max_tokens", deserialize_with = "size")]
+    pub max_tokens: u32,
+    /// What makes tokens of prompts, for `networks.text`.
+    #[serde(default, deserialize_with = "present_object")]
+    pub tokenizer: Option<ListedFile>,
+    /// The context of a request without a prompt, and what guidance goes away from. Default
+    /// [`Zeros`](NoPrompt::Zeros).
+    #[serde(default, deserialize_with = "no_prompt")]
+    pub no_prompt: NoPrompt,
+}
+
+/// The context that stands for no prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoPrompt {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// What the text encoder makes of the empty prompt.
+    Empty,
 }
 
 /// How the networks count time.
@@ -189,6 +227,9 @@ pub struct Networks {
     /// Image to latent mean.
     #[serde(default, deserialize_with = "present_object")]
     pub encoder: Option<Network<EncoderInputs>>,
+    /// Prompt to context. Since format 1.1.
+    #[serde(default, deserialize_with = "present_object")]
+    pub text: Option<Network<TextInputs>>,
 }
 
 /// One network: its files, and its tensors' names inside the ONNX graph.
@@ -251,6 +292,9 @@ inputs! {
         /// Class, i64 `[N]`; none of a network that takes none.
         #[serde(default, deserialize_with = "present")]
         y: Option<String>,
+        /// Context, f32 `[N, D]` or `[N, L, D]`; none of a network that takes none. Since format 1.1.
+        #[serde(default, deserialize_with = "present")]
+        context: Option<String>,
     }
     /// Names of the refiner's inputs.
     RefinerInputs {
@@ -263,6 +307,9 @@ inputs! {
         /// Class, i64 `[N]`; none of a network that takes none.
         #[serde(default, deserialize_with = "present")]
         y: Option<String>,
+        /// Context, f32 `[N, D]` or `[N, L, D]`; none of a network that takes none. Since format 1.1.
+        #[serde(default, deserialize_with = "present")]
+        context: Option<String>,
     }
     /// Names of the decoder's inputs.
     DecoderInputs {
@@ -273,6 +320,17 @@ inputs! {
     EncoderInputs {
         /// RGB in [-1, 1], f32 `[N, 3, H, W]`.
         image: String,
+    }
+    /// Names of the text encoder's inputs.
+    TextInputs {
+        /// Tokens, i64 `[N, T]`.
+        tokens: String,
+        /// 1 for each token of the prompt, 0 for what fills it up, i64 `[N, T]`; none of a network that takes none.
+        #[serde(default, deserialize_with = "present")]
+        mask: Option<String>,
+        /// Zeros, i64 `[N, T]`; none of a network that takes none.
+        #[serde(default, deserialize_with = "present")]
+        types: Option<String>,
     }
 }
 
@@ -286,6 +344,26 @@ impl Manifest {
     pub fn refiner_guided(&self) -> bool {
         self.guidance.as_ref().is_some_and(|guidance| guidance.refiner_guided)
     }
+
+    /// Whether there is something that guidance goes away from: no class, or, where the networks take a context and
+    /// no class, the context of no prompt.
+    pub fn can_be_guided(&self) -> bool {
+        let unclassed = self.networks.predictor.inputs.y.is_none();
+        self.classes.null.is_some() || (unclassed && self.text.is_some())
+    }
+
+    /// The shape of one context, `[D]` or `[L, D]`; none of a model without contexts.
+    pub fn context_shape(&self) -> Option<Vec<usize>> {
+        let text = self.text.as_ref()?;
+        Some(text.tokens.iter().chain([&text.width]).map(|&n| n as usize).collect())
+    }
+}
+
+impl Text {
+    /// Floats of one context.
+    pub fn floats(&self) -> usize {
+        self.width as usize * self.tokens.unwrap_or(1) as usize
+    }
 }
 
 impl Default for Time {
@@ -296,4 +374,8 @@ impl Default for Time {
 
 fn one() -> f32 {
     1.0
+}
+
+fn max_tokens() -> u32 {
+    128
 }

@@ -9,7 +9,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::checksum::{self, Listed};
-use super::{Bundle, MANIFEST, Role};
+use super::{Bundle, MANIFEST};
 use crate::Result;
 use crate::error::{Context, Error};
 
@@ -26,9 +26,8 @@ impl Bundle {
         let mut zip = ZipWriter::new_stream(Quiet { out, failed: false });
         begin(&mut zip, MANIFEST, self.json.len() as u64)?;
         zip.write_all(&self.json).map_err(write_failed)?;
-        let listed = Role::ALL.iter().flat_map(|&role| self.manifest.listed(role));
         // Two networks may share a file.
-        let files: BTreeMap<&str, Listed> = listed.map(|file| (file.name, file)).collect();
+        let files: BTreeMap<&str, Listed> = self.manifest.files().map(|file| (file.name, file)).collect();
         for file in files.values() {
             let source = self.source.as_ref();
             let size = checksum::size(source, file, &self.limits).at(|| source.describe())?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::manifest::{Direction, Manifest};
+use super::manifest::{Direction, Manifest, NoPrompt};
 use super::version::{FORMAT, SUPPORTED, Version};
 use crate::Result;
 use crate::error::{Error, invalid_bundle};
@@ -141,6 +141,25 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
         }
     }
     deserializer.deserialize_u64(Size)
+}
+
+pub(super) fn present_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<u32>, D::Error> {
+    size(deserializer).map(Some)
+}
+
+pub(super) fn no_prompt<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<NoPrompt, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "zeros" => Ok(NoPrompt::Zeros),
+        "empty" => Ok(NoPrompt::Empty),
+        other => {
+            let is = quoted(other);
+            Err(de::Error::custom(format!("must be \"zeros\" or \"empty\", is {is}")))
+        }
+    }
 }
 
 pub(super) fn direction<'de, D: Deserializer<'de>>(

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::checksum::Listed;
-use super::manifest::{Manifest, Network};
+use super::manifest::{ListedFile, Manifest, Network};
 use crate::Result;
 use crate::error::invalid_argument;
 
@@ -13,14 +13,16 @@ use crate::error::invalid_argument;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// Latent, time, class to velocity.
+    /// Latent, time, class, context to velocity.
     Predictor,
-    /// Latent, velocity, time, class to an offset of the velocity.
+    /// Latent, velocity, time, class, context to an offset of the velocity.
     Refiner,
     /// Latent to image.
     Decoder,
     /// Image to latent mean.
     Encoder,
+    /// Tokens of a prompt to a context.
+    Text,
 }
 
 /// What a network is planned for.
@@ -34,7 +36,7 @@ pub struct Extent {
 
 impl Role {
     /// Every role, in the manifest's order.
-    pub const ALL: &[Self] = &[Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder];
+    pub const ALL: &[Self] = &[Self::Predictor, Self::Refiner, Self::Decoder, Self::Encoder, Self::Text];
 }
 
 impl fmt::Display for Role {
@@ -44,6 +46,7 @@ impl fmt::Display for Role {
             Self::Refiner => "refiner",
             Self::Decoder => "decoder",
             Self::Encoder => "encoder",
+            Self::Text => "text",
         })
     }
 }
@@ -57,6 +60,7 @@ impl Manifest {
             Role::Refiner => networks.refiner.is_some(),
             Role::Decoder => networks.decoder.is_some(),
             Role::Encoder => networks.encoder.is_some(),
+            Role::Text => networks.text.is_some(),
         }
     }
 
@@ -112,7 +116,19 @@ impl Manifest {
             Role::Refiner => networks.refiner.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
             Role::Decoder => networks.decoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
             Role::Encoder => networks.encoder.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
+            Role::Text => networks.text.as_ref().map_or_else(Vec::new, |n| n.listed(role)),
         }
+    }
+
+    /// The file that makes tokens of prompts, if there is one.
+    pub(super) fn tokenizer(&self) -> Option<Listed<'_>> {
+        let ListedFile { file, sha256 } = self.text.as_ref()?.tokenizer.as_ref()?;
+        Some(Listed { name: file, sha256, field: "text.tokenizer.file".to_owned() })
+    }
+
+    /// Every file that is listed.
+    pub(super) fn files(&self) -> impl Iterator<Item = Listed<'_>> {
+        Role::ALL.iter().flat_map(|&role| self.listed(role)).chain(self.tokenizer())
     }
 }
 

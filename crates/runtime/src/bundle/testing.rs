@@ -62,6 +62,30 @@ impl Files {
         files
     }
 
+    /// The complete one of a model that takes contexts too, encoded from prompts.
+    pub fn with_text() -> Self {
+        let mut files = Self::complete();
+        let mut listed = |name: &str| {
+            let bytes = format!("file {name}").into_bytes();
+            let entry = json!({ "file": name, "sha256": hex_of(&bytes) });
+            files.0.insert(name.to_owned(), bytes);
+            entry
+        };
+        let (mut network, tokenizer) = (listed("text.onnx"), listed("tokenizer.json"));
+        network["inputs"] = json!({ "tokens": "tokens", "mask": "mask", "types": "types" });
+        network["output"] = json!("context");
+        files
+            .set("format_version", json!("1.1"))
+            .set("networks.text", network)
+            .set("networks.predictor.inputs.context", json!("context"))
+            .set("networks.refiner.inputs.context", json!("context"));
+        let text = json!({
+            "width": 6, "tokens": 5, "max_tokens": 32, "tokenizer": tokenizer, "no_prompt": "empty",
+        });
+        files.set("text", text);
+        files
+    }
+
     /// The smallest manifest: a predictor and nothing optional.
     pub fn minimal() -> Self {
         let mut files = Self::complete();

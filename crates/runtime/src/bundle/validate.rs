@@ -6,9 +6,12 @@
 
 use std::collections::HashSet;
 
-use super::manifest::{Classes, ImageSize, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
+use super::manifest::{
+    Classes, ImageSize, Latent, ListedFile, Manifest, Network, NoPrompt, Preset, Sampling, TensorNames, Time,
+};
 use super::parse::quoted;
 use super::role::Role;
+use super::version::Version;
 use crate::error::{Error, invalid_bundle, limit_exceeded};
 use crate::sampler::Schedule;
 use crate::{Limits, Result};
@@ -20,12 +23,14 @@ const FILE_CHARS: usize = 128;
 
 /// Checks everything that can be known without opening the networks.
 pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
+    fields(m)?;
     name("name", &m.name)?;
     line("description", m.description.as_deref())?;
     line("license", m.license.as_deref())?;
     latent(&m.latent, limits)?;
     image(m, limits)?;
     classes(m, limits)?;
+    text(m, limits)?;
     time(&m.time)?;
     if let Some(guidance) = &m.guidance {
         let most = m.latent.channels;
@@ -39,7 +44,7 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
         require(!guidance.refiner_guided || guidance.channels == most, place, || {
             format!("is true, but only {} of {most} channels are guided", guidance.channels)
         })?;
-        require(!guidance.refiner_guided || m.classes.null.is_some(), place, || {
+        require(!guidance.refiner_guided || m.can_be_guided(), place, || {
             "is true, but classes has no null to guide away from".into()
         })?;
     }
@@ -47,7 +52,24 @@ pub(super) fn manifest(m: &Manifest, limits: &Limits) -> Result<()> {
     network(Role::Predictor, Some(&m.networks.predictor))?;
     network(Role::Refiner, m.networks.refiner.as_ref())?;
     network(Role::Decoder, m.networks.decoder.as_ref())?;
-    network(Role::Encoder, m.networks.encoder.as_ref())
+    network(Role::Encoder, m.networks.encoder.as_ref())?;
+    network(Role::Text, m.networks.text.as_ref())
+}
+
+/// Fields that came with a minor version are in no bundle of an older one, whose readers would refuse it.
+fn fields(m: &Manifest) -> Result<()> {
+    let version = Version::supported(&m.format_version).map_err(|e| e.at("format_version"))?;
+    let of_1_1 = |field: &str, there: bool| {
+        require(!there || version.has(1), field, || {
+            format!("is a field of format 1.1, but format_version is {version}")
+        })
+    };
+    let networks = &m.networks;
+    let refiner = networks.refiner.as_ref();
+    of_1_1("text", m.text.is_some())?;
+    of_1_1("networks.text", networks.text.is_some())?;
+    of_1_1("networks.predictor.inputs.context", networks.predictor.inputs.context.is_some())?;
+    of_1_1("networks.refiner.inputs.context", refiner.is_some_and(|r| r.inputs.context.is_some()))
 }
 
 /// A flat file name that means the same on every system and leads nowhere else.
@@ -156,6 +178,43 @@ fn classes(m: &Manifest, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
+fn text(m: &Manifest, limits: &Limits) -> Result<()> {
+    let networks = &m.networks;
+    let Some(text) = &m.text else {
+        let refiner = networks.refiner.as_ref().is_some_and(|refiner| refiner.inputs.context.is_some());
+        for (field, there) in [
+            ("networks.predictor.inputs.context", networks.predictor.inputs.context.is_some()),
+            ("networks.refiner.inputs.context", refiner),
+            ("networks.text", networks.text.is_some()),
+        ] {
+            require(!there, field, || "is there, but nothing says what a context is (text)".into())?;
+        }
+        return Ok(());
+    };
+    require(networks.predictor.inputs.context.is_some(), "text", || {
+        "is there, but the predictor takes no context (networks.predictor.inputs has no context)".into()
+    })?;
+    let tokens = text.tokens.unwrap_or(1);
+    for (field, value) in
+        [("text.width", text.width), ("text.tokens", tokens), ("text.max_tokens", text.max_tokens)]
+    {
+        size(field, value, limits.max_edge, "max_edge")?;
+    }
+    limits.check_tensor([1, 1, tokens as usize, text.width as usize]).map_err(|error| error.at("text"))?;
+    if let Some(ListedFile { file: name, sha256 }) = &text.tokenizer {
+        file("text.tokenizer", name, sha256)?;
+        require(networks.text.is_some(), "text.tokenizer", || {
+            "is there, but there is no network for its tokens (networks.text)".into()
+        })?;
+    }
+    require(networks.text.is_none() || text.tokenizer.is_some(), "networks.text", || {
+        "is there, but nothing makes tokens for it (text.tokenizer)".into()
+    })?;
+    require(text.no_prompt == NoPrompt::Zeros || networks.text.is_some(), "text.no_prompt", || {
+        "is \"empty\", but there is no network that encodes the empty prompt (networks.text)".into()
+    })
+}
+
 fn time(time: &Time) -> Result<()> {
     finite("time.scale", time.scale)?;
     require(time.scale != 0.0, "time.scale", || "must not be 0".into())?;
@@ -187,7 +246,7 @@ fn preset(field: &str, schedule: &str, guidance: Option<f32>, m: &Manifest, limi
     let Some(guidance) = guidance else { return Ok(()) };
     finite(&field, guidance)?;
     require(guidance >= 0.0, &field, || format!("must be at least 0, is {guidance}"))?;
-    require(guidance == 1.0 || m.classes.null.is_some(), &field, || {
+    require(guidance == 1.0 || m.can_be_guided(), &field, || {
         format!("must be 1, since classes has no null to guide away from; is {guidance}")
     })
 }

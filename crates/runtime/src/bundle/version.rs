@@ -11,7 +11,7 @@ use crate::error::{invalid_bundle, unsupported};
 pub(super) const FORMAT: &str = "flowturbo-bundle";
 
 /// The newest version this build knows in full.
-pub(super) const SUPPORTED: Version = Version { major: 1, minor: 0 };
+pub(super) const SUPPORTED: Version = Version { major: 1, minor: 1 };
 
 /// `major.minor` of a bundle's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl Version {
             ("older than", "export the bundle again")
         };
         Err(unsupported(format!("{version} is {age} {SUPPORTED}, the version this build reads; {remedy}")))
+    }
+
+    /// Whether it has the fields that came with this minor version.
+    pub(super) fn has(self, minor: u32) -> bool {
+        self.minor >= minor
     }
 
     /// Whether a field that this build does not know may be ignored.

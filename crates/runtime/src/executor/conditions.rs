@@ -1,15 +1,15 @@
-//! What a network computes of time and class alone: once for each pair, kept in a table.
+//! What a network computes of time, class and pooled context alone: once for each of them, kept in a table.
 //!
-//! A request's pairs are computed together, so that the weights are read once; the null class's rows, and those
-//! of any class that comes again, are there already. Sessions of a model share the table, and networks for
-//! several batch sizes too.
+//! A request's conditions are computed together, so that the weights are read once; the null class's rows, and those
+//! of any class or context that comes again, are there already. Sessions of a model share the table, and networks for
+//! several batch sizes too. A row is kept with its context, and is that of equal bits only.
 
 use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
 use super::Executable;
-use crate::backend::{Fallback, Footprint, Input};
+use crate::backend::{Condition, Fallback, Footprint, Input};
 use crate::contract::{Contract, PortRole};
 use crate::error::{invalid_bundle, runtime, unsupported};
 use crate::lock::{lock, lock_unless};
@@ -17,28 +17,85 @@ use crate::memory::refused;
 use crate::plan::{Row, RowLayout};
 use crate::{CancelToken, Error, Result, memory};
 
-/// Pairs that are computed at a time: a schedule's worth.
+/// Conditions that are computed at a time: a schedule's worth.
 pub const ROWS: usize = 16;
 
 /// Bytes that a table may grow to, unless that is too little for one schedule.
 const BYTES: usize = 128 << 20;
-/// Pairs that a table holds at most, and at least.
-const PAIRS: std::ops::RangeInclusive<usize> = 128..=4096;
+/// Rows that a table holds at most, and at least.
+const KEPT: std::ops::RangeInclusive<usize> = 128..=4096;
 
-/// Where time and class are among the inputs of a network.
+/// Where time, class and a pooled context are among the inputs of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     time: usize,
-    /// None for a network of one class: all its pairs have class 0.
+    /// None for a network of one class: all its conditions have class 0.
     class: Option<usize>,
+    /// None for a network without a context, or with one of tokens: that is an input of every call. Never in a file:
+    /// the manifest says so.
+    #[serde(skip)]
+    context: Option<ContextPort>,
 }
 
-/// The inputs that time and class say nothing of, and those two; none for a network without a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ContextPort {
+    place: usize,
+    /// Floats of a context.
+    width: usize,
+}
+
+/// The inputs that conditions say nothing of, and those of the conditions; none for a network without a time.
 pub fn ports(contract: &Contract) -> Option<(Vec<usize>, Ports)> {
     let place = |role: PortRole| contract.inputs.iter().position(|port| port.role == role);
-    let ports = Ports { time: place(PortRole::Time)?, class: place(PortRole::Class) };
-    let state = (0..contract.inputs.len()).filter(|&i| i != ports.time && Some(i) != ports.class);
+    let pooled = |place: usize| match contract.inputs[place].shape[..] {
+        [_, width] => Some(ContextPort { place, width }),
+        _ => None,
+    };
+    let ports = Ports {
+        time: place(PortRole::Time)?,
+        class: place(PortRole::Class),
+        context: place(PortRole::Context).and_then(pooled),
+    };
+    let of_context = ports.context.map(|context| context.place);
+    let conditions = [Some(ports.time), ports.class, of_context];
+    let state = (0..contract.inputs.len()).filter(|&i| !conditions.contains(&Some(i)));
     Some((state.collect(), ports))
+}
+
+impl Ports {
+    /// Those that a plan file says, with what only `contract` does.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: they are other ones than the contract's.
+    pub fn completed(self, contract: &Contract) -> Result<Self> {
+        let own = ports(contract).map(|(_, own)| own);
+        own.filter(|own| (own.time, own.class) == (self.time, self.class))
+            .ok_or_else(|| invalid_bundle("its conditions are not those that the manifest gives the network"))
+    }
+
+    /// Floats of a context that is a condition; 0 where none is.
+    fn width(&self) -> usize {
+        self.context.map_or(0, |context| context.width)
+    }
+}
+
+/// What a row of the table is computed of.
+#[derive(Clone, Copy, Debug)]
+struct Key<'a> {
+    /// By its bits.
+    time: u32,
+    class: i64,
+    context: &'a [f32],
+}
+
+impl PartialEq for Key<'_> {
+    /// Contexts too are the same if their bits are.
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |context: &'_ [f32]| {
+            context.iter().map(|x| x.to_bits()).eq(other.context.iter().map(|x| x.to_bits()))
+        };
+        (self.time, self.class) == (other.time, other.class) && bits(self.context)
+    }
 }
 
 /// The conditioning part of a network, and the table of its answers.
@@ -48,7 +105,7 @@ pub struct Conditions {
     /// Where its answers lie in a row.
     pub layout: RowLayout,
     ports: Ports,
-    /// Pairs in one run.
+    /// Conditions in one run.
     count: usize,
     /// The operations of the part that tract runs.
     pub fallbacks: Vec<Fallback>,
@@ -68,20 +125,42 @@ struct Source {
 struct Answers {
     /// Time, by its bits, and class.
     pairs: Vec<(u32, i64)>,
+    /// The context of each pair, one after another, of so many floats.
+    contexts: Vec<f32>,
+    width: usize,
+    /// The row of each pair.
     rows: Vec<f32>,
-    /// Pairs that there is room for.
+    /// Rows that there is room for.
     most: usize,
     /// The oldest row, once the table is full.
     oldest: usize,
 }
 
 impl Answers {
-    /// Those of `pairs` that are not known, each once.
-    fn missing(&self, pairs: impl Iterator<Item = (u32, i64)>) -> Vec<(u32, i64)> {
+    fn new(width: usize, most: usize) -> Self {
+        Self { pairs: Vec::new(), contexts: Vec::new(), width, rows: Vec::new(), most, oldest: 0 }
+    }
+
+    fn key(&self, i: usize) -> Key<'_> {
+        let (time, class) = self.pairs[i];
+        Key { time, class, context: &self.contexts[i * self.width..][..self.width] }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        (0..self.pairs.len()).map(|i| self.key(i))
+    }
+
+    /// Where the row of `key` is.
+    fn find(&self, key: Key) -> Option<usize> {
+        self.keys().position(|known| known == key)
+    }
+
+    /// Those of `keys` that are not known, each once.
+    fn missing<'a>(&self, keys: impl Iterator<Item = Key<'a>>) -> Vec<Key<'a>> {
         let mut missing = Vec::new();
-        for pair in pairs {
-            if !self.pairs.contains(&pair) && !missing.contains(&pair) {
-                missing.push(pair);
+        for key in keys {
+            if self.find(key).is_none() && !missing.contains(&key) {
+                missing.push(key);
             }
         }
         missing
@@ -89,17 +168,21 @@ impl Answers {
 
     /// # Errors
     /// `OutOfMemory`.
-    fn insert(&mut self, pair: (u32, i64), row: &[f32]) -> Result<()> {
-        if self.pairs.contains(&pair) {
+    fn insert(&mut self, key: Key, row: &[f32]) -> Result<()> {
+        if self.find(key).is_some() {
             return Ok(());
         }
+        let Key { time, class, context } = key;
         if self.pairs.len() < self.most {
-            let wanted = size_of_val(row) as u64;
+            let wanted = (size_of_val(row) + size_of_val(context)) as u64;
             self.rows.try_reserve(row.len()).map_err(|_| refused(wanted))?;
-            self.pairs.push(pair);
+            self.contexts.try_reserve(context.len()).map_err(|_| refused(wanted))?;
+            self.pairs.push((time, class));
+            self.contexts.extend_from_slice(context);
             self.rows.extend_from_slice(row);
         } else {
-            self.pairs[self.oldest] = pair;
+            self.pairs[self.oldest] = (time, class);
+            self.contexts[self.oldest * self.width..][..self.width].copy_from_slice(context);
             self.rows[self.oldest * row.len()..][..row.len()].copy_from_slice(row);
             self.oldest = (self.oldest + 1) % self.most;
         }
@@ -110,8 +193,9 @@ impl Answers {
 impl Conditions {
     /// Rows that `executable` computes; with `keep`, its weights stay in memory.
     pub fn new(file: &str, executable: Executable, keep: bool, ports: Ports, layout: RowLayout) -> Self {
-        let most = (BYTES / (4 * layout.row.max(1))).clamp(*PAIRS.start(), *PAIRS.end());
-        let table = Answers { pairs: Vec::new(), rows: Vec::new(), most, oldest: 0 };
+        let each = layout.row.saturating_add(ports.width()).max(1);
+        let most = (BYTES / 4 / each).clamp(*KEPT.start(), *KEPT.end());
+        let table = Answers::new(ports.width(), most);
         let fallbacks = executable.fallbacks().collect();
         let (source, table) = (Some(Mutex::new(Source { executable, keep })), Mutex::new(table));
         let (file, count) = (file.to_owned(), layout.images);
@@ -123,13 +207,15 @@ impl Conditions {
     /// # Errors
     /// `InvalidBundle`: a row of another length than the layout's. `OutOfMemory`.
     pub fn baked(file: &str, baked: &[Row], ports: Ports, layout: RowLayout) -> Result<Self> {
-        let mut table = Answers { pairs: Vec::new(), rows: Vec::new(), most: baked.len(), oldest: 0 };
+        let width = ports.width();
+        let mut table = Answers::new(width, baked.len());
         memory::reserve(&mut table.rows, baked.len().saturating_mul(layout.row))?;
         for Row { time, class, floats } in baked {
-            if floats.len() != layout.row {
+            if width.checked_add(layout.row) != Some(floats.len()) {
                 return Err(invalid_bundle("a row of conditions has another length than its layout"));
             }
-            table.insert((time.to_bits(), *class), floats)?;
+            let (context, floats) = floats.split_at(width);
+            table.insert(Key { time: time.to_bits(), class: *class, context }, floats)?;
         }
         let (file, count) = (file.to_owned(), layout.images);
         Ok(Self { file, layout, ports, count, fallbacks: Vec::new(), source: None, table: Mutex::new(table) })
@@ -142,16 +228,17 @@ impl Conditions {
     pub fn known(&self) -> Result<Vec<Row>> {
         let table = self.table();
         let rows = table.rows.chunks_exact(self.layout.row.max(1));
-        let known = table.pairs.iter().zip(rows);
+        let known = table.keys().zip(rows);
         known
-            .map(|(&(time, class), row)| {
-                let floats = memory::collected(row.len(), row.iter().copied())?;
+            .map(|(Key { time, class, context }, row)| {
+                let floats = context.iter().chain(row).copied();
+                let floats = memory::collected(context.len() + row.len(), floats)?;
                 Ok(Row { time: f32::from_bits(time), class, floats })
             })
             .collect()
     }
 
-    /// Where time and class are among the network's inputs.
+    /// Where the conditions are among the network's inputs.
     pub fn ports(&self) -> Ports {
         self.ports
     }
@@ -169,11 +256,14 @@ impl Conditions {
     pub fn footprint(&self) -> Footprint {
         let computing = self.source.as_ref().map(|source| lock(source).executable.footprint());
         let Footprint { weights, instance, .. } = computing.unwrap_or_default();
-        let rows = size_of::<f32>() * self.table().rows.capacity();
+        let rows = {
+            let table = self.table();
+            size_of::<f32>() * (table.rows.capacity() + table.contexts.capacity())
+        };
         Footprint { weights: weights + rows, instance: 0, passing: instance }
     }
 
-    /// Pairs that are computed at once, and those that there is room for.
+    /// Conditions that are computed at once, and those that there is room for.
     pub fn room(&self) -> (usize, usize) {
         (self.count, self.table().most)
     }
@@ -185,40 +275,61 @@ impl Conditions {
         }
     }
 
-    /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes.
-    pub fn prepare(&self, wanted: &[(f32, i64)], cancel: &CancelToken) -> Result<()> {
+    /// Computes what is not in the table yet, as far as there is room: the rest when its turn comes. `contexts` are
+    /// those that `wanted` names by their places.
+    pub fn prepare(&self, wanted: &[Condition], contexts: &[f32], cancel: &CancelToken) -> Result<()> {
+        let (classed, width) = (self.ports.class.is_some(), self.ports.width());
+        if wanted.iter().any(|condition| contexts.len() / width.max(1) <= condition.context && width > 0) {
+            return Err(runtime("a context is missing among those that were given"));
+        }
+        let key = |&Condition { time, class, context }: &Condition| Key {
+            time: time.to_bits(),
+            class: if classed { class } else { 0 },
+            context: &contexts[context * width..][..width],
+        };
         let (mut missing, most) = {
             let table = self.table();
-            let classed = self.ports.class.is_some();
-            let pair = |&(time, class): &(f32, i64)| (time.to_bits(), if classed { class } else { 0 });
-            (table.missing(wanted.iter().map(pair)), table.most)
+            (table.missing(wanted.iter().map(key)), table.most)
         };
         missing.truncate(most);
-        missing.chunks(self.count).try_for_each(|pairs| self.compute(pairs, |_, _| {}, cancel))
+        missing.chunks(self.count).try_for_each(|keys| self.compute(keys, |_, _| {}, cancel))
     }
 
-    /// Writes the row of each image's time and class, one after another.
+    /// Writes the row of each image's conditions, one after another.
     pub fn fill(&self, inputs: &[Input], given: &mut [f32], cancel: &CancelToken) -> Result<()> {
-        let (times, classes) = match (inputs.get(self.ports.time), self.ports.class.map(|at| inputs.get(at)))
-        {
-            (Some(Input::F32(times)), None) => (times, None),
-            (Some(Input::F32(times)), Some(Some(Input::I64(classes)))) => (times, Some(classes)),
-            _ => return Err(runtime("time and class are missing among the inputs")),
+        let Ports { time, class, context } = self.ports;
+        let floats = |place: usize| match inputs.get(place) {
+            Some(Input::F32(floats)) => Ok(*floats),
+            _ => Err(runtime("time or context is missing among the inputs")),
         };
-        let class = |i: usize| classes.map_or(Some(0), |classes| classes.get(i).copied());
-        let pair = |i: usize| Some((times.get(i)?.to_bits(), class(i)?));
+        let integers = |place: usize| match inputs.get(place) {
+            Some(Input::I64(integers)) => Ok(*integers),
+            _ => Err(runtime("the class is missing among the inputs")),
+        };
+        let (times, classes) = (floats(time)?, class.map(integers).transpose()?);
+        let (contexts, width) = match context {
+            Some(ContextPort { place, width }) => (floats(place)?, width),
+            None => (&[][..], 0),
+        };
+        let key = |i: usize| {
+            Some(Key {
+                time: times.get(i)?.to_bits(),
+                class: classes.map_or(Some(0), |classes| classes.get(i).copied())?,
+                context: contexts.get(i * width..)?.get(..width)?,
+            })
+        };
         for (i, row) in given.chunks_exact_mut(self.layout.row).enumerate() {
-            let Some(wanted) = pair(i) else { break };
+            let Some(wanted) = key(i) else { break };
             let known = |table: &Answers, row: &mut [f32]| {
-                let at = table.pairs.iter().position(|known| *known == wanted);
+                let at = table.find(wanted);
                 at.map(|at| row.copy_from_slice(&table.rows[at * row.len()..][..row.len()])).is_some()
             };
             let mut found = false;
             // Another session may be quicker, and in a small table others may take the row's place again.
             while !found && !known(&self.table(), row) {
-                let mut missing = self.table().missing((i..).map_while(pair));
+                let mut missing = self.table().missing((i..).map_while(key));
                 missing.truncate(self.count);
-                let copy = |computed: (u32, i64), answer: &[f32]| {
+                let copy = |computed: Key, answer: &[f32]| {
                     if computed == wanted {
                         row.copy_from_slice(answer);
                         found = true;
@@ -230,24 +341,25 @@ impl Conditions {
         Ok(())
     }
 
-    /// Runs the conditioning part for those of at most `count` pairs that are still missing, filled up with the last
+    /// Runs the conditioning part for those of at most `count` keys that are still missing, filled up with the last
     /// one; `each` sees them.
-    fn compute(
-        &self,
-        pairs: &[(u32, i64)],
-        mut each: impl FnMut((u32, i64), &[f32]),
-        cancel: &CancelToken,
-    ) -> Result<()> {
-        let Some(source) = &self.source else { return Err(self.not_baked(pairs)) };
+    fn compute(&self, keys: &[Key], mut each: impl FnMut(Key, &[f32]), cancel: &CancelToken) -> Result<()> {
+        let Some(source) = &self.source else { return Err(self.not_baked(keys)) };
         let mut source = lock_unless(source, || cancel.check())?;
-        let pairs = self.table().missing(pairs.iter().copied());
-        let Some(&last) = pairs.last() else { return Ok(()) };
-        let pair = |i: usize| pairs.get(i).copied().unwrap_or(last);
-        let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(pair(i).0)).collect();
-        let classes: Vec<i64> = (0..self.count).map(|i| pair(i).1).collect();
+        let keys = self.table().missing(keys.iter().copied());
+        let Some(&last) = keys.last() else { return Ok(()) };
+        let key = |i: usize| keys.get(i).copied().unwrap_or(last);
+        let times: Vec<f32> = (0..self.count).map(|i| f32::from_bits(key(i).time)).collect();
+        let classes: Vec<i64> = (0..self.count).map(|i| key(i).class).collect();
+        let contexts: Vec<f32> = (0..self.count).flat_map(|i| key(i).context).copied().collect();
         let Source { executable, keep } = &mut *source;
         let mut inputs = vec![Input::F32(&[]); executable.inputs.len()];
-        let given = [(Some(self.ports.time), Input::F32(&times)), (self.ports.class, Input::I64(&classes))];
+        let Ports { time, class, context } = self.ports;
+        let given = [
+            (Some(time), Input::F32(&times)),
+            (class, Input::I64(&classes)),
+            (context.map(|context| context.place), Input::F32(&contexts)),
+        ];
         for (place, input) in given {
             if let Some(slot) = place.and_then(|place| inputs.get_mut(place)) {
                 *slot = input;
@@ -257,25 +369,32 @@ impl Conditions {
         let mut memory = executable.memory()?;
         let answer = executable.run_reading(&mut memory, &inputs, *keep, cancel)?;
         let mut table = self.table();
-        for (&pair, row) in pairs.iter().zip(answer.chunks_exact(self.layout.row)) {
-            table.insert(pair, row)?;
-            each(pair, row);
+        for (&key, row) in keys.iter().zip(answer.chunks_exact(self.layout.row)) {
+            table.insert(key, row)?;
+            each(key, row);
         }
         Ok(())
     }
 
-    /// The error of asking for the first of these pairs that is not there.
-    fn not_baked(&self, pairs: &[(u32, i64)]) -> Error {
+    /// The error of asking for the first of these keys that is not there.
+    fn not_baked(&self, keys: &[Key]) -> Error {
         let table = self.table();
-        let missing = pairs.iter().find(|pair| !table.pairs.contains(pair)).or(pairs.first());
-        let (time, class) = missing.copied().unwrap_or_default();
+        let missing = keys.iter().find(|&&key| table.find(key).is_none()).or(keys.first());
+        let missing = missing.copied().unwrap_or(Key { time: 0, class: 0, context: &[] });
         let mut classes: Vec<i64> = table.pairs.iter().map(|pair| pair.1).collect();
         classes.sort_unstable();
         classes.dedup();
+        let Key { time, class, context } = missing;
         if self.ports.class.is_some() && !classes.contains(&class) {
             let listed: Vec<String> = classes.iter().map(i64::to_string).collect();
             let listed = listed.join(", ");
             return unsupported(format!("class {class} was not planned; the plan has the classes {listed}"));
+        }
+        let same_context = |known: Key| Key { context, ..known } == known;
+        if self.ports.context.is_some() && !table.keys().any(same_context) {
+            return unsupported(
+                "the context was not planned; the plan has that of no prompt (compile it without --classes for others)",
+            );
         }
         let time = f32::from_bits(time);
         unsupported(format!(
@@ -289,6 +408,8 @@ impl Conditions {
         (table.most, table.oldest) = (most, 0);
         table.pairs.truncate(most);
         table.rows.truncate(most * self.layout.row);
+        let contexts = most.saturating_mul(table.width);
+        table.contexts.truncate(contexts);
     }
 
     /// A panic while the table is locked leaves it whole: pairs and rows go in after the computing.

@@ -76,7 +76,10 @@ impl Planned {
         let weights = Arc::new(self.weights(&stored, role, allowance)?);
         let file = bundle.manifest().file(role);
         let conditions = match (stored.conditions, body.plan.given) {
-            (Some(conditions), Some(_)) => Some(self.conditions(file, conditions, &weights, allowance)?),
+            (Some(conditions), Some(_)) => {
+                let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
+                Some(self.conditions(file, conditions, &contract, &weights, allowance)?)
+            }
             _ => None,
         };
         let network = Network { file, plan: body.plan, weights: &weights, allowance };
@@ -88,6 +91,7 @@ impl Planned {
         &self,
         file: &str,
         stored: StoredConditions,
+        contract: &Contract,
         weights: &Arc<Weights>,
         allowance: &Allowance,
     ) -> Result<Arc<Conditions>> {
@@ -95,11 +99,12 @@ impl Planned {
         let known = self.engine.conditions(file, &layout.clone(), || {
             let made = match stored {
                 StoredConditions::Computed { plan, layout, ports } => {
+                    let ports = ports.completed(contract)?;
                     let part = Conditioning { plan, layout, ports, weights: Arc::clone(weights) };
                     self.engine.computed(file, part, allowance)
                 }
                 StoredConditions::Baked { rows, layout, ports } => {
-                    Conditions::baked(file, &rows, ports, layout)
+                    Conditions::baked(file, &rows, ports.completed(contract)?, layout)
                 }
             };
             made.map(Some)

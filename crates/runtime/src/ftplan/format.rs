@@ -21,7 +21,7 @@ const HEADER: usize = 16;
 const ENTRY: usize = 64;
 const FOOTER: usize = 64;
 /// A manifest, and two sections for each network.
-const MOST_SECTIONS: u32 = 9;
+const MOST_SECTIONS: u32 = 1 + 2 * Role::ALL.len() as u32;
 /// Sections start on such addresses: a page of any system.
 const ALIGN: u64 = 64 << 10;
 /// Bytes that are hashed by themselves, so that threads can share a section.

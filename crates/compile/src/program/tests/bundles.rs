@@ -69,3 +69,24 @@ fn every_other_instruction_set_agrees_with_plain_tract() {
         }
     }
 }
+
+#[test]
+fn networks_of_contexts_agree_with_plain_tract_and_are_recognised_whole() {
+    for (path, role, steps) in [
+        ("pooled", Role::Predictor, "attention 2, matmul 12, norm 5, pointwise 1"),
+        ("pooled", Role::Refiner, "attention 1, matmul 7, norm 3, pointwise 2"),
+        ("tokens", Role::Predictor, "attention 4, matmul 18, norm 7, pointwise 1"),
+        ("tokens", Role::Refiner, "attention 2, matmul 10, norm 4, pointwise 2"),
+    ] {
+        let bundle = open(&format!("tests/data/contexts/{path}"));
+        let program = lowered(&bundle, role);
+        assert_eq!(program.fallbacks(), [], "{path} {role}");
+        assert_eq!(kinds(&program.executable.describe()), steps, "{path} {role}");
+        let conditions = program.conditions.as_ref().unwrap().describe();
+        assert!(kinds(&conditions).contains("matmul"), "{conditions}");
+        for (batch, threads) in [(1, 1), (2, 2), (3, 2)] {
+            let sets: Vec<_> = Isa::available().into_iter().map(|isa| (isa, threads)).collect();
+            agrees(&bundle, role, batch, &sets);
+        }
+    }
+}

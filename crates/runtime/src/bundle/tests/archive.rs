@@ -187,7 +187,8 @@ fn a_zip_with_any_byte_changed_is_an_error_or_still_the_same_bundle() {
 
 fn same_files(bundle: &Bundle) -> bool {
     let files = Files::complete();
-    Role::ALL.iter().all(|&role| whole(bundle.graph(role)) == files.0[&format!("{role}.onnx")])
+    let mut roles = Role::ALL.iter().filter(|&&role| bundle.manifest().has(role));
+    roles.all(|&role| whole(bundle.graph(role)) == files.0[&format!("{role}.onnx")])
 }
 
 /// A reader that fails from some byte on.
