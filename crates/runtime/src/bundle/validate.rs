@@ -7,8 +7,10 @@
 use std::collections::HashSet;
 
 use super::manifest::{Classes, ImageSize, Latent, Manifest, Network, Preset, Sampling, TensorNames, Time};
+use super::maps::Map;
 use super::parse::quoted;
 use super::role::Role;
+use super::version::{Version, WITH_MAPS};
 use crate::error::{Error, invalid_bundle, limit_exceeded};
 use crate::sampler::Schedule;
 use crate::{Limits, Result};
@@ -102,7 +104,7 @@ fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
 
 fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
-    let Some(ImageSize { height, width, preview, .. }) = &m.image else {
+    let Some(ImageSize { height, width, preview, maps: listed, .. }) = &m.image else {
         return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
     };
     require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;
@@ -120,6 +122,24 @@ fn image(m: &Manifest, limits: &Limits) -> Result<()> {
             format!("must have {wanted} numbers (latent.channels and a constant), has {}", row.len())
         })?;
         row.iter().try_for_each(|&factor| finite(&field, factor))?;
+    }
+    listed.as_deref().map_or(Ok(()), |listed| maps(m, listed))
+}
+
+fn maps(m: &Manifest, maps: &[Map]) -> Result<()> {
+    let known = Version::supported(&m.format_version)? >= WITH_MAPS;
+    require(known, "image.maps", || {
+        format!("is there, but format_version is {}; maps came with {WITH_MAPS}", m.format_version)
+    })?;
+    require(m.networks.decoder.is_some(), "image.maps", || {
+        "is there, but networks has no decoder, which makes them".into()
+    })?;
+    let first = maps.first().map_or("nothing", |map| map.name());
+    require(first == Map::Color.name(), "image.maps", || {
+        format!("must begin with color, begins with {first}")
+    })?;
+    for (i, map) in maps.iter().enumerate() {
+        require(!maps[..i].contains(map), &format!("image.maps[{i}]"), || format!("repeats {map}"))?;
     }
     Ok(())
 }

@@ -11,10 +11,13 @@ use crate::error::{invalid_bundle, unsupported};
 pub(super) const FORMAT: &str = "flowturbo-bundle";
 
 /// The newest version this build knows in full.
-pub(super) const SUPPORTED: Version = Version { major: 1, minor: 0 };
+pub(super) const SUPPORTED: Version = Version { major: 1, minor: 1 };
+
+/// The version that brought maps.
+pub(super) const WITH_MAPS: Version = Version { major: 1, minor: 1 };
 
 /// `major.minor` of a bundle's format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
     major: u32,
     minor: u32,

@@ -57,12 +57,12 @@ fn each_broken_rule_names_its_field() {
     let long = "x".repeat(65);
     let cases: &[(&str, Value, ErrorKind, &str)] = &[
         ("format", json!("zip"), InvalidBundle, "must be \"flowturbo-bundle\", is \"zip\""),
-        ("format_version", json!("1"), InvalidBundle, "must be 'major.minor', such as 1.0, is \"1\""),
+        ("format_version", json!("1"), InvalidBundle, "must be 'major.minor', such as 1.1, is \"1\""),
         ("format_version", json!("1.00"), InvalidBundle, "must be 'major.minor'"),
         ("format_version", json!("+1.0"), InvalidBundle, "must be 'major.minor'"),
         ("format_version", json!("1.99999999999"), InvalidBundle, "must be 'major.minor'"),
-        ("format_version", json!("2.0"), Unsupported, "2.0 is newer than 1.0, the version this build reads"),
-        ("format_version", json!("0.9"), Unsupported, "0.9 is older than 1.0, the version this build reads"),
+        ("format_version", json!("2.0"), Unsupported, "2.0 is newer than 1.1, the version this build reads"),
+        ("format_version", json!("0.9"), Unsupported, "0.9 is older than 1.1, the version this build reads"),
         ("name", json!(""), InvalidBundle, "must be 1 to 64 of"),
         ("name", json!(long), InvalidBundle, "must be 1 to 64 of"),
         ("name", json!("a b"), InvalidBundle, "must be 1 to 64 of A-Z a-z 0-9 . _ -, is \"a b\""),
@@ -328,7 +328,7 @@ fn a_newer_major_version_is_refused_for_its_version_whatever_else_changed() {
     files.set("format_version", json!("2.3")).set("latent", json!("gone")).set("colour", json!(1));
     let error = error(files.open());
     assert_eq!(error.kind(), Unsupported);
-    let message = "test files: bundle.json: format_version: 2.3 is newer than 1.0, the version this build reads; \
+    let message = "test files: bundle.json: format_version: 2.3 is newer than 1.1, the version this build reads; \
                    update flowturbo";
     assert_eq!(error.to_string(), message);
 }
