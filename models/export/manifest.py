@@ -1,4 +1,4 @@
-"""The fields of `bundle.json`, format version 1.0, and the rules they must keep."""
+"""The fields of `bundle.json`, format version 1.1, and the rules they must keep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from export import ExportError
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION, WITH_MAPS = "1.0", "1.1"  # what every reader knows, and what those know that know maps
+MAPS = {"color": 3, "normal": 2, "height": 1, "roughness": 1, "metallic": 1, "occlusion": 1}  # their channels
 MAX_STEPS = 1000  # of a schedule; what the loader allows unless told otherwise
 
 
@@ -83,6 +84,7 @@ class Manifest:
     guidance: float
     image: tuple[int, int] | None = None  # height, width
     wraps: bool = False  # decoder and encoder pad circularly, at any size
+    maps: list[str] | None = None  # what the decoder's channels hold, colour first; None is colour alone
     preview: list[list[float]] | None = None  # red, green, blue: a factor for each latent channel, then a constant
     guided_channels: int | None = None
     refiner_guided: bool = False  # the refiner's answers are guided ones
@@ -105,6 +107,8 @@ class Manifest:
                     pixels >= 1 and pixels % size == 0,
                     f"image {edge} {pixels} is not a whole multiple of the latent's, {size}",
                 )
+        if self.maps is not None:
+            check_maps(self.maps, self.image)
         if self.preview is not None:
             require(self.image is not None, "a preview needs the image size")
             shape = [len(row) for row in self.preview]
@@ -146,13 +150,20 @@ class Manifest:
                 f"guidance must be 1, not {guidance}: there is no null class to guide away from",
             )
 
+    @property
+    def map_channels(self) -> int:
+        """Channels of what the decoder makes."""
+        return sum(MAPS[name] for name in self.maps or ["color"])
+
     def as_json(self) -> dict:
         optional = {"description": self.description, "license": self.license}
-        data = {"format": "flowturbo-bundle", "format_version": FORMAT_VERSION, "name": self.name}
+        version = FORMAT_VERSION if self.maps is None else WITH_MAPS
+        data = {"format": "flowturbo-bundle", "format_version": version, "name": self.name}
         data |= {key: value for key, value in optional.items() if value is not None}
         data["latent"] = dict(vars(self.latent))
         if self.image is not None:
             optional = ({"wraps": True} if self.wraps else {}) | ({"preview": self.preview} if self.preview else {})
+            optional |= {} if self.maps is None else {"maps": list(self.maps)}
             data["image"] = {"height": self.image[0], "width": self.image[1]} | optional
         data["classes"] = self.classes.as_json()
         data["time"] = self.time.as_json()
@@ -188,6 +199,14 @@ def check_line(what: str, text: str | None) -> None:
     require(
         not re.search(r"[\x00-\x1f\x7f]", text or ""), f"{what} {text!r}: must be one line, without control characters"
     )
+
+
+def check_maps(maps: list[str], image: tuple[int, int] | None) -> None:
+    require(image is not None, "maps need the image size")
+    for name in maps:
+        require(name in MAPS, f"map {name!r}: one of {', '.join(MAPS)}")
+    require(maps[:1] == ["color"], f"maps begin with color, not {', '.join(maps[:1]) or 'nothing'}")
+    require(len(set(maps)) == len(maps), f"maps {', '.join(maps)}: each once")
 
 
 def check_labels(labels: list[str], count: int) -> None:

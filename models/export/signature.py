@@ -17,10 +17,11 @@ CLASS = {"predictor": 2, "refiner": 3}  # the place of `y` among the arguments o
 @dataclass(frozen=True)
 class Signature:
     """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its
-    output."""
+    output, which has so many channels."""
 
     inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
     output: str
+    channels: int
     any_size: bool = False
 
     def zeros(self, batch: int) -> list[Tensor]:
@@ -46,12 +47,12 @@ def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
     state, time = (latent, torch.float32), ((), torch.float32)
     label = {"y": ((), torch.int64)} if takes_class(role, module) else {}
     if role == "predictor":
-        return Signature({"x": state, "t": time} | label, "velocity")
+        return Signature({"x": state, "t": time} | label, "velocity", latent[0])
     if role == "refiner":
-        return Signature({"x": state, "v": state, "t": time} | label, "offset")
+        return Signature({"x": state, "v": state, "t": time} | label, "offset", latent[0])
     if role == "decoder":
-        return Signature({"latent": state}, "image", any_size)
-    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", any_size)
+        return Signature({"latent": state}, "image", manifest.map_channels, any_size)
+    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", latent[0], any_size)
 
 
 def takes_class(role: str, module: nn.Module) -> bool:

@@ -25,6 +25,7 @@ def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Pa
     sizes = [signature, signature.doubled()] if signature.any_size else [signature]
     inputs = [random_inputs(size, manifest, batch) for size in sizes for batch in (1, 2)]
     expected = [reference(module, arguments, dtype) for arguments in inputs]
+    check_channels(expected[0], signature, manifest, path)
     session = open_session(path)
     worst = 0.0
     for arguments, want in zip(inputs, expected):
@@ -38,6 +39,14 @@ def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Pa
     if not worst <= TOLERANCE:
         raise ExportError(f"{path.name}: ONNX Runtime is {worst:.2g} away from PyTorch, more than {TOLERANCE:g}")
     return worst
+
+
+def check_channels(answer: np.ndarray, signature: Signature, manifest: Manifest, path: Path) -> None:
+    """A decoder makes the maps that the manifest says, everything else a latent."""
+    found, wanted = answer.shape[1] if answer.ndim == 4 else 0, signature.channels
+    if found != wanted:
+        of = f" ({', '.join(manifest.maps or ['color'])})" if signature.output == "image" else ""
+        raise ExportError(f"{path.name}: makes {list(answer.shape)}, but [N, {wanted}, H, W] is wanted{of}")
 
 
 def random_inputs(signature: Signature, manifest: Manifest, batch: int) -> list[Tensor]:
