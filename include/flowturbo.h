@@ -268,8 +268,8 @@ ft_status ft_log_set(ft_log_callback callback,
 /* ==== pixels The caller's memory for images ============================================================== */
 
 /**
- * What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
- * bottom of a texture is the image's top.
+ * What a pixel is made of. Colours are sRGB, as in a PNG file, and other maps are linear; rows run from top to bottom:
+ * what OpenGL calls the bottom of a texture is the image's top.
  */
 typedef uint32_t ft_pixel_format;
 
@@ -330,6 +330,22 @@ typedef struct ft_pixels {
  */
 #define FT_PIXEL_RGB_F32 5
 
+/**
+ * One byte. This and those below are for maps of one number a pixel, see `ft_session_get_map`; of an image that is
+ * read, red, green and blue are the same.
+ */
+#define FT_PIXEL_GREY8 6
+
+/**
+ * One number of 16 bits, 0 to 65535, in the machine's byte order.
+ */
+#define FT_PIXEL_GREY16 7
+
+/**
+ * One float in 0 to 1.
+ */
+#define FT_PIXEL_GREY_F32 8
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -343,9 +359,9 @@ extern "C" {
 ft_status ft_pixels_init(struct ft_pixels *pixels, size_t struct_size);
 
 /**
- * Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
- * look at it. Other images may follow. A file that is there is replaced, with its mode, once the new one is whole:
- * after an error it is as it was. The memory is only read.
+ * Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel or of grey in 16, to a PNG
+ * file: a way to look at it; a fourth channel is left out. Other images may follow. A file that is there is replaced,
+ * with its mode, once the new one is whole: after an error it is as it was. The memory is only read.
  *
  * `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
  * `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_IO`. Threads: any.
@@ -1392,6 +1408,103 @@ ft_status ft_session_decode_sized(ft_session *session,
                                   uint32_t width,
                                   uint32_t height,
                                   const ft_pixels *pixels);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== map Normals, heights and other maps beside the colour ============================================== */
+
+/**
+ * A map of a material, or several: each number is a bit. Colours are sRGB, all other maps linear. docs/maps.md says
+ * what engines do with each.
+ */
+typedef uint32_t ft_map;
+
+/**
+ * How a map is written: 0, or `FT_MAP_NORMAL_Y_DOWN`.
+ */
+typedef uint32_t ft_map_flags;
+
+/**
+ * Red, green and blue: what every other function gives. Every model that makes images has it.
+ */
+#define FT_MAP_COLOR 1
+
+/**
+ * The direction that the surface faces: x to the right in red, y up in green (down with `FT_MAP_NORMAL_Y_DOWN`), z out
+ * of the image in blue; -1 to 1 as 0 to 255.
+ */
+#define FT_MAP_NORMAL 2
+
+/**
+ * How high the surface lies: 0 is the lowest place, 1 the highest.
+ */
+#define FT_MAP_HEIGHT 4
+
+/**
+ * How dull it is: 0 is a mirror, 1 has no highlights.
+ */
+#define FT_MAP_ROUGHNESS 8
+
+/**
+ * 1 where it is metal, 0 where it is not.
+ */
+#define FT_MAP_METALLIC 16
+
+/**
+ * How open it lies: 1 in the light from all around, 0 in the dark.
+ */
+#define FT_MAP_OCCLUSION 32
+
+/**
+ * Packed as glTF has it: occlusion in red, roughness in green, metallic in blue. What the model has not is 1 of
+ * occlusion, 0 of metallic.
+ */
+#define FT_MAP_ORM 64
+
+/**
+ * Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue, smoothness,
+ * which is 1 - roughness, in alpha. What the model has not is as above.
+ */
+#define FT_MAP_HDRP_MASK 128
+
+/**
+ * The y of normals points down the image, as in DirectX and Unreal. Other maps are the same.
+ */
+#define FT_MAP_NORMAL_Y_DOWN 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Tells which maps the model has: the sum of their numbers, those that are packed of others among them. 0 without a
+ * decoder.
+ *
+ * Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL), `FT_ERROR_INVALID_HANDLE`. Threads: any.
+ */
+ft_status ft_model_get_maps(const ft_model *model,
+                            ft_map *out_maps);
+
+/**
+ * Writes one map of the images that the session made last, once they are all done: after `ft_session_generate`,
+ * `ft_session_finish`, or `ft_session_step` with `*out_done` 1. May be called for any map of the model, in any format
+ * that holds it, until another generation begins. The decoder makes all maps of an image at once, so this computes
+ * next to nothing and takes no memory.
+ *
+ * `map` is one `FT_MAP_...`, `flags` 0 or `FT_MAP_NORMAL_Y_DOWN`. Colour, normals and ORM go to RGB formats, heights,
+ * roughness, metallic and occlusion to grey ones, HDRP's mask map to RGBA8 and BGRA8; formats of floats hold 0 to 1.
+ * Of a request with a mask, colour is kept where it says so, other maps are as decoded. After a failure the memory is
+ * as it was. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, no such map, one that the model has not: the message lists
+ * those it has, other flags, a format that does not hold the map, memory that cannot hold the images, images that are
+ * not done, a request of `FT_OUTPUT_LATENTS`), `FT_ERROR_BUSY`, `FT_ERROR_PANIC`, `FT_ERROR_INVALID_HANDLE`. Threads:
+ * one at a time per session.
+ */
+ft_status ft_session_get_map(ft_session *session,
+                             ft_map map,
+                             ft_map_flags flags,
+                             const ft_pixels *pixels);
 
 #ifdef __cplusplus
 }  // extern "C"

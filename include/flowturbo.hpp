@@ -181,6 +181,9 @@ enum class pixel_format : ft_pixel_format {
   bgra8 = FT_PIXEL_BGRA8,
   rgb_f16 = FT_PIXEL_RGB_F16,
   rgb_f32 = FT_PIXEL_RGB_F32,
+  grey8 = FT_PIXEL_GREY8,
+  grey16 = FT_PIXEL_GREY16,
+  grey_f32 = FT_PIXEL_GREY_F32,
 };
 
 /// The caller's memory for images; strides of 0 leave no gaps.
@@ -330,6 +333,14 @@ class model {
     const ft_status status = ft_model_preset_name(handle_.get(), index, &name);
     if (status != FT_OK) return detail::fail<std::string>(error(status));
     return std::string(name);
+  }
+
+  /// The sum of the FT_MAP_... that the model has.
+  result<ft_map> maps() const {
+    ft_map maps = 0;
+    const ft_status status = ft_model_get_maps(handle_.get(), &maps);
+    if (status != FT_OK) return detail::fail<ft_map>(error(status));
+    return maps;
   }
 
   /// Plans what a request needs, and tells the memory it will take.
@@ -575,6 +586,11 @@ class session {
   }
 
   result<void> finish(const ft_pixels& memory) { return ended(ft_session_finish(handle_.get(), &memory)); }
+
+  /// One map, FT_MAP_..., of the images that were made last.
+  result<void> map(ft_map map, const ft_pixels& memory, ft_map_flags flags = 0) {
+    return ended(ft_session_get_map(handle_.get(), map, flags, &memory));
+  }
 
   /// Latents of images of a size, 0 for the model's own.
   result<std::vector<float>> encode(const ft_pixels& pixels, std::uint32_t images, std::uint32_t width = 0,

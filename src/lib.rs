@@ -45,6 +45,11 @@
 //! trained, begin with [one that is there](Request::with_init), keep [a part](Request::with_mask) of it to the pixel,
 //! be a [variation](Request::with_variation) of another seed, or [blend](Request::with_morph) two classes.
 //!
+//! # Maps
+//!
+//! A model of materials makes normals, heights, roughness and more beside the colour ([`Manifest::maps`]), all in one
+//! call of its decoder. [`Session::map_into`] draws any of them when the images are done.
+//!
 //! # Threads and repeatability
 //!
 //! A model has its own pool ([`ModelOptions::threads`]), or computes on threads that the application lends
@@ -102,8 +107,8 @@ pub use compile::{PlanOptions, compile};
 #[doc(inline)]
 pub use flowturbo_runtime::{
     Bundle, CancelToken, Contract, Cost, ElementType, Error, ErrorKind, Fallback, Image, Limits, Manifest,
-    Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Preset, Result, Role, Schedule, Source,
-    StepKind, Target, manifest, noise, to_pixels,
+    Map, NormalY, Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Preset, Result, Role,
+    Schedule, Source, StepKind, Target, draw_map, manifest, noise, to_pixels,
 };
 pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.

@@ -8,12 +8,13 @@ mod edit;
 mod evaluator;
 mod field;
 mod job;
+mod maps;
 
 use std::ops::ControlFlow;
 use std::task::Poll;
 use std::time::Duration;
 
-use ndarray::{Array4, ArrayView4};
+use ndarray::{Array4, ArrayView4, Axis, Slice};
 
 use crate::backend::Instance;
 use crate::bundle::{Extent, Role};
@@ -70,7 +71,7 @@ pub struct Session {
     job: Option<Job>,
     /// One image on its way into an image network.
     input: Vec<f32>,
-    /// Decoded images `[N, 3, H, W]`.
+    /// Decoded images `[N, M, H, W]`: colour, and behind it the other maps of the model.
     images: Vec<f32>,
 }
 
@@ -158,8 +159,7 @@ impl Session {
         self.begin_resolved(request, resolved, Output::Images)?;
         self.run_to_the_end(observer)?;
         let [_, _, height, width] = resolved.images(model.manifest())?;
-        let images = self.images.chunks_exact(3 * height * width);
-        let images = images.map(|image| rgb8(image, height, width)).collect::<Result<_>>()?;
+        let images = self.colours().map(|image| rgb8(image, height, width)).collect::<Result<_>>()?;
         let [encoding, sampling, decoding] = self.job.as_ref().map(Job::took).unwrap_or_default();
         let x = self.state.x();
         let x = memory::collected(x.len(), x.iter().copied())?;
@@ -297,14 +297,9 @@ impl Session {
     /// the images (the generation goes on), and if only latents were asked for.
     pub fn finish_into(&mut self, pixels: &mut Pixels, observer: &mut Observer) -> Result<()> {
         let _default = DefaultFloats::enter();
-        let job = self.job.as_ref().ok_or_else(nothing_begun)?;
-        let [images, height, width] = job.images();
-        if job.output() != Output::Images {
-            return Err(invalid_argument("the generation was begun for latents alone; it has no images"));
-        }
-        let mut canvas = pixels.hold([images, height, width])?;
+        let mut canvas = pixels.hold(self.job_of_images()?.images())?;
         self.run_to_the_end(observer)?;
-        for (i, image) in self.images.chunks_exact(3 * height * width).enumerate() {
+        for (i, image) in self.colours().enumerate() {
             canvas.draw(i, image);
         }
         Ok(())
@@ -354,9 +349,13 @@ impl Session {
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument): no decoder in the bundle, or another shape.
     pub fn decode(&mut self, latents: ArrayView4<f32>) -> Result<Array4<f32>> {
-        let _default = DefaultFloats::enter();
-        let to_decoder = coders::to_decoder(&self.model);
-        self.converted(Role::Decoder, latents, to_decoder)
+        let maps = self.decode_maps(latents)?;
+        if maps.len_of(Axis(1)) == 3 {
+            return Ok(maps);
+        }
+        let colours = maps.slice_axis(Axis(1), Slice::from(..3));
+        let values = memory::collected(colours.len(), colours.iter().copied())?;
+        Array4::from_shape_vec(colours.raw_dim(), values).map_err(shape)
     }
 
     /// As [`decode`](Self::decode), into the caller's memory as pixels.
@@ -367,7 +366,7 @@ impl Session {
         let _default = DefaultFloats::enter();
         let [_, height, width] = self.converts(Role::Decoder, latents.shape())?.1;
         let mut canvas = pixels.hold([latents.shape()[0], height, width])?;
-        let decoded = self.decode(latents)?;
+        let decoded = self.decode_maps(latents)?;
         for (i, image) in decoded.outer_iter().enumerate() {
             image.as_slice().into_iter().for_each(|image| canvas.draw(i, image));
         }

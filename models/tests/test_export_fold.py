@@ -142,7 +142,7 @@ def test_flowturbo_runs_it_for_one_two_and_three_images(kind: type[Network], pro
     assert not {node.op_type for node in graph.node} & SHAPE_OPS
 
 
-SIGNATURE = Signature({"x": ((4, 8, 8), torch.float32), "t": ((), torch.float32), "y": ((), torch.int64)}, "velocity")
+SIGNATURE = Signature({"x": ((4, 8, 8), torch.float32), "t": ((), torch.float32), "y": ((), torch.int64)}, "velocity", 4)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ class AnySize(nn.Module):
 
 
 def test_open_heights_and_widths_fold_where_they_do_not_matter(tmp_path: Path) -> None:
-    signature = Signature({"latent": ((4, 8, 6), torch.float32)}, "image", any_size=True)
+    signature = Signature({"latent": ((4, 8, 6), torch.float32)}, "image", 3, any_size=True)
     write_graph(network := AnySize().eval(), signature, tmp_path / "decoder.onnx")
     from export.verify import open_session
 

@@ -70,13 +70,13 @@ impl Resolved<'_> {
         Grid::new(self.schedule.steps().len(), self.strength)
     }
 
-    /// `[N, 3, H, W]` of the images.
+    /// `[N, M, H, W]` of the images, all their maps.
     ///
     /// # Errors
     /// `InvalidArgument`: the bundle has no decoder, or none that wraps around as `windows` do.
     pub(crate) fn images(&self, manifest: &Manifest) -> Result<[usize; 4]> {
         let name = &manifest.name;
-        let Some(shape) = manifest.image_shape(self.extent).filter(|_| manifest.has(Role::Decoder)) else {
+        let Some(shape) = manifest.maps_shape(self.extent) else {
             return Err(invalid_argument(format!("bundle '{name}' has no decoder; ask for its latents")));
         };
         let wraps = manifest.image.as_ref().is_some_and(|image| image.wraps);
@@ -142,7 +142,8 @@ impl Request {
         let own = manifest.extent(self.classes.len());
         let extent = Extent { cells: self.cells(bundle)?, ..own };
         let shape = manifest.latent_shape(extent);
-        for tensor in [Some(shape), manifest.image_shape(extent)].into_iter().flatten() {
+        let (image, maps) = (manifest.image_shape(extent), manifest.maps_shape(extent));
+        for tensor in [Some(shape), image, maps].into_iter().flatten() {
             limits.check_tensor(tensor)?;
         }
         if let Some(noise) = &self.noise {

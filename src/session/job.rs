@@ -158,7 +158,7 @@ impl Job {
         self.step == self.steps
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.is_sampled() && (self.output == Output::Latents || self.decoded == self.batch())
     }
 
@@ -301,7 +301,8 @@ impl Job {
         let advanced = decoder.1.advance(&[Input::F32(input)], answer, Pace::new(&self.cancel, until));
         if matches!(advanced, Poll::Ready(Ok(()))) {
             coders::check(Role::Decoder, answer)?;
-            edit.restore(self.decoded, answer);
+            let [height, width] = self.size;
+            edit.restore(self.decoded, &mut answer[..3 * height * width]);
         }
         let took = started.elapsed();
         self.decoding += took;

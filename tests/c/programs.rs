@@ -14,6 +14,9 @@ use crate::compiler::{Link, Program, compiler, passes};
 use crate::libraries::Library;
 use crate::{made, root};
 
+/// Makes normals, heights and roughness.
+pub const MAPS: &str = "tests/data/tiny-maps/bundle";
+
 /// A bundle as a folder, and the same as an uncompressed zip file.
 pub struct Model {
     pub folder: PathBuf,
@@ -136,6 +139,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "flat" => vec!["6"],
         "versions" if small => vec!["newer"],
         "versions" => vec!["same"],
+        "maps" => return vec![MAPS, bundled().folder.to_str().unwrap()],
         "unguided" => return vec![unguided(), miniature().folder.to_str().unwrap()],
         _ => vec![],
     };
@@ -166,6 +170,11 @@ fn images_begin_with_images_and_tile() {
     c("edit");
     // Without an encoder, without a decoder that wraps around, with a preset.
     Program::c("tests/c/edit.c").run(&arguments("edit", miniature()));
+}
+
+#[test]
+fn maps_come_beside_the_colour_in_every_format() {
+    c("maps");
 }
 
 #[test]
@@ -269,7 +278,7 @@ pub fn every_program(
 ) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
         "refuse", "generate", "unguided", "edit", "step", "open", "files", "threads", "cancel", "flat",
-        "versions", "wrapper",
+        "versions", "wrapper", "maps",
     ];
     let program = |source: &str| {
         let program = match source {

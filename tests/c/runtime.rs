@@ -7,7 +7,7 @@ use flowturbo::{Bundle, PlanOptions};
 
 use crate::compiler::{Link, Program, passes};
 use crate::libraries::Library;
-use crate::programs::{Model, bundled, miniature};
+use crate::programs::{MAPS, Model, bundled, miniature};
 use crate::{made, root};
 
 /// An image by the whole library, then by the runtime.
@@ -28,6 +28,20 @@ fn agrees(model: &Model, name: &str, link: Link) {
 fn a_plan_without_a_compiler_is_the_bundle_with_one() {
     agrees(bundled(), "bundled", Link::Shared);
     agrees(miniature(), "miniature", Link::Static);
+}
+
+#[test]
+fn maps_come_of_a_plan_too() {
+    let plan = made().join("maps.ftplan");
+    let opened = Bundle::open(root().join(MAPS)).unwrap();
+    flowturbo::compile(
+        opened,
+        &PlanOptions::default().with_batches(vec![1, 2]),
+        File::create(&plan).unwrap(),
+    )
+    .unwrap();
+    let program = Program::c("tests/c/maps.c").with(Library::Runtime);
+    program.run(&[plan.to_str().unwrap(), "models/textures.ftplan"]);
 }
 
 /// Crates of the compiler that leave their names in symbols.

@@ -210,6 +210,14 @@ int main(int count, char** arguments) {
   MUST(session.generate_into(request, memory));
   CHECK(again != wanted);
   request.noise = {};
+  CHECK(MUST(MUST(ft::model::open(arguments[1])).maps()) == FT_MAP_COLOR);
+  MUST(session.generate_into(request, memory));
+  again.assign(again.size(), 0);
+  MUST(session.map(FT_MAP_COLOR, memory, FT_MAP_NORMAL_Y_DOWN));
+  CHECK(again == wanted);
+  REFUSED(session.map(FT_MAP_NORMAL, memory), FT_ERROR_INVALID_ARGUMENT);
+  const ft_pixels grey = ft::pixels(ft::pixel_format::grey8, again.data(), again.size());
+  REFUSED(session.map(FT_MAP_COLOR, grey), FT_ERROR_INVALID_ARGUMENT);
 
   const ft::cancel_token token = MUST(ft::cancel_token::make());
   request.cancel = &token;

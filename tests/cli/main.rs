@@ -18,6 +18,7 @@ mod inspect;
 mod interrupt;
 mod labels;
 mod latents;
+mod maps;
 mod program;
 mod shell;
 mod tune;

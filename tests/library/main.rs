@@ -16,6 +16,7 @@ mod golden;
 mod guidance;
 mod larger;
 mod links;
+mod maps;
 #[path = "../common/plan_bytes.rs"]
 mod plan_bytes;
 mod planning;

@@ -14,6 +14,28 @@ from ctypes import c_uint64 as u64
 from os import PathLike, fspath
 
 PIXEL_RGB8 = 1
+# By channels and numpy's name of a channel's type.
+PIXELS = {
+    (3, "uint8"): PIXEL_RGB8,
+    (4, "uint8"): 2,
+    (3, "float16"): 4,
+    (3, "float32"): 5,
+    (1, "uint8"): 6,
+    (1, "uint16"): 7,
+    (1, "float32"): 8,
+}
+# Each is a bit.
+MAPS = {
+    "color": 1,
+    "normal": 2,
+    "height": 4,
+    "roughness": 8,
+    "metallic": 16,
+    "occlusion": 32,
+    "orm": 64,
+    "mask": 128,
+}
+NORMAL_Y = {"up": 0, "down": 1}
 OUTPUT_IMAGES, OUTPUT_LATENTS = 0, 1
 TILES = {"": 0, "x": 1, "y": 2, "both": 3}
 

@@ -83,6 +83,13 @@ class Model:
         return [label.value.decode() for label in labels]
 
     @property
+    def maps(self) -> list[str]:
+        """What `Session.map` gives beside the colour: normal, height, ...; those packed of others last."""
+        maps = ctypes.c_uint32()
+        abi.check(self.library, self.library.ft_model_get_maps(self.handle, byref(maps)))
+        return [name for name, bit in abi.MAPS.items() if maps.value & bit]
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.info.latent_channels, self.info.latent_height, self.info.latent_width
@@ -93,6 +100,7 @@ class Session:
 
     def __init__(self, model: Model):
         self.library, self.info, self.handle = model.library, model.info, c_void_p()
+        self.made = (0, 0, 0)  # images, height and width of the last generation
         abi.check(self.library, self.library.ft_session_new(model.handle, byref(self.handle)))
 
     def __enter__(self) -> Self:
@@ -135,6 +143,7 @@ class Session:
         raw.progress = watch
         images = np.empty((len(classes), height, width, 3), np.uint8) if request.images else None
         pixels = None if images is None else byref(self.pixels(images))
+        self.made = (len(classes), height, width)
         start = perf_counter()
         abi.check(self.library, self.library.ft_session_generate(self.handle, byref(raw), pixels))
         seconds = perf_counter() - start
@@ -144,6 +153,29 @@ class Session:
         place = latents.ctypes.data_as(POINTER(c_float))
         abi.check(self.library, self.library.ft_session_get_latents(self.handle, place, c_size_t(latents.size)))
         return Generation(images, latents, steps, seconds)
+
+    def map(self, name: str, dtype: type[np.generic] | str = np.uint8, normal_y: str = "up") -> np.ndarray:
+        """A map of the images that were generated last (docs/maps.md).
+
+        `color`, `normal` and `orm` are [N,H,W,3] of uint8, float16 or float32, `height`, `roughness`, `metallic` and
+        `occlusion` [N,H,W] of uint8, uint16 or float32, `mask` uint8 [N,H,W,4]. Floats are 0 to 1. `normal_y` is `up`,
+        as in OpenGL, or `down`, as in DirectX.
+        """
+        if name not in abi.MAPS:
+            raise ValueError(f"no map is called {name!r}; there are {', '.join(abi.MAPS)}")
+        if normal_y not in abi.NORMAL_Y:
+            raise ValueError(f"normal_y {normal_y!r}: up or down")
+        channels = {"color": 3, "normal": 3, "orm": 3, "mask": 4}.get(name, 1)
+        kind = np.dtype(dtype)
+        if (channels, kind.name) not in abi.PIXELS:
+            known = ", ".join(known for count, known in abi.PIXELS if count == channels)
+            raise ValueError(f"{name} is not to be had as {kind}; there are {known}")
+        images = np.empty((*self.made, channels) if channels > 1 else self.made, kind)
+        pixels = self.pixels(images)
+        pixels.format = abi.PIXELS[channels, kind.name]
+        flags = abi.NORMAL_Y[normal_y]
+        abi.check(self.library, self.library.ft_session_get_map(self.handle, abi.MAPS[name], flags, byref(pixels)))
+        return images
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """uint8 [N,H,W,3] of latents float32 [N,C,h,w] of the model's own size."""

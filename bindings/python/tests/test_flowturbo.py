@@ -19,6 +19,7 @@ import flowturbo
 from flowturbo import Request, abi
 
 TEXTURES = REPOSITORY / "models" / "textures"
+MAPS = REPOSITORY / "tests" / "data" / "tiny-maps" / "bundle"
 BUILT = REPOSITORY / "target" / "release" / "libflowturbo_capi.so"
 LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", BUILT))
 
@@ -74,6 +75,33 @@ def test_presets_sizes_tiles_and_noise_are_passed_on(session: flowturbo.Session)
     noise = np.random.default_rng(0).standard_normal((1, 8, 16, 16), np.float32)
     given, other = (session.generate(Request([3], schedule="E1", noise=n, images=False)) for n in (noise, noise + 1))
     assert not np.array_equal(given.latents, other.latents)
+
+
+def test_maps_are_arrays_of_what_numpy_makes_of_the_decoders_answer(library: ctypes.CDLL) -> None:
+    with flowturbo.Model(library, MAPS, threads=1) as model, model.session() as session:
+        assert model.maps == ["color", "normal", "height", "roughness", "orm", "mask"]
+        made = session.generate(Request([0, 1], seed=3))
+        assert np.array_equal(session.map("color"), made.images)
+        normal, down = session.map("normal").astype(int), session.map("normal", normal_y="down").astype(int)
+        assert normal.shape == (2, 16, 16, 3) and normal[..., :2].std() > 10
+        assert abs(np.linalg.norm(normal / 127.5 - 1, axis=-1) - 1).max() < 0.02
+        assert abs(normal[..., 1] + down[..., 1] - 255).max() <= 1 and (normal[..., ::2] == down[..., ::2]).all()
+        height = session.map("height", np.float32)
+        assert height.shape == (2, 16, 16) and height.min() >= 0 and height.max() <= 1 and height.std() > 0.05
+        assert abs(session.map("height", "uint16") - height.astype(float) * 65535).max() <= 0.51
+        rough = session.map("roughness")
+        expected = np.stack([np.full_like(rough, 255), rough, np.zeros_like(rough)], -1)
+        assert np.array_equal(session.map("orm"), expected)
+        mask = session.map("mask").astype(int)
+        assert mask.shape == (2, 16, 16, 4) and abs(mask[..., 3] + rough - 255).max() <= 1
+        larger = session.generate(Request([0], size=(24, 16)))
+        assert session.map("normal", np.float16).shape == (1, 16, 24, 3) and larger.images.shape == (1, 16, 24, 3)
+        with pytest.raises(ValueError, match="there are uint8, uint16, float32"):
+            session.map("height", np.int32)
+        with pytest.raises(ValueError, match="no map is called 'albedo'"):
+            session.map("albedo")
+        with pytest.raises(flowturbo.Error, match="has no metallic map; it has color, height"):
+            session.map("metallic")
 
 
 def test_what_is_refused_is_one_line_with_its_status(library: ctypes.CDLL, session: flowturbo.Session) -> None:

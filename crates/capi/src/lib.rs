@@ -38,6 +38,8 @@ pub mod session;
 
 pub mod coding;
 
+pub mod map;
+
 mod boundary;
 #[cfg(test)]
 mod layout;
@@ -47,8 +49,8 @@ mod registry;
 mod versioned;
 
 use flowturbo::{
-    BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Model, ModelOptions, Morph, Output, Parallel,
-    PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Seamless, Session,
-    Variation, file, png_file,
+    BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Map, Model, ModelOptions, Morph, NormalY,
+    Output, Parallel, PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Seamless,
+    Session, Variation, file, png_file,
 };
 use flowturbo_runtime::{bundle, error, kernels};

@@ -11,8 +11,8 @@ use super::status::{FT_ERROR_IO, FT_ERROR_OUT_OF_MEMORY, ft_status};
 use super::versioned::{self, Versioned};
 use super::{PixelFormat, Pixels, PixelsRef, png_file};
 
-/// What a pixel is made of. Colours are sRGB, as in a PNG file; rows run from top to bottom: what OpenGL calls the
-/// bottom of a texture is the image's top.
+/// What a pixel is made of. Colours are sRGB, as in a PNG file, and other maps are linear; rows run from top to bottom:
+/// what OpenGL calls the bottom of a texture is the image's top.
 pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
@@ -25,6 +25,13 @@ pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
 pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;
 /// Three floats in 0 to 1; what is read outside of that is clamped.
 pub const FT_PIXEL_RGB_F32: ft_pixel_format = 5;
+/// One byte. This and those below are for maps of one number a pixel, see `ft_session_get_map`; of an image that is
+/// read, red, green and blue are the same.
+pub const FT_PIXEL_GREY8: ft_pixel_format = 6;
+/// One number of 16 bits, 0 to 65535, in the machine's byte order.
+pub const FT_PIXEL_GREY16: ft_pixel_format = 7;
+/// One float in 0 to 1.
+pub const FT_PIXEL_GREY_F32: ft_pixel_format = 8;
 
 /// The caller's memory for one or more images; filled by `ft_pixels_init`, then by hand. During a call that takes it
 /// the memory is the library's alone: nobody reads or writes it, callbacks included, and nothing else that is given to
@@ -110,6 +117,9 @@ fn format(format: ft_pixel_format, name: &str) -> Result<PixelFormat, Failure> {
         FT_PIXEL_BGRA8 => PixelFormat::Bgra8,
         FT_PIXEL_RGB_F16 => PixelFormat::RgbF16,
         FT_PIXEL_RGB_F32 => PixelFormat::RgbF32,
+        FT_PIXEL_GREY8 => PixelFormat::Grey8,
+        FT_PIXEL_GREY16 => PixelFormat::Grey16,
+        FT_PIXEL_GREY_F32 => PixelFormat::GreyF32,
         other => return Err(Failure::argument(format!("{name}.format: {other} is none of FT_PIXEL_..."))),
     })
 }
@@ -124,9 +134,9 @@ pub unsafe extern "C" fn ft_pixels_init(pixels: *mut ft_pixels, struct_size: usi
     guard(|| unsafe { versioned::init(pixels, struct_size, "pixels") })
 }
 
-/// Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel, to a PNG file: a way to
-/// look at it. Other images may follow. A file that is there is replaced, with its mode, once the new one is whole:
-/// after an error it is as it was. The memory is only read.
+/// Writes the first image at `pixels->data`, `width` x `height` pixels of 8 bits a channel or of grey in 16, to a PNG
+/// file: a way to look at it; a fourth channel is left out. Other images may follow. A file that is there is replaced,
+/// with its mode, once the new one is whole: after an error it is as it was. The memory is only read.
 ///
 /// `path` is UTF-8. Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, memory that is too small, a format of floats),
 /// `FT_ERROR_OUT_OF_MEMORY`, `FT_ERROR_IO`. Threads: any.
@@ -155,11 +165,13 @@ fn save_png(
     [width, height]: [usize; 2],
     path: &Path,
 ) -> Result<(), Failure> {
-    let order = match format {
-        PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
-        PixelFormat::Bgra8 => [2, 1, 0],
+    let (kind, order) = match format {
+        PixelFormat::Rgb8 | PixelFormat::Rgba8 => (PixelFormat::Rgb8, &[0, 1, 2][..]),
+        PixelFormat::Bgra8 => (PixelFormat::Rgb8, &[2, 1, 0][..]),
+        PixelFormat::Grey8 => (format, &[0][..]),
+        PixelFormat::Grey16 => (format, &[0, 1][..]),
         _ => {
-            return Err(Failure::argument("pixels.format: PNG files take formats of 8 bits"));
+            return Err(Failure::argument("pixels.format: PNG files take formats of 8 bits, and GREY16"));
         }
     };
     let (each, found) = (format.bytes(), data.len());
@@ -172,14 +184,14 @@ fn save_png(
              rows of {row} or more"
         )));
     }
-    let fill = |y: usize, rgb: &mut [u8]| {
+    let fill = |y: usize, written: &mut [u8]| {
         let pixels = data[y * stride..][..row].chunks_exact(each);
-        for (to, pixel) in rgb.chunks_exact_mut(3).zip(pixels) {
-            to.copy_from_slice(&order.map(|i| pixel[i]));
+        for (to, pixel) in written.chunks_exact_mut(order.len()).zip(pixels) {
+            to.iter_mut().zip(order).for_each(|(to, &i)| *to = pixel[i]);
         }
     };
     Destination::new(path)
-        .and_then(|to| to.write(|out| png_file::write(out, (width, height), &[], fill)))
+        .and_then(|to| to.write(|out| png_file::write(out, kind, (width, height), &[], fill)))
         .map_err(|error| {
             let status = match error.kind() {
                 ErrorKind::OutOfMemory => FT_ERROR_OUT_OF_MEMORY,

@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use flowturbo::{Image, Role};
+use flowturbo::{Role, draw_map};
 use ndarray::Axis;
 
 use crate::failure::Failure;
-use crate::generate::{outputs, write};
+use crate::generate::write;
+use crate::maps::{Drawn, Maps};
 use crate::options::{Computing, ModelOption, whole};
-use crate::output::tell;
+use crate::output::{Output, tell};
 use crate::{input, interrupt, numpy, sheet, units};
 
 /// Decodes latents, such as `flowturbo latents` writes, to PNG
 ///
 /// The file holds float32 [N, C, H, W], latents as the sampler makes them. Of the same latents, `generate` makes the
-/// same images. Several come as one sheet, or with --separate as numbered files.
+/// same images, and the same maps. Several come as one sheet, or with --separate as numbered files.
 ///
 /// Example: flowturbo latents --class brick --seed 7 -o brick.npy; flowturbo decode brick.npy -o brick.png
 #[derive(Args)]
@@ -27,6 +28,8 @@ pub struct Decode {
     /// The PNG file to write, - for standard output; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    maps: Maps,
     #[command(flatten)]
     computing: Computing,
     /// One numbered file an image, no sheet
@@ -56,25 +59,37 @@ impl Decode {
             return Err(Failure::Usage(format!("{}: holds {what}", input::name(&self.latents))));
         }
         let places: Vec<usize> = (0..count).collect();
-        let outputs = outputs(&self.output, self.separate, &places)?;
+        let files = self.maps.files(bundle.manifest(), &self.output, self.separate, &places)?;
         // A decoder cannot be cancelled half-way: ctrl-C is looked at between the images.
         interrupt::watch();
         let model = self.computing.load_to_convert(bundle)?;
         let mut session = model.session();
-        let mut images: Vec<Image> = Vec::new();
-        for latent in latents.axis_chunks_iter(Axis(0), 1) {
+        let mut made: Vec<Drawn> = Vec::new();
+        for (i, latent) in latents.axis_chunks_iter(Axis(0), 1).enumerate() {
             interrupt::check()?;
-            images.extend(flowturbo::to_pixels(session.decode(latent)?.view())?);
+            let maps = session.decode_maps(latent)?;
+            if made.is_empty() {
+                let all = [count, maps.len_of(Axis(2)), maps.len_of(Axis(3))];
+                made = files.iter().map(|files| files.room(all)).collect::<Result<_, _>>()?;
+            }
+            for (files, drawn) in files.iter().zip(&mut made) {
+                let each = drawn.each();
+                let mut pixels = files.pixels(drawn.format, &mut drawn.bytes[i * each..][..each]);
+                draw_map(maps.view(), model.manifest(), files.map, &mut pixels)?;
+            }
         }
         let columns = self.columns.map_or(sheet::columns(1, count, false), |k| k as usize);
         let notes = |_: &[usize]| vec![("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into())];
-        write(&outputs, &images, (count, columns), notes)?;
+        for (files, drawn) in files.iter().zip(&made) {
+            write(files, drawn, (count, columns), notes)?;
+        }
         if self.quiet {
             return Ok(());
         }
+        let outputs: Vec<&Output> = files.iter().flat_map(|files| &files.outputs).collect();
         let first = outputs.first().map(|output| output.path().display().to_string()).unwrap_or_default();
         let last = outputs.last().filter(|_| outputs.len() > 1);
         let last = last.map_or(String::new(), |last| format!(" to {}", last.path().display()));
-        tell(&outputs, &format!("{first}{last}: {}\n", units::plural(count, "image")))
+        tell(outputs, &format!("{first}{last}: {}\n", units::plural(count, "image")))
     }
 }

@@ -1,18 +1,19 @@
 //! `flowturbo generate`: images from a class and a seed.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use flowturbo::png_file::{self, Note};
-use flowturbo::{Generation, Image, Manifest, Model, Request};
+use flowturbo::{Generation, Manifest, Model, Request};
 use ndarray::Axis;
 
 use crate::editing::Editing;
 use crate::failure::Failure;
+use crate::maps::{Drawn, MapFiles, Maps};
 use crate::options::{self, Computing, Keeping, ModelArgument, Sampling, class_name, plain_name};
-use crate::output::{Output, STANDARD, tell};
+use crate::output::{Output, tell};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
 use crate::{machine, units};
@@ -25,7 +26,8 @@ use crate::{machine, units};
 /// amount, start all from the first. The file's text chunks hold what is needed to make it
 /// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
 /// command itself). Several images come as one sheet,
-/// a new row for each class, or with --separate as numbered files.
+/// a new row for each class, or with --separate as numbered files. A model of materials also makes normals, heights, ...
+/// of each image: --maps.
 ///
 /// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
 #[derive(Args)]
@@ -50,6 +52,8 @@ pub struct Generate {
     /// The PNG file to write, - for standard output; NAME.png becomes NAME-0.png, NAME-1.png, ... with --separate
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    maps: Maps,
     #[command(flatten)]
     sampling: Sampling,
     /// Steps in all: the schedule (the bundle's or the preset's) in the same proportions, more steps
@@ -92,7 +96,7 @@ impl Generate {
         let places = self.places(request.classes.len())?;
         let request = if self.only.is_empty() { request } else { alone(request, &places) };
         request.check(&bundle)?;
-        let outputs = outputs(&self.output, self.separate, &places)?;
+        let files = self.maps.files(bundle.manifest(), &self.output, self.separate, &places)?;
         let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
         let loaded = Instant::now();
         let mut session = model.session();
@@ -104,7 +108,12 @@ impl Generate {
         let recipe =
             Recipe { command: self, model: &model, classes: &classes, places, generation: &generation };
         let layout = self.layout(classes.len(), &generation, model.manifest());
-        write(&outputs, &generation.images, layout, |shown| recipe.notes(shown))?;
+        let (width, height) = generation.images.first().map_or((0, 0), |image| (image.width, image.height));
+        for files in &files {
+            let mut drawn = files.room([generation.images.len(), height, width])?;
+            session.map_into(files.map, &mut files.pixels(drawn.format, &mut drawn.bytes))?;
+            write(files, &drawn, layout, |shown| recipe.notes(shown))?;
+        }
         if self.quiet {
             return Ok(());
         }
@@ -114,7 +123,9 @@ impl Generate {
             write: generated.elapsed(),
             steps: watcher.times,
         };
-        tell(&outputs, &(recipe.summary(&outputs) + &phases.report(&model, &generation)))
+        let outputs: Vec<&Output> = files.iter().flat_map(|files| &files.outputs).collect();
+        let text = recipe.summary(&outputs) + &phases.report(&model, &generation);
+        tell(outputs, &text)
     }
 
     /// The places of the images to make, among all of them.
@@ -158,50 +169,29 @@ fn alone(mut request: Request, places: &[usize]) -> Request {
     request.with_streams(streams)
 }
 
-/// Where images go, checked before any work: one sheet, or numbered files for those at `places`.
-pub fn outputs(path: &Path, separate: bool, places: &[usize]) -> Result<Vec<Output>, Failure> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    if extension.is_some_and(|extension| extension != "png") {
-        let message = format!("{}: only PNG can be written; end the name in .png", path.display());
-        return Err(Failure::Usage(message));
-    }
-    if !separate {
-        return Ok(vec![Output::new(path)?]);
-    }
-    if path.as_os_str() == STANDARD {
-        return Err(Failure::Usage("--separate writes several files; standard output takes one".into()));
-    }
-    places.iter().map(|&i| Output::new(&numbered(path, i))).collect()
-}
-
-/// Writes images: to a file each, or to one as a sheet of blocks of `of_each` in `columns`. `notes` is told which of
-/// them a file shows.
+/// Writes a map of images: to a file each, or to one as a sheet of blocks of `of_each` in `columns`. `notes` is told
+/// which of them a file shows.
 pub fn write(
-    outputs: &[Output],
-    images: &[Image],
+    files: &MapFiles,
+    drawn: &Drawn,
     (of_each, columns): (usize, usize),
     notes: impl Fn(&[usize]) -> Vec<Note>,
 ) -> Result<(), Failure> {
-    let all: Vec<usize> = (0..images.len()).collect();
-    let write = |output: &Output, width: usize, height: usize, rgb: &[u8], notes: &[Note]| {
-        let fill = |y: usize, row: &mut [u8]| row.copy_from_slice(&rgb[y * row.len()..][..row.len()]);
-        output.write(|out| png_file::write(out, (width, height), notes, fill))
+    let all: Vec<usize> = (0..drawn.images().len()).collect();
+    let write = |output: &Output, (width, height): (usize, usize), bytes: &[u8], shown: &[usize]| {
+        let of = files.is_named.then(|| ("flowturbo:map", files.map.to_string()));
+        let notes: Vec<Note> = notes(shown).into_iter().chain(of).collect();
+        let fill = |y: usize, row: &mut [u8]| row.copy_from_slice(&bytes[y * row.len()..][..row.len()]);
+        output.write(|out| png_file::write(out, drawn.format, (width, height), &notes, fill))
     };
-    if let ([output], [_, _, ..]) = (outputs, images) {
-        let (sheet, notes) = (sheet::compose(images, of_each, columns)?, notes(&all));
-        return write(output, sheet.width, sheet.height, &sheet.rgb, &notes);
+    if let ([output], [_, _, ..]) = (files.outputs.as_slice(), all.as_slice()) {
+        let sheet = sheet::compose(drawn, of_each, columns)?;
+        return write(output, (sheet.width, sheet.height), &sheet.bytes, &all);
     }
-    for ((output, image), shown) in outputs.iter().zip(images).zip(all.chunks(1)) {
-        write(output, image.width, image.height, &image.rgb, &notes(shown))?;
+    for ((output, image), shown) in files.outputs.iter().zip(drawn.images()).zip(all.chunks(1)) {
+        write(output, (drawn.width, drawn.height), image, shown)?;
     }
     Ok(())
-}
-
-/// `brick.png` to `brick-3.png`.
-fn numbered(path: &Path, index: usize) -> PathBuf {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{index}.png"));
-    path.with_file_name(name)
 }
 
 /// What was made, and all that is needed to make it again.
@@ -254,18 +244,19 @@ impl Recipe<'_> {
         let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
         format!(
             "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance \
-             {guidance}{}{columns}{bits}",
+             {guidance}{}{}{columns}{bits}",
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,
             self.command.editing.line(manifest),
+            self.command.maps.line(),
         )
     }
 
-    fn summary(&self, outputs: &[Output]) -> String {
+    fn summary(&self, outputs: &[&Output]) -> String {
         let (first, last) = (outputs.first(), outputs.last());
         let path =
-            |output: Option<&Output>| output.map(|o| o.path().display().to_string()).unwrap_or_default();
+            |output: Option<&&Output>| output.map(|o| o.path().display().to_string()).unwrap_or_default();
         let files = match outputs.len() {
             0 | 1 => path(first),
             _ => format!("{} to {}", path(first), path(last)),
@@ -314,17 +305,5 @@ impl Phases {
             let _ = writeln!(text, "{:8} {:>9}   at the peak", "memory", units::bytes(peak));
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_go_before_the_extension() {
-        assert_eq!(numbered(Path::new("a/brick.png"), 0), Path::new("a/brick-0.png"));
-        assert_eq!(numbered(Path::new("brick"), 12), Path::new("brick-12.png"));
-        assert_eq!(numbered(Path::new("v1.5.PNG"), 1), Path::new("v1.5-1.png"));
     }
 }

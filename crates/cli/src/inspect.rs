@@ -98,6 +98,14 @@ impl Report<'_> {
         self.networks.iter().map(|network| self.calls(network.role) * network.cost.flops).sum()
     }
 
+    /// The names of the maps that the decoder makes, or of those that are packed of them.
+    fn maps(&self, packed: bool) -> Vec<&'static str> {
+        let made = self.model.manifest().maps();
+        let mut maps = if packed { flowturbo::Map::ALL.to_vec() } else { made.to_vec() };
+        maps.retain(|map| map.is_packed() == packed && map.is_made_of(made));
+        maps.iter().map(|map| map.name()).collect()
+    }
+
     fn json(&self) -> Value {
         let (bundle, manifest) = (self.model.bundle(), self.model.manifest());
         let (latent, classes, time) = (&manifest.latent, &manifest.classes, &manifest.time);
@@ -128,7 +136,9 @@ impl Report<'_> {
                 "channels": latent.channels, "height": latent.height, "width": latent.width,
                 "scale": decimal(latent.scale), "shift": decimal(latent.shift),
             },
-            "image": manifest.image.as_ref().map(|image| json!({ "height": image.height, "width": image.width })),
+            "image": manifest.image.as_ref().map(|image| json!({
+                "height": image.height, "width": image.width, "maps": self.maps(false), "packed_maps": self.maps(true),
+            })),
             "classes": { "count": classes.count, "null": classes.null, "labels": classes.labels },
             "time": {
                 "direction": direction(time.direction),

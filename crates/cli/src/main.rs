@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! options, editing, given, input (arguments and their files) ─▶ locate (which bundle) ─▶ library ─▶ steps (bar, times)
-//!     ─▶ sheet, numpy ─▶ output
+//!     ─▶ maps, sheet, numpy ─▶ output
 //! ```
 //!
 //! Every failure ends here, as one line on stderr and an exit code.
@@ -25,6 +25,7 @@ mod interrupt;
 mod latents;
 mod locate;
 mod machine;
+mod maps;
 mod numpy;
 mod options;
 mod output;

@@ -1,24 +1,16 @@
 //! Many images on one: a contact sheet.
 
-use flowturbo::Image;
-
 use crate::failure::Failure;
+use crate::maps::Drawn;
 
 /// Pixels between two images.
 const GAP: usize = 4;
 
-/// What shows in the gaps and in empty places.
+/// Every byte of what shows in the gaps and in empty places, in any format.
 const WHITE: u8 = 255;
 
 /// The most columns that are chosen unasked.
 const MOST_COLUMNS: usize = 16;
-
-/// A sheet, 8-bit RGB.
-pub struct Sheet {
-    pub width: usize,
-    pub height: usize,
-    pub rgb: Vec<u8>,
-}
 
 /// The columns for `classes` classes of `of_each` images: about square for one class, else a row a class. Images
 /// that lead from one to another, in a row too.
@@ -29,65 +21,70 @@ pub fn columns(classes: usize, of_each: usize, lead: bool) -> usize {
     }
 }
 
-/// Lays `images` out in rows of `columns`, a new row after each `of_each` of them. Fails if there is no memory for it.
-pub fn compose(images: &[Image], of_each: usize, columns: usize) -> Result<Sheet, Failure> {
+/// Lays images out in rows of `columns`, a new row after each `of_each` of them. Fails if there is no memory for it.
+pub fn compose(drawn: &Drawn, of_each: usize, columns: usize) -> Result<Drawn, Failure> {
     let (of_each, columns) = (of_each.max(1), columns.clamp(1, of_each.max(1)));
-    let (cell_width, cell_height) = images.first().map_or((0, 0), |image| (image.width, image.height));
-    let rows: Vec<&[Image]> = images.chunks(of_each).flat_map(|class| class.chunks(columns)).collect();
+    let (cell_width, cell_height, pixel) = (drawn.width, drawn.height, drawn.format.bytes());
+    let images: Vec<&[u8]> = drawn.images().collect();
+    let rows: Vec<&[&[u8]]> = images.chunks(of_each).flat_map(|class| class.chunks(columns)).collect();
     let extent = |count: usize, cell: usize| (count * (cell + GAP)).saturating_sub(GAP);
     let (width, height) = (extent(columns, cell_width), extent(rows.len(), cell_height));
-    let mut rgb = Vec::new();
-    rgb.try_reserve_exact(width * height * 3).map_err(|_| {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(width * height * pixel).map_err(|_| {
         let message =
             format!("a sheet of {width} x {height} pixels: there is no memory for it; take --separate");
         Failure::Failed(message)
     })?;
+    let (line, cell) = (width * pixel, cell_width * pixel);
     for row in rows {
-        if !rgb.is_empty() {
-            rgb.resize(rgb.len() + GAP * width * 3, WHITE);
+        if !bytes.is_empty() {
+            bytes.resize(bytes.len() + GAP * line, WHITE);
         }
         for y in 0..cell_height {
-            let end = rgb.len() + width * 3;
+            let end = bytes.len() + line;
             for (column, image) in row.iter().enumerate() {
                 if column > 0 {
-                    rgb.resize(rgb.len() + GAP * 3, WHITE);
+                    bytes.resize(bytes.len() + GAP * pixel, WHITE);
                 }
-                rgb.extend(image.rgb.iter().skip(y * cell_width * 3).take(cell_width * 3));
+                bytes.extend(image.iter().skip(y * cell).take(cell));
             }
-            rgb.resize(end, WHITE);
+            bytes.resize(end, WHITE);
         }
     }
-    Ok(Sheet { width, height, rgb })
+    Ok(Drawn { format: drawn.format, width, height, bytes })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array4;
+    use flowturbo::PixelFormat;
 
     /// `count` images of one pixel, black, then grey, then white.
-    fn images(count: usize) -> Vec<Image> {
-        let values = Array4::from_shape_fn([count, 3, 1, 1], |(i, ..)| i as f32 - 1.0);
-        flowturbo::to_pixels(values.view()).unwrap()
+    fn images(format: PixelFormat, count: usize) -> Drawn {
+        let bytes = [0, 128, 255].iter().take(count).flat_map(|&level| vec![level; format.bytes()]).collect();
+        Drawn { format, width: 1, height: 1, bytes }
     }
 
     #[test]
     fn one_image_is_its_own_sheet() {
-        let sheet = compose(&images(1), 1, 1).unwrap();
-        assert_eq!((sheet.width, sheet.height, sheet.rgb), (1, 1, vec![0; 3]));
+        let sheet = compose(&images(PixelFormat::Rgb8, 1), 1, 1).unwrap();
+        assert_eq!((sheet.width, sheet.height, sheet.bytes), (1, 1, vec![0; 3]));
     }
 
     #[test]
     fn each_class_starts_a_row_and_empty_places_are_white() {
-        let sheet = compose(&images(3), 2, 2).unwrap();
-        assert_eq!((sheet.width, sheet.height), (2 + GAP, 2 + GAP));
-        let pixel = |x: usize, y: usize| sheet.rgb[(y * sheet.width + x) * 3];
-        let last = 1 + GAP;
-        assert_eq!((pixel(0, 0), pixel(last, 0), pixel(0, last), pixel(last, last)), (0, 128, 255, 255));
-        assert_eq!((pixel(1, 0), pixel(0, 1)), (WHITE, WHITE));
-        assert_eq!(sheet.rgb.len(), sheet.width * sheet.height * 3);
+        for format in [PixelFormat::Rgb8, PixelFormat::Rgba8, PixelFormat::Grey8, PixelFormat::Grey16] {
+            let sheet = compose(&images(format, 3), 2, 2).unwrap();
+            assert_eq!((sheet.width, sheet.height, sheet.format), (2 + GAP, 2 + GAP, format));
+            let pixel = |x: usize, y: usize| sheet.bytes[(y * sheet.width + x) * format.bytes()];
+            let last = 1 + GAP;
+            let corners = (pixel(0, 0), pixel(last, 0), pixel(0, last), pixel(last, last));
+            assert_eq!(corners, (0, 128, 255, 255), "{format}");
+            assert_eq!((pixel(1, 0), pixel(0, 1)), (WHITE, WHITE));
+            assert_eq!(sheet.bytes.len(), sheet.width * sheet.height * format.bytes());
+        }
         let wide = 1 << (usize::BITS - 6);
-        assert!(compose(&images(1), wide, wide).is_err(), "more than any memory");
+        assert!(compose(&images(PixelFormat::Rgb8, 1), wide, wide).is_err(), "more than any memory");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod classes;
 mod external;
 mod held;
 pub mod manifest;
+mod maps;
 mod pack;
 mod parse;
 mod part;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use external::ExternalData;
 pub use manifest::Manifest;
+pub use maps::Map;
 pub use part::{ListedFile, Part};
 pub use presets::Preset;
 pub use role::Extent;

@@ -49,7 +49,7 @@ pub enum PortRole {
     TokenTypes,
     /// A latent on its way to or from an image.
     Latent,
-    /// An image, nominally in [-1, 1].
+    /// An image, nominally in [-1, 1]; of a decoder that makes [maps](crate::Manifest::maps), all of them.
     Image,
 }
 
@@ -85,7 +85,8 @@ impl Contract {
         let (batch, networks) = (extent.batch, &manifest.networks);
         let latent = manifest.latent_shape(extent);
         let image = manifest.image_shape(extent);
-        for shape in [Some(latent), image].into_iter().flatten() {
+        let maps = manifest.maps_shape(extent);
+        for shape in [Some(latent), image, maps].into_iter().flatten() {
             limits.check_tensor(shape)?;
         }
         let f32 = |role: PortRole, name: &String, shape: &[usize]| Port {
@@ -113,7 +114,6 @@ impl Contract {
         };
         let missing =
             || invalid_argument(format!("the bundle has no {role} (networks.{role} in bundle.json)"));
-        let image = || image.ok_or_else(missing);
         Ok(match role {
             Role::Predictor => {
                 let (i, output) = (&networks.predictor.inputs, &networks.predictor.output);
@@ -140,13 +140,13 @@ impl Contract {
                 let network = networks.decoder.as_ref().ok_or_else(missing)?;
                 Self {
                     inputs: vec![f32(PortRole::Latent, &network.inputs.latent, &latent)],
-                    output: f32(PortRole::Image, &network.output, &image()?),
+                    output: f32(PortRole::Image, &network.output, &maps.ok_or_else(missing)?),
                 }
             }
             Role::Encoder => {
                 let network = networks.encoder.as_ref().ok_or_else(missing)?;
                 Self {
-                    inputs: vec![f32(PortRole::Image, &network.inputs.image, &image()?)],
+                    inputs: vec![f32(PortRole::Image, &network.inputs.image, &image.ok_or_else(missing)?)],
                     output: f32(PortRole::Latent, &network.output, &latent),
                 }
             }

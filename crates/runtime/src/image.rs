@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod maps;
 mod noise;
 mod pixels;
 
+pub use maps::{NormalY, draw_map};
 pub use noise::fill_noise;
 pub use noise::noise;
 pub use pixels::rgb8;

@@ -23,12 +23,12 @@ pub mod weights;
 pub use flowturbo_kernels::{self as kernels, error, lock, memory};
 
 pub use backend::Fallback;
-pub use bundle::{Bundle, Manifest, Preset, Role, Source, manifest};
+pub use bundle::{Bundle, Manifest, Map, Preset, Role, Source, manifest};
 pub use cancel::CancelToken;
 pub use contract::{Contract, ElementType, Port, PortRole};
 pub use cost::Cost;
 pub use error::{Error, ErrorKind, Result};
-pub use image::{Image, PixelFormat, Pixels, PixelsRef, noise, to_pixels};
+pub use image::{Image, NormalY, PixelFormat, Pixels, PixelsRef, draw_map, noise, to_pixels};
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;
 pub use plan::Target;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use flowturbo::{Fallback, Port};
+use flowturbo::{Fallback, Port, Role};
 
 use super::network::{Network, kind};
 use super::{Report, direction};
@@ -45,6 +45,11 @@ impl Report<'_> {
         let image = manifest.image.as_ref();
         let image = image.map_or("-".into(), |i| format!("{} x {} RGB (height, width)", i.height, i.width));
         line("image", &image);
+        let packed = self.maps(true).join(", ");
+        let packed = if packed.is_empty() { packed } else { format!("; packed: {packed}") };
+        if manifest.has(Role::Decoder) {
+            line("maps", &(self.maps(false).join(", ") + &packed));
+        }
         line("classes", &self.classes());
         let (scale, sign) = (manifest.time.scale, manifest.time.velocity_sign);
         line("time", &format!("{}, scale {scale}, velocity sign {sign}", direction(manifest.time.direction)));

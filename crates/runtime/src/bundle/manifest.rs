@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::maps::Map;
 use super::parse::{
     direction, no_prompt, object, object_map, objects, present, present_object, present_size, size,
 };
@@ -95,6 +96,10 @@ pub struct ImageSize {
     /// sampled latent, then a constant. Fitted to the decoder's answers to noise if none, which is rougher.
     #[serde(default, deserialize_with = "present")]
     pub preview: Option<[Vec<f32>; 3]>,
+    /// The maps that the decoder makes, in the order of its channels, colour first; colour alone if none. See
+    /// [`Manifest::maps`].
+    #[serde(default, deserialize_with = "present")]
+    pub maps: Option<Vec<Map>>,
 }
 
 /// The class table of a class-conditional model.

@@ -89,7 +89,7 @@ impl Manifest {
         Some([(image.height / latent.height) as usize, (image.width / latent.width) as usize])
     }
 
-    /// `[N, 3, H, W]` of images; none without.
+    /// `[N, 3, H, W]` of images, which an encoder takes; none without.
     #[doc(hidden)]
     pub fn image_shape(&self, extent: Extent) -> Option<[usize; 4]> {
         let ([down, across], [height, width]) = (self.cell()?, extent.cells);
@@ -101,8 +101,9 @@ impl Manifest {
     pub fn shapes(&self, role: Role, cells: [usize; 2]) -> Result<([usize; 3], [usize; 3])> {
         let extent = Extent { batch: 1, cells };
         let [_, latent @ ..] = self.latent_shape(extent);
-        match (self.image_shape(extent), self.has(role), role) {
-            (Some([_, image @ ..]), true, Role::Decoder) => Ok((latent, image)),
+        let shape = if role == Role::Decoder { self.maps_shape(extent) } else { self.image_shape(extent) };
+        match (shape, self.has(role), role) {
+            (Some([_, maps @ ..]), true, Role::Decoder) => Ok((latent, maps)),
             (Some([_, image @ ..]), true, Role::Encoder) => Ok((image, latent)),
             _ => Err(invalid_argument(format!("bundle '{}' has no {role}", self.name))),
         }

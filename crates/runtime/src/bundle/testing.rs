@@ -18,7 +18,7 @@ use crate::{Limits, Result};
 pub struct Files(pub BTreeMap<String, Vec<u8>>);
 
 impl Files {
-    /// A manifest that uses every field, and the files it lists.
+    /// A manifest that uses every field of format 1.0, and the files it lists.
     pub fn complete() -> Self {
         let mut files = BTreeMap::new();
         let mut listed = |name: &str, bytes: Vec<u8>| {

@@ -1,6 +1,7 @@
 mod archive;
 mod held;
 mod manifest;
+mod maps;
 mod presets;
 
 use std::io::Cursor;

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use super::manifest::{
     Classes, ImageSize, Latent, ListedFile, Manifest, Network, NoPrompt, Preset, Sampling, TensorNames, Time,
 };
+use super::maps::Map;
 use super::parse::quoted;
 use super::role::Role;
 use super::version::Version;
@@ -66,6 +67,7 @@ fn fields(m: &Manifest) -> Result<()> {
     };
     let networks = &m.networks;
     let refiner = networks.refiner.as_ref();
+    of_1_1("image.maps", m.image.as_ref().is_some_and(|image| image.maps.is_some()))?;
     of_1_1("text", m.text.is_some())?;
     of_1_1("networks.text", networks.text.is_some())?;
     of_1_1("networks.predictor.inputs.context", networks.predictor.inputs.context.is_some())?;
@@ -124,7 +126,7 @@ fn latent(latent: &Latent, limits: &Limits) -> Result<()> {
 
 fn image(m: &Manifest, limits: &Limits) -> Result<()> {
     let coder = m.networks.decoder.is_some() || m.networks.encoder.is_some();
-    let Some(ImageSize { height, width, preview, .. }) = &m.image else {
+    let Some(ImageSize { height, width, preview, maps: listed, .. }) = &m.image else {
         return require(!coder, "image", || "is missing, but networks has a decoder or an encoder".into());
     };
     require(coder, "image", || "is there, but networks has neither a decoder nor an encoder".into())?;
@@ -142,6 +144,20 @@ fn image(m: &Manifest, limits: &Limits) -> Result<()> {
             format!("must have {wanted} numbers (latent.channels and a constant), has {}", row.len())
         })?;
         row.iter().try_for_each(|&factor| finite(&field, factor))?;
+    }
+    listed.as_deref().map_or(Ok(()), |listed| maps(m, listed))
+}
+
+fn maps(m: &Manifest, maps: &[Map]) -> Result<()> {
+    require(m.networks.decoder.is_some(), "image.maps", || {
+        "is there, but networks has no decoder, which makes them".into()
+    })?;
+    let first = maps.first().map_or("nothing", |map| map.name());
+    require(first == Map::Color.name(), "image.maps", || {
+        format!("must begin with color, begins with {first}")
+    })?;
+    for (i, map) in maps.iter().enumerate() {
+        require(!maps[..i].contains(map), &format!("image.maps[{i}]"), || format!("repeats {map}"))?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use half::f16;
 use ndarray::{Array4, ArrayView4, Axis};
 
+use super::maps::NormalY;
+use crate::bundle::Map;
 use crate::error::{invalid_argument, runtime};
 use crate::{Result, memory};
 
@@ -24,7 +26,7 @@ impl std::fmt::Debug for Image {
     }
 }
 
-/// What a pixel is made of. Colours are sRGB, as in a PNG.
+/// What a pixel is made of. Colours are sRGB, as in a PNG; other maps are linear.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PixelFormat {
@@ -39,6 +41,12 @@ pub enum PixelFormat {
     RgbF16,
     /// Three floats in 0..=1, in the processor's byte order.
     RgbF32,
+    /// One byte. This and those below are for [maps](crate::Map) of one number a pixel.
+    Grey8,
+    /// Two bytes, 0 to 65535, in the processor's byte order.
+    Grey16,
+    /// One float in 0..=1, in the processor's byte order.
+    GreyF32,
 }
 
 impl std::fmt::Display for PixelFormat {
@@ -49,6 +57,9 @@ impl std::fmt::Display for PixelFormat {
             Self::Bgra8 => "BGRA8",
             Self::RgbF16 => "RGB_F16",
             Self::RgbF32 => "RGB_F32",
+            Self::Grey8 => "GREY8",
+            Self::Grey16 => "GREY16",
+            Self::GreyF32 => "GREY_F32",
         })
     }
 }
@@ -61,6 +72,9 @@ impl PixelFormat {
             Self::Rgba8 | Self::Bgra8 => 4,
             Self::RgbF16 => 6,
             Self::RgbF32 => 12,
+            Self::Grey8 => 1,
+            Self::Grey16 => 2,
+            Self::GreyF32 => 4,
         }
     }
 }
@@ -76,16 +90,17 @@ impl PixelFormat {
 /// ```
 #[derive(Debug)]
 pub struct Pixels<'a> {
-    format: PixelFormat,
+    pub(super) format: PixelFormat,
     data: &'a mut [u8],
     row_stride: Option<usize>,
     image_stride: Option<usize>,
+    pub(super) normal_y: NormalY,
 }
 
 impl<'a> Pixels<'a> {
     /// Memory without gaps.
     pub fn new(format: PixelFormat, data: &'a mut [u8]) -> Self {
-        Self { format, data, row_stride: None, image_stride: None }
+        Self { format, data, row_stride: None, image_stride: None, normal_y: NormalY::Up }
     }
 
     /// Memory without gaps for 8-bit RGB.
@@ -107,9 +122,22 @@ impl<'a> Pixels<'a> {
         self
     }
 
-    /// A place in this memory for images `[N, H, W]`, if they fit.
+    /// These pixels with the y of normals the other way; other maps are the same.
+    #[must_use]
+    pub fn with_normal_y(mut self, normal_y: NormalY) -> Self {
+        self.normal_y = normal_y;
+        self
+    }
+
+    /// A place in this memory for images `[N, H, W]` in colour, if they fit.
     #[doc(hidden)]
     pub fn hold(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
+        self.check(Map::Color)?;
+        self.hold_any(shape)
+    }
+
+    /// As [`hold`](Self::hold), in any format.
+    pub(super) fn hold_any(&mut self, shape: [usize; 3]) -> Result<Canvas<'_>> {
         let strides = (self.row_stride, self.image_stride);
         let layout = Layout::fit("pixels", self.format, self.data.len(), strides, shape)?;
         Ok(Canvas { data: self.data, layout })
@@ -151,8 +179,8 @@ impl<'a> PixelsRef<'a> {
     }
 
     /// `shape` `[N, H, W]` of them as images `[N, 3, H, W]` in [-1, 1], as a `Request` begins
-    /// with; a fourth channel is not looked at, floats are clamped. Bytes come back as they were from [`to_pixels`] and
-    /// [`Pixels`].
+    /// with; a fourth channel is not looked at, grey is the same in all three, floats are clamped. Bytes come back as
+    /// they were from [`to_pixels`] and [`Pixels`].
     ///
     /// # Errors
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for memory that cannot hold so many pixels.
@@ -233,16 +261,18 @@ impl Layout {
     /// Red, green or blue of a row's pixel, in [-1, 1].
     fn channel(&self, row: &[u8], x: usize, channel: usize) -> f32 {
         let pixel = &row[x * self.format.bytes()..][..self.format.bytes()];
-        let wide = |size: usize| pixel[channel * size..][..size].iter();
+        let wide = |size: usize| pixel[if pixel.len() == size { 0 } else { channel * size }..][..size].iter();
         match self.format {
             PixelFormat::Rgb8 | PixelFormat::Rgba8 => f32::from(pixel[channel]) / 127.5 - 1.0,
             PixelFormat::Bgra8 => f32::from(pixel[2 - channel]) / 127.5 - 1.0,
+            PixelFormat::Grey8 => f32::from(pixel[0]) / 127.5 - 1.0,
+            PixelFormat::Grey16 => f32::from(u16::from_ne_bytes([pixel[0], pixel[1]])) / 32767.5 - 1.0,
             PixelFormat::RgbF16 => {
                 let mut bytes = [0; 2];
                 bytes.iter_mut().zip(wide(2)).for_each(|(to, from)| *to = *from);
                 signed(f16::from_ne_bytes(bytes).to_f32())
             }
-            PixelFormat::RgbF32 => {
+            PixelFormat::RgbF32 | PixelFormat::GreyF32 => {
                 let mut bytes = [0; 4];
                 bytes.iter_mut().zip(wide(4)).for_each(|(to, from)| *to = *from);
                 signed(f32::from_ne_bytes(bytes))
@@ -271,29 +301,45 @@ impl Canvas<'_> {
 
     /// Writes image `image`, whose red, green and blue in [-1, 1] `colour` gives for each pixel `y * W + x`.
     pub fn draw_with(&mut self, image: usize, colour: impl Fn(usize) -> [f32; 3]) {
+        self.paint(image, |pixel| {
+            let [r, g, b] = colour(pixel);
+            [r, g, b, 1.0]
+        });
+    }
+
+    /// Likewise with a fourth number, for formats that have one; those of grey take the first.
+    pub(super) fn paint(&mut self, image: usize, numbers: impl Fn(usize) -> [f32; 4]) {
         let Layout { format, height, width, .. } = self.layout;
         for y in 0..height {
             let row = &mut self.data[self.layout.row(image, y)];
             let pixels = row.chunks_exact_mut(format.bytes()).enumerate();
-            let pixels = pixels.map(|(x, out)| (out, colour(y * width + x)));
+            let pixels = pixels.map(|(x, out)| (out, numbers(y * width + x)));
             match format {
-                PixelFormat::Rgb8 => pixels.for_each(|(out, colour)| out.copy_from_slice(&colour.map(byte))),
-                PixelFormat::Rgba8 => pixels.for_each(|(out, colour)| {
-                    let [r, g, b] = colour.map(byte);
-                    out.copy_from_slice(&[r, g, b, 255]);
-                }),
-                PixelFormat::Bgra8 => pixels.for_each(|(out, colour)| {
-                    let [r, g, b] = colour.map(byte);
-                    out.copy_from_slice(&[b, g, r, 255]);
-                }),
-                PixelFormat::RgbF16 => pixels.for_each(|(out, colour)| {
-                    let halves = colour.map(|value| f16::from_f32(unit(value)).to_ne_bytes());
+                PixelFormat::Rgb8 => {
+                    pixels.for_each(|(out, [r, g, b, _])| out.copy_from_slice(&[r, g, b].map(byte)));
+                }
+                PixelFormat::Rgba8 => {
+                    pixels.for_each(|(out, numbers)| out.copy_from_slice(&numbers.map(byte)));
+                }
+                PixelFormat::Bgra8 => {
+                    pixels.for_each(|(out, [r, g, b, a])| out.copy_from_slice(&[b, g, r, a].map(byte)));
+                }
+                PixelFormat::RgbF16 => pixels.for_each(|(out, [r, g, b, _])| {
+                    let halves = [r, g, b].map(|value| f16::from_f32(unit(value)).to_ne_bytes());
                     out.copy_from_slice(halves.as_flattened());
                 }),
-                PixelFormat::RgbF32 => pixels.for_each(|(out, colour)| {
-                    let floats = colour.map(|value| unit(value).to_ne_bytes());
+                PixelFormat::RgbF32 => pixels.for_each(|(out, [r, g, b, _])| {
+                    let floats = [r, g, b].map(|value| unit(value).to_ne_bytes());
                     out.copy_from_slice(floats.as_flattened());
                 }),
+                PixelFormat::Grey8 => pixels.for_each(|(out, [grey, ..])| out.copy_from_slice(&[byte(grey)])),
+                PixelFormat::Grey16 => pixels.for_each(|(out, [grey, ..])| {
+                    let level = (unit(grey) * 65535.0).round() as u16;
+                    out.copy_from_slice(&level.to_ne_bytes());
+                }),
+                PixelFormat::GreyF32 => {
+                    pixels.for_each(|(out, [grey, ..])| out.copy_from_slice(&unit(grey).to_ne_bytes()));
+                }
             }
         }
     }
@@ -392,6 +438,17 @@ mod tests {
             let clamped = IMAGE.map(|value| value.clamp(-1.0, 1.0));
             let error = read.iter().zip(clamped).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error < 0.005, "{format}: {error}");
+        }
+        // Grey is the same in red, green and blue.
+        for (format, bytes) in [
+            (PixelFormat::Grey8, vec![0, 51]),
+            (PixelFormat::Grey16, [0, 13107_u16].map(u16::to_ne_bytes).concat()),
+            (PixelFormat::GreyF32, [0.0, 0.2_f32].map(f32::to_ne_bytes).concat()),
+        ] {
+            let read = PixelsRef::new(format, &bytes).to_array([1, 1, 2]).unwrap();
+            let error =
+                read.iter().zip([-1.0, -0.6].repeat(3)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(error < 1e-6 && read.dim() == (1, 3, 1, 2), "{format}: {read}");
         }
         assert!(PixelsRef::rgb8(&bytes).to_array([1, 10, 11]).is_err());
         // So many of nothing that nobody lives to see the last.
