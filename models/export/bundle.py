@@ -134,6 +134,7 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
         require(manifest.image is not None, "a decoder or an encoder needs the image size")
     else:
         require(manifest.image is None, "an image size needs a decoder or an encoder")
+    require(manifest.maps is None or "decoder" in networks, "maps need a decoder, which makes them")
     schedules = [manifest.schedule, *(schedule for schedule, _ in manifest.presets.values())]
     require(
         "refiner" in networks or not any("R" in s for s in schedules),

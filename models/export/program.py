@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from export import ExportError
-from export.manifest import Manifest
+from export.manifest import MAPS, Manifest
 from export.signature import takes_class
 from export.verify import reference
 
@@ -32,6 +32,12 @@ BUILT = Path(__file__).resolve().parents[2] / "target" / "release" / NAME
 
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def with_z(want: np.ndarray) -> np.ndarray:
+    """Normals [2,H,W] as unit vectors [3,H,W]; x and y are clamped to the unit disc."""
+    xy = want / np.sqrt((want**2).sum(0)).clip(min=1)
+    return np.concatenate([xy, np.sqrt((1 - (xy**2).sum(0, keepdims=True)).clip(min=0))])
 
 
 def find_program(named: Path | None = None) -> Path:
@@ -121,13 +127,18 @@ class Comparison:
         return states
 
     def decoder(self) -> float:
-        """The image of a latent."""
-        latent = self.manifest.latent
+        """The maps of a latent."""
+        latent, maps = self.manifest.latent, self.manifest.maps
         sampled = normal((1, latent.channels, latent.height, latent.width), seed=1)
         np.save(self.folder / "latent.npy", sampled.numpy())
-        self.run("decode", "latent.npy", "--output", "image.png")
+        self.run("decode", "latent.npy", "--output", "image.png", *([] if maps is None else ["--maps", "all"]))
         inner = sampled / latent.scale + latent.shift
-        return self.image("decoder", reference(self.networks["decoder"], [inner], self.dtype)[0])
+        answer, worst = reference(self.networks["decoder"], [inner], self.dtype)[0], 0.0
+        for name in maps or ["color"]:
+            want, answer = answer[: MAPS[name]], answer[MAPS[name] :]
+            file = "image.png" if maps is None else f"image_{name}.png"
+            worst = max(worst, self.image("decoder", file, with_z(want) if name == "normal" else want))
+        return worst
 
     def encoder(self) -> float:
         """The latent of an image."""
@@ -142,14 +153,16 @@ class Comparison:
             raise ExportError(f"encoder: flowturbo makes latents of {got.shape}, PyTorch of {want.shape}")
         return self.held("encoder", np.abs(got - want).max() / np.abs(want).max(), 1)
 
-    def image(self, role: str, want: np.ndarray) -> float:
-        """How far the PNG is off, beyond what rounding to whole levels explains."""
-        with Image.open(self.folder / "image.png") as image:
-            got = np.asarray(image.convert("RGB"), np.float32)
-        levels = ((want[:3].transpose(1, 2, 0) + 1) * 127.5).clip(0, 255)
+    def image(self, role: str, name: str, want: np.ndarray) -> float:
+        """How far a PNG is off, beyond what rounding to whole levels explains."""
+        with Image.open(self.folder / name) as image:
+            got = np.asarray(image, np.float32)
+        got = got[..., None] if got.ndim == 2 else got
+        most = 65535 if got.shape[-1] == 1 and image.mode.startswith("I") else 255
+        levels = ((want.transpose(1, 2, 0) + 1) * (most / 2)).clip(0, most)
         if got.shape != levels.shape:
             raise ExportError(f"{role}: flowturbo makes images of {got.shape}, PyTorch of {levels.shape}")
-        off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / 127.5
+        off = max(0.0, float(np.abs(got - levels).max()) - 0.5) / (most / 2)
         return self.held(role, off / max(1.0, float(np.abs(want).max())), 1)
 
     def numbers(self, name: str) -> np.ndarray:
