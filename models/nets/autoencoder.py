@@ -178,6 +178,11 @@ class Decoder(nn.Module):
             *layers, conv(before, 4 * last), nn.PixelShuffle(2), nn.ReLU(), conv(last, config.channels)
         )
 
+        if len(config.maps) > 1:
+            # Else its first answers are so far off that most of what is rectified before them dies.
+            with torch.no_grad():
+                self.layers[-1].weight.mul_(0.1)
+
     def forward(self, latent: Tensor) -> Tensor:
         return self.layers(latent)
 

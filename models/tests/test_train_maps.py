@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor, nn
 from train import run
 from train.align import BLOCK
-from train.autoencoder import COLOURS_ALONE, MAP_DROPOUT, drop_maps, evaluate
+from train.autoencoder import COLOURS_ALONE, MAP_DROPOUT, SLOWLY, drop_maps, evaluate, groups
 from train.data import Images, augment, mirror, to_unit, with_planes
 from train.latents import Texts, encode
-from train.losses import bands, map_losses, style, vectors
+from train.losses import bands, map_bands, map_losses, style, vectors
 from train.maps import agreement
 from train.materials import CLASSES
 from train.packed import choose, load_packed, pack
@@ -264,6 +264,39 @@ def test_a_missing_map_has_no_part_in_the_loss() -> None:
     assert map_losses(spoilt, wanted, torch.ones(3, 3, dtype=torch.bool), ALL)["normal"] > 0.2
     nothing = map_losses(spoilt, wanted, torch.zeros(3, 3, dtype=torch.bool), ALL)
     assert all(fit == 0 for fit in nothing.values())
+
+
+def test_detail_of_maps_is_compared_where_there_are_maps() -> None:
+    wanted = torch.rand(2, 7, 32, 32, generator=generator()) - 0.5
+    flat = wanted.clone()
+    flat[:, 3:] = 0
+    present = torch.tensor([[True, False, True], [False, False, False]])
+    assert map_bands(flat, wanted, present, ALL) > 0.1
+    kept = flat.clone()
+    kept[0, 3:5], kept[0, 6] = wanted[0, 3:5], wanted[0, 6]
+    assert map_bands(kept, wanted, present, ALL) == 0
+    assert map_bands(flat, wanted, torch.zeros(2, 3, dtype=torch.bool), ALL) == 0
+
+
+def test_normals_that_cannot_be_told_are_not_best_left_flat() -> None:
+    """Three quarters of the places are flat and one leans: the median is flat, but the mean is nearer."""
+    wanted = torch.zeros(1, 7, 8, 8)
+    wanted[:, 3, :, ::4] = 0.8
+    present = torch.ones(1, 3, dtype=torch.bool)
+    flat, mean = torch.zeros_like(wanted), wanted.mean((2, 3), keepdim=True).expand_as(wanted)
+    lost = [map_losses(made, wanted, present, ALL)["normal"].item() for made in (flat, mean)]
+    assert (flat - wanted).abs().mean() < (mean - wanted).abs().mean() and lost[1] < lost[0]
+
+
+def test_the_encoder_of_maps_is_moved_slowly_and_todays_as_ever(model: Autoencoder) -> None:
+    shares = {group["share"]: sum(p.numel() for p in group["params"]) for group in groups(model)}
+    encoder, decoder = (sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+    assert shares == {SLOWLY: encoder, 1.0: decoder}
+    (today,) = groups(Autoencoder(AutoencoderConfig()))
+    assert today["share"] == 1.0
+    model.encoder.requires_grad_(False)
+    assert [group["share"] for group in groups(model)] == [1.0], "the decoder's own stage"
+    model.encoder.requires_grad_(True)
 
 
 def test_normals_are_unit_vectors_even_where_the_decoder_overshoots() -> None:

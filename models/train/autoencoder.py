@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from nets.autoencoder import CHANNELS, FACTOR, Autoencoder, AutoencoderConfig
 from torch import Tensor, nn
 from train.data import BalancedSampler, Images, augment, to_unit, with_planes
-from train.losses import bands, map_losses, style
+from train.losses import bands, map_bands, map_losses, style
 from train.perceptual import Perceptual, distance
 from train.sheets import save_sheet, views
 from train.stage import Budget, Ema, Log, autocast, load_checkpoint, save_checkpoint
@@ -35,6 +35,7 @@ CROP = 0.75  # of an image's edge is seen at once: more images for the same work
 ZOOMED = 0.3  # share of the batches that see the images at twice the size, where there are such
 MAPS = {"normal": 1.0, "height": 0.5, "roughness": 0.5}  # what a map's losses weigh
 PATCHED = 1 << 27  # numbers of the images that the first encoder is made of; more are thinned out
+SLOWLY = 0.1
 COLOURS_ALONE, MAP_DROPOUT = 0.5, 0.3
 
 
@@ -131,9 +132,7 @@ def train(
     critic = Discriminator().to(device, memory_format=torch.channels_last)
     perceive = Perceptual().to(device, memory_format=torch.channels_last)
     ema = Ema(model, 0.999)
-    optimiser = torch.optim.AdamW(
-        (p for p in model.parameters() if p.requires_grad), rate, betas=(0.9, 0.99), weight_decay=1e-4
-    )
+    optimiser = torch.optim.AdamW(groups(model), rate, betas=(0.9, 0.99), weight_decay=1e-4)
     critic_optimiser = torch.optim.AdamW(critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=1e-4)
     parts = {
         "model": model,
@@ -153,7 +152,7 @@ def train(
     budget.start()
     while budget.progress < 1:
         for group in optimiser.param_groups + critic_optimiser.param_groups:
-            group["lr"] = budget.learning_rate(rate)
+            group["lr"] = budget.learning_rate(rate * group.get("share", 1.0))
         seen = zoomed if zoomed and torch.rand((), generator=generator) < ZOOMED else images
         rows = sampler.draw(batch)
         real = augment(seen.take(rows), generator, edge, maps, seen.wraps(rows))
@@ -166,6 +165,7 @@ def train(
             level = NOISE * torch.rand(batch, 1, 1, 1, device=device)
             fake = model.decoder(latent + level * torch.randn_like(latent)).float()
             fits = map_losses(fake, real, present.to(device), maps)
+            grains = map_bands(fake, real, present.to(device), maps) if len(maps) > 1 else 0.0
             fake, real = (part[:, : CHANNELS["color"]] for part in (fake, real))
             contrasts = F.l1_loss(contrast(fake, factor), contrast(real, factor))
             fake, real = shift(generator, fake, real)
@@ -180,7 +180,7 @@ def train(
         scores |= {"chequer": chequer.item()}
         if texture:
             styles, details = style(looks, wanted), F.l1_loss(bands(fake), bands(real))
-            loss = loss + texture * (STYLE * styles + BANDS * details)
+            loss = loss + texture * (STYLE * styles + BANDS * (details + grains))
             scores |= {"style": styles.item(), "bands": details.item()}
         for name, fit in fits.items():
             loss = loss + MAPS[name] * fit
@@ -217,6 +217,17 @@ def train(
             save_checkpoint(checkpoint, budget, **parts)
             preview(ema.module, held_out, checkpoint.with_suffix(".png"), device)
     return ema.module
+
+
+def groups(model: Autoencoder) -> list[dict]:
+    """What is trained. The encoder of maps, or of larger cells, has a share `SLOWLY` of the rate: its layers have more
+    inputs, and at the full rate its latents move faster than a decoder can follow."""
+    config = model.config
+    parts = [(model, 1.0)]
+    if len(config.maps) > 1 or config.factor > FACTOR:
+        parts = [(model.encoder, SLOWLY), (model.decoder, 1.0)]
+    found = [([p for p in part.parameters() if p.requires_grad], share) for part, share in parts]
+    return [{"params": some, "share": share} for some, share in found if some]
 
 
 def preview(model: Autoencoder, held_out: Images, path: Path, device: torch.device) -> None:

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from nets.autoencoder import CHANNELS
 from torch import Tensor
+from train.data import spread
 
+COSINE = 10.0  # what 1 - cosine weighs beside an L1: normals are mostly a few degrees apart
 FLATTEST = 1e-4  # the least z squared of a normal whose x and y leave nothing for it
 
 
@@ -51,17 +53,27 @@ def vectors(normals: Tensor) -> Tensor:
 def map_losses(ours: Tensor, wanted: Tensor, present: Tensor, maps: tuple[str, ...]) -> dict[str, Tensor]:
     """A mean for each map but the colours, over the images that have it by `present` [N,len(maps)-1]; 0 where none has.
 
-    Normals: 1 - cosine, and an L1 of x and y, which says more where they are nearly flat. Others: L1. All: an L1 of
-    steps to neighbours, which says where edges are.
+    Normals: an L1 of x and y, and ten times 1 - cosine: the L1 alone is least where what cannot be told is left flat.
+    Others: an L1 of values and of steps to neighbours, which says where edges are.
     """
     result, at = {}, CHANNELS["color"]
     for i, name in enumerate(maps[1:]):
         a, b = (part[:, at : at + CHANNELS[name]] for part in (ours, wanted))
         each = (a - b).abs().mean((1, 2, 3))
-        each = each + sum((a.diff(dim=axis) - b.diff(dim=axis)).abs().mean((1, 2, 3)) for axis in (2, 3))
         if name == "normal":
-            each = each + (1 - F.cosine_similarity(vectors(a), vectors(b), dim=1)).mean((1, 2))
+            each = each + COSINE * (1 - F.cosine_similarity(vectors(a), vectors(b), dim=1)).mean((1, 2))
+        else:
+            each = each + sum((a.diff(dim=axis) - b.diff(dim=axis)).abs().mean((1, 2, 3)) for axis in (2, 3))
         has = present[:, i].to(each)
         result[name] = (each * has).sum() / has.sum().clamp(min=1)
         at += CHANNELS[name]
     return result
+
+
+def map_bands(ours: Tensor, wanted: Tensor, present: Tensor, maps: tuple[str, ...]) -> Tensor:
+    """How far `bands` of maps are apart, averaged over what images have: 0 where none has any."""
+    kept = spread(present, maps).flatten()
+    if not kept.any():
+        return ours.new_zeros(())
+    ours, wanted = (part[:, CHANNELS["color"] :].flatten(0, 1)[kept, None] for part in (ours, wanted))
+    return F.l1_loss(bands(ours), bands(wanted))
