@@ -700,7 +700,8 @@ typedef struct ft_model_info {
    */
   uint32_t networks;
   /**
-   * The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1.
+   * The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1,
+   * unless it takes contexts and no class.
    */
   int64_t null_class;
   /**
@@ -751,6 +752,14 @@ typedef struct ft_model_info {
    * 0. Fills the struct up on 32-bit machines.
    */
   size_t reserved_end;
+  /**
+   * Floats of a context, or of each of its tokens; 0 if the model takes none. See `ft_request.context`.
+   */
+  uint32_t context_width;
+  /**
+   * Tokens of a context; 0 if contexts are one row of `context_width` floats, or there are none.
+   */
+  uint32_t context_tokens;
 } ft_model_info;
 
 #ifdef __cplusplus
@@ -976,7 +985,7 @@ typedef struct ft_request {
   const char *schedule;
   /**
    * Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
-   * null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
+   * null class allows, unless it takes contexts and no class. `FT_GUIDANCE_DEFAULT` for the bundle's own.
    */
   float guidance;
   /**
@@ -1088,6 +1097,32 @@ typedef struct ft_request {
    * `image_count`.
    */
   size_t stream_count;
+  /**
+   * NULL, or the contexts of the images, for models that take them (`ft_model_info.context_width`): finite floats
+   * `[context_rows, context_width]`, or `[context_rows, context_tokens, context_width]` where contexts are of
+   * tokens. NULL is the context of no prompt. Looked at during the call that takes the request.
+   */
+  const float *context;
+  /**
+   * How many floats.
+   */
+  size_t context_count;
+  /**
+   * How many contexts: one for each image, or 1 for all; 0 is 1.
+   */
+  size_t context_rows;
+  /**
+   * NULL, or likewise what guidance goes away from, instead of the context of no prompt.
+   */
+  const float *negative_context;
+  /**
+   * How many floats.
+   */
+  size_t negative_context_count;
+  /**
+   * How many contexts, as `context_rows`.
+   */
+  size_t negative_context_rows;
 } ft_request;
 
 /**

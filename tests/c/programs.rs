@@ -93,6 +93,12 @@ fn unguided() -> &'static str {
     folder.to_str().unwrap()
 }
 
+/// Takes contexts of 12 floats.
+fn pooled() -> &'static Path {
+    static POOLED: OnceLock<PathBuf> = OnceLock::new();
+    POOLED.get_or_init(|| root().join("tests/data/contexts/pooled"))
+}
+
 /// Has no decoder, but the colours of previews: those that generate.c expects.
 fn coloured() -> &'static Path {
     static COLOURED: OnceLock<PathBuf> = OnceLock::new();
@@ -136,6 +142,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "flat" => vec!["6"],
         "versions" if small => vec!["newer"],
         "versions" => vec!["same"],
+        "context" => return vec![pooled().to_str().unwrap(), miniature().folder.to_str().unwrap()],
         "unguided" => return vec![unguided(), miniature().folder.to_str().unwrap()],
         _ => vec![],
     };
@@ -171,6 +178,11 @@ fn images_begin_with_images_and_tile() {
 #[test]
 fn a_model_without_a_null_class_says_so_and_refuses_guidance() {
     c("unguided");
+}
+
+#[test]
+fn contexts_are_taken_by_models_that_know_them() {
+    c("context");
 }
 
 #[test]
@@ -268,8 +280,8 @@ pub fn every_program(
     build: impl Fn(&str, &str) -> PathBuf,
 ) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
-        "refuse", "generate", "unguided", "edit", "step", "open", "files", "threads", "cancel", "flat",
-        "versions", "wrapper",
+        "refuse", "generate", "unguided", "context", "edit", "step", "open", "files", "threads", "cancel",
+        "flat", "versions", "wrapper",
     ];
     let program = |source: &str| {
         let program = match source {
