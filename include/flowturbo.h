@@ -1207,7 +1207,8 @@ typedef struct ft_memory {
    */
   uint32_t reserved;
   /**
-   * Held by the model, for all its sessions: packed weights, and what was computed of times and classes.
+   * Held by the model, for all its sessions: packed weights, and what was computed of times, classes
+   * and contexts.
    */
   uint64_t model_bytes;
   /**
@@ -1215,7 +1216,7 @@ typedef struct ft_memory {
    */
   uint64_t session_bytes;
   /**
-   * Taken for a moment besides, when times or classes are new.
+   * Taken for a moment besides, when times, classes or contexts are new.
    */
   uint64_t passing_bytes;
 } ft_memory;
@@ -1273,8 +1274,8 @@ ft_status ft_session_new(const ft_model *model,
 void ft_session_free(struct ft_session *session);
 
 /**
- * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
- * alone. For a loading screen: once for each class, `image_count`,
+ * Does all that `request` needs before its first step: planning, memory, what depends on its times, classes and
+ * contexts alone. For a loading screen: once for each class, context, `image_count`,
  * size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
  * given up, one that is done forgotten.
  *

@@ -33,7 +33,7 @@ fn latents_of_contexts_are_the_golden_ones() {
     run(&arguments);
     let latents: Array4<f32> = read_npy(&out).unwrap();
     let states = golden("case1_traj");
-    let error = largest_error(&latents, &states.index_axis(Axis(0), states.len_of(Axis(0)) - 1));
+    let error = largest_error(&latents, states.index_axis(Axis(0), states.len_of(Axis(0)) - 1).iter());
     assert!(error < 2e-4, "{error}");
 }
 
