@@ -716,7 +716,8 @@ typedef struct ft_model_info {
    */
   uint32_t networks;
   /**
-   * The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1.
+   * The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1,
+   * unless it takes contexts and no class.
    */
   int64_t null_class;
   /**
@@ -767,6 +768,14 @@ typedef struct ft_model_info {
    * 0. Fills the struct up on 32-bit machines.
    */
   size_t reserved_end;
+  /**
+   * Floats of a context, or of each of its tokens; 0 if the model takes none. See `ft_request.context`.
+   */
+  uint32_t context_width;
+  /**
+   * Tokens of a context; 0 if contexts are one row of `context_width` floats, or there are none.
+   */
+  uint32_t context_tokens;
 } ft_model_info;
 
 #ifdef __cplusplus
@@ -992,7 +1001,7 @@ typedef struct ft_request {
   const char *schedule;
   /**
    * Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
-   * null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
+   * null class allows, unless it takes contexts and no class. `FT_GUIDANCE_DEFAULT` for the bundle's own.
    */
   float guidance;
   /**
@@ -1104,6 +1113,32 @@ typedef struct ft_request {
    * `image_count`.
    */
   size_t stream_count;
+  /**
+   * NULL, or the contexts of the images, for models that take them (`ft_model_info.context_width`): finite floats
+   * `[context_rows, context_width]`, or `[context_rows, context_tokens, context_width]` where contexts are of
+   * tokens. NULL is the context of no prompt. Looked at during the call that takes the request.
+   */
+  const float *context;
+  /**
+   * How many floats.
+   */
+  size_t context_count;
+  /**
+   * How many contexts: one for each image, or 1 for all; 0 is 1.
+   */
+  size_t context_rows;
+  /**
+   * NULL, or likewise what guidance goes away from, instead of the context of no prompt.
+   */
+  const float *negative_context;
+  /**
+   * How many floats.
+   */
+  size_t negative_context_count;
+  /**
+   * How many contexts, as `context_rows`.
+   */
+  size_t negative_context_rows;
 } ft_request;
 
 /**
@@ -1188,7 +1223,8 @@ typedef struct ft_memory {
    */
   uint32_t reserved;
   /**
-   * Held by the model, for all its sessions: packed weights, and what was computed of times and classes.
+   * Held by the model, for all its sessions: packed weights, and what was computed of times, classes
+   * and contexts.
    */
   uint64_t model_bytes;
   /**
@@ -1196,7 +1232,7 @@ typedef struct ft_memory {
    */
   uint64_t session_bytes;
   /**
-   * Taken for a moment besides, when times or classes are new.
+   * Taken for a moment besides, when times, classes or contexts are new.
    */
   uint64_t passing_bytes;
 } ft_memory;
@@ -1254,8 +1290,8 @@ ft_status ft_session_new(const ft_model *model,
 void ft_session_free(struct ft_session *session);
 
 /**
- * Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
- * alone. For a loading screen: once for each class, `image_count`,
+ * Does all that `request` needs before its first step: planning, memory, what depends on its times, classes and
+ * contexts alone. For a loading screen: once for each class, context, `image_count`,
  * size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
  * given up, one that is done forgotten.
  *

@@ -421,6 +421,12 @@ struct request {
   std::vector<std::pair<std::int64_t, float>> morphs;
   /// Do not decode.
   bool latents_only = false;
+  /// Contexts one after another, for models that take them: one for all images or one for each; or empty.
+  view<const float> context;
+  std::size_t context_rows = 1;
+  /// Likewise what guidance goes away from.
+  view<const float> negative_context;
+  std::size_t negative_context_rows = 1;
 };
 
 namespace detail {
@@ -459,6 +465,12 @@ struct raw_request {
     raw.seed_count = what.seeds.size();
     raw.streams = what.streams.empty() ? nullptr : what.streams.data();
     raw.stream_count = what.streams.size();
+    raw.context = what.context.data();
+    raw.context_count = what.context.size();
+    raw.context_rows = what.context_rows;
+    raw.negative_context = what.negative_context.data();
+    raw.negative_context_count = what.negative_context.size();
+    raw.negative_context_rows = what.negative_context_rows;
     for (const auto& [class_number, amount] : what.morphs) {
       classes.push_back(class_number);
       amounts.push_back(amount);

@@ -28,7 +28,8 @@ pub struct PlanOptions {
     /// Height and width of images, as [`Request::with_size`] takes them; none is the bundle's own.
     pub sizes: Vec<[usize; 2]>,
     /// Classes whose conditioning is computed now, with that of no class: the plan serves these alone, by
-    /// [`schedules`](Self::schedules), and is without the weights that compute it, a third of a SiT. None: any class.
+    /// [`schedules`](Self::schedules), and is without the weights that compute it, a third of a SiT. Of pooled contexts
+    /// it then knows that of no prompt alone. None: any class.
     pub classes: Vec<i64>,
     /// Schedules for [`classes`](Self::classes). None: the bundle's own and those of its presets.
     pub schedules: Vec<Schedule>,

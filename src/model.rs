@@ -169,7 +169,7 @@ pub struct Memory {
     pub model: usize,
     /// What a session will hold once it has run the request.
     pub session: usize,
-    /// What is taken for a moment besides, when times or classes are new.
+    /// What is taken for a moment besides, when times, classes or contexts are new.
     pub passing: usize,
 }
 
@@ -248,9 +248,9 @@ impl Model {
     /// Gives up the memory of the weights that only a network's conditioning uses: the embeddings of time and
     /// class, and the projections from them, a third of a SiT.
     ///
-    /// Times and classes that were asked for (or [prepared](Session::prepare)) before stay computed. New ones
-    /// read those weights again, a layer at a time, and keep none of them: the first request with another class
-    /// or schedule takes as long as loading a third of the network, and the files must be as they were: their
+    /// Times, classes and pooled contexts that were asked for (or [prepared](Session::prepare)) before stay computed. New
+    /// ones read those weights again, a layer at a time, and keep none of them: the first request with another class,
+    /// context or schedule takes as long as loading a third of the network, and the files must be as they were: their
     /// hashes are not checked again. Nothing else changes.
     pub fn release_conditioning(&self) {
         if self.0.process.is_this() {

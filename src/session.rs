@@ -268,8 +268,8 @@ impl Session {
     }
 
     /// Works on the generation for about `budget`, or, without one, to the end of a step of the schedule or of
-    /// a decoded image. True once everything is done. What depends on times and classes alone, and is not known yet,
-    /// comes first, in the first such steps' time.
+    /// a decoded image. True once everything is done. What depends on times, classes and pooled contexts alone, and is
+    /// not known yet, comes first, in the first such steps' time.
     ///
     /// The clock is looked at between the operations of a network, so a call takes longer than its budget by at most
     /// one of them: 1 to 2 ms for the bundled model and one thread. Networks that are left to tract run to their end.

@@ -96,6 +96,12 @@ fn unguided() -> &'static str {
     folder.to_str().unwrap()
 }
 
+/// Takes contexts of 12 floats.
+fn pooled() -> &'static Path {
+    static POOLED: OnceLock<PathBuf> = OnceLock::new();
+    POOLED.get_or_init(|| root().join("tests/data/contexts/pooled"))
+}
+
 /// Has no decoder, but the colours of previews: those that generate.c expects.
 fn coloured() -> &'static Path {
     static COLOURED: OnceLock<PathBuf> = OnceLock::new();
@@ -140,6 +146,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "versions" if small => vec!["newer"],
         "versions" => vec!["same"],
         "maps" => return vec![MAPS, bundled().folder.to_str().unwrap()],
+        "context" => return vec![pooled().to_str().unwrap(), miniature().folder.to_str().unwrap()],
         "unguided" => return vec![unguided(), miniature().folder.to_str().unwrap()],
         _ => vec![],
     };
@@ -180,6 +187,11 @@ fn maps_come_beside_the_colour_in_every_format() {
 #[test]
 fn a_model_without_a_null_class_says_so_and_refuses_guidance() {
     c("unguided");
+}
+
+#[test]
+fn contexts_are_taken_by_models_that_know_them() {
+    c("context");
 }
 
 #[test]
@@ -277,8 +289,8 @@ pub fn every_program(
     build: impl Fn(&str, &str) -> PathBuf,
 ) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
-        "refuse", "generate", "unguided", "edit", "step", "open", "files", "threads", "cancel", "flat",
-        "versions", "wrapper", "maps",
+        "refuse", "generate", "unguided", "context", "edit", "step", "open", "files", "threads", "cancel",
+        "flat", "versions", "wrapper", "maps",
     ];
     let program = |source: &str| {
         let program = match source {

@@ -6,6 +6,7 @@ mod bundle;
 mod common;
 
 mod compile;
+mod contexts;
 mod editing;
 mod errors;
 #[cfg(target_os = "linux")]

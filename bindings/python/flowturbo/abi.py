@@ -125,6 +125,8 @@ class ModelInfo(Structure):
         ("preset_count", u32),
         ("tiles", u32),
         ("reserved_end", c_size_t),
+        ("context_width", u32),
+        ("context_tokens", u32),
     ]
 
 
@@ -182,6 +184,12 @@ class Request(Structure):
         ("seed_count", c_size_t),
         ("streams", POINTER(u64)),
         ("stream_count", c_size_t),
+        ("context", POINTER(c_float)),
+        ("context_count", c_size_t),
+        ("context_rows", c_size_t),
+        ("negative_context", POINTER(c_float)),
+        ("negative_context_count", c_size_t),
+        ("negative_context_rows", c_size_t),
     ]
 
 

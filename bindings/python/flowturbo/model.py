@@ -28,6 +28,8 @@ class Request:
     tile: str = ""  # x, y or both: seamless along these axes
     size: tuple[int, int] | None = None  # width and height in pixels, not below the model's own
     images: bool = True  # False for latents alone
+    context: np.ndarray | None = None  # float32 [N,D] or [N,L,D], or [1,...] for all images
+    negative_context: np.ndarray | None = None  # likewise, what guidance goes away from
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ class Model:
         return [name for name, bit in abi.MAPS.items() if maps.value & bit]
 
     @property
+    def context_shape(self) -> tuple[int, ...] | None:
+        """Of one context: tokens and width, or width alone; None if the model takes none."""
+        tokens, width = self.info.context_tokens, self.info.context_width
+        return ((tokens, width) if tokens else (width,)) if width else None
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.info.latent_channels, self.info.latent_height, self.info.latent_width
@@ -130,6 +138,13 @@ class Session:
         if request.noise is not None:
             noise = np.ascontiguousarray(request.noise, np.float32)
             raw.noise, raw.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
+        contexts = []  # held as long as the library looks at them
+        for name in ("context", "negative_context"):
+            if (given := getattr(request, name)) is not None:
+                contexts.append(np.ascontiguousarray(given, np.float32))
+                setattr(raw, name, contexts[-1].ctypes.data_as(POINTER(c_float)))
+                setattr(raw, f"{name}_count", contexts[-1].size)
+                setattr(raw, f"{name}_rows", len(contexts[-1]))
         raw.output = abi.OUTPUT_IMAGES if request.images else abi.OUTPUT_LATENTS
         steps: list[tuple[str, float]] = []
 

@@ -104,6 +104,26 @@ def test_maps_are_arrays_of_what_numpy_makes_of_the_decoders_answer(library: cty
             session.map("metallic")
 
 
+@pytest.mark.parametrize(("bundle", "shape"), [("pooled", (12,)), ("tokens", (7, 12))])
+def test_contexts_are_passed_on(library: ctypes.CDLL, bundle: str, shape: tuple[int, ...]) -> None:
+    draw = np.random.default_rng(0)
+    given, away = draw.standard_normal((2, *shape), np.float32), draw.standard_normal((1, *shape), np.float32)
+    with flowturbo.Model(library, REPOSITORY / "tests" / "data" / "contexts" / bundle, threads=1) as model:
+        assert model.context_shape == shape
+        with model.session() as session:
+
+            def latents(**contexts: np.ndarray) -> np.ndarray:
+                return session.generate(Request([0, 0], images=False, **contexts)).latents
+
+            plain, with_contexts = latents(), latents(context=given)
+            assert not np.array_equal(plain, with_contexts)
+            assert np.array_equal(latents(context=np.zeros((1, *shape))), plain)
+            assert not np.array_equal(latents(context=given[::-1]), with_contexts)
+            assert not np.array_equal(latents(context=given, negative_context=away), with_contexts)
+            with pytest.raises(flowturbo.Error, match="context: shape"):
+                latents(context=np.zeros((3, *shape)))
+
+
 def test_what_is_refused_is_one_line_with_its_status(library: ctypes.CDLL, session: flowturbo.Session) -> None:
     with pytest.raises(flowturbo.Error, match="'Q' is no step") as refused:
         session.generate(Request([0], schedule="H1Q2"))

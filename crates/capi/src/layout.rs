@@ -38,7 +38,7 @@ fn layout() -> String {
         ft_model_info:
             struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks,
             null_class, guidance, threads, name, description, license, schedule, hash, cell_width,
-            cell_height, preset_count, tiles, reserved_end;
+            cell_height, preset_count, tiles, reserved_end, context_width, context_tokens;
         ft_progress:
             struct_size, step, steps, kind, microseconds, latents, latent_count, preview, preview_size,
             preview_width, preview_height, decoded, pictures;
@@ -46,7 +46,8 @@ fn layout() -> String {
             struct_size, image_count, classes, seed, schedule, guidance, output, noise, noise_count, cancel,
             progress, progress_data, preview, reserved, preset, tile, width, height, strength, init,
             init_count, variation, variation_seed, mask, mask_size, morph_classes, morph_amounts, seeds,
-            seed_count, streams, stream_count;
+            seed_count, streams, stream_count, context, context_count, context_rows, negative_context,
+            negative_context_count, negative_context_rows;
         ft_memory: struct_size, reserved, model_bytes, session_bytes, passing_bytes;
     }
     table

@@ -15,11 +15,12 @@ pub struct ft_memory {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// Held by the model, for all its sessions: packed weights, and what was computed of times and classes.
+    /// Held by the model, for all its sessions: packed weights, and what was computed of times, classes
+    /// and contexts.
     pub model_bytes: u64,
     /// Held by a session once it has run the request.
     pub session_bytes: u64,
-    /// Taken for a moment besides, when times or classes are new.
+    /// Taken for a moment besides, when times, classes or contexts are new.
     pub passing_bytes: u64,
 }
 

@@ -127,7 +127,8 @@ pub struct ft_model_info {
     pub class_count: u32,
     /// Any of `FT_NETWORK_...`, besides the predictor, which is always there.
     pub networks: u32,
-    /// The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1.
+    /// The class that stands for none: an unconditional image. -1 if the model knows none: then its guidance is 1,
+    /// unless it takes contexts and no class.
     pub null_class: i64,
     /// The bundle's own scale of guidance.
     pub guidance: f32,
@@ -153,6 +154,10 @@ pub struct ft_model_info {
     pub tiles: u32,
     /// 0. Fills the struct up on 32-bit machines.
     pub reserved_end: usize,
+    /// Floats of a context, or of each of its tokens; 0 if the model takes none. See `ft_request.context`.
+    pub context_width: u32,
+    /// Tokens of a context; 0 if contexts are one row of `context_width` floats, or there are none.
+    pub context_tokens: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
@@ -184,6 +189,8 @@ unsafe impl Versioned for ft_model_info {
             preset_count: 0,
             tiles: 0,
             reserved_end: 0,
+            context_width: 0,
+            context_tokens: 0,
         }
     }
 }
@@ -405,6 +412,8 @@ pub unsafe extern "C" fn ft_model_get_info(
             cell_height: cell[0] as u32,
             preset_count: opened.presets.len() as u32,
             tiles: u32::from(manifest.image.as_ref().is_some_and(|image| image.wraps)),
+            context_width: manifest.text.as_ref().map_or(0, |text| text.width),
+            context_tokens: manifest.text.as_ref().and_then(|text| text.tokens).unwrap_or(0),
             ..ft_model_info::new()
         };
         // SAFETY: the header asks the caller for a struct.

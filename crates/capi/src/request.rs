@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use ndarray::{Array3, Array4};
+use ndarray::{Array3, Array4, ArrayD};
 
 use super::boundary::{Failure, guard};
 use super::cancel_token::{self, ft_cancel_token};
@@ -107,7 +107,7 @@ pub struct ft_request {
     /// bundle's own.
     pub schedule: *const c_char,
     /// Scale of classifier-free guidance, 0 or more; 1 is none, takes half the time, and is all that a model without a
-    /// null class allows. `FT_GUIDANCE_DEFAULT` for the bundle's own.
+    /// null class allows, unless it takes contexts and no class. `FT_GUIDANCE_DEFAULT` for the bundle's own.
     pub guidance: f32,
     /// `FT_OUTPUT_IMAGES` unless set.
     pub output: ft_output,
@@ -168,6 +168,20 @@ pub struct ft_request {
     pub streams: *const u64,
     /// `image_count`.
     pub stream_count: usize,
+    /// NULL, or the contexts of the images, for models that take them (`ft_model_info.context_width`): finite floats
+    /// `[context_rows, context_width]`, or `[context_rows, context_tokens, context_width]` where contexts are of
+    /// tokens. NULL is the context of no prompt. Looked at during the call that takes the request.
+    pub context: *const f32,
+    /// How many floats.
+    pub context_count: usize,
+    /// How many contexts: one for each image, or 1 for all; 0 is 1.
+    pub context_rows: usize,
+    /// NULL, or likewise what guidance goes away from, instead of the context of no prompt.
+    pub negative_context: *const f32,
+    /// How many floats.
+    pub negative_context_count: usize,
+    /// How many contexts, as `context_rows`.
+    pub negative_context_rows: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, floats and pointers.
@@ -208,6 +222,12 @@ unsafe impl Versioned for ft_request {
             seed_count: 0,
             streams: std::ptr::null(),
             stream_count: 0,
+            context: std::ptr::null(),
+            context_count: 0,
+            context_rows: 0,
+            negative_context: std::ptr::null(),
+            negative_context_count: 0,
+            negative_context_rows: 0,
         }
     }
 }
@@ -320,9 +340,55 @@ impl ft_request {
         request.cancel = cancel_token::token(self.cancel)?;
         // SAFETY: as above.
         unsafe {
+            self.fill_contexts(request, model)?;
             self.fill_edit(request, model)?;
             self.fill_arrays(request, model)
         }
+    }
+
+    /// Copies of the contexts.
+    ///
+    /// # Safety
+    /// What the fields point at is there.
+    unsafe fn fill_contexts(&self, request: &mut Request, model: &Model) -> Result<(), Failure> {
+        for (name, given, count, rows, known) in [
+            ("request.context", self.context, self.context_count, self.context_rows, &mut request.context),
+            (
+                "request.negative_context",
+                self.negative_context,
+                self.negative_context_count,
+                self.negative_context_rows,
+                &mut request.negative_context,
+            ),
+        ] {
+            // SAFETY: the caller's promise.
+            let floats = unsafe { array(given, count, name)? };
+            if given.is_null() {
+                *known = None;
+                continue;
+            }
+            let Some(one) = model.manifest().context_shape() else {
+                return Err(Failure::argument(format!("{name}: this model takes no contexts")));
+            };
+            let rows = rows.max(1);
+            let wanted = one.iter().try_fold(rows, |floats, &n| floats.checked_mul(n));
+            if wanted != Some(count) {
+                let wanted = wanted.map_or("more than there can be".to_owned(), |floats| floats.to_string());
+                return Err(Failure::argument(format!(
+                    "{name}_count: {count} floats, {rows} of {one:?} take {wanted}"
+                )));
+            }
+            let shape = [vec![rows], one].concat();
+            if let Some(known) = known.as_mut().filter(|known| known.shape() == shape)
+                && let Some(place) = known.as_slice_mut()
+            {
+                place.copy_from_slice(floats);
+                continue;
+            }
+            let copied = ArrayD::from_shape_vec(shape, memory::collected(count, floats.iter().copied())?);
+            *known = Some(copied.map_err(|error| Failure::argument(format!("{name}: {error}")))?);
+        }
+        Ok(())
     }
 
     /// # Safety

@@ -182,8 +182,8 @@ pub extern "C" fn ft_session_free(session: *mut ft_session) {
     guard_silently(|| SESSIONS.remove(session));
 }
 
-/// Does all that `request` needs before its first step: planning, memory, what depends on its times and classes
-/// alone. For a loading screen: once for each class, `image_count`,
+/// Does all that `request` needs before its first step: planning, memory, what depends on its times, classes and
+/// contexts alone. For a loading screen: once for each class, context, `image_count`,
 /// size, guided or not, with morphs or without; the last two plans of each network are kept. A generation under way is
 /// given up, one that is done forgotten.
 ///

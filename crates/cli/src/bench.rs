@@ -9,6 +9,7 @@ use clap::Args;
 use flowturbo::{Model, Request};
 use serde_json::{Value, json};
 
+use crate::contexts::Contexts;
 use crate::failure::{Failure, print};
 use crate::options::{self, Computing, Keeping, ModelArgument, Sampling};
 use crate::times::{self, Spread, Times};
@@ -58,7 +59,8 @@ impl Bench {
         let started = Instant::now();
         let bundle = self.model.open()?;
         let sampling = self.sampling.resolve(&bundle)?;
-        let mut request = options::request(&[0], self.batch as usize, &bundle, sampling)?;
+        let mut request =
+            options::request(&[0], self.batch as usize, &bundle, sampling, &Contexts::default())?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
         let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;

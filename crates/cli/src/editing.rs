@@ -9,7 +9,7 @@ use ndarray::{Array3, Axis, concatenate};
 
 use crate::failure::{Failure, warn};
 use crate::given::{Given, Size, by};
-use crate::options::{number, plain_name};
+use crate::options::{file_name, number, plain_name};
 use crate::output::STANDARD;
 
 /// From what, and in which form.
@@ -188,13 +188,12 @@ impl Editing {
         let mut add = |name: &str, value: Option<String>| {
             let _ = value.map_or(Ok(()), |value| write!(line, " --{name} {value}"));
         };
-        let file = |path: &PathBuf| quoted(&path.file_name().unwrap_or_default().to_string_lossy());
         let axes = self.seamless.and_then(|axes| axes.to_possible_value());
         add("seamless", axes.map(|value| value.get_name().to_owned()));
         add("size", self.size.map(|[width, height]| format!("{width}x{height}")));
-        add("init", self.init.as_ref().map(file));
+        add("init", self.init.as_deref().map(file_name));
         add("strength", self.init.as_ref().map(|_| self.strength().to_string()));
-        add("mask", self.mask.as_ref().map(file));
+        add("mask", self.mask.as_deref().map(file_name));
         add("vary", self.vary.map(|amount| amount.to_string()));
         let morph = self.second_class(manifest).ok().flatten().map(|(class, amount)| {
             plain_name(class, manifest) + &amount.map_or(String::new(), |amount| format!(":{amount}"))
@@ -202,12 +201,6 @@ impl Editing {
         add("morph", morph);
         line
     }
-}
-
-/// As one word of a shell's.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-+".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Whether the sides of two images are in other proportions, by more than rounding.

@@ -9,6 +9,7 @@ use flowturbo::png_file::{self, Note};
 use flowturbo::{Generation, Manifest, Model, Request};
 use ndarray::Axis;
 
+use crate::contexts::{self, Contexts};
 use crate::editing::Editing;
 use crate::failure::Failure;
 use crate::maps::{Drawn, MapFiles, Maps};
@@ -55,6 +56,8 @@ pub struct Generate {
     #[command(flatten)]
     maps: Maps,
     #[command(flatten)]
+    contexts: Contexts,
+    #[command(flatten)]
     sampling: Sampling,
     /// Steps in all: the schedule (the bundle's or the preset's) in the same proportions, more steps
     /// for accuracy, fewer for speed; 18 of H1P5R3 are H2P10R6
@@ -90,7 +93,8 @@ impl Generate {
             schedule = scale(&schedule, steps)?;
         }
         let classes = options::classes(&self.class, bundle.manifest())?;
-        let request = options::request(&classes, self.count as usize, &bundle, (schedule, guidance))?;
+        let request =
+            options::request(&classes, self.count as usize, &bundle, (schedule, guidance), &self.contexts)?;
         let request =
             self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle, self.quiet)?;
         let places = self.places(request.classes.len())?;
@@ -165,6 +169,8 @@ fn alone(mut request: Request, places: &[usize]) -> Request {
     request.classes = picked(&request.classes, places);
     request.morphs = picked(&request.morphs, places);
     request.noise = request.noise.map(|noise| noise.select(Axis(0), places));
+    request.context = contexts::picked(request.context, places);
+    request.negative_context = contexts::picked(request.negative_context, places);
     let streams = places.iter().map(|&place| place as u64).collect();
     request.with_streams(streams)
 }
@@ -248,6 +254,7 @@ impl Recipe<'_> {
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,
+            self.command.contexts.line(),
             self.command.editing.line(manifest),
             self.command.maps.line(),
         )

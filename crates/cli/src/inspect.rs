@@ -6,7 +6,7 @@ mod text;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::manifest::Direction;
+use flowturbo::manifest::{Direction, NoPrompt};
 use flowturbo::{Model, ModelOptions, Preset, Role, Schedule};
 use serde_json::{Map, Value, json};
 
@@ -140,6 +140,9 @@ impl Report<'_> {
                 "height": image.height, "width": image.width, "maps": self.maps(false), "packed_maps": self.maps(true),
             })),
             "classes": { "count": classes.count, "null": classes.null, "labels": classes.labels },
+            "context": manifest.text.as_ref().map(|text| json!({
+                "width": text.width, "tokens": text.tokens, "no_prompt": no_prompt(text.no_prompt),
+            })),
             "time": {
                 "direction": direction(time.direction),
                 "scale": decimal(time.scale), "velocity_sign": time.velocity_sign,
@@ -158,6 +161,14 @@ impl Report<'_> {
             "load_seconds": self.load.as_secs_f64(),
             "peak_memory_bytes": self.memory,
         })
+    }
+}
+
+/// As `bundle.json` writes it.
+fn no_prompt(no_prompt: NoPrompt) -> &'static str {
+    match no_prompt {
+        NoPrompt::Zeros => "zeros",
+        _ => "empty",
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args};
 use flowturbo::Manifest;
 use ndarray::{Array4, Axis, stack};
 
+use crate::contexts::Contexts;
 use crate::failure::Failure;
 use crate::input;
 use crate::numpy;
@@ -34,6 +35,8 @@ pub struct Latents {
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: Option<u64>,
     #[command(flatten)]
+    contexts: Contexts,
+    #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
     computing: Computing,
@@ -55,7 +58,7 @@ impl Latents {
         let bundle = self.model.open()?;
         let sampling = self.sampling.resolve(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;
-        let request = options::request(&classes, 1, &bundle, sampling)?;
+        let request = options::request(&classes, 1, &bundle, sampling, &self.contexts)?;
         let request = match (&self.noise, self.seed) {
             (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
             (None, seed) => request.with_seed(seed.unwrap_or_default()),

@@ -13,6 +13,7 @@ mod bench;
 mod classes;
 #[cfg(feature = "compile")]
 mod compile;
+mod contexts;
 mod decode;
 mod editing;
 mod encode;

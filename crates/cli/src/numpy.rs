@@ -5,7 +5,7 @@ mod header;
 use std::io;
 use std::path::Path;
 
-use ndarray::{Array, Array4, ArrayViewD, Dimension, Ix4};
+use ndarray::{Array, Array4, ArrayD, ArrayViewD, Dimension, Ix4};
 use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyError, WriteNpyExt};
 
 use crate::failure::Failure;
@@ -13,9 +13,19 @@ use crate::input;
 use crate::output::Output;
 
 /// Reads `[N, C, H, W]`.
+pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
+    let array = read_any(path)?;
+    let shape = array.shape().to_vec();
+    array.into_dimensionality::<Ix4>().map_err(|_| {
+        let why = format!("has shape {shape:?}, must have four axes [N, C, H, W]");
+        Failure::Usage(format!("{}: {why}", input::name(path)))
+    })
+}
+
+/// Reads any shape.
 ///
 /// The file is viewed, not parsed into memory of the size that its header claims.
-pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
+pub fn read_any(path: &Path) -> Result<ArrayD<f32>, Failure> {
     let fail = |why: String| Failure::Usage(format!("{}: {why}", input::name(path)));
     let bytes = input::read(path)?;
     header::check(&bytes).map_err(fail)?;
@@ -24,9 +34,7 @@ pub fn read(path: &Path) -> Result<Array4<f32>, Failure> {
         ViewNpyError::NonNativeEndian => fail("has another byte order than this machine".into()),
         error => fail(format!("is not a readable NumPy .npy file: {error}")),
     })?;
-    let shape = view.shape().to_vec();
-    let array = view.to_owned().into_dimensionality::<Ix4>();
-    array.map_err(|_| fail(format!("has shape {shape:?}, must have four axes [N, C, H, W]")))
+    Ok(view.to_owned())
 }
 
 /// Writes any shape.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
 
+use crate::contexts::Contexts;
 use crate::failure::Failure;
 use crate::{interrupt, locate};
 
@@ -179,17 +180,25 @@ pub fn class_name(class: i64, manifest: &Manifest) -> String {
     label.cloned().unwrap_or_else(|| class.to_string())
 }
 
+/// A file without its folder, as one word of a shell's.
+pub fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "._-+".contains(c);
+    if name.chars().all(plain) { name.into_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
 /// A request for `of_each` images of each of `classes`.
 pub fn request(
     classes: &[i64],
     of_each: usize,
     bundle: &Bundle,
     (schedule, guidance): (Schedule, f32),
+    contexts: &Contexts,
 ) -> Result<Request, Failure> {
     check_batch(classes.len().saturating_mul(of_each), bundle)?;
     let classes = classes.iter().flat_map(|&class| std::iter::repeat_n(class, of_each)).collect();
     let request = Request::new(classes).with_schedule(schedule).with_guidance(guidance);
-    let request = request.with_cancel(interrupt::token());
+    let request = contexts.apply(request.with_cancel(interrupt::token()))?;
     request.check(bundle)?;
     Ok(request)
 }

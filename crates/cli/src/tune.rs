@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use flowturbo::{Bundle, Manifest, Preset, Schedule};
 
+use crate::contexts::Contexts;
 use crate::failure::Failure;
 use crate::options::{self, Computing, Keeping, ModelArgument};
 use crate::output::{Output, tell};
@@ -119,7 +120,9 @@ impl Tune {
             bundle.with_presets(&[(name.clone(), Preset::new(own.clone(), guidance))].into())?;
         }
         let classes = self.classes(manifest)?;
-        let all = options::request(&classes, 1, &bundle, (reference.clone(), guidance))?.with_seed(self.seed);
+        let all =
+            options::request(&classes, 1, &bundle, (reference.clone(), guidance), &Contexts::default())?
+                .with_seed(self.seed);
         let mut one = all.clone();
         one.classes.truncate(1);
         let model = self.computing.load(bundle, 1, &self.keeping)?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use flowturbo::{Fallback, Port, Role};
 
 use super::network::{Network, kind};
-use super::{Report, direction};
+use super::{Report, direction, no_prompt};
 use crate::options::class_name;
 use crate::units::{bytes, count, plural, time};
 
@@ -51,6 +51,11 @@ impl Report<'_> {
             line("maps", &(self.maps(false).join(", ") + &packed));
         }
         line("classes", &self.classes());
+        if let Some(text) = &manifest.text {
+            let tokens = text.tokens.map_or(String::new(), |tokens| format!("{tokens} x "));
+            let none = no_prompt(text.no_prompt);
+            line("context", &format!("{tokens}{} floats for each image; {none} is no prompt", text.width));
+        }
         let (scale, sign) = (manifest.time.scale, manifest.time.velocity_sign);
         line("time", &format!("{}, scale {scale}, velocity sign {sign}", direction(manifest.time.direction)));
         let refiner = if manifest.refiner_guided() { ", the refiner's answers guided ones" } else { "" };
