@@ -15,7 +15,7 @@ from eval.phrases import read_phrases
 from nets.autoencoder import Autoencoder, AutoencoderConfig, make_config
 from PIL import Image
 from torch import Tensor, nn
-from train import run
+from train import options, run
 from train.align import BLOCK
 from train.autoencoder import COLOURS_ALONE, MAP_DROPOUT, SLOWLY, drop_maps, evaluate, groups
 from train.data import Images, augment, mirror, to_unit, with_planes
@@ -361,7 +361,7 @@ def test_the_command_with_maps_and_text_ends_in_a_bundle_of_both(work_folder: Pa
     manifest = bundle.manifest
     assert manifest["format_version"] == "1.1" and manifest["image"]["maps"] == list(ALL)
     assert manifest["text"] == {"width": WIDTH, "max_tokens": 128, "no_prompt": "zeros"}
-    assert manifest["classes"]["labels"] == list(CLASSES)
+    assert manifest["classes"]["labels"] == list(CLASSES) and manifest["license"] == "CC-BY-SA-3.0", "of no data"
     x, t, y = np.zeros((2, 8, 4, 4), np.float32), np.zeros(2, np.float32), np.array([0, 16])
     context = np.zeros((2, WIDTH), np.float32)
     velocity = bundle.run("predictor", x=x, t=t, y=y, context=context)
@@ -381,6 +381,13 @@ def test_the_evaluation_judges_maps_and_phrases(work_folder: Path) -> None:
     with Image.open(work_folder / "phrases.png") as sheet:
         assert sheet.height > 30 * len(read_phrases())
     assert (work_folder / "report.html").read_text().count("<img") == 8
+
+
+def test_what_is_trained_on_materials_has_their_licence(folder: Path, tmp_path: Path) -> None:
+    for data, licence in ((folder, "CC-BY-SA-4.0"), (folder / "colour", "CC-BY-SA-3.0")):
+        assert options.parse(["--data", str(data), "--out", str(tmp_path)]).license == licence
+    named = ["--data", str(folder), "--out", str(tmp_path), "--license", "CC0-1.0"]
+    assert options.parse(named).license == "CC0-1.0"
 
 
 def test_another_choice_of_maps_or_text_is_refused_in_the_same_folder(work_folder: Path) -> None:

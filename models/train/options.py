@@ -10,6 +10,7 @@ from export import ExportError
 from export.manifest import check_schedule
 from nets.autoencoder import FACTOR
 from train.sets import MAPS, is_materials
+from train.source import is_plain
 from train.stage import native_bf16
 from train.taken import stages
 
@@ -101,7 +102,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--reference-steps", type=int, default=100, help="Heun steps of the reference in the evaluation")
     add("--name", default="textures", help="of the bundle")
     add("--description", metavar="TEXT")
-    add("--license", default="CC-BY-SA-3.0", metavar="SPDX")
+    add("--license", metavar="SPDX", help="CC-BY-SA-3.0 without it, that of textures.py's; CC-BY-SA-4.0 of materials")
     add("--schedule", default="H1P6R5", help="the bundle's default")
     add(
         "--guidance",
@@ -173,6 +174,9 @@ def complete(chosen: argparse.Namespace) -> None:
     chosen.compile = chosen.compile == "on" or (chosen.compile == "auto" and cuda)
     chosen.bundle = chosen.bundle or chosen.out / "bundle"
     chosen.refiner_hidden = chosen.refiner_hidden or chosen.hidden // 2
+    if chosen.license is None:
+        materials = chosen.data and chosen.data.exists() and not is_plain(chosen.data)
+        chosen.license = "CC-BY-SA-4.0" if materials else "CC-BY-SA-3.0"
     if chosen.texture is None:
         chosen.texture = 1.0 if len(chosen.maps) > 1 else 0.0
     chosen.presets = {name: (schedule, chosen.guidance if g is None else g) for name, schedule, g in chosen.presets}
