@@ -250,7 +250,7 @@ impl Recipe<'_> {
         let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
         format!(
             "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance \
-             {guidance}{}{}{columns}{bits}",
+             {guidance}{}{}{}{columns}{bits}",
             joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,
