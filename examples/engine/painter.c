@@ -30,14 +30,14 @@ static bool fill_request(ft_request *request, const int64_t *class_index, uint64
     return true;
 }
 
-/* Replaces a material's texture by another one, of any size; GL makes the smaller levels. Both GL and flowturbo call
+/* Replaces a texture by another one, of any size; GL makes the smaller levels. Both GL and flowturbo call
  * the first row of `data` row 0, so v grows downwards. The old texture goes: one that changes its size from preview to
  * image would keep some of its old levels (seen with Mesa 22). */
-static void upload(painter *p, material *m, uint32_t width, uint32_t height, const void *data) {
+static void upload(painter *p, GLuint *texture, uint32_t width, uint32_t height, const void *data) {
     double start = now_ms();
-    glDeleteTextures(1, &m->texture);
-    glGenTextures(1, &m->texture);
-    glBindTexture(GL_TEXTURE_2D, m->texture);
+    glDeleteTextures(1, texture);
+    glGenTextures(1, texture);
+    glBindTexture(GL_TEXTURE_2D, *texture);
     glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_S, GL_REPEAT); /* the textures are made to tile */
     glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_T, GL_REPEAT);
     glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, GL_LINEAR_MIPMAP_LINEAR);
@@ -67,7 +67,33 @@ static bool show_preview(painter *p, material *m) {
         !painter_check(ft_session_preview(p->session, p->preview, &pixels), "ft_session_preview")) {
         return false;
     }
-    upload(p, m, width, height, pixels.data);
+    upload(p, &m->texture, width, height, pixels.data);
+    return true;
+}
+
+/* Nothing rises, and nothing shines: what surfaces have until their image is there. */
+static void flatten(painter *p, material *m) {
+    static const unsigned char flat[4] = {128, 128, 255, 230};
+    upload(p, &m->relief, 1, 1, flat);
+}
+
+/* The maps of the image that was finished last; the library has made them with it. */
+static bool show_relief(painter *p, material *m) {
+    size_t count = (size_t)p->info.width * p->info.height;
+    ft_pixels normals;
+    ft_pixels roughness;
+    if (!fill_pixels(&normals, p->pixels, count * 4) || !fill_pixels(&roughness, p->roughness, count)) {
+        return false;
+    }
+    roughness.format = FT_PIXEL_GREY8;
+    if (!painter_check(ft_session_get_map(p->session, FT_MAP_NORMAL, 0, &normals), "ft_session_get_map") ||
+        !painter_check(ft_session_get_map(p->session, FT_MAP_ROUGHNESS, 0, &roughness), "ft_session_get_map")) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        p->pixels[4 * i + 3] = p->roughness[i];
+    }
+    upload(p, &m->relief, p->info.width, p->info.height, p->pixels);
     return true;
 }
 
@@ -77,8 +103,8 @@ static bool show_image(painter *p, material *m) {
         !painter_check(ft_session_finish(p->session, &pixels), "ft_session_finish")) {
         return false;
     }
-    upload(p, m, p->info.width, p->info.height, pixels.data);
-    return true;
+    upload(p, &m->texture, p->info.width, p->info.height, pixels.data);
+    return !p->has_relief || show_relief(p, m);
 }
 
 /* What would otherwise make the first frames late: each class's conditioning, and what previews need. */
@@ -117,16 +143,23 @@ bool painter_open(painter *p, const char *bundle, uint32_t threads, uint64_t see
         fprintf(stderr, "engine: %s has no decoder: it makes latents, not images\n", p->info.name);
         return false;
     }
+    ft_map maps = 0;
+    if (!painter_check(ft_model_get_maps(p->model, &maps), "ft_model_get_maps")) {
+        return false;
+    }
+    p->has_relief = (maps & FT_MAP_NORMAL) != 0 && (maps & FT_MAP_ROUGHNESS) != 0;
     p->pixels = malloc((size_t)p->info.width * p->info.height * 4);
+    p->roughness = malloc((size_t)p->info.width * p->info.height);
     p->preview_pixels = malloc((size_t)p->info.latent_width * p->info.latent_height * 4);
-    if (p->pixels == NULL || p->preview_pixels == NULL) {
+    if (p->pixels == NULL || p->roughness == NULL || p->preview_pixels == NULL) {
         fprintf(stderr, "engine: out of memory\n");
         return false;
     }
     memset(p->pixels, 110, (size_t)p->info.width * p->info.height * 4); /* grey */
     for (int i = 0; i < MATERIAL_COUNT; i++) {
         material *m = &p->materials[i];
-        upload(p, m, p->info.width, p->info.height, p->pixels);
+        upload(p, &m->texture, p->info.width, p->info.height, p->pixels);
+        flatten(p, m);
         /* Not checked: a bundle with other classes is fine too, and gets them in their order. */
         if (ft_model_find_class(p->model, FIRST_CLASSES[i], &m->class_index) != FT_OK) {
             m->class_index = i % (int64_t)p->info.class_count;
@@ -167,6 +200,7 @@ static bool begin_next(painter *p) {
         }
         p->current = i;
         m->waiting = false;
+        flatten(p, m);
         /* Show the noise that it starts from. */
         return show_preview(p, m);
     }
@@ -227,10 +261,12 @@ const char *painter_label(const painter *p, int index) {
 void painter_close(painter *p) {
     for (int i = 0; i < MATERIAL_COUNT; i++) {
         glDeleteTextures(1, &p->materials[i].texture);
+        glDeleteTextures(1, &p->materials[i].relief);
     }
     ft_session_free(p->session);
     ft_model_free(p->model);
     free(p->preview_pixels);
+    free(p->roughness);
     free(p->pixels);
     memset(p, 0, sizeof *p);
 }

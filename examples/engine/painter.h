@@ -18,6 +18,7 @@ typedef struct material {
     int64_t class_index; /* what it is made of: brick, grass, ... */
     uint64_t seed;       /* class and seed together are the texture: that is all a saved game has to keep */
     GLuint texture;      /* always complete and ready to be drawn: grey, then previews, then the image */
+    GLuint relief;       /* normal and roughness (see light.h): flat until the image is there, and of models without */
     bool waiting;        /* wants to be painted and has not had its turn yet */
     uint32_t step;       /* steps of the schedule done ... */
     uint32_t steps;      /* ... out of these; 0 before its turn */
@@ -28,7 +29,9 @@ typedef struct painter {
     ft_session *session; /* one session paints one texture at a time; more sessions would only share the budget */
     ft_model_info info;
     ft_preview preview;            /* FT_PREVIEW_LINEAR or FT_PREVIEW_DECODED */
+    bool has_relief;               /* whether the model makes normals and roughness beside colours */
     unsigned char *pixels;         /* room for a finished image, RGBA */
+    unsigned char *roughness;      /* and for a map of one byte a pixel */
     unsigned char *preview_pixels; /* room for a linear preview, RGBA, as large as the latent */
     uint64_t next_seed;
     int current;      /* the material under way, or -1 */

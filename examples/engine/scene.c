@@ -1,5 +1,7 @@
-/* Fixed-function OpenGL: nothing here knows how the textures come to be. See scene.h. Lengths are metres, y is up. */
+/* OpenGL: nothing here knows how the textures come to be. See scene.h. Lengths are metres, y is up. */
 #include "scene.h"
+
+#include "light.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -32,6 +34,7 @@ void scene_init(void) {
     glFogi(GL_FOG_MODE, GL_EXP2);
     glFogf(GL_FOG_DENSITY, 0.03f);
     glFogfv(GL_FOG_COLOR, HAZE);
+    (void)light_init(); /* without, this is the light */
 }
 
 /* One face: its middle is (cx, cy, cz) from the box's, u points right and v down as seen from outside. */
@@ -226,13 +229,18 @@ void scene_draw(const painter *p, int selected, double seconds, int width, int h
     glEnable(GL_TEXTURE_2D);
     glColor3f(1, 1, 1);
 
-    glBindTexture(GL_TEXTURE_2D, p->materials[GROUND].texture);
+    light_on();
+    light_surface(p->materials[GROUND].texture, p->materials[GROUND].relief);
     draw_ground();
+    light_off();
     draw_shadows(boxes, count, 0, 50);
+    light_on();
     for (size_t i = 0; i < count; i++) {
-        glBindTexture(GL_TEXTURE_2D, p->materials[boxes[i].material].texture);
+        const material *m = &p->materials[boxes[i].material];
+        light_surface(m->texture, m->relief);
         draw_box(&boxes[i]);
     }
+    light_off();
     draw_shadows(boxes, 1, 0.6f, 1.6); /* the cube's, on the stone below it */
     draw_swatches(p, selected, width, height);
 }
