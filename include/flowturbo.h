@@ -1465,8 +1465,8 @@ typedef uint32_t ft_map_flags;
 #define FT_MAP_ORM 64
 
 /**
- * Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue, smoothness,
- * which is 1 - roughness, in alpha. What the model has not is as above.
+ * Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue,
+ * smoothness, which is 1 - roughness, in alpha. What the model has not is as above.
  */
 #define FT_MAP_HDRP_MASK 128
 
