@@ -311,12 +311,13 @@ typedef struct ft_pixels {
 #define FT_PIXEL_RGB8 1
 
 /**
- * Four bytes: red, green, blue, 255. Of an image that is read, the fourth is not looked at.
+ * Four bytes: red, green, blue, 255 (but for `FT_MAP_HDRP_MASK`, which has an alpha). Of an image that is read, the
+ * fourth is not looked at.
  */
 #define FT_PIXEL_RGBA8 2
 
 /**
- * Four bytes: blue, green, red, 255; read likewise.
+ * Four bytes: blue, green, red and a fourth as above; read likewise.
  */
 #define FT_PIXEL_BGRA8 3
 
@@ -1500,8 +1501,8 @@ typedef uint32_t ft_map_flags;
 #define FT_MAP_ORM 64
 
 /**
- * Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue, smoothness,
- * which is 1 - roughness, in alpha. What the model has not is as above.
+ * Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue,
+ * smoothness, which is 1 - roughness, in alpha. What the model has not is as above.
  */
 #define FT_MAP_HDRP_MASK 128
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowturbo::{
-    Bundle, Model, ModelOptions, Pixels, PlanOptions, Request, Seamless, Session, Target, compile,
+    Bundle, Map, Model, ModelOptions, PixelFormat, Pixels, PlanOptions, Request, Seamless, Session, Target,
+    compile,
 };
 use ndarray::ArrayD;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -47,9 +48,35 @@ fn draw(session: &mut Session, request: &Request, rgb: &mut [u8], latents: &mut 
     session.latents_into(request, latents, observer).unwrap();
 }
 
+/// Maps are drawn of what the decoder made, into the caller's memory.
+fn maps_take_nothing(root: &Path) {
+    let mut session = Model::open(root.join("tests/data/tiny-maps/bundle")).unwrap().session();
+    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+    let mut request = Request::new(vec![0, 1]);
+    let (mut rgb, mut rgba, mut grey) = ([0; 2 * 256 * 3], [0; 2 * 256 * 4], [0; 2 * 256 * 2]);
+    let mut draw = |seed: u64| {
+        request.seed = seed;
+        session.generate_into(&request, &mut Pixels::rgb8(&mut rgb), observer).unwrap();
+        for map in [Map::Color, Map::Normal, Map::Orm] {
+            session.map_into(map, &mut Pixels::rgb8(&mut rgb)).unwrap();
+        }
+        session.map_into(Map::HdrpMask, &mut Pixels::new(PixelFormat::Rgba8, &mut rgba)).unwrap();
+        for map in [Map::Height, Map::Roughness] {
+            session.map_into(map, &mut Pixels::new(PixelFormat::Grey16, &mut grey)).unwrap();
+        }
+    };
+    (0..2).for_each(&mut draw);
+    let region = Region::new(ALLOCATOR);
+    (2..20).for_each(&mut draw);
+    let change = region.change();
+    println!("maps: {} allocations", change.allocations);
+    assert_eq!((change.allocations, change.reallocations), (0, 0), "maps");
+}
+
 fn main() {
     println!("from the second image to the hundredth nothing is allocated and no page is new");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    maps_take_nothing(root);
     let plan = tempfile::NamedTempFile::new().unwrap();
     let native = PlanOptions::default().with_target(Target::of_this_processor());
     compile(Bundle::open(root.join("models/textures")).unwrap(), &native, &plan).unwrap();

@@ -142,7 +142,8 @@ def test_flowturbo_runs_it_for_one_two_and_three_images(kind: type[Network], pro
     assert not {node.op_type for node in graph.node} & SHAPE_OPS
 
 
-SIGNATURE = Signature({"x": ((4, 8, 8), torch.float32), "t": ((), torch.float32), "y": ((), torch.int64)}, "velocity", 4)
+INPUTS = {"x": ((4, 8, 8), torch.float32), "t": ((), torch.float32), "y": ((), torch.int64)}
+SIGNATURE = Signature(INPUTS, "velocity", 4)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,8 @@ int main(int count, char **arguments) {
   pixels.data = same;
   OK(ft_session_get_map(session, FT_MAP_COLOR, 0, &pixels));
   CHECK(!memcmp(plain, same, sizeof same));
-  FAILS(ft_session_get_map(session, FT_MAP_NORMAL, 0, &pixels), FT_ERROR_INVALID_ARGUMENT, "no normal map; it has color");
+  FAILS(ft_session_get_map(session, FT_MAP_NORMAL, 0, &pixels), FT_ERROR_INVALID_ARGUMENT,
+        "no normal map; it has color");
   ft_session_free(session);
   ft_model_free(model);
   return 0;

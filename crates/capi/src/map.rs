@@ -28,8 +28,8 @@ pub const FT_MAP_OCCLUSION: ft_map = 32;
 /// Packed as glTF has it: occlusion in red, roughness in green, metallic in blue. What the model has not is 1 of
 /// occlusion, 0 of metallic.
 pub const FT_MAP_ORM: ft_map = 64;
-/// Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue, smoothness,
-/// which is 1 - roughness, in alpha. What the model has not is as above.
+/// Packed as the mask map of Unity's HDRP: metallic in red, occlusion in green, 0 (the detail mask) in blue,
+/// smoothness, which is 1 - roughness, in alpha. What the model has not is as above.
 pub const FT_MAP_HDRP_MASK: ft_map = 128;
 
 /// How a map is written: 0, or `FT_MAP_NORMAL_Y_DOWN`.

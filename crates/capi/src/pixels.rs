@@ -17,9 +17,10 @@ pub type ft_pixel_format = u32;
 
 /// Three bytes: red, green, blue.
 pub const FT_PIXEL_RGB8: ft_pixel_format = 1;
-/// Four bytes: red, green, blue, 255. Of an image that is read, the fourth is not looked at.
+/// Four bytes: red, green, blue, 255 (but for `FT_MAP_HDRP_MASK`, which has an alpha). Of an image that is read, the
+/// fourth is not looked at.
 pub const FT_PIXEL_RGBA8: ft_pixel_format = 2;
-/// Four bytes: blue, green, red, 255; read likewise.
+/// Four bytes: blue, green, red and a fourth as above; read likewise.
 pub const FT_PIXEL_BGRA8: ft_pixel_format = 3;
 /// Three IEEE half floats in 0 to 1.
 pub const FT_PIXEL_RGB_F16: ft_pixel_format = 4;

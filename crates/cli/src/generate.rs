@@ -27,8 +27,8 @@ use crate::{machine, units};
 /// amount, start all from the first. The file's text chunks hold what is needed to make it
 /// again with the same bundle (flowturbo:seed, flowturbo:schedule, ..., and flowturbo:command, the
 /// command itself). Several images come as one sheet,
-/// a new row for each class, or with --separate as numbered files. A model of materials also makes normals, heights, ...
-/// of each image: --maps.
+/// a new row for each class, or with --separate as numbered files. A model of materials also makes normals, heights
+/// and more of each image: --maps.
 ///
 /// Example: flowturbo generate --class brick --seed 7 -n 4 -o brick.png
 #[derive(Args)]

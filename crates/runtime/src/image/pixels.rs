@@ -33,9 +33,9 @@ pub enum PixelFormat {
     /// Three bytes: red, green, blue.
     #[default]
     Rgb8,
-    /// Four bytes: red, green, blue, 255.
+    /// Four bytes: red, green, blue, 255 (but for [`Map::HdrpMask`], which has an alpha).
     Rgba8,
-    /// Four bytes: blue, green, red, 255.
+    /// Four bytes: blue, green, red and a fourth as in `Rgba8`.
     Bgra8,
     /// Three IEEE half floats in 0..=1, in the processor's byte order.
     RgbF16,
