@@ -248,10 +248,10 @@ impl Model {
     /// Gives up the memory of the weights that only a network's conditioning uses: the embeddings of time and
     /// class, and the projections from them, a third of a SiT.
     ///
-    /// Times, classes and pooled contexts that were asked for (or [prepared](Session::prepare)) before stay computed. New
-    /// ones read those weights again, a layer at a time, and keep none of them: the first request with another class,
-    /// context or schedule takes as long as loading a third of the network, and the files must be as they were: their
-    /// hashes are not checked again. Nothing else changes.
+    /// Times, classes and pooled contexts that were asked for (or [prepared](Session::prepare)) before stay computed.
+    /// New ones read those weights again, a layer at a time, and keep none of them: the first request with another
+    /// class, context or schedule takes as long as loading a third of the network, and the files must be as they
+    /// were: their hashes are not checked again. Nothing else changes.
     pub fn release_conditioning(&self) {
         if self.0.process.is_this() {
             self.0.backend.release_conditioning();

@@ -126,7 +126,8 @@ impl Session {
     }
 
     /// Plans everything that `request` needs, and computes what depends on its times, classes and pooled contexts
-    /// alone, so that the next call spends no time on it. A generation under way is given up, one that is done forgotten.
+    /// alone, so that the next call spends no time on it. A generation under way is given up, one that is done is
+    /// forgotten.
     ///
     /// # Errors
     /// As [`generate`](Self::generate), for everything that can be told beforehand.

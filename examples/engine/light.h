@@ -16,8 +16,8 @@ bool light_init(void);
 void light_on(void);
 void light_off(void);
 
-/* What the next surfaces look like: colours, and a texture with the normal in red, green and blue (y up, and the image's
- * rows run down as v does) and roughness in alpha. */
+/* What the next surfaces look like: colours, and a texture with the normal in red, green and blue (y up, while v grows
+ * downwards) and roughness in alpha. */
 void light_surface(GLuint colours, GLuint relief);
 
 #endif

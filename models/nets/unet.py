@@ -1,4 +1,4 @@
-"""diffusers' UNet2DConditionModel as a velocity predictor and as FlowTurbo's refiner: x [N,C,H,W] and a prompt's tokens.
+"""diffusers' UNet2DConditionModel as a velocity predictor and FlowTurbo's refiner: x [N,C,H,W], a prompt's tokens.
 
 The module tree is named as diffusers' checkpoints are (`down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k`,
 ...). Stable Diffusion 1.5 and 2 are of this kind, and so are InstaFlow and 2-rectified flow (arXiv 2309.06380), whose

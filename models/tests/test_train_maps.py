@@ -124,12 +124,13 @@ def test_packed_materials_are_the_same_but_for_compression(folder: Path, images:
 
 
 def test_a_choice_of_sets_has_every_class_and_both_splits_and_the_most_maps() -> None:
+    none = dict.fromkeys(("height", "specular"), "")
     rows = [
-        {"class": name, "split": split, "file": f"{name}/{split}{i}", "normal": "x" * (i % 2), "height": "", "specular": ""}
+        none | {"class": name, "split": split, "file": f"{name}/{split}{i}", "normal": "x" * (i % 2)}
         for name in CLASSES
         for split, count in (("train", 6), ("test", 2))
         for i in range(count)
-    ]  # fmt: skip
+    ]
     chosen = choose(rows, 48)
     kinds = [(row["class"], row["split"]) for row in chosen]
     assert len(chosen) == 48 and all(kinds.count((name, "test")) == 1 for name in CLASSES)

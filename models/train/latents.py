@@ -38,7 +38,8 @@ class Texts:
 
 class Latents:
     """`values` float16 [K*V,C,h,w]: the V variants of image k are rows k*V .. k*V+V. `features`: the same of
-    `align`. `texts` of the images, where networks take some; `tiles` bool [K], those that may be rolled, all if None."""
+    `align`. `texts` of the images, where networks take some; `tiles` bool [K], those that may be rolled, or None: all.
+    """
 
     def __init__(
         self,

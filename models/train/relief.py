@@ -2,8 +2,8 @@
 
 Its predictor, refiner and encoder stay as they are, and so do the colours that its decoder makes, to the bit: behind it
 comes a network that learns which normals, heights and roughness belong to colours (nets/relief.py), from materials that
-have them. Their colours are changed at random on the way, since paint says nothing of relief. Such maps are an estimate;
-a model that is trained with maps from the start (run.py --maps) draws them itself.
+have them. Their colours are changed at random on the way, since paint says nothing of relief. Such maps are an
+estimate; a model that is trained with maps from the start (run.py --maps) draws them itself.
 
 Run again, it goes on where it ended. WORK/bundle has the bundle with maps, format 1.1.
 """

@@ -98,8 +98,8 @@ impl Request {
     /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks,
     /// refiner steps without a refiner, noise, images or masks of another shape, a size that is no multiple of the
     /// latent's cells or below the bundle's own, amounts and strengths out of range, an init without an encoder, a mask
-    /// without an init, contexts of another shape or for a model that takes none, none for a model that knows none of no
-    /// prompt. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
+    /// without an init, contexts of another shape or for a model that takes none, none for a model that knows none of
+    /// no prompt. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
     /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise, the images or the contexts.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
         self.resolve(bundle).map(drop)
