@@ -134,7 +134,6 @@ def changed(path: str, value: object) -> dict:
         ("networks.refiner.inputs.v", ABSENT),
         ("networks.refiner.inputs.v", ""),
         ("networks.decoder.inputs.x", "x"),
-        ("format_version", "1.0"),
         ("text", ABSENT),
         ("text.width", ABSENT),
         ("text.tokens", 0),
