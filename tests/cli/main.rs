@@ -20,5 +20,6 @@ mod interrupt;
 mod labels;
 mod latents;
 mod program;
+mod prompts;
 mod shell;
 mod tune;

@@ -29,6 +29,7 @@ mod machine;
 mod numpy;
 mod options;
 mod output;
+mod prompts;
 mod sheet;
 mod shell;
 mod steps;
@@ -74,6 +75,7 @@ enum Command {
     Latents(latents::Latents),
     Decode(decode::Decode),
     Encode(encode::Encode),
+    Context(prompts::Context),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -91,6 +93,7 @@ impl Command {
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
             Self::Encode(command) => command.run(),
+            Self::Context(command) => command.run(),
             Self::Completions(command) => command.run(&mut Cli::command()),
             Self::Man(command) => command.run(Cli::command()),
         }
