@@ -567,6 +567,14 @@ typedef struct ft_limits {
    * The scratch memory that one network computes in, in bytes.
    */
   uint64_t max_arena_bytes;
+  /**
+   * One prompt, in bytes of UTF-8.
+   */
+  uint32_t max_prompt_bytes;
+  /**
+   * A bundle's tokenizer, in bytes.
+   */
+  uint32_t max_tokenizer_bytes;
 } ft_limits;
 
 #ifdef __cplusplus
@@ -601,6 +609,11 @@ ft_status ft_limits_init(struct ft_limits *limits, size_t struct_size);
  * The bundle has an encoder.
  */
 #define FT_NETWORK_ENCODER 4
+
+/**
+ * From prompts to contexts: a request may have them.
+ */
+#define FT_NETWORK_TEXT 8
 
 /**
  * A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
@@ -1140,6 +1153,25 @@ typedef struct ft_request {
    * How many contexts, as `context_rows`.
    */
   size_t negative_context_rows;
+  /**
+   * NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count` texts
+   * of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that takes
+   * the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most tokens is
+   * left out, with a warning in the log.
+   */
+  const char *const *prompts;
+  /**
+   * How many: one for each image, or 1 for all.
+   */
+  size_t prompt_count;
+  /**
+   * NULL, or what the images do not show: guidance goes away from it, instead of no prompt.
+   */
+  const char *negative_prompt;
+  /**
+   * 0.
+   */
+  size_t reserved_end;
 } ft_request;
 
 /**

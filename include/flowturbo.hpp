@@ -388,6 +388,7 @@ class model {
 
 /// One generation.
 struct request {
+  /// One for each image; empty for as many as there are prompts, of no class.
   std::vector<std::int64_t> classes;
   std::uint64_t seed = 0;
   /// A seed for each image instead, and the stream of its seed that each one's noise is taken from; or empty.
@@ -427,6 +428,13 @@ struct request {
   /// Likewise what guidance goes away from.
   view<const float> negative_context;
   std::size_t negative_context_rows = 1;
+  /// What the images show, in words, UTF-8, for models with a text encoder: one for all or one for each; or empty.
+  std::vector<std::string> prompts;
+  /// What they do not.
+  std::optional<std::string> negative_prompt;
+
+  /// How many.
+  std::size_t images() const { return classes.empty() ? prompts.size() : classes.size(); }
 };
 
 namespace detail {
@@ -436,12 +444,13 @@ struct raw_request {
   ft_request raw{};
   std::vector<std::int64_t> classes;
   std::vector<float> amounts;
+  std::vector<const char*> prompts;
 
   raw_request(const raw_request&) = delete;
   explicit raw_request(const request& what) {
     raw.struct_size = sizeof raw;
-    raw.image_count = static_cast<std::uint32_t>(what.classes.size());
-    raw.classes = what.classes.data();
+    raw.image_count = static_cast<std::uint32_t>(what.images());
+    raw.classes = what.classes.empty() ? nullptr : what.classes.data();
     raw.seed = what.seed;
     raw.schedule = what.schedule.empty() ? nullptr : what.schedule.c_str();
     raw.guidance = what.guidance;
@@ -471,13 +480,17 @@ struct raw_request {
     raw.negative_context = what.negative_context.data();
     raw.negative_context_count = what.negative_context.size();
     raw.negative_context_rows = what.negative_context_rows;
+    for (const std::string& prompt : what.prompts) prompts.push_back(prompt.c_str());
+    raw.prompts = prompts.empty() ? nullptr : prompts.data();
+    raw.prompt_count = prompts.size();
+    raw.negative_prompt = what.negative_prompt ? what.negative_prompt->c_str() : nullptr;
     for (const auto& [class_number, amount] : what.morphs) {
       classes.push_back(class_number);
       amounts.push_back(amount);
     }
     // One for each class; without amounts the library refuses them, instead of reading past their end.
     raw.morph_classes = classes.empty() ? nullptr : classes.data();
-    raw.morph_amounts = classes.size() == what.classes.size() ? amounts.data() : nullptr;
+    raw.morph_amounts = classes.size() == what.images() ? amounts.data() : nullptr;
   }
 };
 
@@ -520,7 +533,7 @@ class session {
 
   /// Makes images, one for each class.
   result<std::vector<image>> generate(const flowturbo::request& what) {
-    std::vector<image> images(what.classes.size());
+    std::vector<image> images(what.images());
     const std::uint32_t width = what.width ? what.width : width_, height = what.height ? what.height : height_;
     const std::size_t each = std::size_t{width} * height * 4;
     // What is too large for any model is left to the library to refuse.
@@ -551,7 +564,7 @@ class session {
       return ft_session_generate(handle_.get(), raw, nullptr);
     });
     if (status != FT_OK) return why<std::vector<float>>(status);
-    return last_latents(what.classes.size(), what.width, what.height);
+    return last_latents(what.images(), what.width, what.height);
   }
 
   /// The latents of the last generation, of so many images of a size, 0 for the model's own.

@@ -166,7 +166,9 @@ pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result
     }
     let networks = extents.into_iter().map(|(role, extents)| network(&model, role, &extents, options));
     let networks = networks.collect::<Result<Vec<_>>>()?;
-    ftplan::write(out, model.bundle().json(), networks, options.target)
+    let bundle = model.bundle();
+    let tokenizer = bundle.manifest().has(Role::Text).then(|| bundle.tokenizer()).transpose()?;
+    ftplan::write(out, bundle.json(), tokenizer.as_deref(), networks, options.target)
 }
 
 /// Computes what depends on the classes and on the schedules' times, as requests do.

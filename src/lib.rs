@@ -95,6 +95,7 @@ mod rayon_pool;
 mod recent;
 mod request;
 mod session;
+mod text;
 
 use flowturbo_runtime::{
     allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, sampler,

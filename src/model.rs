@@ -13,7 +13,7 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
 use crate::contract::Contract;
-use crate::error::invalid_argument;
+use crate::error::{Context, invalid_argument, invalid_bundle};
 #[cfg(feature = "compile")]
 use crate::executor::Conditions;
 use crate::kernels::{DefaultFloats, Parallel, Process};
@@ -21,6 +21,7 @@ use crate::lock::lock;
 use crate::request::{check_batch, per_call};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::style;
+use crate::text::{Texts, Tokenizer};
 use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
 use programs::Programs;
 
@@ -147,6 +148,7 @@ struct Inner {
     programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
+    texts: Texts,
     /// That has the threads, and whoever holds a lock.
     process: Process,
 }
@@ -206,6 +208,7 @@ impl Model {
             backend: backend.into(),
             programs: Mutex::default(),
             checked: Mutex::default(),
+            texts: Texts::default(),
             process: Process::this(),
         }));
         let (manifest, guidance) = (model.manifest(), model.manifest().sampling.guidance);
@@ -216,6 +219,9 @@ impl Model {
             [(Role::Predictor, images * parts), (Role::Refiner, images * of_refiner), (Role::Decoder, 1)];
         for (role, batch) in eager.into_iter().filter(|&(role, _)| manifest.has(role)) {
             model.program(role, manifest.extent(batch), &options.cancel)?;
+        }
+        if cfg!(feature = "text") && manifest.has(Role::Text) {
+            model.tokenizer(&options.cancel)?;
         }
         Ok(model)
     }
@@ -317,11 +323,15 @@ impl Model {
         }
         if let Some(text) = &manifest.text {
             // One or one for each image, to go to and to go away from; those of a call.
-            let each = [&request.context, &request.negative_context].map(|given| match given {
+            let each = [(&request.context, request.prompts.len()), (&request.negative_context, 1)];
+            let each = each.map(|(given, prompts)| match given {
                 Some(contexts) => contexts.shape().first().map_or(1, |&count| count as u64),
-                None => 1,
+                None => prompts.max(1) as u64,
             });
             floats += (each.iter().sum::<u64>() + call.batch as u64) * text.floats() as u64;
+        }
+        if resolved.encodes {
+            roles.push((Role::Text, manifest.extent(1)));
         }
         if let (Some(init), Some(images)) = (&request.init, manifest.image_shape(resolved.extent)) {
             floats += init.len() as u64 + latents;
@@ -340,6 +350,42 @@ impl Model {
             memory.passing = memory.passing.max(of.passing);
         }
         Ok(memory)
+    }
+
+    /// Whether a prompt has more tokens than the text encoder takes
+    /// ([`Text::max_tokens`](crate::manifest::Text::max_tokens)), so that its end is left out.
+    ///
+    /// # Errors
+    /// As [`Session::encode_prompts`].
+    pub fn cuts(&self, prompt: &str) -> Result<bool> {
+        Request::of_prompts([prompt]).check_prompts(self.bundle())?;
+        Ok(self.tokenizer(&CancelToken::new())?.encode(prompt).cut)
+    }
+
+    /// What makes tokens of prompts; the first time it is read, and held against the text encoder, which is planned.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn tokenizer(&self, cancel: &CancelToken) -> Result<Arc<Tokenizer>> {
+        self.0.texts.tokenizer(|| {
+            let (bundle, manifest) = (self.bundle(), self.manifest());
+            let most = manifest.text.as_ref().map_or(0, |text| text.max_tokens as usize);
+            let place = || bundle.tokenizer_file().to_owned();
+            let tokenizer = Tokenizer::new(&bundle.tokenizer()?, most).at(place)?;
+            let (last, program) = (tokenizer.last(), self.program(Role::Text, manifest.extent(1), cancel)?);
+            match program.rows(0).filter(|&rows| last >= rows as i64) {
+                Some(rows) => Err(invalid_bundle(format!(
+                    "makes tokens up to {last}, but the text encoder has a table of {rows}"
+                ))
+                .at(place())),
+                None => Ok(tokenizer),
+            }
+        })
+    }
+
+    /// The contexts of prompts that it knows.
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.0.texts
     }
 
     /// What the networks know of times and classes so far.

@@ -11,7 +11,7 @@ use ndarray::{Array, Array3, Array4, ArrayD, ArrayView4, Dimension};
 pub(crate) use resolve::{Resolved, check_batch, per_call};
 
 use crate::preview::Outlook;
-use crate::{CancelToken, Pixels, Result, Schedule, StepKind};
+use crate::{CancelToken, Manifest, Pixels, Result, Schedule, StepKind};
 
 /// What to generate.
 ///
@@ -21,7 +21,8 @@ use crate::{CancelToken, Pixels, Result, Schedule, StepKind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// The class of each image of the batch, at least one; the null class makes an unconditional image.
+    /// The class of each image of the batch; the null class makes an unconditional image. Empty: no class, of as many
+    /// images as there are prompts or else contexts, which are then at least one.
     pub classes: Vec<i64>,
     /// Another class for each image, to be blended with its own; or empty.
     pub morphs: Vec<Morph>,
@@ -62,7 +63,13 @@ pub struct Request {
     /// What of `init` to make anew, `[N, H, W]` in 0 to 1 or `[1, H, W]` for all: all of it at 1; at 0 it stays
     /// to the bit; between, the pixels are mixed. Without a mask everything is made anew.
     pub mask: Option<Array3<f32>>,
-    /// The context of each image, f32 `[N, D]` or, for a model whose contexts are tokens, `[N, L, D]`; or one for all,
+    /// What the images show, in words: one prompt for all, one for each, or none. The bundle's text encoder makes their
+    /// contexts, once for each: the model keeps those of the last few hundred prompts. What is beyond
+    /// [`Text::max_tokens`](crate::manifest::Text::max_tokens) is left out, with a warning in the log.
+    pub prompts: Vec<String>,
+    /// What they do not: guidance goes away from it. If none, from no prompt. Not looked at at guidance 1.
+    pub negative_prompt: Option<String>,
+    /// The context of each image, instead of prompts: f32 `[N, D]` or, for a model whose contexts are tokens, `[N, L, D]`; or one for all,
     /// `[1, D]` or `[1, L, D]`. Finite. If none, that of no prompt. See [`Manifest::text`](crate::Manifest::text).
     pub context: Option<ArrayD<f32>>,
     /// Likewise what guidance goes away from; if none, the context of no prompt. Not looked at at guidance 1.
@@ -131,16 +138,65 @@ impl Request {
             init: None,
             strength: 1.0,
             mask: None,
+            prompts: Vec::new(),
+            negative_prompt: None,
             context: None,
             negative_context: None,
             cancel: CancelToken::new(),
         }
     }
 
+    /// One image for each prompt, of no class.
+    ///
+    /// ```
+    /// let request = flowturbo::Request::of_prompts(["mossy stone wall", "red brick"]).with_seed(7);
+    /// assert_eq!(request.images(), 2);
+    /// ```
+    pub fn of_prompts(prompts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::new(Vec::new()).with_prompts(prompts)
+    }
+
+    /// Images that it makes.
+    pub fn images(&self) -> usize {
+        let contexts = || self.context.as_ref().and_then(|contexts| contexts.shape().first().copied());
+        match (self.classes.len(), self.prompts.len()) {
+            (0, 0) => contexts().unwrap_or(0),
+            (0, prompts) => prompts,
+            (classes, _) => classes,
+        }
+    }
+
+    /// The class of an image, or the one that stands for none.
+    pub(crate) fn class(&self, image: usize, manifest: &Manifest) -> i64 {
+        let class = self.classes.get(image).copied();
+        class.or(manifest.classes.null).unwrap_or_default()
+    }
+
+    /// This request with one prompt for all images.
+    #[must_use]
+    pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompts = vec![prompt.into()];
+        self
+    }
+
+    /// This request with a prompt for each image.
+    #[must_use]
+    pub fn with_prompts(mut self, prompts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.prompts = prompts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// This request guided away from a prompt instead of from none.
+    #[must_use]
+    pub fn with_negative_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.negative_prompt = Some(prompt.into());
+        self
+    }
+
     /// This request with every image's class blended with `class`.
     #[must_use]
     pub fn with_morph(mut self, class: i64, amount: f32) -> Self {
-        self.morphs = vec![Morph { class, amount }; self.classes.len()];
+        self.morphs = vec![Morph { class, amount }; self.images()];
         self
     }
 
@@ -272,7 +328,7 @@ impl Request {
     /// The seed and the stream of each image's noise.
     pub(crate) fn draws(&self) -> impl Iterator<Item = (u64, u64)> {
         let seed = |i: usize| self.seeds.get(i).copied().unwrap_or(self.seed);
-        (0..self.classes.len()).map(move |i| (seed(i), self.stream(i)))
+        (0..self.images()).map(move |i| (seed(i), self.stream(i)))
     }
 
     /// The stream of image `i`.

@@ -9,9 +9,9 @@ mod evaluator;
 mod field;
 mod job;
 mod maps;
+mod prompts;
 
 use std::ops::ControlFlow;
-use std::task::Poll;
 use std::time::Duration;
 
 use ndarray::{Array4, ArrayView4, Axis, Slice};
@@ -98,7 +98,7 @@ pub struct Generation {
     pub schedule: Schedule,
     /// The guidance scale that was used.
     pub guidance: f32,
-    /// Time spent in the encoder, on images to begin with.
+    /// Time spent in the encoders, on images to begin with and on prompts.
     pub encoding: Duration,
     /// Time spent in the sampler's steps; planning is not counted.
     pub sampling: Duration,
@@ -134,7 +134,9 @@ impl Session {
     pub fn prepare(&mut self, request: &Request, output: Output) -> Result<()> {
         let _default = DefaultFloats::enter();
         self.begin(request, output)?;
-        let computed = self.job.as_mut().map_or(Ok(Poll::Ready(())), |job| job.condition(None));
+        let Some(mut job) = self.job.take() else { return Ok(()) };
+        let computed = job.encode_prompts(self, None).and_then(|_| job.condition(None));
+        self.job = Some(job);
         self.reset();
         computed.map(drop)
     }

@@ -130,6 +130,34 @@ fn main() {
         assert!(region.change().allocations > 0);
     }
     contexts(root);
+    prompts(root);
+}
+
+/// The same for prompts that the model knows by now, one for all images or one for each.
+fn prompts(root: &Path) {
+    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
+    let bundle = Bundle::open(root.join("tests/data/prompts/bundle")).unwrap();
+    let model = Model::load(bundle, &ModelOptions::default().with_threads(2)).unwrap();
+    let mut session = model.session();
+    let mut requests = [
+        Request::new(vec![0, 1]).with_prompt("moss"),
+        Request::of_prompts(["moss", "wet sand"]).with_negative_prompt("rust"),
+        Request::of_prompts(["stone", ""]).with_guidance(1.0),
+    ];
+    let mut latents = session.latents(&requests[0]).unwrap().into_raw_vec_and_offset().0;
+    for request in &requests {
+        session.latents_into(request, &mut latents, observer).unwrap();
+    }
+    let region = Region::new(ALLOCATOR);
+    for seed in 1..=33 {
+        for request in &mut requests {
+            request.seed = seed;
+            session.latents_into(request, &mut latents, observer).unwrap();
+        }
+    }
+    let change = region.change();
+    println!("prompts: {} allocations", change.allocations);
+    assert_eq!((change.allocations, change.reallocations), (0, 0));
 }
 
 /// The same for models that take contexts, one for each image, and other ones to go away from.

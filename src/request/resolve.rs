@@ -5,10 +5,11 @@ use ndarray::ArrayBase;
 use super::Request;
 use crate::bundle::Extent;
 use crate::bundle::manifest::NoPrompt;
-use crate::error::{invalid_argument, limit_exceeded, non_finite};
+use crate::error::{invalid_argument, limit_exceeded, non_finite, unsupported};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::windows::Windows;
 use crate::sampler::{Grid, Schedule};
+use crate::text::check_prompt;
 use crate::{Bundle, Limits, Manifest, Result, Role};
 
 /// A request's choices with every default filled in.
@@ -31,6 +32,8 @@ pub(crate) struct Resolved<'a> {
     /// Likewise of the refiner.
     pub(crate) refiner_parts: usize,
     pub(crate) strength: f32,
+    /// Whether some of its contexts are made of prompts.
+    pub(crate) encodes: bool,
 }
 
 impl Resolved<'_> {
@@ -98,8 +101,9 @@ impl Request {
     /// no number from 0 on, guidance other than 1 of a model without a null class, a preset that the bundle lacks,
     /// refiner steps without a refiner, noise, images or masks of another shape, a size that is no multiple of the
     /// latent's cells or below the bundle's own, amounts and strengths out of range, an init without an encoder, a mask
-    /// without an init, contexts of another shape or for a model that takes none, none for a model that knows none of
-    /// no prompt. [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels or steps than the
+    /// without an init, contexts of another shape or for a model that takes none, prompts without a text encoder or
+    /// beside contexts. [`Unsupported`](crate::ErrorKind::Unsupported): prompts in a build without the feature `text`.
+    /// [`LimitExceeded`](crate::ErrorKind::LimitExceeded): more images, pixels, steps or longer prompts than the
     /// bundle's limits allow. [`NonFinite`](crate::ErrorKind::NonFinite): in the noise, the images or the contexts.
     pub fn check(&self, bundle: &Bundle) -> Result<()> {
         self.resolve(bundle).map(drop)
@@ -130,6 +134,7 @@ impl Request {
                  (classes.null in bundle.json)"
             )));
         }
+        self.check_prompts(bundle)?;
         self.check_contexts(manifest, guidance != 1.0)?;
         let schedule = self.schedule.as_ref().or(preset.map(|preset| &preset.schedule));
         let schedule = schedule.unwrap_or(bundle.schedule());
@@ -139,7 +144,7 @@ impl Request {
                 "schedule {schedule} has R steps, but this bundle has no refiner (networks.refiner in bundle.json)"
             )));
         }
-        let own = manifest.extent(self.classes.len());
+        let own = manifest.extent(self.images());
         let extent = Extent { cells: self.cells(bundle)?, ..own };
         let shape = manifest.latent_shape(extent);
         let (image, maps) = (manifest.image_shape(extent), manifest.maps_shape(extent));
@@ -149,7 +154,7 @@ impl Request {
         if let Some(noise) = &self.noise {
             held("noise", noise, &shape, false)?;
         }
-        let batch = self.classes.len();
+        let batch = self.images();
         for (name, given) in [("seeds", &self.seeds), ("streams", &self.streams)] {
             if !given.is_empty() && given.len() != batch {
                 let found = given.len();
@@ -179,13 +184,22 @@ impl Request {
             parts,
             refiner_parts,
             strength: self.strength,
+            encodes: self.encodes(manifest, guidance != 1.0),
         })
     }
 
     fn check_classes(&self, bundle: &Bundle) -> Result<()> {
-        let (classes, limits, batch) = (&bundle.manifest().classes, bundle.limits(), self.classes.len());
+        let (manifest, limits, batch) = (bundle.manifest(), bundle.limits(), self.images());
+        let classes = &manifest.classes;
         if batch == 0 {
             return Err(invalid_argument("classes: empty; give one class for each image"));
+        }
+        let classed = manifest.networks.predictor.inputs.y.is_some();
+        if self.classes.is_empty() && classed && classes.null.is_none() {
+            return Err(invalid_argument(
+                "classes: empty; give one class for each image, since this model knows no \"no class\" \
+                 (classes.null in bundle.json)",
+            ));
         }
         check_batch(batch, limits)?;
         for &class in self.classes.iter().chain(self.morphs.iter().map(|morph| &morph.class)) {
@@ -201,6 +215,50 @@ impl Request {
         self.morphs.iter().try_for_each(|morph| amount("morph", morph.amount))
     }
 
+    /// Whether some of its contexts are made of prompts, the empty one of no prompt among them.
+    fn encodes(&self, manifest: &Manifest, guided: bool) -> bool {
+        let empty = manifest.text.as_ref().is_some_and(|text| text.no_prompt == NoPrompt::Empty);
+        let to = self.context.is_none() && (empty || !self.prompts.is_empty());
+        let away = self.negative_context.is_none() && (empty || self.negative_prompt.is_some());
+        to || (guided && away)
+    }
+
+    /// Holds the prompts against what there is to encode them.
+    pub(crate) fn check_prompts(&self, bundle: &Bundle) -> Result<()> {
+        let (prompts, batch) = (self.prompts.len(), self.images());
+        for (name, there, given) in [
+            ("prompt", prompts > 0, &self.context),
+            ("negative prompt", self.negative_prompt.is_some(), &self.negative_context),
+        ] {
+            if !there {
+                continue;
+            }
+            if given.is_some() {
+                return Err(invalid_argument(format!(
+                    "{name}: beside a context, which says the same; give one"
+                )));
+            }
+            if !bundle.manifest().has(Role::Text) {
+                let instead = if bundle.manifest().text.is_some() { "a context" } else { "a class" };
+                return Err(invalid_argument(format!(
+                    "{name}: this bundle has no text encoder (networks.text in bundle.json); give {instead}"
+                )));
+            }
+            if cfg!(not(feature = "text")) {
+                return Err(unsupported(format!(
+                    "{name}: this build has no tokenizer (the feature `text`); give a context"
+                )));
+            }
+        }
+        if prompts > 1 && prompts != batch {
+            return Err(invalid_argument(format!(
+                "prompts: {prompts} for {batch} images; give one for all, or one for each"
+            )));
+        }
+        let all = self.prompts.iter().chain(&self.negative_prompt);
+        all.into_iter().try_for_each(|prompt| check_prompt(prompt, bundle.limits()))
+    }
+
     /// Holds the contexts against the model's, and that there are some where there is none of no prompt.
     fn check_contexts(&self, manifest: &Manifest, guided: bool) -> Result<()> {
         let contexts = [("context", &self.context), ("negative context", &self.negative_context)];
@@ -213,17 +271,17 @@ impl Request {
             };
         };
         // Nothing is allocated for a request that is as the one before.
-        let (images, width) = (self.classes.len(), text.width as usize);
+        let (images, width) = (self.images(), text.width as usize);
         let (pooled, of_tokens) =
             ([images, width], text.tokens.map(|tokens| [images, tokens as usize, width]));
         let shape = of_tokens.as_ref().map_or(&pooled[..], |shape| shape);
         for ((name, context), needed) in contexts.into_iter().zip([true, guided]) {
             match context {
                 Some(context) => held(name, context, shape, true)?,
-                None if needed && text.no_prompt != NoPrompt::Zeros => {
-                    return Err(invalid_argument(format!(
+                None if needed && text.no_prompt != NoPrompt::Zeros && cfg!(not(feature = "text")) => {
+                    return Err(unsupported(format!(
                         "{name}: missing; give one, since this model's context of no prompt comes from its text \
-                         encoder (text.no_prompt in bundle.json)"
+                         encoder (text.no_prompt in bundle.json), and this build has no tokenizer (the feature `text`)"
                     )));
                 }
                 None => {}

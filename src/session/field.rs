@@ -125,10 +125,11 @@ impl GuidedField {
         buffers.kinds.extend(resolved.schedule.steps());
         let Buffers { wanted, contexts, .. } = &mut buffers;
         contexts.read(request, resolved, manifest)?;
-        let classes = request.classes.iter().chain(request.morphs.iter().map(|morph| &morph.class));
+        let classes = (0..images).map(|image| request.class(image, manifest));
+        let classes = classes.chain(request.morphs.iter().map(|morph| morph.class));
         wanted.clear();
         memory::reserve(wanted, resolved.parts * images)?;
-        wanted.extend(classes.enumerate().map(|(i, &class)| (class, contexts.place(i % images, false))));
+        wanted.extend(classes.enumerate().map(|(i, class)| (class, contexts.place(i % images, false))));
         if resolved.is_guided() {
             wanted.extend((0..images).map(|image| (null, contexts.place(image, true))));
         }
@@ -179,6 +180,11 @@ impl GuidedField {
             return Err(error);
         }
         Ok(field)
+    }
+
+    /// The contexts, of which some may still be made of prompts.
+    pub(super) fn contexts(&mut self) -> &mut Contexts {
+        &mut self.buffers.contexts
     }
 
     /// Lists the conditions that the networks will be asked under.

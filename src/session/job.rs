@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array4, ArrayView4};
 
 use super::field::GuidedField;
+use super::prompts::Prompts;
 use super::{Observer, Output, Session, Taken, coders, shape};
 use crate::backend::{Input, Pace};
 use crate::bundle::{Extent, Role};
@@ -21,6 +22,8 @@ use crate::{CancelToken, Progress, Request, Result, memory};
 pub(super) struct Job {
     /// The networks, while there are steps left.
     field: Option<GuidedField>,
+    /// While there are prompts left.
+    prompts: Option<Prompts>,
     /// While there are images to begin with left: nobody else may use one that is half-way.
     encoder: Option<Taken>,
     /// While there are images left.
@@ -64,13 +67,21 @@ impl Job {
             size = [images[2], images[3]];
         }
         session.edit.read(request, resolved, model.manifest())?;
-        let field = GuidedField::new(session, request, resolved)?;
+        let mut field = GuidedField::new(session, request, resolved)?;
+        let prompts = match Prompts::begin(session, request, field.contexts()) {
+            Ok(prompts) => prompts,
+            Err(error) => {
+                field.give_back(session);
+                return Err(error);
+            }
+        };
         let grid = resolved.grid();
         let (images, beside) = resolved.floats();
         let started = session.state.start(images, beside, field.answer_len());
         let start = match started {
             Ok(start) => start,
             Err(error) => {
+                prompts.into_iter().for_each(|prompts| prompts.give_back(session));
                 field.give_back(session);
                 return Err(error);
             }
@@ -82,6 +93,7 @@ impl Job {
             steps: field.kinds().len(),
             kind: field.kinds().first().copied().unwrap_or(StepKind::Euler),
             field: Some(field),
+            prompts,
             encoder: None,
             decoder: None,
             shape: resolved.shape,
@@ -119,6 +131,9 @@ impl Job {
     pub(super) fn give_back(self, session: &mut Session) {
         if let Some(field) = self.field {
             field.give_back(session);
+        }
+        if let Some(prompts) = self.prompts {
+            prompts.give_back(session);
         }
         for mut coder in [self.encoder, self.decoder].into_iter().flatten() {
             coder.1.abandon();
@@ -173,7 +188,10 @@ impl Job {
         let until = budget.and_then(|budget| Instant::now().checked_add(budget));
         while !self.is_done() {
             let started = Instant::now();
-            let paused = if self.condition(until)?.is_pending() {
+            let paused = if self.encode_prompts(session, until)?.is_pending() {
+                self.encoding += started.elapsed();
+                true
+            } else if self.condition(until)?.is_pending() {
                 true
             } else if self.encoder.is_some() {
                 let encoded = self.encode(session, until)?;
@@ -191,7 +209,26 @@ impl Job {
         Ok(self.is_done())
     }
 
-    /// Goes on with what depends on conditions alone, which comes first.
+    /// Goes on with the prompts, which come first.
+    pub(super) fn encode_prompts(
+        &mut self,
+        session: &mut Session,
+        until: Option<Instant>,
+    ) -> Result<Poll<()>> {
+        let (Some(prompts), Some(field)) = (&mut self.prompts, &mut self.field) else {
+            return Ok(Poll::Ready(()));
+        };
+        match prompts.advance(&session.model, field.contexts(), until, &self.cancel) {
+            Poll::Ready(outcome) => outcome?,
+            Poll::Pending => return Ok(Poll::Pending),
+        }
+        if let Some(prompts) = self.prompts.take() {
+            prompts.give_back(session);
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Goes on with what depends on conditions alone, which comes next.
     pub(super) fn condition(&mut self, until: Option<Instant>) -> Result<Poll<()>> {
         self.field.as_mut().map_or(Ok(Poll::Ready(())), |field| field.condition(until))
     }

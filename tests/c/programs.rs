@@ -102,6 +102,12 @@ fn pooled() -> &'static Path {
     POOLED.get_or_init(|| root().join("tests/data/contexts/pooled"))
 }
 
+/// Has a text encoder.
+fn prompted() -> &'static Path {
+    static PROMPTED: OnceLock<PathBuf> = OnceLock::new();
+    PROMPTED.get_or_init(|| root().join("tests/data/prompts/bundle"))
+}
+
 /// Has no decoder, but the colours of previews: those that generate.c expects.
 fn coloured() -> &'static Path {
     static COLOURED: OnceLock<PathBuf> = OnceLock::new();
@@ -147,6 +153,7 @@ fn arguments<'a>(source: &str, model: &'a Model) -> Vec<&'a str> {
         "versions" => vec!["same"],
         "maps" => return vec![MAPS, bundled().folder.to_str().unwrap()],
         "context" => return vec![pooled().to_str().unwrap(), miniature().folder.to_str().unwrap()],
+        "prompt" => return vec![prompted().to_str().unwrap(), miniature().folder.to_str().unwrap()],
         "unguided" => return vec![unguided(), miniature().folder.to_str().unwrap()],
         _ => vec![],
     };
@@ -192,6 +199,11 @@ fn a_model_without_a_null_class_says_so_and_refuses_guidance() {
 #[test]
 fn contexts_are_taken_by_models_that_know_them() {
     c("context");
+}
+
+#[test]
+fn prompts_are_taken_by_models_with_a_text_encoder() {
+    c("prompt");
 }
 
 #[test]
@@ -289,8 +301,8 @@ pub fn every_program(
     build: impl Fn(&str, &str) -> PathBuf,
 ) -> Vec<(PathBuf, Vec<&'static str>)> {
     let sources = [
-        "refuse", "generate", "unguided", "context", "edit", "step", "open", "files", "threads", "cancel",
-        "flat", "versions", "wrapper", "maps",
+        "refuse", "generate", "unguided", "context", "prompt", "edit", "step", "open", "files", "threads",
+        "cancel", "flat", "versions", "wrapper", "maps",
     ];
     let program = |source: &str| {
         let program = match source {

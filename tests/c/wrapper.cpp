@@ -248,6 +248,14 @@ int main(int count, char** arguments) {
   };
   CHECK(MUST(session.generate(request))[0].rgba == wanted && heard == 3);
   request.progress = nullptr;
+  // The model has no text encoder.
+  ft::request prompted;
+  prompted.prompts = {"moss", "wet sand"};
+  CHECK(prompted.images() == 2);
+  REFUSED(session.generate(prompted), FT_ERROR_INVALID_ARGUMENT);
+  prompted = request;
+  prompted.negative_prompt = "rust";
+  REFUSED(session.generate(prompted), FT_ERROR_INVALID_ARGUMENT);
   CHECK(MUST(session.generate(request))[0].rgba == wanted);
   CHECK(MUST(session.last_latents(1)) == latents);
   MUST(session.reset());

@@ -21,5 +21,6 @@ mod labels;
 mod latents;
 mod maps;
 mod program;
+mod prompts;
 mod shell;
 mod tune;

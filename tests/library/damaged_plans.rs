@@ -52,7 +52,7 @@ fn a_lie_in_any_field_is_told_by_the_fields_name() {
         ("target of the future".into(), 12, u32s(u32::MAX), "target: not known"),
         ("footer's magic".into(), footer + 24, vec![0], "footer"),
         ("no sections".into(), footer, u32s(0), "sections: 0"),
-        ("twelve sections".into(), footer, u32s(12), "sections: 12"),
+        ("thirteen sections".into(), footer, u32s(13), "sections: 13"),
         ("all sections".into(), footer, u32s(u32::MAX), "sections: 4294967295"),
         ("one section less".into(), footer, u32s(sections as u32 - 1), "table: not where"),
         ("one section more".into(), footer, u32s(sections as u32 + 1), "table: not where"),

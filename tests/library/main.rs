@@ -24,6 +24,7 @@ mod plans;
 mod presets;
 #[cfg(unix)]
 mod process;
+mod prompts;
 mod seamless;
 mod stepping;
 mod streams;

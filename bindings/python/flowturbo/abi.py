@@ -99,6 +99,8 @@ class Limits(Structure):
         ("max_planning_ms", u32),
         ("max_weight_bytes", u64),
         ("max_arena_bytes", u64),
+        ("max_prompt_bytes", u32),
+        ("max_tokenizer_bytes", u32),
     ]
 
 
@@ -190,6 +192,10 @@ class Request(Structure):
         ("negative_context", POINTER(c_float)),
         ("negative_context_count", c_size_t),
         ("negative_context_rows", c_size_t),
+        ("prompts", POINTER(c_char_p)),
+        ("prompt_count", c_size_t),
+        ("negative_prompt", c_char_p),
+        ("reserved_end", c_size_t),
     ]
 
 

@@ -17,9 +17,10 @@ from flowturbo import abi
 
 @dataclass
 class Request:
-    """One generation: an image for each of `classes`. What is not given is the bundle's own."""
+    """One generation: an image for each of `classes`, or for each prompt if there are none. What is not given is the
+    bundle's own."""
 
-    classes: Sequence[int] | np.ndarray
+    classes: Sequence[int] | np.ndarray = ()
     seed: int = 0
     schedule: str | None = None  # such as H1P5R3
     guidance: float | None = None  # from 1 on
@@ -30,6 +31,14 @@ class Request:
     images: bool = True  # False for latents alone
     context: np.ndarray | None = None  # float32 [N,D] or [N,L,D], or [1,...] for all images
     negative_context: np.ndarray | None = None  # likewise, what guidance goes away from
+    prompts: list[str] | tuple[str, ...] = ()  # what the images show: one for all, or one for each
+    negative_prompt: str | None = None  # what they do not
+
+
+def utf8(prompt: str) -> bytes:
+    if "\0" in prompt:
+        raise ValueError(f"prompt {prompt!r}: has a NUL, where the library would take it to end")
+    return prompt.encode()
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,15 @@ class Session:
         """Samples and decodes."""
         classes = np.ascontiguousarray(request.classes, np.int64)
         raw = abi.filled(self.library, abi.Request, self.library.ft_request_init)
-        raw.image_count, raw.classes = len(classes), classes.ctypes.data_as(POINTER(c_int64))
+        count = len(classes) or len(request.prompts)
+        raw.image_count = count
+        if len(classes):
+            raw.classes = classes.ctypes.data_as(POINTER(c_int64))
+        if len(request.prompts):
+            raw.prompts = (c_char_p * len(request.prompts))(*map(utf8, request.prompts))
+            raw.prompt_count = len(request.prompts)
+        if request.negative_prompt is not None:
+            raw.negative_prompt = utf8(request.negative_prompt)
         raw.seed, raw.tile = request.seed, abi.TILES[request.tile]
         width, height = request.size or (self.info.width, self.info.height)
         if request.size is not None:
@@ -156,7 +173,7 @@ class Session:
             return 0
 
         raw.progress = watch
-        images = np.empty((len(classes), height, width, 3), np.uint8) if request.images else None
+        images = np.empty((count, height, width, 3), np.uint8) if request.images else None
         pixels = None if images is None else byref(self.pixels(images))
         self.made = (len(classes), height, width)
         start = perf_counter()
@@ -164,7 +181,7 @@ class Session:
         seconds = perf_counter() - start
         info, own = self.info, (self.info.latent_height, self.info.latent_width)
         cells = own if request.size is None else (height // info.cell_height, width // info.cell_width)
-        latents = np.empty((len(classes), info.latent_channels, *cells), np.float32)
+        latents = np.empty((count, info.latent_channels, *cells), np.float32)
         place = latents.ctypes.data_as(POINTER(c_float))
         abi.check(self.library, self.library.ft_session_get_latents(self.handle, place, c_size_t(latents.size)))
         return Generation(images, latents, steps, seconds)

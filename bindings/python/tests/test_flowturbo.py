@@ -124,6 +124,23 @@ def test_contexts_are_passed_on(library: ctypes.CDLL, bundle: str, shape: tuple[
                 latents(context=np.zeros((3, *shape)))
 
 
+def test_prompts_are_passed_on(library: ctypes.CDLL, session: flowturbo.Session) -> None:
+    bundle = REPOSITORY / "tests" / "data" / "prompts" / "bundle"
+    with flowturbo.Model(library, bundle, threads=1) as model, model.session() as prompted:
+        words = ["mossy stone wall", "木の床"]
+        made = prompted.generate(Request(prompts=words, negative_prompt="rust", seed=3))
+        assert made.images.shape == (2, 16, 16, 3) and made.latents.shape == (2, 4, 8, 8)
+        null = Request([3, 3], prompts=words, negative_prompt="rust", seed=3)
+        assert np.array_equal(prompted.generate(null).latents, made.latents)
+        others = [Request(prompts=words, seed=3), Request([0, 0], prompts=words[:1], seed=3), Request([0, 0], seed=3)]
+        for other in others:
+            assert not np.array_equal(prompted.generate(other).latents, made.latents)
+        with pytest.raises(ValueError, match="NUL"):
+            prompted.generate(Request(prompts=["a\0b"]))
+    with pytest.raises(flowturbo.Error, match="prompt: this bundle has no text encoder"):
+        session.generate(Request(prompts=["moss"]))
+
+
 def test_what_is_refused_is_one_line_with_its_status(library: ctypes.CDLL, session: flowturbo.Session) -> None:
     with pytest.raises(flowturbo.Error, match="'Q' is no step") as refused:
         session.generate(Request([0], schedule="H1Q2"))

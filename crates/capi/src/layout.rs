@@ -34,7 +34,8 @@ fn layout() -> String {
             release_conditioning, deterministic, cancel;
         ft_limits:
             struct_size, max_edge, max_channels, max_classes, max_batch, max_steps, max_manifest_bytes,
-            max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes;
+            max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes,
+            max_prompt_bytes, max_tokenizer_bytes;
         ft_model_info:
             struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks,
             null_class, guidance, threads, name, description, license, schedule, hash, cell_width,
@@ -47,7 +48,7 @@ fn layout() -> String {
             progress, progress_data, preview, reserved, preset, tile, width, height, strength, init,
             init_count, variation, variation_seed, mask, mask_size, morph_classes, morph_amounts, seeds,
             seed_count, streams, stream_count, context, context_count, context_rows, negative_context,
-            negative_context_count, negative_context_rows;
+            negative_context_count, negative_context_rows, prompts, prompt_count, negative_prompt, reserved_end;
         ft_memory: struct_size, reserved, model_bytes, session_bytes, passing_bytes;
     }
     table

@@ -38,6 +38,10 @@ pub struct ft_limits {
     pub max_weight_bytes: u64,
     /// The scratch memory that one network computes in, in bytes.
     pub max_arena_bytes: u64,
+    /// One prompt, in bytes of UTF-8.
+    pub max_prompt_bytes: u32,
+    /// A bundle's tokenizer, in bytes.
+    pub max_tokenizer_bytes: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers.
@@ -61,6 +65,8 @@ unsafe impl Versioned for ft_limits {
             max_planning_ms: u32::try_from(limits.max_planning.as_millis()).unwrap_or(u32::MAX),
             max_weight_bytes: limits.max_weight_bytes,
             max_arena_bytes: limits.max_arena_bytes,
+            max_prompt_bytes: limits.max_prompt_bytes,
+            max_tokenizer_bytes: limits.max_tokenizer_bytes,
         }
     }
 }
@@ -87,6 +93,8 @@ pub(super) unsafe fn read(limits: *const ft_limits) -> Result<Limits, super::bou
     limits.max_nodes = raw.max_nodes;
     limits.max_weight_bytes = raw.max_weight_bytes;
     limits.max_arena_bytes = raw.max_arena_bytes;
+    limits.max_prompt_bytes = raw.max_prompt_bytes;
+    limits.max_tokenizer_bytes = raw.max_tokenizer_bytes;
     limits.max_planning = Duration::from_millis(raw.max_planning_ms.into());
     Ok(limits)
 }

@@ -106,6 +106,8 @@ pub const FT_NETWORK_REFINER: u32 = 1;
 pub const FT_NETWORK_DECODER: u32 = 2;
 /// The bundle has an encoder.
 pub const FT_NETWORK_ENCODER: u32 = 4;
+/// From prompts to contexts: a request may have them.
+pub const FT_NETWORK_TEXT: u32 = 8;
 
 /// What a model says of itself. The texts are the model's, and go with it.
 #[repr(C)]
@@ -399,7 +401,8 @@ pub unsafe extern "C" fn ft_model_get_info(
             class_count: manifest.classes.count,
             networks: network(Role::Refiner, FT_NETWORK_REFINER)
                 | network(Role::Decoder, FT_NETWORK_DECODER)
-                | network(Role::Encoder, FT_NETWORK_ENCODER),
+                | network(Role::Encoder, FT_NETWORK_ENCODER)
+                | network(Role::Text, FT_NETWORK_TEXT),
             null_class: manifest.classes.null.unwrap_or(-1),
             guidance: manifest.sampling.guidance,
             threads: opened.model.threads() as u32,

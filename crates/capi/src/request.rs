@@ -182,6 +182,17 @@ pub struct ft_request {
     pub negative_context_count: usize,
     /// How many contexts, as `context_rows`.
     pub negative_context_rows: usize,
+    /// NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count` texts
+    /// of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that takes
+    /// the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most tokens is
+    /// left out, with a warning in the log.
+    pub prompts: *const *const c_char,
+    /// How many: one for each image, or 1 for all.
+    pub prompt_count: usize,
+    /// NULL, or what the images do not show: guidance goes away from it, instead of no prompt.
+    pub negative_prompt: *const c_char,
+    /// 0.
+    pub reserved_end: usize,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, floats and pointers.
@@ -228,6 +239,10 @@ unsafe impl Versioned for ft_request {
             negative_context: std::ptr::null(),
             negative_context_count: 0,
             negative_context_rows: 0,
+            prompts: std::ptr::null(),
+            prompt_count: 0,
+            negative_prompt: std::ptr::null(),
+            reserved_end: 0,
         }
     }
 }
@@ -272,7 +287,7 @@ pub(super) type Known = ft_request;
 pub(super) unsafe fn read(request: *const ft_request) -> Result<Known, Failure> {
     // SAFETY: the caller's promise; a size beyond what the program has is not read.
     let request = unsafe { versioned::read(request.cast::<Known>(), "request")? };
-    if request.reserved != 0 {
+    if request.reserved != 0 || request.reserved_end != 0 {
         return Err(Failure::argument("request.reserved is not 0; call ft_request_init first"));
     }
     Ok(request)
@@ -315,7 +330,11 @@ impl ft_request {
             return Err(Failure::new(FT_ERROR_LIMIT_EXCEEDED, message));
         }
         // SAFETY: the caller's promise.
-        let classes = unsafe { array(self.classes, self.image_count as usize, "request.classes")? };
+        let prompts = unsafe { array(self.prompts, self.prompt_count, "request.prompts")? };
+        let unclassed = self.classes.is_null() && !prompts.is_empty();
+        let count = if unclassed { 0 } else { self.image_count as usize };
+        // SAFETY: as above.
+        let classes = unsafe { array(self.classes, count, "request.classes")? };
         // SAFETY: as above.
         let (schedule, preset) = unsafe { (self.schedule()?, self.preset()?) };
         match (preset, &mut request.preset) {
@@ -340,10 +359,42 @@ impl ft_request {
         request.cancel = cancel_token::token(self.cancel)?;
         // SAFETY: as above.
         unsafe {
+            self.fill_prompts(request, prompts)?;
             self.fill_contexts(request, model)?;
             self.fill_edit(request, model)?;
             self.fill_arrays(request, model)
         }
+    }
+
+    /// Copies of the prompts; where there are no classes, one for each image.
+    ///
+    /// # Safety
+    /// `prompts` and `negative_prompt` are NULL or texts.
+    unsafe fn fill_prompts(&self, request: &mut Request, prompts: &[*const c_char]) -> Result<(), Failure> {
+        let (images, given) = (self.image_count as usize, prompts.len());
+        if ![0, 1, images].contains(&given) {
+            return Err(Failure::argument(format!(
+                "request.prompt_count: {given} for {images} images; give one for all, or one for each"
+            )));
+        }
+        let count = if given == 1 && request.classes.is_empty() { images } else { given };
+        request.prompts.resize_with(count, String::new);
+        for (i, known) in request.prompts.iter_mut().enumerate() {
+            let prompt = prompts[i.min(given - 1)];
+            // SAFETY: the caller's promise.
+            let prompt = unsafe { text(prompt, "request.prompts")? };
+            prompt.clone_into(known);
+        }
+        let negative = match self.negative_prompt.is_null() {
+            true => None,
+            // SAFETY: as above.
+            false => Some(unsafe { text(self.negative_prompt, "request.negative_prompt")? }),
+        };
+        match (negative, &mut request.negative_prompt) {
+            (Some(prompt), Some(known)) => prompt.clone_into(known),
+            (prompt, known) => *known = prompt.map(str::to_owned),
+        }
+        Ok(())
     }
 
     /// Copies of the contexts.

@@ -63,7 +63,7 @@ impl Bench {
             options::request(&[0], self.batch as usize, &bundle, sampling, &Contexts::default())?;
         let turns = (0..i64::from(bundle.manifest().classes.count)).cycle();
         request.classes.iter_mut().zip(turns).for_each(|(class, turn)| *class = turn);
-        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
+        let model = self.computing.load(bundle, request.images(), &self.keeping)?;
         let load = started.elapsed();
         let mut session = model.session();
         let started = Instant::now();

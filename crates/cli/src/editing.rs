@@ -82,7 +82,7 @@ impl Editing {
         }
         // Before anything is made of that size.
         request.check(bundle)?;
-        let (mut one_noise, images) = (self.vary.is_some(), request.classes.len());
+        let (mut one_noise, images) = (self.vary.is_some(), request.images());
         if let Some((class, amount)) = self.second_class(manifest)? {
             one_noise |= amount.is_none();
             let along = |i: usize| match count {

@@ -36,13 +36,19 @@ use crate::{machine, units};
 pub struct Generate {
     /// Label or number of a class, or several: brick,sand,3; `flowturbo classes` lists them. Labels with commas are
     /// written as they are, or with \, for each, or by a --class of their own
-    #[arg(short, long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "CLASS,...",
+        required_unless_present = "prompt",
+        allow_negative_numbers = true
+    )]
     class: Vec<String>,
     /// Seed of the noise
     #[arg(long, default_value_t = 0, allow_negative_numbers = true,
           value_parser = options::whole::<u64, 0, { u64::MAX }>)]
     seed: u64,
-    /// Images of each class
+    /// Images of each class, or of each prompt without a class
     #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     count: u32,
@@ -97,11 +103,12 @@ impl Generate {
             options::request(&classes, self.count as usize, &bundle, (schedule, guidance), &self.contexts)?;
         let request =
             self.editing.apply(request.with_seed(self.seed), self.count as usize, &bundle, self.quiet)?;
-        let places = self.places(request.classes.len())?;
+        let places = self.places(request.images())?;
         let request = if self.only.is_empty() { request } else { alone(request, &places) };
         request.check(&bundle)?;
         let files = self.maps.files(bundle.manifest(), &self.output, self.separate, &places)?;
-        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
+        let model = self.computing.load(bundle, request.images(), &self.keeping)?;
+        self.contexts.warn(&model, self.quiet)?;
         let loaded = Instant::now();
         let mut session = model.session();
         session.prepare(&request, flowturbo::Output::Images)?;
@@ -111,7 +118,7 @@ impl Generate {
         let generated = Instant::now();
         let recipe =
             Recipe { command: self, model: &model, classes: &classes, places, generation: &generation };
-        let layout = self.layout(classes.len(), &generation, model.manifest());
+        let layout = self.layout(self.contexts.kinds(classes.len()), &generation, model.manifest());
         let (width, height) = generation.images.first().map_or((0, 0), |image| (image.width, image.height));
         for files in &files {
             let mut drawn = files.room([generation.images.len(), height, width])?;
@@ -168,6 +175,9 @@ fn alone(mut request: Request, places: &[usize]) -> Request {
     }
     request.classes = picked(&request.classes, places);
     request.morphs = picked(&request.morphs, places);
+    if request.prompts.len() > 1 {
+        request.prompts = picked(&request.prompts, places);
+    }
     request.noise = request.noise.map(|noise| noise.select(Axis(0), places));
     request.context = contexts::picked(request.context, places);
     request.negative_context = contexts::picked(request.negative_context, places);
@@ -216,14 +226,27 @@ impl Recipe<'_> {
     fn notes(&self, shown: &[usize]) -> Vec<Note> {
         let manifest = self.model.manifest();
         let places: Vec<usize> = shown.iter().filter_map(|&i| self.places.get(i).copied()).collect();
-        let shown = self.shown(&places);
+        let shown = self.kinds(&places);
         let index = match places.as_slice() {
             [first, .., last] if last - first + 1 == places.len() => format!("{first}-{last}"),
             some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         };
-        vec![
-            ("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into()),
-            ("flowturbo:class", joined(shown.iter(), |class| class_name(*class, manifest))),
+        let mut notes: Vec<Note> =
+            vec![("Software", concat!("flowturbo ", env!("CARGO_PKG_VERSION")).into())];
+        if !self.classes.is_empty() {
+            notes.push((
+                "flowturbo:class",
+                joined(self.shown(&shown).iter(), |class| class_name(*class, manifest)),
+            ));
+        }
+        let prompts = self.prompts(&shown);
+        if !prompts.is_empty() {
+            notes.push(("flowturbo:prompt", prompts.join("\n")));
+        }
+        if let Some(prompt) = self.command.contexts.negative_prompt() {
+            notes.push(("flowturbo:negative-prompt", prompt.to_owned()));
+        }
+        notes.extend([
             ("flowturbo:seed", self.command.seed.to_string()),
             ("flowturbo:index", index),
             ("flowturbo:schedule", self.generation.schedule.to_string()),
@@ -231,14 +254,37 @@ impl Recipe<'_> {
             ("flowturbo:model", manifest.name.clone()),
             ("flowturbo:model-hash", self.model.bundle().hash().to_owned()),
             ("flowturbo:command", self.line(manifest)),
-        ]
+        ]);
+        notes
     }
 
-    /// The classes of the images at `places`, each once.
-    fn shown(&self, places: &[usize]) -> Vec<i64> {
+    /// The kinds of the images at `places`, each once.
+    fn kinds(&self, places: &[usize]) -> Vec<usize> {
         let mut of: Vec<usize> = places.iter().map(|place| place / self.command.count as usize).collect();
         of.dedup();
-        of.into_iter().filter_map(|i| self.classes.get(i).copied()).collect()
+        of
+    }
+
+    /// The classes of some kinds.
+    fn shown(&self, kinds: &[usize]) -> Vec<i64> {
+        kinds.iter().filter_map(|&i| self.classes.get(i).copied()).collect()
+    }
+
+    /// Their prompts.
+    fn prompts(&self, kinds: &[usize]) -> Vec<&str> {
+        let all = self.command.contexts.prompts();
+        match all[..] {
+            [_] => all,
+            _ => kinds.iter().filter_map(|&i| all.get(i).copied()).collect(),
+        }
+    }
+
+    /// What some kinds are called, for people.
+    fn names(&self, kinds: &[usize]) -> String {
+        let classes = joined(self.shown(kinds).iter(), |class| class_name(*class, self.model.manifest()));
+        let prompts = self.prompts(kinds).into_iter().map(|prompt| format!("\"{}\"", beginning(prompt)));
+        let parts = (!classes.is_empty()).then_some(classes).into_iter().chain(prompts);
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// The command without paths; it makes the same images with the same bundle.
@@ -247,11 +293,12 @@ impl Recipe<'_> {
         let columns = self.command.columns.map_or(String::new(), |k| format!(" --columns {k}"));
         let only = self.command.only.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let only = if only.is_empty() { only } else { format!(" --only {only}") };
+        let classes = joined(self.classes.iter(), |class| plain_name(*class, manifest));
+        let classes = if classes.is_empty() { classes } else { format!(" --class {classes}") };
         let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
         format!(
-            "flowturbo generate --class {} -n {}{only} --seed {} --schedule {schedule} --guidance \
+            "flowturbo generate{classes} -n {}{only} --seed {} --schedule {schedule} --guidance \
              {guidance}{}{}{}{columns}{bits}",
-            joined(self.classes.iter(), |class| plain_name(*class, manifest)),
             self.command.count,
             self.command.seed,
             self.command.contexts.line(),
@@ -268,17 +315,27 @@ impl Recipe<'_> {
             0 | 1 => path(first),
             _ => format!("{} to {}", path(first), path(last)),
         };
-        let (generation, manifest) = (self.generation, self.model.manifest());
+        let generation = self.generation;
         let (width, height) = generation.images.first().map_or((0, 0), |image| (image.width, image.height));
         format!(
             "{files}: {} of {width}x{height} ({}), seed {}, {}, guidance {}\n",
             units::plural(generation.images.len(), "image"),
-            joined(self.shown(&self.places).iter(), |class| class_name(*class, manifest)),
+            self.names(&self.kinds(&self.places)),
             self.command.seed,
             generation.schedule,
             generation.guidance,
         )
     }
+}
+
+/// A prompt, or its first words.
+fn beginning(prompt: &str) -> String {
+    const SHOWN: usize = 60;
+    let mut text: String = prompt.chars().take(SHOWN).collect();
+    if text.len() < prompt.len() {
+        text.push('…');
+    }
+    text.escape_debug().to_string()
 }
 
 fn joined<'a>(classes: impl Iterator<Item = &'a i64>, name: impl Fn(&i64) -> String) -> String {

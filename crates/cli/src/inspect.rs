@@ -143,6 +143,10 @@ impl Report<'_> {
             "context": manifest.text.as_ref().map(|text| json!({
                 "width": text.width, "tokens": text.tokens, "no_prompt": no_prompt(text.no_prompt),
             })),
+            "prompt": manifest.text.as_ref().and_then(|text| {
+                let tokenizer = text.tokenizer.as_ref()?;
+                Some(json!({ "max_tokens": text.max_tokens, "tokenizer": tokenizer.file }))
+            }),
             "time": {
                 "direction": direction(time.direction),
                 "scale": decimal(time.scale), "velocity_sign": time.velocity_sign,

@@ -25,7 +25,13 @@ pub struct Latents {
     #[command(flatten)]
     model: ModelArgument,
     /// Label or number of each image's class: 3,6; a label with commas as it is, or each class by a --class of its own
-    #[arg(short, long, value_name = "CLASS,...", required = true, allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "CLASS,...",
+        required_unless_present = "prompt",
+        allow_negative_numbers = true
+    )]
     class: Vec<String>,
     /// Noise to start from, .npy; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -59,8 +65,9 @@ impl Latents {
         let sampling = self.sampling.resolve(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;
         let request = options::request(&classes, 1, &bundle, sampling, &self.contexts)?;
+        let images = request.images();
         let request = match (&self.noise, self.seed) {
-            (Some(path), _) => request.with_noise(noise(path, classes.len(), bundle.manifest())?),
+            (Some(path), _) => request.with_noise(noise(path, images, bundle.manifest())?),
             (None, seed) => request.with_seed(seed.unwrap_or_default()),
         };
         let output = Output::new(&self.output)?;
@@ -68,7 +75,8 @@ impl Latents {
         if trajectory.as_ref().is_some_and(|trajectory| trajectory.is_also(&output)) {
             return Err(Failure::Usage("--output and --trajectory name the same file".into()));
         }
-        let model = self.computing.load(bundle, request.classes.len(), &self.keeping)?;
+        let model = self.computing.load(bundle, images, &self.keeping)?;
+        self.contexts.warn(&model, self.quiet)?;
         let mut watcher = Watcher::new(request.schedule.as_ref(), self.quiet);
         let mut states: Vec<Array4<f32>> = Vec::new();
         let latents = model.session().latents_with(&request, &mut |progress| {
@@ -87,7 +95,7 @@ impl Latents {
             return Ok(());
         }
         let steps = watcher.times.summary();
-        let count = units::plural(classes.len(), "latent");
+        let count = units::plural(images, "latent");
         let text = format!("{}: {count}, {steps}\n", output.path().display());
         tell(std::iter::once(&output).chain(&trajectory), &text)
     }
@@ -103,7 +111,7 @@ fn noise(path: &Path, images: usize, manifest: &Manifest) -> Result<Array4<f32>,
             "{}: has shape {:?}, must be {wanted:?} for {}",
             input::name(path),
             noise.shape(),
-            if images == 1 { "one class".to_owned() } else { format!("{images} classes") },
+            if images == 1 { "one image".to_owned() } else { format!("{images} images") },
         )));
     }
     if !noise.iter().all(|value| value.is_finite()) {

@@ -30,6 +30,7 @@ mod maps;
 mod numpy;
 mod options;
 mod output;
+mod prompts;
 mod sheet;
 mod shell;
 mod steps;
@@ -75,6 +76,7 @@ enum Command {
     Latents(latents::Latents),
     Decode(decode::Decode),
     Encode(encode::Encode),
+    Context(prompts::Context),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -92,6 +94,7 @@ impl Command {
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
             Self::Encode(command) => command.run(),
+            Self::Context(command) => command.run(),
             Self::Completions(command) => command.run(&mut Cli::command()),
             Self::Man(command) => command.run(Cli::command()),
         }

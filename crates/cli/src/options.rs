@@ -182,12 +182,19 @@ pub fn class_name(class: i64, manifest: &Manifest) -> String {
 
 /// A file without its folder, as one word of a shell's.
 pub fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| c.is_alphanumeric() || "._-+".contains(c);
-    if name.chars().all(plain) { name.into_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+    quoted(&path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// A request for `of_each` images of each of `classes`.
+/// A text as one word of a shell's.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A request for `of_each` images of each of `classes`, or of each prompt if there are none.
 pub fn request(
     classes: &[i64],
     of_each: usize,
@@ -195,10 +202,10 @@ pub fn request(
     (schedule, guidance): (Schedule, f32),
     contexts: &Contexts,
 ) -> Result<Request, Failure> {
-    check_batch(classes.len().saturating_mul(of_each), bundle)?;
+    check_batch(contexts.kinds(classes.len()).saturating_mul(of_each), bundle)?;
     let classes = classes.iter().flat_map(|&class| std::iter::repeat_n(class, of_each)).collect();
     let request = Request::new(classes).with_schedule(schedule).with_guidance(guidance);
-    let request = contexts.apply(request.with_cancel(interrupt::token()))?;
+    let request = contexts.apply(request.with_cancel(interrupt::token()), of_each)?;
     request.check(bundle)?;
     Ok(request)
 }

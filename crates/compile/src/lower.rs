@@ -236,6 +236,7 @@ impl Lowering<'_> {
             (Op::Softmax(_) | Op::Reduce(..), _) => self.reduction(id)?,
             (Op::Concat(axis), _) => self.concat(id, *axis)?,
             (Op::Gather, _) => self.gather(id)?,
+            (Op::Integers, _) => self.integers(id)?,
             (Op::Convolution(_), _) => self.convolution(id, id, &[])?,
             (Op::GroupNormal { .. } | Op::Pad(_) | Op::Upsample(_), _) => self.staged(id, id, None)?,
             (Op::Fallback(..), _) => self.fallback(id)?,

@@ -74,7 +74,8 @@ pub enum Op {
     },
     /// Sums of products; one letter an axis.
     Einsum(Einsum),
-    /// `softmax(scale q kᵀ) v`; operands and result are `[outer, heads, tokens, width]`.
+    /// `softmax(scale q kᵀ) v`; operands and result are `[outer, heads, tokens, width]`. Perhaps a fourth operand
+    /// `[outer, keys]`: `softmax(scale (q kᵀ + bias)) v`.
     Attention {
         scale: f32,
     },
@@ -87,6 +88,8 @@ pub enum Op {
     Concat(usize),
     /// Rows of a table `[rows, width]` by integer index.
     Gather,
+    /// The integers of an input as floats.
+    Integers,
     /// Whatever else tract can compute; the number says which of its outputs.
     Fallback(Foreign, usize),
 }

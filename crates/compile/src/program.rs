@@ -239,6 +239,10 @@ impl Program for LeftToTract {
         self.program.memory()
     }
 
+    fn rows(&self, input: usize) -> Option<usize> {
+        self.program.rows(input)
+    }
+
     fn instantiate(self: Arc<Self>, cancel: &CancelToken) -> Result<Box<dyn Instance>> {
         Arc::clone(&self.program).instantiate(cancel)
     }

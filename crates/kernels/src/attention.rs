@@ -6,12 +6,14 @@
 //! queries and results are turned, once each.
 
 mod block;
+mod masked;
 mod softmax;
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use self::block::Task;
+pub use self::masked::MaskedAttention;
 use super::place::{all_apart, apart, end};
 use super::{Kernel, Shared, Simd, Workers};
 
@@ -106,6 +108,12 @@ impl Attention {
 
     pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
+        self.attend(workers, mem, None);
+    }
+
+    /// As [`run`](Self::run), of places that were checked; `bias` is where each image's keys have what is added to
+    /// their scores: an offset and a stride.
+    fn attend(&self, workers: &mut Workers<'_>, mem: &mut [f32], bias: Option<(usize, usize)>) {
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;
         }
@@ -133,6 +141,7 @@ impl Attention {
                 k: place(&self.k),
                 v: place(&self.v),
                 out: place(&self.out) + first * self.out.token_stride,
+                bias: bias.map(|(offset, stride)| offset + image * stride),
                 queries: block.min(self.queries - first),
                 scratch,
             });
@@ -160,6 +169,7 @@ struct Queries<'a> {
     k: usize,
     v: usize,
     out: usize,
+    bias: Option<usize>,
     queries: usize,
     scratch: &'a mut [f32],
 }
@@ -182,6 +192,7 @@ impl Kernel for Queries<'_> {
                     k: self.memory.at(self.k),
                     v: self.memory.at(self.v),
                     out: self.memory.at(self.out + done * self.attention.out.token_stride),
+                    bias: self.bias.map(|bias| self.memory.at(bias).cast_const()),
                     scratch: self.scratch.as_mut_ptr(),
                 };
                 done += if S::REGISTERS >= 32 && left > 3 * S::LANES {

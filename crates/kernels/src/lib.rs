@@ -34,7 +34,7 @@ mod simd;
 mod stage;
 mod view;
 
-pub use attention::{Attention, Heads};
+pub use attention::{Attention, Heads, MaskedAttention};
 pub use copy::Copy;
 pub use default_floats::DefaultFloats;
 pub use error::{Error, ErrorKind, Result};

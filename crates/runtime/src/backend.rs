@@ -62,6 +62,11 @@ pub trait Program: Send + Sync {
     /// What it holds, and what an instance of it will hold.
     fn memory(&self) -> Footprint;
 
+    /// The fewest rows of the tables that are looked up by the integers of input `input`; none where that is not known.
+    fn rows(&self, _input: usize) -> Option<usize> {
+        None
+    }
+
     /// What it does, step by step, for people.
     fn describe(&self) -> String;
 

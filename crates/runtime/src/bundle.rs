@@ -304,6 +304,41 @@ impl Bundle {
         }
     }
 
+    /// The file that makes tokens of prompts, for messages; empty if there is none.
+    #[doc(hidden)]
+    pub fn tokenizer_file(&self) -> &str {
+        self.manifest.tokenizer().map_or("", |file| file.name)
+    }
+
+    /// What makes tokens of prompts, its hash checked.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: it is damaged, or there is none. `LimitExceeded`, `Io`, `OutOfMemory`.
+    #[doc(hidden)]
+    pub fn tokenizer(&self) -> Result<Vec<u8>> {
+        let place = || self.source.describe();
+        if let Some(plan) = &self.plan {
+            return plan.tokenizer(&self.limits).at(place);
+        }
+        let missing = || invalid_bundle("the bundle has no tokenizer").at("text.tokenizer").at(MANIFEST);
+        let file = self.manifest.tokenizer().ok_or_else(missing).at(place)?;
+        let read = || {
+            let size = checksum::size(self.source.as_ref(), &file, &self.limits)?;
+            let limit = u64::from(self.limits.max_tokenizer_bytes);
+            bounded(size, limit, "max_tokenizer_bytes").at(|| file.name.into())?;
+            let mut bytes = Vec::new();
+            checksum::reserve(&mut bytes, size).at(|| file.name.into())?;
+            checksum::check(self.source.as_ref(), &file, &self.limits, |piece| {
+                let all = bytes.len() + piece.len();
+                memory::reserve(&mut bytes, all)?;
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })?;
+            Ok(bytes)
+        };
+        read().at(place)
+    }
+
     /// The ONNX graph of a network; its hash is not looked at.
     #[doc(hidden)]
     pub fn graph(&self, role: Role) -> Result<ListedFile> {

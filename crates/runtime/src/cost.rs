@@ -19,8 +19,12 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Weights of floating-point type.
+    /// Weights of floating-point type, and int8 ones, which are made such.
     pub fn parameters(&self) -> u64 {
-        self.weights.iter().filter(|(kind, _)| kind.contains("FLOAT")).map(|(_, count)| count).sum()
+        self.weights
+            .iter()
+            .filter(|(kind, _)| kind.contains("FLOAT") || kind == "INT8")
+            .map(|(_, count)| count)
+            .sum()
     }
 }

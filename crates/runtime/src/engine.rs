@@ -182,6 +182,10 @@ impl Program for FusedProgram {
         self.executable.fallbacks().chain(conditions).collect()
     }
 
+    fn rows(&self, input: usize) -> Option<usize> {
+        self.executable.rows(input)
+    }
+
     fn memory(&self) -> Footprint {
         let Footprint { weights, instance, .. } = self.executable.footprint();
         let of_conditions = |conditions: &Arc<Conditions>| conditions.footprint();

@@ -192,6 +192,11 @@ impl Executable {
         self.steps.iter().map(Step::weights).sum()
     }
 
+    /// The fewest rows of the tables that are looked up by the integers of `input`; none without any.
+    pub fn rows(&self, input: usize) -> Option<usize> {
+        self.steps.iter().filter_map(|step| step.call.rows(input)).min()
+    }
+
     /// The operations that tract runs.
     pub fn fallbacks(&self) -> impl Iterator<Item = Fallback> {
         self.steps.iter().filter_map(|step| {
@@ -240,7 +245,11 @@ fn integers<'a>(inputs: &[Input<'a>]) -> [&'a [i64]; INPUTS] {
 impl Step {
     /// Bytes of packed weights at the moment.
     fn weights(&self) -> usize {
-        if let Call::Matmul(product) = &self.call { product.weights().bytes() } else { 0 }
+        match &self.call {
+            Call::Matmul(product) => product.weights().bytes(),
+            Call::Lookup(_, table) => table.bytes(),
+            _ => 0,
+        }
     }
 
     /// Reads the step's weights if they are not there.

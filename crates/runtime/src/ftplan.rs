@@ -156,6 +156,18 @@ impl PlanFile {
         memory::collected(bytes.len(), bytes.iter().copied())
     }
 
+    /// What makes tokens of prompts.
+    ///
+    /// # Errors
+    /// As [`manifest`](Self::manifest).
+    pub fn tokenizer(&self, limits: &Limits) -> Result<Vec<u8>> {
+        let section = self.section(Kind::Tokenizer)?;
+        bounded(section.len(), limits.max_tokenizer_bytes.into(), "max_tokenizer_bytes")
+            .at(|| Kind::Tokenizer.to_string())?;
+        let bytes = self.read(section)?;
+        memory::collected(section.len() as usize, bytes[..section.len() as usize].iter().copied())
+    }
+
     /// Bytes of a network's sections.
     pub fn size(&self, role: Role) -> u64 {
         let of_it =

@@ -44,6 +44,10 @@ pub struct Limits {
     pub max_arena_bytes: u64,
     /// The time that planning one network may take, from reading its file to its packed weights.
     pub max_planning: Duration,
+    /// One prompt, in bytes of UTF-8.
+    pub max_prompt_bytes: u32,
+    /// A bundle's tokenizer, in bytes.
+    pub max_tokenizer_bytes: u32,
 }
 
 impl Default for Limits {
@@ -61,6 +65,8 @@ impl Default for Limits {
             max_weight_bytes: 16 << 30,
             max_arena_bytes: 64 << 30,
             max_planning: Duration::from_secs(600),
+            max_prompt_bytes: 64 << 10,
+            max_tokenizer_bytes: 64 << 20,
         }
     }
 }
@@ -95,6 +101,8 @@ with! {
     with_max_weight_bytes => max_weight_bytes: u64;
     with_max_arena_bytes => max_arena_bytes: u64;
     with_max_planning => max_planning: Duration;
+    with_max_prompt_bytes => max_prompt_bytes: u32;
+    with_max_tokenizer_bytes => max_tokenizer_bytes: u32;
 }
 
 impl Limits {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::error::unsupported;
-use crate::kernels::{Attention, Elementwise, Epilogue, Group, GroupNorm, Norm, Reduce, Softmax, Stage};
+use crate::kernels::{
+    Attention, Elementwise, Epilogue, Group, GroupNorm, MaskedAttention, Norm, Reduce, Softmax, Stage,
+};
 pub use place::Place;
 pub use target::Target;
 
@@ -95,7 +97,10 @@ pub enum Operation {
     Reduce(Reduce<Address>),
     Softmax(Softmax<Address>),
     Gather(Gather<Address>),
-    /// Never in a file.
+    MaskedAttention(MaskedAttention<Address>),
+    Lookup(Lookup<Address>),
+    Integers(Integers<Address>),
+    /// Never in a file, so it stays the last: files number what is above.
     #[serde(skip)]
     Foreign(Foreign<Address>),
 }
@@ -144,6 +149,31 @@ pub struct Gather<A = usize> {
     pub table: A,
     pub rows: usize,
     pub width: usize,
+    /// Which of the network's inputs.
+    pub input: usize,
+    /// How many integers that has.
+    pub count: usize,
+    pub out: A,
+}
+
+/// Rows of a large table by the integers of a network input. The table is one of the network's weights, and stays in
+/// memory as its file has it: nothing of it is in the arena.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Lookup<A = usize> {
+    /// Its place among the network's weights, row-major.
+    pub weight: usize,
+    pub rows: usize,
+    pub width: usize,
+    /// Which of the network's inputs.
+    pub input: usize,
+    /// How many integers that has.
+    pub count: usize,
+    pub out: A,
+}
+
+/// The integers of a network input as floats.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Integers<A = usize> {
     /// Which of the network's inputs.
     pub input: usize,
     /// How many integers that has.
@@ -226,6 +256,21 @@ impl<A: Copy> Gather<A> {
     }
 }
 
+impl<A: Copy> Lookup<A> {
+    /// The same rows to where `to` says.
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Lookup<B> {
+        let Self { weight, rows, width, input, count, out } = self;
+        Lookup { weight, rows, width, input, count, out: to(out) }
+    }
+}
+
+impl<A: Copy> Integers<A> {
+    /// The same numbers to where `to` says.
+    pub fn relocate<B>(self, to: &mut impl FnMut(A) -> B) -> Integers<B> {
+        Integers { input: self.input, count: self.count, out: to(self.out) }
+    }
+}
+
 impl<A: Copy> Foreign<A> {
     /// The same call with what lies where `to` says.
     pub fn relocate<B>(&self, to: &mut impl FnMut(A) -> B) -> Foreign<B> {
@@ -246,7 +291,9 @@ impl Operation {
             Self::Copy { .. } => "copy",
             Self::Pointwise { .. } => "pointwise",
             Self::Reduce(_) | Self::Softmax(_) => "reduce",
-            Self::Gather(_) => "gather",
+            Self::Gather(_) | Self::Lookup(_) => "gather",
+            Self::MaskedAttention(_) => "attention",
+            Self::Integers(_) => "integers",
             Self::Foreign(_) => "fallback",
         }
     }
@@ -255,7 +302,9 @@ impl Operation {
     pub fn flops(&self) -> u64 {
         (match self {
             Self::Matmul(product) => product.flops(),
-            Self::Attention(a) => 4 * a.images * a.heads * a.queries * a.keys * a.dim,
+            Self::Attention(a) | Self::MaskedAttention(MaskedAttention { attention: a, .. }) => {
+                4 * a.images * a.heads * a.queries * a.keys * a.dim
+            }
             _ => 0,
         }) as u64
     }
@@ -273,6 +322,9 @@ impl Operation {
             Self::Reduce(reduce) => reduce.out,
             Self::Softmax(softmax) => softmax.out.offset,
             Self::Gather(gather) => gather.out,
+            Self::MaskedAttention(masked) => masked.attention.out.offset,
+            Self::Lookup(lookup) => lookup.out,
+            Self::Integers(integers) => integers.out,
             Self::Foreign(foreign) => foreign.out,
         }
     }
@@ -296,6 +348,9 @@ impl Operation {
             Self::Reduce(reduce) => _ = reduce.relocate(see),
             Self::Softmax(softmax) => _ = softmax.relocate(see),
             Self::Gather(gather) => _ = gather.relocate(see),
+            Self::MaskedAttention(masked) => _ = masked.relocate(see),
+            Self::Lookup(lookup) => _ = lookup.relocate(see),
+            Self::Integers(integers) => _ = integers.relocate(see),
             Self::Foreign(foreign) => _ = foreign.relocate(see),
         }
     }

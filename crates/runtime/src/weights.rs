@@ -19,6 +19,8 @@ pub const LARGE: u64 = 64 << 10;
 pub enum Precision {
     F32,
     F16,
+    /// Whole numbers, which the graph makes weights by scales of its own.
+    I8,
 }
 
 impl Precision {
@@ -27,6 +29,7 @@ impl Precision {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,
+            Self::I8 => 1,
         }
     }
 
@@ -34,6 +37,7 @@ impl Precision {
     pub fn values(self, bytes: &[u8]) -> Values<'_> {
         match self {
             Self::F16 => Values::F16Bytes(bytes),
+            Self::I8 => Values::I8Bytes(bytes),
             Self::F32 => Values::F32Bytes(bytes),
         }
     }
@@ -140,6 +144,21 @@ impl Weights {
         packed.map(Some).ok_or_else(other)
     }
 
+    /// Weight `index` as a table of so many numbers.
+    ///
+    /// # Errors
+    /// `InvalidBundle`: it is of another size, or packed. Else as [`read`](Self::read).
+    pub fn table(&self, index: usize, numbers: usize) -> Result<Table> {
+        let mut bytes = Vec::new();
+        let Weight { name, precision, packed, .. } = self.read(index, &mut bytes)?;
+        match !packed && numbers.checked_mul(precision.size()) == Some(bytes.len()) {
+            true => Ok(Table { precision: *precision, bytes }),
+            false => {
+                Err(invalid_bundle("has another size than its table takes").at(format!("weight '{name}'")))
+            }
+        }
+    }
+
     /// Replaces what `buffer` holds with the elements of weight `index`, little-endian and row-major, and
     /// says what they are.
     ///
@@ -153,8 +172,26 @@ impl Weights {
         let nan = buffer.chunks(1 << 12).any(|stretch| match weight.precision {
             Precision::F32 => numbers(stretch, f32::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
             Precision::F16 => numbers(stretch, f16::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
+            Precision::I8 => false,
         });
         if nan { Err(holds_nan(&weight.name)) } else { Ok(weight) }
+    }
+}
+
+/// A weight whose rows are looked up, as its file has it.
+pub struct Table {
+    precision: Precision,
+    bytes: Vec<u8>,
+}
+
+impl Table {
+    pub fn values(&self) -> Values<'_> {
+        self.precision.values(&self.bytes)
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
 

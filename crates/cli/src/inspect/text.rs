@@ -55,6 +55,10 @@ impl Report<'_> {
             let tokens = text.tokens.map_or(String::new(), |tokens| format!("{tokens} x "));
             let none = no_prompt(text.no_prompt);
             line("context", &format!("{tokens}{} floats for each image; {none} is no prompt", text.width));
+            if let Some(tokenizer) = &text.tokenizer {
+                let most = text.max_tokens;
+                line("prompt", &format!("{most} tokens at most, by {}", tokenizer.file));
+            }
         }
         let (scale, sign) = (manifest.time.scale, manifest.time.velocity_sign);
         line("time", &format!("{}, scale {scale}, velocity sign {sign}", direction(manifest.time.direction)));

@@ -185,6 +185,7 @@ fn name_ports(model: &mut InferenceModel, contract: &Contract, weights: &Weights
         let element = match weight.precision {
             Precision::F32 => f32::datum_type(),
             Precision::F16 => f16::datum_type(),
+            Precision::I8 => i8::datum_type(),
         };
         let fact = InferenceFact::dt_shape(element, &weight.shape);
         model.set_input_fact(contract.inputs.len() + i, fact).map_err(|error| classify(&error))?;

@@ -44,7 +44,7 @@ pub(super) fn take_out(
             continue;
         };
         if let Some(precision) = precision(&tensor).filter(|_| part.length() > LARGE) {
-            let Some(reason) = uses.against_staying(&tensor.name) else {
+            let Some(reason) = uses.against_staying(&tensor.name, precision) else {
                 weights.push(Weight::new(&tensor.name, precision, &tensor.dims, part)?);
                 inputs.push(declare(tensor));
                 continue;
@@ -87,6 +87,7 @@ fn precision(tensor: &TensorProto) -> Option<Precision> {
     match tensor_proto::DataType::try_from(tensor.data_type) {
         Ok(tensor_proto::DataType::Float) => Some(Precision::F32),
         Ok(tensor_proto::DataType::Float16) => Some(Precision::F16),
+        Ok(tensor_proto::DataType::Int8) => Some(Precision::I8),
         _ => None,
     }
 }
@@ -148,25 +149,37 @@ impl<'a> Uses<'a> {
         }
     }
 
-    /// Why the weight `name` has to be part of the graph, if it has to.
-    fn against_staying(&self, name: &'a str) -> Option<String> {
-        let (mut names, mut seen) = (vec![name], HashSet::from([name]));
-        while let Some(name) = names.pop() {
+    /// Why the weight `name` has to be part of the graph, if it has to. Whole numbers have to be floats before anything
+    /// else is done with them.
+    fn against_staying(&self, name: &'a str, precision: Precision) -> Option<String> {
+        let (mut names, mut seen) = (vec![(name, precision != Precision::I8)], HashSet::from([name]));
+        while let Some((name, float)) = names.pop() {
             if self.opaque.contains(name) {
                 return Some("it is an output, used in a subgraph or there twice".to_owned());
             }
             for &(node, slot) in self.of.get(name).into_iter().flatten() {
                 let output = node.output.first().map_or("", String::as_str);
-                let passed_on = matches!(node.op_type.as_str(), "Cast" | "Identity");
+                let passed_on = match node.op_type.as_str() {
+                    "Identity" => true,
+                    "Cast" => float || to_float(node),
+                    _ => false,
+                };
                 if passed_on {
-                    names.extend(seen.insert(output).then_some(output));
-                } else if !does_without(&node.op_type, slot) || self.constant.contains(output) {
+                    let float = float || node.op_type == "Cast";
+                    names.extend(seen.insert(output).then_some((output, float)));
+                } else if !float || !does_without(&node.op_type, slot) || self.constant.contains(output) {
                     return Some(format!("{} '{}' needs its value", node.op_type, node.name));
                 }
             }
         }
         None
     }
+}
+
+/// Whether a `Cast` makes 32-bit floats.
+fn to_float(node: &NodeProto) -> bool {
+    let to = node.attribute.iter().find(|attribute| attribute.name == "to");
+    to.is_some_and(|to| to.i == tensor_proto::DataType::Float as i64)
 }
 
 /// True if tract types `operator` without knowing the value of its input `slot`.

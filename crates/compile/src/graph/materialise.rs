@@ -114,6 +114,7 @@ fn tensor(weights: &Weights, index: usize) -> TractResult<Tensor> {
     match weight.precision {
         Precision::F32 => filled(&weight.shape, numbers(&bytes, f32::from_le_bytes)),
         Precision::F16 => filled(&weight.shape, numbers(&bytes, f16::from_le_bytes)),
+        Precision::I8 => filled(&weight.shape, numbers(&bytes, i8::from_le_bytes)),
     }
 }
 

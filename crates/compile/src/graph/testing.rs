@@ -24,6 +24,7 @@ pub(super) fn reversal(precision: Precision) -> Vec<u8> {
     match precision {
         Precision::F32 => ones.flat_map(|one| f32::from(u8::from(one)).to_le_bytes()).collect(),
         Precision::F16 => ones.flat_map(|one| f16::from(u8::from(one)).to_le_bytes()).collect(),
+        Precision::I8 => ones.map(u8::from).collect(),
     }
 }
 
@@ -32,6 +33,7 @@ pub(super) fn matrix(precision: Precision) -> TensorProto {
     let kind = match precision {
         Precision::F32 => tensor_proto::DataType::Float,
         Precision::F16 => tensor_proto::DataType::Float16,
+        Precision::I8 => tensor_proto::DataType::Int8,
     };
     TensorProto {
         name: "w".into(),

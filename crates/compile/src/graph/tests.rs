@@ -14,7 +14,7 @@ use crate::reference::Reference;
 use crate::weights::{LARGE, Precision, Weights};
 use crate::{Bundle, CancelToken, ErrorKind, Limits, Result, Role};
 
-const BOTH: [Precision; 2] = [Precision::F32, Precision::F16];
+const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::I8];
 
 fn import(files: &Files) -> Result<Graph> {
     let bundle = files.open().unwrap();
@@ -60,7 +60,7 @@ fn largest_constant(graph: &Graph) -> usize {
 
 #[test]
 fn weights_are_read_when_asked_for_wherever_they_are_and_after_the_bundle_is_gone() {
-    for precision in BOTH {
+    for precision in ALL {
         for files in [files(&reverser(matrix(precision))), external(matrix(precision))] {
             let graph = import(&files).unwrap();
             assert_eq!(graph.contract.inputs.len(), 3);

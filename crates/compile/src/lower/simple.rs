@@ -5,10 +5,12 @@ use super::{Lowering, Place};
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Binary, Elementwise, Heads, LINE, Measure, Modulation, Norm, Reduce, Reduction, Rows, Softmax,
+    Attention, Binary, Elementwise, Heads, LINE, MaskedAttention, Measure, Modulation, Norm, Reduce,
+    Reduction, Rows, Softmax,
 };
 use crate::net::{Id, Op, Reducer};
-use crate::plan::{Address, Gather, Operation};
+use crate::plan::{Address, Gather, Integers, Lookup, Operation};
+use crate::weights::Precision;
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
@@ -91,7 +93,7 @@ impl Lowering<'_> {
         let net = self.net;
         let Op::Attention { scale } = *net.op(id) else { return Err(unsupported("is not attention")) };
         let mut operands = Vec::new();
-        for &input in net.inputs(id) {
+        for &input in net.inputs(id).iter().take(3) {
             let place = self.place(input)?;
             operands.push(if place.strides[3] == 1 { place } else { self.dense(id, &place) });
         }
@@ -100,6 +102,13 @@ impl Lowering<'_> {
             return Err(unsupported("is not attention"));
         };
         let keys = k.dims[2];
+        let bias = match net.inputs(id).get(3) {
+            Some(&bias) => {
+                let place = self.place(bias)?;
+                Some(if place.strides[1] == 1 || keys == 1 { place } else { self.dense(id, &place) })
+            }
+            None => None,
+        };
         if v.dims[3] != dim || scale <= 0.0 {
             return Err(unsupported("has no kernel for such attention"));
         }
@@ -118,7 +127,17 @@ impl Lowering<'_> {
             token_stride: place.strides[2],
         });
         let attention = Attention { q, k, v, out: to, images, heads, queries, keys, dim, scale };
-        self.step(id, Operation::Attention(attention));
+        self.step(
+            id,
+            match bias {
+                Some(bias) => Operation::MaskedAttention(MaskedAttention {
+                    attention,
+                    bias: bias.address(),
+                    bias_stride: bias.strides[0],
+                }),
+                None => Operation::Attention(attention),
+            },
+        );
         Ok(out)
     }
 
@@ -228,13 +247,36 @@ impl Lowering<'_> {
         let (input, &[rows, width]) = (*input, net.dims(table)) else {
             return Err(unsupported("has no kernel for such a table"));
         };
-        let place = self.place(table)?;
-        let table = self.dense(id, &place);
         let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
         let buffer = self.buffer(net.dims(id).iter().product());
         let out = Place::dense(buffer, net.dims(id));
+        if let Op::Weight(weight) = *net.op(table)
+            && self.graph.weights.iter().nth(weight).is_some_and(|known| {
+                known.precision == Precision::I8 || rows * width * known.precision.size() > LARGE_TABLE
+            })
+        {
+            let lookup = Lookup { weight, rows, width, input, count, out: out.address() };
+            self.step(id, Operation::Lookup(lookup));
+            return Ok(out);
+        }
+        let place = self.place(table)?;
+        let table = self.dense(id, &place);
         let gather = Gather { table: table.address(), rows, width, input, count, out: out.address() };
         self.step(id, Operation::Gather(gather));
         Ok(out)
     }
+
+    pub(super) fn integers(&mut self, id: Id) -> Result<Place> {
+        let net = self.net;
+        let Op::Input(input) = *net.op(net.inputs(id)[0]) else {
+            return Err(unsupported("has no kernel for computed integers"));
+        };
+        let count = net.dims(id).iter().product();
+        let out = Place::dense(self.buffer(count), net.dims(id));
+        self.step(id, Operation::Integers(Integers { input, count, out: out.address() }));
+        Ok(out)
+    }
 }
+
+/// Bytes of a table beyond which it stays as its file has it: in the arena it would be there once for each session.
+const LARGE_TABLE: usize = 8 << 20;

@@ -1,9 +1,12 @@
 //! Attention, recognised in a softmax between two products.
 
-use super::{Einsum, Id, Net, Op, Unary};
+use tract_onnx::prelude::*;
+
+use super::{Binary, Einsum, Id, Net, Op, Unary};
 
 impl Net {
-    /// `einsum(softmax(scale * einsum(q, k)), v)`, seen from the second product.
+    /// `einsum(softmax(scale * einsum(q, k)), v)`, seen from the second product; perhaps with a bias of each key between
+    /// scale and softmax, the same for all heads and queries.
     pub(super) fn attention(&mut self, second: &Einsum, a: Id, b: Id) -> Option<Id> {
         let (weights, v, of_weights, of_v) = match (self.op(a), self.op(b)) {
             (Op::Softmax(_), _) => (a, b, &second.a, &second.b),
@@ -11,7 +14,8 @@ impl Net {
             _ => return None,
         };
         let Op::Softmax(keys) = *self.op(weights) else { return None };
-        let (scores, scale) = self.unscaled(self.inputs(weights)[0]);
+        let (shifted, bias) = self.unbiased(self.inputs(weights)[0], keys);
+        let (scores, scale) = self.unscaled(shifted);
         let Op::Einsum(first) = self.op(scores).clone() else { return None };
         let (mut q, mut k) = (self.inputs(scores)[0], self.inputs(scores)[1]);
         let (mut of_q, mut of_k) = (first.a, first.b);
@@ -56,9 +60,64 @@ impl Net {
         if self.dims(v)[3] != dims[3] || scale <= 0.0 {
             return None;
         }
-        let attended = self.float(Op::Attention { scale }, vec![q, k, v], dims.clone());
+        let mut operands = vec![q, k, v];
+        if let Some(bias) = bias {
+            // It has the first product's axes, of which the first is that of images: there are two of the batch, or
+            // one, and that may be the heads'.
+            let images = self.dims(bias)[0];
+            let of_images = batch.len() == 2 && first.out.first() == batch.first();
+            if images > 1 && !of_images {
+                return None;
+            }
+            // What is masked out by infinities too has no weight; numbers in the kernel are finite.
+            let bias = match self.look(bias, |values| Some(values.to_vec())) {
+                Some(values) => {
+                    let values = values.iter().map(|value| (value * scale.recip()).clamp(LEAST, -LEAST));
+                    let tensor = tract_ndarray::Array::from_iter(values).into_tensor();
+                    let tensor = tensor.into_shape(self.dims(bias)).ok()?;
+                    self.tensor(tensor.into_arc_tensor())
+                }
+                // Made of constants, and none yet.
+                None if self.is_of_constants(bias) => return None,
+                None => {
+                    let scaled = self.unary(Unary::Mul(scale.recip()), bias);
+                    self.unary(Unary::Clamp(LEAST, -LEAST), scaled)
+                }
+            };
+            let flat = vec![images, self.dims(bias)[3]];
+            let flat = self.reshape(bias, flat);
+            operands.push(self.broadcast(flat, vec![dims[0], self.dims(flat)[1]]));
+        }
+        let attended = self.float(Op::Attention { scale }, operands, dims.clone());
         let plain = self.reshape(attended, dims[2 - batch.len()..].to_vec());
         Some(self.permute(plain, order))
+    }
+
+    /// Whether changes of shape alone lie between a node and a constant.
+    fn is_of_constants(&self, mut id: Id) -> bool {
+        while let Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Broadcast = self.op(id) {
+            id = self.inputs(id)[0];
+        }
+        matches!(self.op(id), Op::Constant(_) | Op::Weight(_))
+    }
+
+    /// Scores of four axes without what is added to each image's keys (axis `keys`, the last), and that,
+    /// `[images, 1, 1, keys]`.
+    fn unbiased(&self, sum: Id, keys: usize) -> (Id, Option<Id>) {
+        let (Op::Binary(Binary::Add), &[a, b]) = (self.op(sum), self.inputs(sum)) else { return (sum, None) };
+        let dims = self.dims(sum).to_vec();
+        let beside = |net: &Self, id: Id| match (net.dims(id), dims.as_slice()) {
+            (&[images, 1, 1, count], &[of, _, _, all]) => {
+                keys == 3 && count == all && (images == of || images == 1)
+            }
+            _ => false,
+        };
+        let (scores, bias) = match (beside(self, a), beside(self, b)) {
+            (false, true) => (a, b),
+            (true, false) => (b, a),
+            _ => return (sum, None),
+        };
+        if self.dims(scores) != dims { (sum, None) } else { (scores, Some(bias)) }
     }
 
     /// The operand of multiplications by constants, and their product.
@@ -106,6 +165,9 @@ impl Net {
         Some(self.reshape(x, dims))
     }
 }
+
+/// The least that is added to a score: its key's weight is 0 beside any other's.
+const LEAST: f32 = -1e30;
 
 #[cfg(test)]
 mod tests {

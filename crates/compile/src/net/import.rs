@@ -212,9 +212,13 @@ impl Net {
         }
         match *self.op(x) {
             // Widened while it is packed.
-            Op::Weight(place) if from == DatumType::F16 && to == DatumType::F32 => {
+            Op::Weight(place) if matches!(from, DatumType::F16 | DatumType::I8) && to == DatumType::F32 => {
                 let dims = self.dims(x).to_vec();
                 Some(self.float(Op::Weight(place), Vec::new(), dims))
+            }
+            Op::Input(_) if from == DatumType::I64 && to == DatumType::F32 => {
+                let dims = self.dims(x).to_vec();
+                Some(self.float(Op::Integers, vec![x], dims))
             }
             _ => None,
         }

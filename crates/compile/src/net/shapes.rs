@@ -20,7 +20,7 @@ impl Net {
                 same_but(&[axis], x, dims) && dims.get(axis).is_some_and(|&n| inside(n))
             }
             (Op::Broadcast, &[x]) => fits(x, dims),
-            (Op::Unary(_), &[x]) => x == dims,
+            (Op::Unary(_) | Op::Integers, &[x]) => x == dims,
             (Op::Binary(_), &[a, b]) => {
                 let together = || dims.iter().enumerate().all(|(i, &n)| n == a[i].max(b[i]));
                 a.len() == dims.len() && b.len() == dims.len() && fits(a, dims) && fits(b, dims) && together()
@@ -36,8 +36,12 @@ impl Net {
                 x == dims && dims.len() == 4 && groups > 0 && channels.is_multiple_of(groups) && right
             }
             (Op::Einsum(einsum), &[a, b]) => sums(einsum, a, b, dims),
-            (Op::Attention { .. }, &[&[n, h, _, d], &[kn, kh, keys, kd], &[vn, vh, values, _]]) => {
-                [kn, kh, kd] == [n, h, d] && [vn, vh, values] == [n, h, keys] && dims == of[0]
+            (
+                Op::Attention { .. },
+                &[&[n, h, _, d], &[kn, kh, keys, kd], &[vn, vh, values, _], ref bias @ ..],
+            ) => {
+                let biased = bias.iter().all(|&bias| bias == [n, keys]) && bias.len() < 2;
+                [kn, kh, kd] == [n, h, d] && [vn, vh, values] == [n, h, keys] && dims == of[0] && biased
             }
             (Op::Convolution(window), &[x, kernel, ref bias @ ..]) => {
                 convolved(window, x, kernel, bias, dims)

@@ -121,6 +121,7 @@ impl Net {
                 Op::Softmax(axis) | Op::Normal { axis, .. } => all && *axis > 0,
                 Op::Reduce(_, axes) => all && !axes.contains(&0),
                 Op::Unary(_) | Op::Binary(_) | Op::Broadcast => all && some,
+                Op::Integers => all,
                 Op::Einsum(einsum) => {
                     let (a, b) = (node.inputs[0], node.inputs[1]);
                     let leads = |letters: &[char], id: Id, other: Id, others: &[char]| {

@@ -6,6 +6,7 @@ mod exporters;
 mod fallbacks;
 mod near_misses;
 mod operations;
+mod text;
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::{Condition, Input};
-use crate::contract::Contract;
+use crate::contract::{Contract, PortRole};
 use crate::executor::Call;
 use crate::files::Files;
 use crate::graph::testing::{files, written};
@@ -52,11 +53,25 @@ fn answers(bundle: &Bundle, role: Role, batch: usize, backend: &dyn Backend) -> 
             if port.shape.len() == 1 { noise.iter().map(|t| t.abs().min(1.0)).collect() } else { noise }
         })
         .collect();
-    let inputs: Vec<Input> = contract
+    // Of a text encoder: any tokens, of which each text has another number.
+    let tokens: Vec<Vec<i64>> = contract
         .inputs
         .iter()
-        .zip(&floats)
-        .map(|(port, floats)| port.element.choose(Input::F32(floats), Input::I64(&labels)))
+        .map(|port| {
+            let most = port.shape.last().map_or(1, |&n| n as i64);
+            let places = (0..batch as i64).flat_map(|text| (0..most).map(move |place| (text, place)));
+            let number = |(text, place): (i64, i64)| match port.role {
+                PortRole::TokenMask => i64::from(place < most / 2 + text),
+                PortRole::TokenTypes => place % 2,
+                _ => (text * 31 + place * 17) % 200,
+            };
+            places.map(number).collect()
+        })
+        .collect();
+    let integers = |i: usize| if role == Role::Text { &tokens[i] } else { &labels };
+    let inputs = contract.inputs.iter().zip(&floats).enumerate();
+    let inputs: Vec<Input> = inputs
+        .map(|(i, (port, floats))| port.element.choose(Input::F32(floats), Input::I64(integers(i))))
         .collect();
     let mut output = vec![0.0; contract.output.shape.iter().product()];
     let allowance = Allowance::new(bundle.limits(), &CancelToken::new());

@@ -11,6 +11,8 @@ pub(super) struct Task<'a> {
     pub(super) k: *const f32,
     pub(super) v: *const f32,
     pub(super) out: *mut f32,
+    /// A float for each key.
+    pub(super) bias: Option<*const f32>,
     pub(super) scratch: *mut f32,
 }
 
@@ -29,7 +31,12 @@ impl Task<'_> {
             let q = self.scratch;
             let sums = q.add(dim * width);
             let weights = sums.add(dim * width);
-            let softmax = Softmax { weights, max: weights.add(KEYS * width), scale: attention.scale };
+            let softmax = Softmax {
+                weights,
+                max: weights.add(KEYS * width),
+                scale: attention.scale,
+                masked: self.bias.is_some(),
+            };
             if count < width {
                 // Lanes without a query compute too, and had better do so with zeros.
                 std::slice::from_raw_parts_mut(q, dim * width).fill(0.0);
@@ -43,7 +50,9 @@ impl Task<'_> {
             for key in (0..attention.keys).step_by(KEYS) {
                 let keys = KEYS.min(attention.keys - key);
                 let k = self.k.add(key * attention.k.token_stride);
-                sweep::<S, M, N, _>(keys, &Scores { k, stride: attention.k.token_stride, q, dim, softmax });
+                let bias = self.bias.map(|bias| bias.add(key));
+                let stride = attention.k.token_stride;
+                sweep::<S, M, N, _>(keys, &Scores { k, stride, q, dim, bias, softmax });
                 softmax.weigh::<S, N>(keys);
                 let v = self.v.add(key * attention.v.token_stride);
                 let correction = (key > 0).then_some(softmax.correction(width));
@@ -134,6 +143,8 @@ struct Scores {
     stride: usize,
     q: *const f32,
     dim: usize,
+    /// What is added to the scores of each key.
+    bias: Option<*const f32>,
     softmax: Softmax,
 }
 
@@ -143,6 +154,11 @@ impl Tile for Scores {
         // SAFETY: `row + M` keys of `dim` floats, `dim` rows of queries, and scores for as many keys.
         unsafe {
             let mut tile = [[S::splat(0.0); N]; M];
+            if let Some(bias) = self.bias {
+                for (m, sums) in tile.iter_mut().enumerate() {
+                    *sums = [S::splat(*bias.add(row + m)); N];
+                }
+            }
             multiply::<S, M, N>(&mut tile, self.k.add(row * self.stride), self.stride, 1, self.q, self.dim);
             for j in 0..N {
                 let at = self.softmax.max.add(j * S::LANES);

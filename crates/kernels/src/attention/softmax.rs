@@ -11,6 +11,9 @@ pub(super) struct Softmax {
     pub(super) weights: *mut f32,
     pub(super) max: *mut f32,
     pub(super) scale: f32,
+    /// Some scores are far below all others, and may be the largest of a block: differences are taken before they are
+    /// scaled, or rounding would make infinities of them.
+    pub(super) masked: bool,
 }
 
 impl Softmax {
@@ -51,7 +54,13 @@ impl Softmax {
             for key in 0..keys {
                 for j in 0..N {
                     let at = self.weights.add((key * N + j) * S::LANES);
-                    let weight = exp2_weight::<S>(S::fma(S::load(at), scale, offsets[j]));
+                    let score = S::load(at);
+                    let scaled = if self.masked {
+                        S::mul(S::sub(score, S::load(self.max.add(j * S::LANES))), scale)
+                    } else {
+                        S::fma(score, scale, offsets[j])
+                    };
+                    let weight = exp2_weight::<S>(scaled);
                     totals[j] = S::add(totals[j], weight);
                     S::store(at, weight);
                 }

@@ -17,6 +17,8 @@ pub enum Values<'a> {
     F32Bytes(&'a [u8]),
     /// Likewise.
     F16Bytes(&'a [u8]),
+    /// Whole numbers, a byte with a sign each.
+    I8Bytes(&'a [u8]),
 }
 
 impl<'a> Values<'a> {
@@ -25,6 +27,7 @@ impl<'a> Values<'a> {
             Self::F32(x) => x.len(),
             Self::F32Bytes(x) => x.len() / 4,
             Self::F16Bytes(x) => x.len() / 2,
+            Self::I8Bytes(x) => x.len(),
         }
     }
 
@@ -34,6 +37,7 @@ impl<'a> Values<'a> {
             Self::F32(x) => Self::F32(&x[i..]),
             Self::F32Bytes(x) => Self::F32Bytes(&x[4 * i..]),
             Self::F16Bytes(x) => Self::F16Bytes(&x[2 * i..]),
+            Self::I8Bytes(x) => Self::I8Bytes(&x[i..]),
         }
     }
 
@@ -42,11 +46,15 @@ impl<'a> Values<'a> {
             Self::F32(x) => x[i],
             Self::F32Bytes(x) => f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]),
             Self::F16Bytes(x) => f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32(),
+            Self::I8Bytes(x) => f32::from(x[i].cast_signed()),
         }
     }
 
     /// `to` becomes the neighbours from `start` on.
-    fn copy(&self, start: usize, to: &mut [f32]) {
+    ///
+    /// # Panics
+    /// If they go beyond the last.
+    pub fn copy(&self, start: usize, to: &mut [f32]) {
         match self {
             Self::F32(x) => to.copy_from_slice(&x[start..start + to.len()]),
             Self::F32Bytes(x) => {
@@ -62,6 +70,10 @@ impl<'a> Values<'a> {
                     }
                     halves[..to.len()].convert_to_f32_slice(to);
                 }
+            }
+            Self::I8Bytes(x) => {
+                let bytes = &x[start..start + to.len()];
+                to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = f32::from(byte.cast_signed()));
             }
         }
     }
@@ -308,7 +320,10 @@ mod tests {
         let values = noise(k * cols, 1);
         let (halves, floats) = (halves(&values), values.iter().flat_map(|x| x.to_le_bytes()));
         let floats: Vec<u8> = floats.collect();
-        for values in [Values::F32(&values), Values::F32Bytes(&floats), Values::F16Bytes(&halves)] {
+        let bytes: Vec<u8> = (0..k * cols).map(|i| (i * 37 % 251) as u8).collect();
+        let files = [Values::F32Bytes(&floats), Values::F16Bytes(&halves), Values::I8Bytes(&bytes)];
+        assert_eq!((files[2].get(0), files[2].get(1), files[2].get(6)), (0.0, 37.0, -34.0));
+        for values in [Values::F32(&values)].into_iter().chain(files) {
             for (row_stride, col_stride) in [(cols, 1), (1, k)] {
                 holds(1, k, &Source { values, cols, segment_stride: 0, row_stride, col_stride });
             }

@@ -1,11 +1,15 @@
 //! One step of an executable: a kernel with all its places, or an operation without one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Result;
 use crate::error::{Context, runtime};
-use crate::kernels::{Attention, Copy, GroupNorm, Matmul, Norm, Pointwise, Reduce, Softmax, Stage, Workers};
-use crate::plan::{Foreign, Gather};
+use crate::kernels::{
+    Attention, Copy, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce, Softmax, Stage, Workers,
+};
+use crate::plan::{Foreign, Gather, Integers, Lookup};
+use crate::weights::Table;
 
 pub enum Call {
     Matmul(Box<Matmul>),
@@ -18,6 +22,9 @@ pub enum Call {
     Reduce(Reduce),
     Softmax(Softmax),
     Gather(Gather),
+    MaskedAttention(MaskedAttention),
+    Lookup(Lookup, Arc<Table>),
+    Integers(Integers),
     Foreign(Foreign),
 }
 
@@ -29,6 +36,7 @@ impl Call {
             Self::Norm(norm) => norm.scratch(),
             Self::Attention(attention) => attention.scratch(),
             Self::Pointwise(pointwise) => pointwise.scratch(),
+            Self::MaskedAttention(masked) => masked.scratch(),
             _ => 0,
         }
     }
@@ -49,6 +57,9 @@ impl Call {
                 see(gather.table..gather.table + gather.rows * gather.width);
                 see(gather.out..gather.out + gather.count * gather.width);
             }
+            Self::MaskedAttention(masked) => masked.places(see),
+            Self::Lookup(lookup, _) => see(lookup.out..lookup.out + lookup.count * lookup.width),
+            Self::Integers(integers) => see(integers.out..integers.out + integers.count),
             Self::Foreign(foreign) => {
                 let operands = foreign.operands.iter();
                 operands.for_each(|(offset, sizes)| see(*offset..offset + sizes.iter().product::<usize>()));
@@ -72,7 +83,8 @@ impl Call {
             Self::Pointwise(pointwise) => pointwise.check(len),
             Self::Reduce(reduce) => reduce.check(len),
             Self::Softmax(softmax) => softmax.check(len),
-            Self::Gather(_) | Self::Foreign(_) => {}
+            Self::MaskedAttention(masked) => masked.check(len),
+            Self::Gather(_) | Self::Lookup(..) | Self::Integers(_) | Self::Foreign(_) => {}
         }
     }
 
@@ -80,6 +92,15 @@ impl Call {
     pub(super) fn foreign(&self) -> Option<&str> {
         match self {
             Self::Foreign(foreign) => Some(foreign.operation.name()),
+            _ => None,
+        }
+    }
+
+    /// How many rows it has of a table that it takes by the integers of `input`.
+    pub(super) fn rows(&self, input: usize) -> Option<usize> {
+        match self {
+            Self::Gather(gather) if gather.input == input => Some(gather.rows),
+            Self::Lookup(lookup, _) if lookup.input == input => Some(lookup.rows),
             _ => None,
         }
     }
@@ -96,7 +117,10 @@ impl Call {
             Self::Pointwise(pointwise) => pointwise.run(workers, mem),
             Self::Reduce(reduce) => reduce.run(workers, mem),
             Self::Softmax(softmax) => softmax.run(workers, mem),
+            Self::MaskedAttention(masked) => masked.run(workers, mem),
             Self::Gather(gather) => return gather.run(mem, integers),
+            Self::Lookup(lookup, table) => return lookup.run(table, mem, integers),
+            Self::Integers(integer) => return integer.run(mem, integers),
             Self::Foreign(foreign) => return foreign.operation.run(mem, foreign),
         }
         Ok(())
@@ -105,20 +129,48 @@ impl Call {
 
 impl Gather {
     fn run(&self, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
-        let indices = integers.get(self.input).copied().unwrap_or_default();
-        if indices.len() != self.count {
-            return Err(runtime(format!("{} integers, {} were planned", indices.len(), self.count)));
-        }
-        for (i, &index) in indices.iter().enumerate() {
-            // Negative indices count from the end, as in ONNX.
-            let row = if index < 0 { index + self.rows as i64 } else { index };
-            let row = usize::try_from(row)
-                .ok()
-                .filter(|&row| row < self.rows)
-                .ok_or_else(|| runtime(format!("index {index} is outside of a table of {} rows", self.rows)));
-            let from = self.table + row.at(|| format!("row {i}"))? * self.width;
+        for (i, &index) in planned(integers, self.input, self.count)?.iter().enumerate() {
+            let from = self.table + row(i, index, self.rows)? * self.width;
             mem.copy_within(from..from + self.width, self.out + i * self.width);
         }
         Ok(())
     }
+}
+
+impl Lookup {
+    fn run(&self, table: &Table, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
+        let values = table.values();
+        for (i, &index) in planned(integers, self.input, self.count)?.iter().enumerate() {
+            let from = row(i, index, self.rows)? * self.width;
+            values.copy(from, &mut mem[self.out + i * self.width..][..self.width]);
+        }
+        Ok(())
+    }
+}
+
+impl Integers {
+    fn run(&self, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
+        let values = planned(integers, self.input, self.count)?;
+        mem[self.out..][..self.count].iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32);
+        Ok(())
+    }
+}
+
+/// The integers of an input, which must be `count`.
+fn planned<'a>(integers: &[&'a [i64]], input: usize, count: usize) -> Result<&'a [i64]> {
+    let given = integers.get(input).copied().unwrap_or_default();
+    match given.len() == count {
+        true => Ok(given),
+        false => Err(runtime(format!("{} integers, {count} were planned", given.len()))),
+    }
+}
+
+/// The row that an index stands for; negative ones count from the end, as in ONNX.
+fn row(place: usize, index: i64, rows: usize) -> Result<usize> {
+    let row = if index < 0 { index.saturating_add(rows as i64) } else { index };
+    usize::try_from(row)
+        .ok()
+        .filter(|&row| row < rows)
+        .ok_or_else(|| runtime(format!("index {index} is outside of a table of {rows} rows")))
+        .at(|| format!("row {place}"))
 }

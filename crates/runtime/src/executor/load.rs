@@ -10,7 +10,7 @@ use crate::error::Context;
 use crate::kernels::{Copy, Group, Isa, LINE, Matmul, Packed, Parallel, Pointwise, Values, View, Workers};
 use crate::panics::in_flowturbo;
 use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
-use crate::weights::Weights;
+use crate::weights::{Table, Weights};
 use crate::{Result, memory};
 
 /// What a plan is loaded with.
@@ -28,8 +28,11 @@ pub struct Setting<'a> {
     pub ahead: bool,
 }
 
-/// A product's weights, and where they can be read again.
-type Weight = (Arc<Packed>, Option<Stored>);
+/// A product's weights, and where they can be read again; or the table that a step looks up.
+enum Weight {
+    Packed(Arc<Packed>, Option<Stored>),
+    Table(Arc<Table>),
+}
 
 impl Executable {
     /// Loads `plan` for the processor and the threads of `setting`.
@@ -50,7 +53,8 @@ impl Executable {
         // packed.
         let mut spares = memory::filled(last, None)?;
         for (i, (step, weight)) in steps.iter().zip(&weights).enumerate() {
-            let (Operation::Matmul(product), Some((packed, _))) = (&step.operation, weight) else {
+            let (Operation::Matmul(product), Some(Weight::Packed(packed, _))) = (&step.operation, weight)
+            else {
                 continue;
             };
             let len = Matmul::room(packed, &product.groups);
@@ -68,7 +72,11 @@ impl Executable {
         let (offsets, arena) = arena::place(&lives, || setting.allowance.check())?;
         setting.allowance.arena(Some(arena))?;
 
-        let following: Vec<_> = weights.iter().flatten().map(|(packed, _)| Arc::clone(packed)).collect();
+        let packed = |weight: &Weight| match weight {
+            Weight::Packed(packed, _) => Some(Arc::clone(packed)),
+            Weight::Table(_) => None,
+        };
+        let following: Vec<_> = weights.iter().flatten().filter_map(packed).collect();
         let mut following = following.iter().cycle().skip(1);
         let placed = Placed { buffers: &buffers, offsets: &offsets, arena };
         let mut bound = Vec::new();
@@ -115,6 +123,11 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
                 let packed = in_flowturbo(|| packed(&product.weights, setting, &mut bytes, workers));
                 Some(packed.at(|| format!("node '{}'", step.name))?)
             }
+            Operation::Lookup(lookup) => {
+                let numbers = lookup.rows.saturating_mul(lookup.width);
+                let table = setting.weights.table(lookup.weight, numbers);
+                Some(Weight::Table(Arc::new(table.at(|| format!("node '{}'", step.name))?)))
+            }
             _ => None,
         };
         weights.push(weight);
@@ -129,14 +142,16 @@ fn packed(
     workers: &mut Workers,
 ) -> Result<Weight> {
     match numbers {
-        Numbers::Here(floats) => Ok((Arc::new(layout.pack(Values::F32(floats), workers)?), None)),
+        Numbers::Here(floats) => {
+            Ok(Weight::Packed(Arc::new(layout.pack(Values::F32(floats), workers)?), None))
+        }
         Numbers::Weight(index) => {
             let stored = Stored { weights: Arc::clone(setting.weights), index: *index, layout: *layout };
             let packed = match setting.hollow {
                 true => Arc::new(layout.hollow(setting.isa)),
                 false => setting.packs.get(setting.file, &stored, || stored.pack(bytes, workers))?,
             };
-            Ok((packed, Some(stored)))
+            Ok(Weight::Packed(packed, Some(stored)))
         }
     }
 }
@@ -187,7 +202,10 @@ impl Placed<'_> {
         operation.addresses(&mut |address| name_buffer(address.buffer));
         spare.into_iter().for_each(&mut name_buffer);
         let (kind, flops, out) = (operation.kind(), operation.flops(), operation.out().buffer);
-        let stored = weight.as_ref().and_then(|(_, stored)| stored.clone());
+        let stored = match &weight {
+            Some(Weight::Packed(_, stored)) => stored.clone(),
+            _ => None,
+        };
         let call = self.call(operation, weight, spare);
         within(&call, &own)?;
         call.check(self.arena);
@@ -199,7 +217,7 @@ impl Placed<'_> {
         let at = &mut |address| self.at(address);
         match operation {
             Operation::Matmul(product) => {
-                let (weights, _) = weight.expect("a product has weights");
+                let Some(Weight::Packed(weights, _)) = weight else { panic!("a product has weights") };
                 Call::Matmul(Box::new(self.product(&product, weights, spare)))
             }
             Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
@@ -216,6 +234,12 @@ impl Placed<'_> {
             Operation::Reduce(reduce) => Call::Reduce(reduce.relocate(at)),
             Operation::Softmax(softmax) => Call::Softmax(softmax.relocate(at)),
             Operation::Gather(gather) => Call::Gather(gather.relocate(at)),
+            Operation::MaskedAttention(masked) => Call::MaskedAttention(masked.relocate(at)),
+            Operation::Lookup(lookup) => {
+                let Some(Weight::Table(table)) = weight else { panic!("a lookup has a table") };
+                Call::Lookup(lookup.relocate(at), table)
+            }
+            Operation::Integers(integers) => Call::Integers(integers.relocate(at)),
             Operation::Foreign(foreign) => Call::Foreign(foreign.relocate(at)),
         }
     }

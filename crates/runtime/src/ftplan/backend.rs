@@ -15,7 +15,7 @@ use crate::engine::{Conditioning, Engine, FusedProgram, Network};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
-use crate::plan::Target;
+use crate::plan::{Operation, Step, Target};
 use crate::weights::{Weight, Weights};
 use crate::{CancelToken, Cost, ErrorKind, Result};
 
@@ -69,8 +69,10 @@ impl Planned {
             )));
         }
         allowance.check()?;
-        // Where weights are packed while loading, they are read now; else when a session first uses them.
-        if self.file.target() == Target::Generic {
+        // Where weights are packed while loading, they are read now, and so are tables; else when a session first uses
+        // them.
+        let looks_up = |step: &Step| matches!(step.operation, Operation::Lookup(_));
+        if self.file.target() == Target::Generic || body.plan.steps.iter().any(looks_up) {
             self.file.check_weights(role, self.engine.parallel(), &|| allowance.check())?;
         }
         let weights = Arc::new(self.weights(&stored, role, allowance)?);
@@ -176,6 +178,10 @@ impl Program for PlannedProgram {
         let checked = self.file.check_weights(self.role, self.engine.parallel(), &|| cancel.check());
         checked.at(|| self.file.describe().to_owned())?;
         Arc::clone(&self.program).instantiate(cancel)
+    }
+
+    fn rows(&self, input: usize) -> Option<usize> {
+        self.program.rows(input)
     }
 
     fn memory(&self) -> Footprint {

@@ -20,8 +20,8 @@ pub const VERSION: u32 = 1;
 const HEADER: usize = 16;
 const ENTRY: usize = 64;
 const FOOTER: usize = 64;
-/// A manifest, and two sections for each network.
-const MOST_SECTIONS: u32 = 1 + 2 * Role::ALL.len() as u32;
+/// A manifest, a tokenizer, and two sections for each network.
+const MOST_SECTIONS: u32 = 2 + 2 * Role::ALL.len() as u32;
 /// Sections start on such addresses: a page of any system.
 const ALIGN: u64 = 64 << 10;
 /// Bytes that are hashed by themselves, so that threads can share a section.
@@ -36,6 +36,8 @@ pub enum Kind {
     Network(Role),
     /// Its weights.
     Weights(Role),
+    /// What makes tokens of prompts: the bundle's file.
+    Tokenizer,
 }
 
 impl Kind {
@@ -45,12 +47,13 @@ impl Kind {
             Self::Manifest => [1, 0],
             Self::Network(of) => [2, role(of)],
             Self::Weights(of) => [3, role(of)],
+            Self::Tokenizer => [4, 0],
         }
     }
 
     fn of(codes: [u32; 2]) -> Option<Self> {
         let all = Role::ALL.iter().flat_map(|&role| [Self::Network(role), Self::Weights(role)]);
-        all.chain([Self::Manifest]).find(|kind| kind.codes() == codes)
+        all.chain([Self::Manifest, Self::Tokenizer]).find(|kind| kind.codes() == codes)
     }
 }
 
@@ -60,6 +63,7 @@ impl std::fmt::Display for Kind {
             Self::Manifest => write!(f, "manifest"),
             Self::Network(role) => write!(f, "plans of the {role}"),
             Self::Weights(role) => write!(f, "weights of the {role}"),
+            Self::Tokenizer => write!(f, "tokenizer"),
         }
     }
 }

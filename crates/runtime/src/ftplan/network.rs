@@ -160,6 +160,9 @@ impl Plan {
                     Numbers::Here(floats) => !matrix.layout.is_within(floats.len()),
                 };
             }
+            if let Operation::Lookup(lookup) = &step.operation {
+                astray |= lookup.weight >= weights;
+            }
             if astray {
                 return Err(invalid_bundle("names a buffer or a weight that is not there")
                     .at(format!("node '{}'", step.name)));

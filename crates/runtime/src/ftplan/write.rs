@@ -22,14 +22,24 @@ pub struct Network {
     pub weights: Arc<Weights>,
 }
 
-/// Writes a file of a manifest and some networks; the weights that no plan uses are left out.
+/// Writes a file of a manifest, perhaps a tokenizer, and some networks; the weights that no plan uses are left out.
 ///
 /// # Errors
 /// `Io`, `OutOfMemory`, those of reading the weights. `Unsupported`: a plan with a step that has no kernel.
-pub fn write(out: impl Write, manifest: &[u8], mut networks: Vec<Network>, target: Target) -> Result<()> {
+pub fn write(
+    out: impl Write,
+    manifest: &[u8],
+    tokenizer: Option<&[u8]>,
+    mut networks: Vec<Network>,
+    target: Target,
+) -> Result<()> {
     let mut writer = Writer::new(out, target)?;
     writer.begin(Kind::Manifest)?;
     writer.write(manifest)?;
+    if let Some(tokenizer) = tokenizer {
+        writer.begin(Kind::Tokenizer)?;
+        writer.write(tokenizer)?;
+    }
     for Network { role, stored, weights } in &mut networks {
         let place = || role.to_string();
         writer.begin(Kind::Weights(*role)).at(place)?;
@@ -65,26 +75,32 @@ impl<W: Write> Packing<'_, W> {
     /// Writes the weights of a plan that are not there yet, and numbers them anew.
     fn plan(&mut self, plan: &mut Plan) -> Result<()> {
         for step in &mut plan.steps {
-            let Operation::Matmul(product) = &mut step.operation else { continue };
-            let matrix = &mut product.weights;
-            let Numbers::Weight(index) = &mut matrix.numbers else { continue };
-            let packed = self.target != Target::Generic;
-            let key = (*index, packed.then_some(matrix.layout));
-            let place = match self.known.get(&key) {
-                Some(&place) => place,
-                None => {
-                    let stored = self.write(*index, packed.then_some(&matrix.layout))?;
-                    memory::push(&mut self.stored, stored)?;
-                    self.known.insert(key, self.stored.len() - 1);
-                    self.stored.len() - 1
+            match &mut step.operation {
+                Operation::Matmul(product) => {
+                    let matrix = &mut product.weights;
+                    let Numbers::Weight(index) = &mut matrix.numbers else { continue };
+                    let packed = self.target != Target::Generic;
+                    *index = self.place(*index, packed.then_some(matrix.layout))?;
+                    if packed {
+                        matrix.layout = Layout { offset: 0, strides: [0; 3], ..matrix.layout };
+                    }
                 }
-            };
-            *index = place;
-            if packed {
-                matrix.layout = Layout { offset: 0, strides: [0; 3], ..matrix.layout };
+                Operation::Lookup(lookup) => lookup.weight = self.place(lookup.weight, None)?,
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The number of a weight in the section; writes it first if it is not there yet.
+    fn place(&mut self, index: usize, layout: Option<Layout>) -> Result<usize> {
+        if let Some(&place) = self.known.get(&(index, layout)) {
+            return Ok(place);
+        }
+        let stored = self.write(index, layout.as_ref())?;
+        memory::push(&mut self.stored, stored)?;
+        self.known.insert((index, layout), self.stored.len() - 1);
+        Ok(self.stored.len() - 1)
     }
 
     fn write(&mut self, index: usize, layout: Option<&Layout>) -> Result<StoredWeight> {

@@ -305,6 +305,67 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
             steps: "fallback 2, pointwise 1, reduce 1",
         },
         Case {
+            name: "a mask of each key",
+            graph: "keys = Transpose(x) perm=[0,1,3,2]
+                    scores = MatMul(x, keys)
+                    scale = 0.25
+                    scaled = Mul(scores, scale)
+                    mask = noise [1,1,1,8]
+                    masked = Add(scaled, mask)
+                    weights = Softmax(masked) axis=-1
+                    velocity = MatMul(weights, x)",
+            steps: "attention 1",
+        },
+        Case {
+            name: "a mask of each image's keys, far below all scores",
+            graph: "most = ReduceMax(x) axes=[1,3]
+                    one = 1.0
+                    less = Sub(most, one)
+                    far = 1000000000.0
+                    low = Mul(less, far)
+                    zero = 0.0
+                    mask = Min(low, zero)
+                    turned = Transpose(mask) perm=[0,1,3,2]
+                    keys = Transpose(x) perm=[0,1,3,2]
+                    scores = MatMul(x, keys)
+                    masked = Add(turned, scores)
+                    weights = Softmax(masked) axis=-1
+                    velocity = MatMul(weights, x)",
+            steps: "attention 1, pointwise 4, reduce 1",
+        },
+        Case {
+            name: "a mask of each head's keys",
+            graph: "keys = Transpose(x) perm=[0,1,3,2]
+                    scores = MatMul(x, keys)
+                    mask = noise [1,4,1,8]
+                    masked = Add(scores, mask)
+                    weights = Softmax(masked) axis=-1
+                    velocity = MatMul(weights, x)",
+            steps: "fallback 2, pointwise 1, reduce 1",
+        },
+        Case {
+            name: "a mask of each query",
+            graph: "keys = Transpose(x) perm=[0,1,3,2]
+                    scores = MatMul(x, keys)
+                    mask = noise [1,1,8,1]
+                    masked = Add(scores, mask)
+                    weights = Softmax(masked) axis=-1
+                    velocity = MatMul(weights, x)",
+            steps: "fallback 2, pointwise 1, reduce 1",
+        },
+        Case {
+            name: "a mask between scores and scale",
+            graph: "keys = Transpose(x) perm=[0,1,3,2]
+                    scores = MatMul(x, keys)
+                    mask = noise [1,1,1,8]
+                    masked = Add(scores, mask)
+                    scale = 0.25
+                    scaled = Mul(masked, scale)
+                    weights = Softmax(scaled) axis=-1
+                    velocity = MatMul(weights, x)",
+            steps: "fallback 2, pointwise 2, reduce 1",
+        },
+        Case {
             name: "a negative scale",
             graph: "keys = Transpose(x) perm=[0,1,3,2]
                     scores = MatMul(x, keys)
