@@ -75,17 +75,25 @@ class Time:
 
 @dataclass(frozen=True)
 class Text:
-    """What networks are told of a prompt: its embedding, `width` numbers. The bundle has no network that makes it.
+    """What networks are told of a prompt: a context of `width` numbers, or as many for each of `tokens`. The bundle has
+    no network that makes it.
 
     `no_prompt` "zeros": no prompt is a context of zeros.
     """
 
     width: int
+    tokens: int | None = None
     max_tokens: int = 128
     no_prompt: str = "zeros"
 
     def as_json(self) -> dict:
-        return {"width": self.width, "max_tokens": self.max_tokens, "no_prompt": self.no_prompt}
+        tokens = {} if self.tokens is None else {"tokens": self.tokens}
+        return {"width": self.width} | tokens | {"max_tokens": self.max_tokens, "no_prompt": self.no_prompt}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one context."""
+        return (self.width,) if self.tokens is None else (self.tokens, self.width)
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,8 @@ class Manifest:
         require(classes.given or classes.count == 1, f"a predictor that takes no class has one, not {classes.count}")
         if classes.null_label is None:
             require(classes.null is None, "a null label needs networks that were trained with label dropout")
-            require(not self.refiner_guided, "the refiner's answers cannot be guided ones without a null class")
+            guided = self.guided or not self.refiner_guided
+            require(guided, "the refiner's answers cannot be guided ones without a null class")
         else:
             require(
                 classes.null_label >= classes.count,
@@ -146,7 +155,8 @@ class Manifest:
         if classes.labels is not None:
             check_labels(classes.labels, classes.count)
         if self.text is not None:
-            require(min(self.text.width, self.text.max_tokens) >= 1, "text: width and max_tokens must be 1 or more")
+            sizes = (*self.text.shape, self.text.max_tokens)
+            require(min(sizes) >= 1, "text: width, tokens and max_tokens must be 1 or more")
             require(self.text.no_prompt == "zeros", f"text no_prompt {self.text.no_prompt!r}: must be zeros")
         require(time.direction in ("noise_to_data", "data_to_noise"), f"time direction {time.direction!r} is not known")
         check_factor("time scale", time.scale)
@@ -165,9 +175,14 @@ class Manifest:
                 f"guidance must be finite as float32 and 0 or more, not {guidance}",
             )
             require(
-                guidance == 1 or classes.null_label is not None,
+                guidance == 1 or self.guided,
                 f"guidance must be 1, not {guidance}: there is no null class to guide away from",
             )
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is something to guide away from: no class, or of networks that take none, no prompt."""
+        return self.classes.null_label is not None or (self.text is not None and not self.classes.given)
 
     @property
     def map_channels(self) -> int:
@@ -188,7 +203,7 @@ class Manifest:
         if self.text is not None:
             data["text"] = self.text.as_json()
         data["time"] = self.time.as_json()
-        if self.classes.null_label is not None:
+        if self.guided:
             data["guidance"] = {"channels": self.guided_channels or self.latent.channels}
         if self.refiner_guided:
             data["guidance"]["refiner_guided"] = True

@@ -94,16 +94,24 @@ class Comparison:
         schedule = "H1R1" if "refiner" in self.networks else "H1"
         how = ["--class", ",".join(map(str, chosen)), "--schedule", schedule, "--guidance", "1"]
         files = ["--noise", "noise.npy", "--output", "latents.npy", "--trajectory", "states.npy"]
+        contexts = self.contexts(batch)
+        if contexts is not None:
+            np.save(self.folder / "context.npy", contexts.numpy())
+            files += ["--context", "context.npy"]
         self.run("latents", *how, *files)
         worst, before = 0.0, noise
         states = self.numbers("states.npy")
-        for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen), strict=False):
+        for role, got, want in zip(("predictor", "refiner"), states, self.steps(noise, chosen, contexts), strict=False):
             scale = max(float((want - before).abs().max()), 1e-2 * float(want.abs().max()))
             worst = max(worst, self.held(role, np.abs(got - want.numpy()).max() / scale, batch))
             before = want
         return worst
 
-    def steps(self, x: Tensor, classes: list[int]) -> list[Tensor]:
+    def contexts(self, batch: int) -> Tensor | None:
+        """One for each image, or none where networks take none."""
+        return None if self.manifest.text is None else normal((batch, *self.manifest.text.shape), seed=batch + 1)
+
+    def steps(self, x: Tensor, classes: list[int], contexts: Tensor | None) -> list[Tensor]:
         """The states after each step, by the equations of docs/bundle.md and the modules themselves."""
         time, labels, v = self.manifest.time, torch.tensor(classes), None
         roles = [role for role in ("predictor", "refiner") if role in self.networks]
@@ -114,8 +122,7 @@ class Comparison:
                 t = time.scale * (s if time.direction == "noise_to_data" else 1 - s)
                 arguments = [x] + ([] if v is None else [v]) + [torch.full((len(x),), t)]
                 arguments += [labels] if takes_class(role, self.networks[role]) else []
-                if self.manifest.text is not None:
-                    arguments.append(torch.zeros(len(x), self.manifest.text.width))  # no prompt
+                arguments += [] if contexts is None else [contexts]
                 return torch.from_numpy(reference(self.networks[role], arguments, self.dtype))
 
             ends = (i * step, (i + 1) * step)

@@ -47,7 +47,7 @@ def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
     state, time = (latent, torch.float32), ((), torch.float32)
     asked = {"y": ((), torch.int64)} if takes_class(role, module) else {}
     if manifest.text is not None:
-        asked["context"] = ((manifest.text.width,), torch.float32)
+        asked["context"] = (manifest.text.shape, torch.float32)
     if role == "predictor":
         return Signature({"x": state, "t": time} | asked, "velocity", latent[0])
     if role == "refiner":
@@ -58,8 +58,8 @@ def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
 
 
 def takes_class(role: str, module: nn.Module) -> bool:
-    """Does its forward have a place for `y`?"""
-    if role not in CLASS:
+    """Does its forward have a place for `y`? A network whose `takes_class` is False has none, whatever its forward."""
+    if role not in CLASS or not getattr(module, "takes_class", True):
         return False
     kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
     return inspect.Parameter.VAR_POSITIONAL in kinds or len(kinds) > CLASS[role]

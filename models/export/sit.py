@@ -13,12 +13,11 @@ from nets.kl import KlConfig
 from nets.sit import SiTConfig
 from torch import nn
 
-from export import ExportError
+from export import ExportError, options
 from export.bundle import Classes, Latent, Manifest, Time, write_bundle
 from export.checkpoint import load_sit
-from export.graph import DTYPES
 from export.preview import preview_of
-from export.program import VARIABLE, find_program
+from export.program import find_program
 from export.synthetic import random_networks
 from export.vae import load_kl
 
@@ -34,14 +33,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--refiner", type=Path, metavar="FILE", help="velocity refiner, likewise")
     add("--random", metavar="SIZE/PATCH", help="random weights of a published size instead, such as XL/2 or S/8")
     add("--vae", type=Path, metavar="DIR", help="folder of a diffusers AutoencoderKL")
-    add("--out", type=Path, required=True, metavar="BUNDLE", help="a folder, or a file that ends in .zip")
-    add("--dtype", choices=DTYPES, default="f16", help="how weights are stored (f16); compute is float32")
     add("--weights", choices=("ema", "model"), default="ema", help="which half of a training checkpoint (ema)")
     add("--trust", action="store_true", help="load checkpoints that hold more than tensors (can run code)")
     add("--heads", type=int, metavar="N", help="attention heads, where the width is not a published one")
-    add("--name", help="name in the manifest; the name of BUNDLE without it")
-    add("--description", metavar="TEXT", help="one line for the manifest")
-    add("--license", metavar="SPDX", help="licence of the weights")
     add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     add(
         "--classes",
@@ -50,7 +44,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="how many classes; a label table of just as many rows has no null class, so no guidance "
         "(from --labels or the training checkpoint, else one less than there are rows)",
     )
-    add("--schedule", help="default schedule; H1P5R3 with a refiner, P8 without")
     add("--guidance", type=float, help="default guidance scale (4.0; 1 where there is no null class)")
     add(
         "--guided-channels", type=int, metavar="N", help="guided latent channels; 3 of 4 as the official code, else all"
@@ -65,20 +58,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--time-scale", type=float, default=1.0, metavar="X", help="what `t` is at its end (1)")
     add("--velocity-sign", type=int, choices=(1, -1), default=1, help="-1 where the network gives noise minus data")
-    add(
-        "--flowturbo",
-        type=Path,
-        metavar="PROGRAM",
-        help=f"runs the bundle before it is written (${VARIABLE}, on PATH, target/release)",
-    )
-    add("--no-run", action="store_true", help="write a bundle that flowturbo has not run")
+    options.add_common(parser)
     arguments = parser.parse_args(argv)
     if (arguments.predictor is None) == (arguments.random is None):
         parser.error("give --predictor or --random, one of them")
     if arguments.random and arguments.refiner:
         parser.error("--random makes its own refiner; leave --refiner out")
-    if arguments.no_run and arguments.flowturbo:
-        parser.error("--no-run leaves out what --flowturbo is for")
+    options.check_common(parser, arguments)
     return arguments
 
 
@@ -110,9 +96,7 @@ def describe(
         raise ExportError(f"the VAE has {vae.latent_channels} latent channels, the predictor {channels}")
     guided = OFFICIAL_GUIDED if channels == 4 else channels
     return Manifest(
-        name=a.name or a.out.name.removesuffix(".zip"),
-        description=a.description,
-        license=a.license,
+        **options.common_fields(a),
         latent=Latent(
             channels,
             size,
@@ -124,7 +108,7 @@ def describe(
         classes=Classes(sit.num_classes, labels=labels, guided=sit.null_class),
         time=Time(a.time_direction, a.time_scale, a.velocity_sign),
         guided_channels=guided if a.guided_channels is None else a.guided_channels,
-        schedule=a.schedule or ("H1P5R3" if has_refiner else "P8"),
+        schedule=options.schedule(a, has_refiner),
         guidance=(GUIDANCE if sit.null_class else 1.0) if a.guidance is None else a.guidance,
     )
 

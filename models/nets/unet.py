@@ -229,6 +229,8 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """`forward(x [N,C,H,W], t [N], context [N,L,D])` for a predictor, `forward(x, v, t, context)` for a refiner."""
 
+    takes_class = False
+
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = config

@@ -1,0 +1,128 @@
+"""A rectified flow of text to images -> a bundle: python models/export/text_to_image.py --predictor DIR --out BUNDLE
+
+DIR is a diffusers UNet2DConditionModel whose output is a velocity, as InstaFlow's and 2-rectified flow's
+(arXiv 2309.06380): time from data to noise, 0 to 1000. The bundle takes contexts, `--tokens` of them, of the pipeline's
+own text encoder: flowturbo reads no tokenizer of CLIP's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from nets.kl import KlConfig
+from nets.unet import UNet, UNetConfig
+from torch import nn
+
+from export import ExportError, options
+from export.bundle import Classes, Latent, Manifest, Text, Time, write_bundle
+from export.diffusers import load_unet
+from export.preview import preview_of
+from export.program import find_program
+from export.vae import load_kl
+
+SD_SCALE = 0.18215  # of the VAE of Stable Diffusion 1 and 2
+GUIDANCE = 5.0
+TIME = Time("data_to_noise", 1000.0, 1)
+# Widths and layers of random networks: Stable Diffusion 1.5's, and a refiner of 4 % of its parameters.
+SIZE, REFINER = ((320, 640, 1280, 1280), 2), ((128, 160, 288, 288), 1)
+PROMPT = (77, 768)  # CLIP ViT-L/14: tokens and width
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--predictor", type=Path, metavar="DIR", help="a UNet2DConditionModel, or a pipeline that has one in `unet`")
+    add("--refiner", type=Path, metavar="DIR", help="likewise, of twice the input channels")
+    add("--random", action="store_true", help="random weights in the geometry of Stable Diffusion 1.5 instead")
+    add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL, or a pipeline that has one in `vae`")
+    add("--tokens", type=int, default=PROMPT[0], metavar="L", help="tokens of a context (77)")
+    add("--guidance", type=float, default=GUIDANCE, help="default guidance scale (5)")
+    options.add_common(parser)
+    arguments = parser.parse_args(argv)
+    if (arguments.predictor is None) != arguments.random:
+        parser.error("give --predictor or --random, one of them")
+    if arguments.random and arguments.refiner:
+        parser.error("--random makes its own refiner; leave --refiner out")
+    if arguments.tokens < 1:
+        parser.error("--tokens: 1 or more")
+    options.check_common(parser, arguments)
+    return arguments
+
+
+def load_networks(a: argparse.Namespace) -> dict[str, UNet]:
+    if a.random:
+        return random_networks(a.tokens)
+    networks = {"predictor": load_unet(a.predictor, a.tokens)}
+    if a.refiner:
+        networks["refiner"] = load_unet(a.refiner, a.tokens, refiner=True)
+        check_pair(networks["predictor"].config, networks["refiner"].config)
+    return networks
+
+
+def random_networks(tokens: int, seed: int = 0) -> dict[str, UNet]:
+    torch.manual_seed(seed)
+
+    def network(size: tuple[tuple[int, ...], int], channels: int) -> UNet:
+        config = UNetConfig(
+            in_channels=channels,
+            block_out_channels=size[0],
+            layers_per_block=size[1],
+            cross_attention_dim=PROMPT[1],
+            tokens=tokens,
+        )
+        return UNet(config).eval()
+
+    return {"predictor": network(SIZE, 4), "refiner": network(REFINER, 8)}
+
+
+def check_pair(predictor: UNetConfig, refiner: UNetConfig) -> None:
+    for field in ("out_channels", "sample_size", "cross_attention_dim"):
+        a, b = getattr(predictor, field), getattr(refiner, field)
+        if a != b:
+            raise ExportError(f"predictor and refiner do not belong together: {field} {a} and {b}")
+
+
+def describe(a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, vae: KlConfig | None) -> Manifest:
+    channels, size = unet.out_channels, unet.sample_size
+    if vae and vae.latent_channels != channels:
+        raise ExportError(f"the VAE has {vae.latent_channels} latent channels, the predictor {channels}")
+    scale, shift = (vae.scaling_factor, vae.shift_factor) if vae else (SD_SCALE, 0.0)
+    return Manifest(
+        **options.common_fields(a),
+        latent=Latent(channels, size, size, scale, shift),
+        image=(size * vae.factor, size * vae.factor) if vae else None,
+        classes=Classes(1, given=False),
+        text=Text(unet.cross_attention_dim, a.tokens, max_tokens=a.tokens),
+        time=TIME,
+        schedule=options.schedule(a, has_refiner),
+        guidance=a.guidance,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    try:
+        program = None if arguments.no_run else find_program(arguments.flowturbo)
+        networks: dict[str, nn.Module] = load_networks(arguments)
+        vae = None
+        if arguments.vae:
+            vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
+        manifest = describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
+        if manifest.image:
+            colours = preview_of(networks["encoder"], manifest.image, manifest.latent.scale, manifest.latent.shift)
+            manifest = replace(manifest, preview=colours)
+        print(write_bundle(arguments.out, manifest, networks, arguments.dtype, program=program))
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

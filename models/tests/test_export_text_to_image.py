@@ -1,0 +1,83 @@
+"""Rectified flows of text to images: diffusers' folders to a bundle that ONNX Runtime, PyTorch and flowturbo agree on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Bundle
+from export.text_to_image import main
+from test_export_diffusers import TINY
+from test_nets_unet import their_unet
+
+REFINER = dataclasses.replace(TINY, in_channels=8, block_out_channels=(8, 16), layers_per_block=1)
+REFINER = dataclasses.replace(
+    REFINER,
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+)
+
+
+def export(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flow")
+    their_unet(TINY).save_pretrained(folder / "predictor" / "unet")
+    their_unet(REFINER).save_pretrained(folder / "refiner")
+    return folder
+
+
+def test_what_flowturbo_makes_is_what_the_package_makes(folders: Path, program: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "flow"
+    networks = ["--predictor", folders / "predictor", "--refiner", folders / "refiner", "--tokens", 7]
+    # The program samples a Heun step of each, with contexts, for one image and three.
+    assert export(*networks, "--dtype", "f32", "--out", out, "--flowturbo", program) == 0
+    assert "run by flowturbo" in capsys.readouterr().out
+    bundle = Bundle(out)
+    assert bundle.manifest["format_version"] == "1.1"
+    assert bundle.manifest["text"] == {"width": 24, "tokens": 7, "max_tokens": 7, "no_prompt": "zeros"}
+    assert bundle.manifest["time"] == {"direction": "data_to_noise", "scale": 1000.0, "velocity_sign": 1}
+    assert bundle.manifest["classes"] == {"count": 1} and bundle.manifest["sampling"]["guidance"] == 5.0
+    x, v = torch.randn(2, 1, 4, 16, 16)
+    t, context = torch.tensor([640.0]), torch.randn(1, 7, 24)
+    feeds = {"t": t.numpy(), "context": context.numpy()}
+    with torch.no_grad():
+        want = their_unet(TINY)(x, t, context).sample.numpy()
+        np.testing.assert_allclose(bundle.run("predictor", x=x.numpy(), **feeds), want, rtol=0, atol=2e-4)
+        want = their_unet(REFINER)(torch.cat([x, v], 1), t, context).sample.numpy()
+        np.testing.assert_allclose(bundle.run("refiner", x=x.numpy(), v=v.numpy(), **feeds), want, rtol=0, atol=2e-4)
+
+
+def test_nothing_of_it_is_left_to_another_engine(folders: Path, program: Path, tmp_path: Path) -> None:
+    import subprocess
+
+    out = tmp_path / "flow"
+    networks = ["--predictor", folders / "predictor", "--refiner", folders / "refiner", "--tokens", 7]
+    assert export(*networks, "--out", out, "--no-run") == 0
+    # A plan refuses what has no kernel.
+    line = [program, "compile", out, "--schedule", "H1R1", "-o", tmp_path / "flow.ftplan"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = subprocess.run([program, "inspect", out, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)["name"] == "flow"
+
+
+def test_what_does_not_belong_together_is_named(folders: Path, tmp_path: Path, capsys) -> None:
+    other = dataclasses.replace(REFINER, cross_attention_dim=32)
+    their_unet(other).save_pretrained(tmp_path / "other")
+    networks = ["--predictor", folders / "predictor", "--refiner", tmp_path / "other"]
+    assert export(*networks, "--out", tmp_path / "out", "--no-run") == 2
+    assert "cross_attention_dim 24 and 32" in capsys.readouterr().err
+    assert export("--predictor", folders / "refiner", "--out", tmp_path / "out", "--no-run") == 2
+    assert "in_channels is 8; a predictor of 4 output channels takes 4" in capsys.readouterr().err
+    for wrong in (["--random", "--predictor", folders], [], ["--random", "--tokens", 0]):
+        with pytest.raises(SystemExit):
+            export(*wrong, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
