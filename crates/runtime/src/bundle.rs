@@ -25,7 +25,7 @@ mod presets;
 mod role;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validate;
 mod version;
 
