@@ -26,7 +26,7 @@ mod presets;
 mod role;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod validate;
 mod version;
 

@@ -1,4 +1,5 @@
 mod archive;
+mod contexts;
 mod held;
 mod manifest;
 mod maps;

@@ -417,3 +417,34 @@ impl Conditions {
         lock(&self.table)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Extent, Role, testing::Files};
+
+    #[test]
+    fn conditions_of_a_plan_are_where_the_manifest_has_them() {
+        let mut files = Files::with_text();
+        let contract = |files: &Files, role: Role| {
+            let bundle = files.open().unwrap();
+            let extent = Extent { batch: 2, cells: [8, 16] };
+            Contract::new(bundle.manifest(), role, extent, bundle.limits()).unwrap()
+        };
+        // A context of tokens is part of the state, a pooled one is a condition; neither is in a file.
+        let (state, own) = ports(&contract(&files, Role::Refiner)).unwrap();
+        assert_eq!((state, own), (vec![0, 1, 4], Ports { time: 2, class: Some(3), context: None }));
+        files.remove("text.tokens");
+        let pooled = contract(&files, Role::Refiner);
+        let context = Some(ContextPort { place: 4, width: 6 });
+        let (state, whole) = ports(&pooled).unwrap();
+        assert_eq!((state, whole), (vec![0, 1], Ports { time: 2, class: Some(3), context }));
+        assert_eq!(own.completed(&pooled).unwrap(), whole);
+        for astray in [Ports { time: 1, ..own }, Ports { class: None, ..own }] {
+            let error = astray.completed(&pooled).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidBundle);
+            assert_eq!(error.to_string(), "its conditions are not those that the manifest gives the network");
+        }
+        assert!(own.completed(&contract(&files, Role::Decoder)).is_err());
+    }
+}
