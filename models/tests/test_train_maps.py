@@ -351,7 +351,7 @@ def test_latents_are_of_turned_maps_and_leave_what_does_not_tile_in_place(images
 
 @pytest.fixture(scope="module")
 def work_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a finished run with maps and text, whose texts' embeddings need no text encoder."""
+    """Of a finished run with maps and text."""
     out = tmp_path_factory.mktemp("maps") / "work"
     run.main(["--smoke", "--maps", "--text", "--out", str(out)])
     return out

@@ -22,8 +22,8 @@ read -ra extra <<<"${EXTRA:-}"
 # Compiling takes longer than it saves in minutes.
 timeout --signal=INT "$(awk "BEGIN { print int(60 * $limit) }")" "$python" models/train/run.py \
   --data "$luggage/data.pack" --out "$work" --stage autoencoder,predictor,refiner,decoder \
-  --maps --text --size 256 --factor 16 --latent-channels 32 --hidden 384 --depth 8 --heads 6 --refiner-hidden 192 \
-  --turn dirt,forest_floor,grass,sand,snow,rock --compile off \
+  --maps --text --size 256 --factor 16 --latent-channels 32 --hidden 320 --depth 8 --heads 5 --refiner-hidden 192 \
+  --turn dirt,forest_floor,grass,sand,snow,rock --shifts 2 --compile off \
   --autoencoder-minutes "$autoencoder" --predictor-minutes "$predictor" --refiner-minutes "$refiner" \
   --decoder-minutes "$decoder" --autoencoder-steps 1000000 --predictor-steps 1000000 --refiner-steps 1000000 \
   --decoder-steps 1000000 --autoencoder-batch 32 --decoder-batch 32 --predictor-batch 256 --refiner-batch 256 \

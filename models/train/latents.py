@@ -101,25 +101,26 @@ def encode(
     bf16: bool,
     texts: Texts | None = None,
 ) -> Latents:
-    """On a device other than the CPU the latents stay there."""
+    """On the device, where the latents stay."""
     generator = torch.Generator().manual_seed(seed)
     factor, maps = model.config.factor, model.config.maps
     turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
-    everyone, place = torch.arange(len(images.labels)), "cpu" if device.type == "cpu" else device
-    values, seen = [], []
+    everyone, values, seen = torch.arange(len(images.labels)), [], []
+    images = images.to(device)
     for down, across in ((False, False), (True, False), (False, True), (True, True)):
         for i in range(shifts):
             offset = torch.randint(TOKEN * factor, (2,), generator=generator).tolist()
             encoded, looks = [], []
             for rows in everyone.split(32):
                 part = mirror(images.take(rows), maps, down, across)
-                wraps, lying = images.wraps(rows), turns[rows] if i % 2 else torch.zeros(len(rows), dtype=torch.bool)
+                lying = turns[rows] if i % 2 else torch.zeros(len(rows), dtype=torch.bool)
+                wraps, lying = images.wraps(rows).to(device), lying.to(device)
                 part[wraps] = part[wraps].roll(offset, (2, 3))
                 part[lying] = mirror(part[lying], maps, False, False, turned=True)
-                part = part.to(device, memory_format=torch.channels_last)
-                encoded.append(model.encode(with_planes(part, images.has(rows), maps)).to(place).half())
+                part = part.contiguous(memory_format=torch.channels_last)
+                encoded.append(model.encode(with_planes(part, images.has(rows), maps)).half())
                 with autocast(device, bf16):
-                    looks.append(features(network, part[:, : CHANNELS["color"]], 2 * factor).to(place))
+                    looks.append(features(network, part[:, : CHANNELS["color"]], 2 * factor))
             values.append(torch.cat(encoded))
             seen.append(torch.cat(looks))
     interleaved = (torch.stack(parts, dim=1).flatten(0, 1) for parts in (values, seen))

@@ -25,7 +25,7 @@ from train.materials import CLASSES, Row
 from train.sets import COLUMNS, INDEX, MAPS, MISSING, STORED, assemble, parse_rows, read_rows, read_set
 
 TEXTS = "texts.npz"
-MAXIMUM = ("color", *MAPS)
+ALL = ("color", *MAPS)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,10 +53,10 @@ def pack(data: Path, out: Path, size: int, quality: int, sets: int | None, text:
         writer = csv.DictWriter(lines, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for number, row in enumerate(rows):
-            pixels, present = read_set(row, data, size, MAXIMUM)
+            pixels, present = read_set(row, data, size, ALL)
             colours = Image.fromarray(pixels[:3].transpose(1, 2, 0))
             archive.writestr(f"{number}.webp", encoded(colours, quality))
-            there = np.concatenate([part for part, has in zip(parts(pixels, MAXIMUM), present) if has] or [pixels[:0]])
+            there = np.concatenate([part for part, has in zip(parts(pixels, ALL), present) if has] or [pixels[:0]])
             if len(there):
                 tall = Image.fromarray(there.reshape(-1, size))
                 archive.writestr(f"{number}-maps.webp", encoded(tall, quality))

