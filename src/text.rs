@@ -97,6 +97,25 @@ pub(crate) fn check_prompt(prompt: &str, limits: &Limits) -> Result<()> {
 mod tests {
     use super::*;
 
+    #[cfg(not(feature = "text"))]
+    #[test]
+    fn a_build_without_a_tokenizer_refuses_prompts_in_one_line() {
+        use crate::{Bundle, ErrorKind, Request};
+
+        let bundle = Bundle::open("tests/data/prompts/bundle").unwrap();
+        let plain = || Request::new(vec![0]);
+        for (name, request) in [
+            ("prompt", plain().with_prompt("moss")),
+            ("negative prompt", plain().with_negative_prompt("moss")),
+        ] {
+            let error = request.check(&bundle).unwrap_err();
+            let message = format!("{name}: this build has no tokenizer (the feature `text`); give a context");
+            assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unsupported, message));
+        }
+        plain().check(&bundle).unwrap();
+        assert_eq!(Tokenizer::new(b"{}", 9).err().unwrap().kind(), ErrorKind::Unsupported);
+    }
+
     #[test]
     fn the_contexts_that_were_asked_for_last_are_kept() {
         let mut contexts = Contexts::default();

@@ -4,7 +4,7 @@
 //! prompt ──Normalizer──▶ characters ──spaces, punctuation──▶ words ──the longest pieces first──▶ tokens ──Frame──▶ Tokens
 //! ```
 //!
-//! The same tokens as those of the crate and the Python package `tokenizers`, which is forty crates and 2.6 MB of a
+//! The same tokens as those of the crate and the Python package `tokenizers`, which is forty crates and more than 2 MB of a
 //! library. What else such files may say is refused by name.
 
 mod file;

@@ -46,7 +46,7 @@ impl Library {
             }
             Self::Runtime => {
                 // As CMake makes it, there too.
-                let alone = ["--package", "flowturbo-capi", "--no-default-features"];
+                let alone = ["--package", "flowturbo-capi", "--no-default-features", "--features", "text"];
                 RUNTIME.get_or_init(|| built(self, "runtime", &target().join("runtime"), &alone))
             }
         }

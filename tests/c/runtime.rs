@@ -64,6 +64,8 @@ fn the_runtime_has_nothing_of_the_compiler() {
         "--package",
         "flowturbo-capi",
         "--no-default-features",
+        "--features",
+        "text",
         "--edges",
         "normal",
     ]);

@@ -11,7 +11,6 @@ use ndarray::{Array, Array2, Array3, Array4, ArrayD, Axis, Dimension, Slice};
 use ndarray_npy::NpzReader;
 use serde_json::{Value, json};
 
-use crate::bundle::sha256;
 use crate::common::largest_error;
 use crate::copy::Copy;
 
@@ -365,41 +364,6 @@ fn contexts_of_another_shape_or_without_a_number_are_refused_in_one_line() {
     ] {
         let error = model.session().latents(&request).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (kind, message));
-    }
-}
-
-#[test]
-fn where_no_prompt_is_no_context_of_zeros_one_is_asked_for() {
-    let copy = Copy::of(&data("pooled"));
-    for file in ["text.onnx", "tokenizer.json"] {
-        std::fs::write(copy.path().join(file), file).unwrap();
-    }
-    copy.edit_manifest(|manifest| {
-        let listed = |file: &str| json!({ "file": file, "sha256": sha256(file.as_bytes()) });
-        let mut network = listed("text.onnx");
-        (network["inputs"], network["output"]) = (json!({ "tokens": "tokens" }), json!("context"));
-        manifest["networks"]["text"] = network;
-        manifest["text"] =
-            json!({ "width": 12, "tokenizer": listed("tokenizer.json"), "no_prompt": "empty" });
-    });
-    let (model, whole) = (copy.load().unwrap(), self::model("pooled"));
-    let both = Request::new(vec![0]).with_context(contexts(1, 1)).with_negative_context(contexts(1, 2));
-    let latents = |model: &Model, request: &Request| model.session().latents(request);
-    let error = largest_error(&latents(&model, &both).unwrap(), &latents(&whole, &both).unwrap());
-    assert!(error < 1e-5, "{error}");
-    for (name, request) in [
-        ("context", Request::new(vec![0]).with_negative_context(contexts(1, 2))),
-        ("negative context", Request::new(vec![0]).with_context(contexts(1, 1))),
-    ] {
-        let error = latents(&model, &request).unwrap_err();
-        let expected = format!(
-            "{name}: missing; give one, since this model's context of no prompt comes from its text encoder \
-             (text.no_prompt in bundle.json)"
-        );
-        assert_eq!((error.kind(), error.to_string()), (ErrorKind::InvalidArgument, expected));
-        // What is not gone away from is not missed.
-        let unguided = latents(&model, &request.with_guidance(1.0));
-        assert_eq!(unguided.is_ok(), name == "negative context");
     }
 }
 

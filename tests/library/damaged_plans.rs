@@ -68,7 +68,7 @@ fn a_lie_in_any_field_is_told_by_the_fields_name() {
         let before = if i == 0 { 0 } else { long(good, at - ENTRY + 8) };
         let more: [(&str, usize, Vec<u8>, &'static str); 12] = [
             ("kind 0", 0, u32s(0), "kind: 0"),
-            ("kind of the future", 0, u32s(4), "kind: 4"),
+            ("kind of the future", 0, u32s(5), "kind: 5"),
             ("network of the future", 4, u32s(6), "of network 6"),
             ("another's kind", 0, if i == 0 { u32s(2) } else { [u32s(1), u32s(0)].concat() }, "kind"),
             ("offset between pages", 8, u64s(long(good, at + 8) + 64), "offset"),

@@ -248,19 +248,19 @@ impl Lowering<'_> {
             return Err(unsupported("has no kernel for such a table"));
         };
         let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
-        let buffer = self.buffer(net.dims(id).iter().product());
-        let out = Place::dense(buffer, net.dims(id));
         if let Op::Weight(weight) = *net.op(table)
             && self.graph.weights.iter().nth(weight).is_some_and(|known| {
                 known.precision == Precision::I8 || rows * width * known.precision.size() > LARGE_TABLE
             })
         {
+            let out = Place::dense(self.buffer(net.dims(id).iter().product()), net.dims(id));
             let lookup = Lookup { weight, rows, width, input, count, out: out.address() };
             self.step(id, Operation::Lookup(lookup));
             return Ok(out);
         }
         let place = self.place(table)?;
         let table = self.dense(id, &place);
+        let out = Place::dense(self.buffer(net.dims(id).iter().product()), net.dims(id));
         let gather = Gather { table: table.address(), rows, width, input, count, out: out.address() };
         self.step(id, Operation::Gather(gather));
         Ok(out)

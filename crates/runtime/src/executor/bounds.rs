@@ -31,11 +31,11 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Copy, Elementwise, Epilogue, Group, GroupNorm, Heads, Inline, Isa, Matmul,
-        Measure, Norm, Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax, Source, Stage, Unary,
-        Values, View, Workers,
+        Attention, Border, Copy, Elementwise, Epilogue, Group, GroupNorm, Heads, Inline, Isa,
+        MaskedAttention, Matmul, Measure, Norm, Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax,
+        Source, Stage, Unary, Values, View, Workers,
     };
-    use crate::plan::Gather;
+    use crate::plan::{Gather, Integers};
 
     /// Steps that read from `read` on and write from `write` on, and how many floats they read and write there.
     fn steps(read: usize, write: usize) -> Vec<(Call, usize, usize)> {
@@ -108,6 +108,8 @@ mod tests {
             (Call::GroupNorm(group_norm), 12, 8),
             (Call::Stage(stage), 12, 18),
             (Call::Attention(attention), 12, 12),
+            // Its bias is the last that is read.
+            (Call::MaskedAttention(MaskedAttention { attention, bias: read + 12, bias_stride: 0 }), 14, 12),
             (Call::Matmul(Box::new(product(&[]))), 14, 8),
             (Call::Matmul(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
             (Call::Gather(Gather { table: read, rows: 3, width: 4, input: 0, count: 2, out: write }), 12, 8),
@@ -127,5 +129,12 @@ mod tests {
             // Between two buffers is in neither.
             assert!(within(&step, &[100..101, 101..300, 300..400]).is_err(), "step {i}");
         }
+    }
+
+    #[test]
+    fn integers_that_become_floats_stay_within_their_buffer() {
+        let step = Call::Integers(Integers { input: 0, count: 8, out: 300 });
+        let judged = |floats: usize| within(&step, &[100..101, 300..300 + floats]);
+        assert!(judged(8).is_ok() && judged(7).is_err());
     }
 }
