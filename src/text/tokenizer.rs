@@ -1,11 +1,11 @@
 //! Prompts to tokens, as a bundle's tokenizer.json says: the word pieces of BERT and its descendants.
 //!
 //! ```text
-//! prompt ──Normalizer──▶ characters ──spaces, punctuation──▶ words ──the longest pieces first──▶ tokens ──Frame──▶ Tokens
+//! prompt ──Normalizer──▶ characters ──spaces, punctuation──▶ words ──pieces──▶ tokens ──Frame──▶ Tokens
 //! ```
 //!
-//! The same tokens as those of the crate and the Python package `tokenizers`, which is forty crates and more than 2 MB of a
-//! library. What else such files may say is refused by name.
+//! The same tokens as those of the crate and the Python package `tokenizers`, which is forty crates and more than 2
+//! MB of a library. What else such files may say is refused by name.
 
 mod file;
 

@@ -182,10 +182,10 @@ pub struct ft_request {
     pub negative_context_count: usize,
     /// How many contexts, as `context_rows`.
     pub negative_context_rows: usize,
-    /// NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count` texts
-    /// of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that takes
-    /// the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most tokens is
-    /// left out, with a warning in the log.
+    /// NULL, or what the images show, in words, for models with a text encoder (`FT_NETWORK_TEXT`): `prompt_count`
+    /// texts of UTF-8, instead of contexts. With them `classes` may be NULL: no class. Looked at during the call that
+    /// takes the request. The model keeps what it makes of the last few hundred; what is beyond the encoder's most
+    /// tokens is left out, with a warning in the log.
     pub prompts: *const *const c_char,
     /// How many: one for each image, or 1 for all.
     pub prompt_count: usize,

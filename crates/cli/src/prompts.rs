@@ -15,7 +15,7 @@ use crate::{numpy, units};
 ///
 /// The file holds float32 [N, D] or, of a model whose contexts are tokens, [N, L, D], a context for each prompt.
 ///
-/// Example: flowturbo context "mossy stone wall" -o moss.npy; flowturbo generate --class 3 --context moss.npy -o moss.png
+/// Example: flowturbo context "mossy stone wall" -o moss.npy; flowturbo generate --class 3 --context moss.npy -o m.png
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Context {

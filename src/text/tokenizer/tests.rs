@@ -53,7 +53,7 @@ fn every_character_is_taken_as_by_the_python_package() {
     let all: Value =
         serde_json::from_str(include_str!("../../../tests/data/prompts/characters.json")).unwrap();
     let number = |value: &Value| value.as_u64().unwrap() as usize;
-    let kinds: Vec<Vec<i64>> = all["tokens"].as_array().unwrap().iter().map(|row| ids(row)).collect();
+    let kinds: Vec<Vec<i64>> = all["tokens"].as_array().unwrap().iter().map(ids).collect();
     let runs: Vec<(usize, usize)> =
         all["runs"].as_array().unwrap().iter().map(|run| (number(&run[0]), number(&run[1]))).collect();
     let tokenizer = Tokenizer::new(JSON, MOST).unwrap();

@@ -5,8 +5,8 @@ use tract_onnx::prelude::*;
 use super::{Binary, Einsum, Id, Net, Op, Unary};
 
 impl Net {
-    /// `einsum(softmax(scale * einsum(q, k)), v)`, seen from the second product; perhaps with a bias of each key between
-    /// scale and softmax, the same for all heads and queries.
+    /// `einsum(softmax(scale * einsum(q, k)), v)`, seen from the second product; perhaps with a bias of each key
+    /// between scale and softmax, the same for all heads and queries.
     pub(super) fn attention(&mut self, second: &Einsum, a: Id, b: Id) -> Option<Id> {
         let (weights, v, of_weights, of_v) = match (self.op(a), self.op(b)) {
             (Op::Softmax(_), _) => (a, b, &second.a, &second.b),

@@ -7,8 +7,8 @@ use tract_onnx::pb::{
 
 use super::*;
 
-/// A text encoder as [`written`] has predictors: `tokens`, `mask` and `types` `[N, 32]` to a `context` `[N, width]`, and
-/// these int8 tensors.
+/// A text encoder as [`written`] has predictors: `tokens`, `mask` and `types` `[N, 32]` to a `context` `[N, width]`,
+/// and these int8 tensors.
 fn encoder(text: &str, width: u32, int8: &[(&str, [usize; 2])]) -> Bundle {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let mut model = written(text);
