@@ -1,4 +1,4 @@
-"""Rectified flows of text to images: diffusers' folders to a bundle that ONNX Runtime, PyTorch and flowturbo agree on."""
+"""Rectified flows of text to images: diffusers' folders to a bundle on which all engines agree."""
 
 from __future__ import annotations
 

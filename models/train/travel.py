@@ -5,8 +5,8 @@
     python models/train/travel.py unpack --home HOME --out WORK        # here: a work folder for run.py
 
 HOME gets pieces of at most 15 MiB. Checkpoints come back as averaged weights in float16, an eighth of their size:
-enough to export and to evaluate, and to train on, though optimisers begin anew. `LUGGAGE/home`, if there, is such a HOME that
-gpu.sh goes on from.
+enough to export and to evaluate, and to train on, though optimisers begin anew. `LUGGAGE/home`, if there, is such a
+HOME that gpu.sh goes on from.
 """
 
 from __future__ import annotations
