@@ -27,7 +27,7 @@ from export.program import find_program
 from export.vae import load_kl
 
 SD_SCALE = 0.18215  # of the VAE of Stable Diffusion 1 and 2
-GUIDANCE = 5.0
+GUIDANCE = 1.5  # what code/README.md of InstaFlow says of 2-rectified flow: 1 to 2
 TIME = Time("data_to_noise", 1000.0, 1)
 # Widths and layers of random networks: Stable Diffusion 1.5's, and a refiner of 4 % of its parameters.
 SIZE, REFINER = ((320, 640, 1280, 1280), 2), ((128, 160, 288, 288), 1)
@@ -42,7 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--random", action="store_true", help="random weights in the geometry of Stable Diffusion 1.5 instead")
     add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL, or a pipeline that has one in `vae`")
     add("--tokens", type=int, default=PROMPT[0], metavar="L", help="tokens of a context (77)")
-    add("--guidance", type=float, default=GUIDANCE, help="default guidance scale (5)")
+    add("--guidance", type=float, default=GUIDANCE, help="default guidance scale (1.5)")
     options.add_common(parser)
     arguments = parser.parse_args(argv)
     if (arguments.predictor is None) != arguments.random:

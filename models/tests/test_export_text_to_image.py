@@ -44,7 +44,7 @@ def test_what_flowturbo_makes_is_what_the_package_makes(folders: Path, program: 
     assert bundle.manifest["format_version"] == "1.1"
     assert bundle.manifest["text"] == {"width": 24, "tokens": 7, "max_tokens": 7, "no_prompt": "zeros"}
     assert bundle.manifest["time"] == {"direction": "data_to_noise", "scale": 1000.0, "velocity_sign": 1}
-    assert bundle.manifest["classes"] == {"count": 1} and bundle.manifest["sampling"]["guidance"] == 5.0
+    assert bundle.manifest["classes"] == {"count": 1} and bundle.manifest["sampling"]["guidance"] == 1.5
     x, v = torch.randn(2, 1, 4, 16, 16)
     t, context = torch.tensor([640.0]), torch.randn(1, 7, 24)
     feeds = {"t": t.numpy(), "context": context.numpy()}
