@@ -1130,7 +1130,8 @@ typedef struct ft_request {
   /**
    * NULL, or the contexts of the images, for models that take them (`ft_model_info.context_width`): finite floats
    * `[context_rows, context_width]`, or `[context_rows, context_tokens, context_width]` where contexts are of
-   * tokens. NULL is the context of no prompt. Looked at during the call that takes the request.
+   * tokens. NULL is the context of no prompt. With contexts `classes` may be NULL: no class. Looked at during the
+   * call that takes the request.
    */
   const float *context;
   /**

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Program};
 use crate::bundle::{Bundle, Extent, Manifest, Role};
-use crate::contract::Contract;
+use crate::contract::{Contract, PortRole};
 use crate::error::{Context, invalid_argument, invalid_bundle};
 #[cfg(feature = "compile")]
 use crate::executor::Conditions;
@@ -372,14 +372,22 @@ impl Model {
             let most = manifest.text.as_ref().map_or(0, |text| text.max_tokens as usize);
             let place = || bundle.tokenizer_file().to_owned();
             let tokenizer = Tokenizer::new(&bundle.tokenizer()?, most).at(place)?;
-            let (last, program) = (tokenizer.last(), self.program(Role::Text, manifest.extent(1), cancel)?);
-            match program.rows(0).filter(|&rows| last >= rows as i64) {
-                Some(rows) => Err(invalid_bundle(format!(
-                    "makes tokens up to {last}, but the text encoder has a table of {rows}"
-                ))
-                .at(place())),
-                None => Ok(tokenizer),
+            let program = self.program(Role::Text, manifest.extent(1), cancel);
+            let program = program.at(|| format!("text.max_tokens {most}"))?;
+            let inputs = self.contract(Role::Text, 1)?.inputs;
+            for (role, what, last) in [
+                (PortRole::Tokens, "tokens", tokenizer.last()),
+                (PortRole::TokenTypes, "types", tokenizer.last_type()),
+            ] {
+                let rows = inputs.iter().position(|port| port.role == role).and_then(|at| program.rows(at));
+                if let Some(rows) = rows.filter(|&rows| last >= rows as i64) {
+                    return Err(invalid_bundle(format!(
+                        "makes {what} up to {last}, but the text encoder has a table of {rows}"
+                    ))
+                    .at(place()));
+                }
             }
+            Ok(tokenizer)
         })
     }
 

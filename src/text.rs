@@ -85,12 +85,12 @@ impl Contexts {
 }
 
 /// Refuses a prompt that is longer than the limits allow, before anything is made of it.
-pub(crate) fn check_prompt(prompt: &str, limits: &Limits) -> Result<()> {
+pub(crate) fn check_prompt(name: &str, prompt: &str, limits: &Limits) -> Result<()> {
     let (bytes, most) = (prompt.len(), limits.max_prompt_bytes);
     if bytes as u64 <= u64::from(most) {
         return Ok(());
     }
-    Err(limit_exceeded(format!("prompt: {bytes} bytes, above the limit of {most} (max_prompt_bytes)")))
+    Err(limit_exceeded(format!("{name}: {bytes} bytes, above the limit of {most} (max_prompt_bytes)")))
 }
 
 #[cfg(test)]

@@ -239,9 +239,13 @@ impl Request {
                 )));
             }
             if !bundle.manifest().has(Role::Text) {
-                let instead = if bundle.manifest().text.is_some() { "a context" } else { "a class" };
+                let instead = match (bundle.manifest().text.is_some(), self.classes.is_empty()) {
+                    (true, _) => "give a context",
+                    (false, true) => "give a class",
+                    (false, false) => "leave it out",
+                };
                 return Err(invalid_argument(format!(
-                    "{name}: this bundle has no text encoder (networks.text in bundle.json); give {instead}"
+                    "{name}: this bundle has no text encoder (networks.text in bundle.json); {instead}"
                 )));
             }
             if cfg!(not(feature = "text")) {
@@ -255,8 +259,9 @@ impl Request {
                 "prompts: {prompts} for {batch} images; give one for all, or one for each"
             )));
         }
-        let all = self.prompts.iter().chain(&self.negative_prompt);
-        all.into_iter().try_for_each(|prompt| check_prompt(prompt, bundle.limits()))
+        let limits = bundle.limits();
+        self.prompts.iter().try_for_each(|prompt| check_prompt("prompt", prompt, limits))?;
+        self.negative_prompt.iter().try_for_each(|prompt| check_prompt("negative prompt", prompt, limits))
     }
 
     /// Holds the contexts against the model's, and that there are some where there is none of no prompt.

@@ -80,6 +80,13 @@ impl Tokenizer {
         self.last
     }
 
+    /// The largest type that it gives a token.
+    pub(crate) fn last_type(&self) -> i64 {
+        let Frame { before, own, behind } = &self.frame;
+        let types = before.iter().chain(behind).map(|row| row[1]);
+        types.chain([*own, self.pad[1]]).max().unwrap_or(0)
+    }
+
     /// The tokens of `prompt`, cut at the end and filled up.
     pub(crate) fn encode(&self, prompt: &str) -> Tokens {
         let Frame { before, own, behind } = &self.frame;

@@ -72,6 +72,23 @@ static void are_taken(ft_session *session) {
   CHECK(same(latents[0], latents[1]));
 }
 
+/* Without classes an image is of no class. */
+static void are_enough(ft_session *session, int64_t null_class) {
+  const int64_t none[2] = {null_class, null_class};
+  ft_request request = asked();
+  request.context = contexts;
+  request.context_count = FLOATS;
+  request.classes = none;
+  sample(session, &request, latents[0]);
+  request.classes = NULL;
+  sample(session, &request, latents[1]);
+  CHECK(same(latents[0], latents[1]));
+  request.context_count = 2 * FLOATS;
+  request.context_rows = 2;
+  sample(session, &request, latents[1]);
+  CHECK(!same(latents[0], latents[1]));
+}
+
 static void are_refused(ft_session *session) {
   ft_request request = asked();
   request.context = contexts;
@@ -115,6 +132,7 @@ int main(int count, char **arguments) {
   CHECK(info.context_width == FLOATS && info.context_tokens == 0);
   ft_session *session = new_session(model);
   are_taken(session);
+  are_enough(session, info.null_class);
   are_refused(session);
   ft_session_free(session);
   ft_model_free(model);

@@ -140,7 +140,7 @@ int main(int count, char **arguments) {
   request.prompts = PROMPTS;
   request.prompt_count = 1;
   FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT,
-        "prompt: this bundle has no text encoder (networks.text in bundle.json); give a class");
+        "prompt: this bundle has no text encoder (networks.text in bundle.json); leave it out");
   ft_session_free(session);
   ft_model_free(model);
   puts("ok");

@@ -85,6 +85,7 @@ fn contexts_that_do_not_fit_are_refused_in_one_line() {
     write_npy(file("three.npy"), &Array2::<f32>::zeros((3, 12))).unwrap();
     write_npy(file("doubles.npy"), &Array2::<f64>::zeros((1, 12))).unwrap();
     write_npy(file("one.npy"), &Array2::<f32>::zeros((1, 12))).unwrap();
+    write_npy(file("endless.npy"), &Array2::<f32>::from_elem((1, 12), f32::INFINITY)).unwrap();
     let before = names(folder.path());
     let (pooled, tiny) = (pooled(), tiny());
     for (bundle, given, words) in [
@@ -96,6 +97,11 @@ fn contexts_that_do_not_fit_are_refused_in_one_line() {
         (&pooled, ["--negative-context", &file("three.npy")], "negative context: shape [3, 12]"),
         (&pooled, ["--context", &file("doubles.npy")], "doubles.npy: holds"),
         (&pooled, ["--context", &file("none.npy")], "none.npy: "),
+        (
+            &pooled,
+            ["--negative-context", &file("endless.npy")],
+            "endless.npy: holds a number that is not finite",
+        ),
         (
             &tiny,
             ["--context", &file("one.npy")],
@@ -111,5 +117,10 @@ fn contexts_that_do_not_fit_are_refused_in_one_line() {
     let standard = ["--context", "-", "--negative-context", "-"];
     let plain = ["generate", "-m", &pooled, "--class", "0", "-o", "-"];
     fail(flowturbo(&[&plain[..], &standard].concat()), 2, &["standard input is only one of them"]);
+    let standard = ["--context", "-", "--init", "-"];
+    let words = "--context - --init -: standard input is only one of them";
+    fail(flowturbo(&[&plain[..], &standard].concat()), 2, &[words]);
+    let latents = ["latents", "-m", &pooled, "--class", "0", "-o", "-", "--noise", "-", "--context", "-"];
+    fail(flowturbo(&latents), 2, &["--context - --noise -: standard input is only one of them"]);
     assert_eq!(names(folder.path()), before);
 }

@@ -209,7 +209,7 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
         ),
         (&bundle, &output, &["--maps", "color,color"], "--maps: color is there twice"),
         (&bundle, &output, &["--maps", ""], "no map is called ''"),
-        (&bundle, &output, &["--maps", "all,orm"], "no map is called 'all'"),
+        (&bundle, &output, &["--maps", "all,orm"], "--maps: all is all of them; give it alone, or names"),
         (
             &bundle,
             &"-".to_owned(),
@@ -230,4 +230,22 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
         assert_eq!(flowturbo(&command).output().unwrap().status.code(), Some(2), "{more:?}");
     }
     assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_folder_is_no_name_for_several_files() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| argument(folder.path().join(name));
+    fs::create_dir(at("there")).unwrap();
+    for path in [at("there"), at("there/"), at("new/")] {
+        for more in [["--maps", "all"], ["--separate", "-q"]] {
+            let plain = ["generate", "-m", &bundle(), "-c", "0", "-o", &path];
+            fail(
+                flowturbo(&[&plain[..], &more].concat()),
+                2,
+                &["is a folder; give the name of a file in it"],
+            );
+        }
+    }
+    assert_eq!(names(folder.path()), ["there"]);
 }

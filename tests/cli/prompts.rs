@@ -101,11 +101,19 @@ fn prompts_that_cannot_be_are_one_line() {
     fail(
         latents(&[&tiny(), "-c", "0", "--prompt", "moss"]),
         2,
-        &["prompt: this bundle has no text encoder (networks.text in bundle.json); give a class"],
+        &["prompt: this bundle has no text encoder (networks.text in bundle.json); leave it out"],
     );
     fail(latents(&[&tiny(), "--prompt", "moss"]), 2, &["no text encoder"]);
     let two = ["-c", "0,1,2", "--prompt", "moss", "--prompt", "rock"];
-    fail(latents(&[&[model.as_str()], &two[..]].concat()), 2, &["prompts: 2 for 3 images; give one for all"]);
+    fail(
+        latents(&[&[model.as_str()], &two[..]].concat()),
+        2,
+        &["--prompt: 2 of them for 3 classes; give one for"],
+    );
+    // One for each image of a class is none for each class.
+    let generate = ["generate", "-q", "-o", &output, "-m", &model, "-c", "0", "-n", "2"];
+    let two = ["--prompt", "moss", "--prompt", "rock"];
+    fail(flowturbo(&[&generate[..], &two[..]].concat()), 2, &["--prompt: 2 of them for one class"]);
     let long = "a".repeat(70_000);
     fail(latents(&[&model, "--prompt", &long]), 2, &["prompt: 70000 bytes, above the limit of 65536"]);
     fail(flowturbo(&["context", "moss", "-m", &tiny(), "-o", &output]), 2, &["no text encoder"]);

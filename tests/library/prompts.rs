@@ -211,8 +211,13 @@ fn prompts_that_make_no_sense_are_refused_in_one_line() {
     for (model, request, message) in [
         (
             &tiny,
-            two().with_prompt("moss"),
+            Request::of_prompts(["moss"]),
             "prompt: this bundle has no text encoder (networks.text in bundle.json); give a class",
+        ),
+        (
+            &tiny,
+            two().with_prompt("moss"),
+            "prompt: this bundle has no text encoder (networks.text in bundle.json); leave it out",
         ),
         (
             &untexted,
@@ -242,10 +247,13 @@ fn prompts_that_make_no_sense_are_refused_in_one_line() {
     let limits = Limits::default().with_max_prompt_bytes(8);
     let limited = load(Bundle::open_with(data("bundle"), &limits).unwrap());
     limited.session().latents(&two().with_prompt("12345678")).unwrap();
-    for request in [two().with_prompt("123456789"), two().with_negative_prompt("木木木")] {
+    for (request, name) in [
+        (two().with_prompt("123456789"), "prompt"),
+        (two().with_negative_prompt("木木木"), "negative prompt"),
+    ] {
         let error = limited.session().latents(&request).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LimitExceeded);
-        assert_eq!(error.to_string(), "prompt: 9 bytes, above the limit of 8 (max_prompt_bytes)");
+        assert_eq!(error.to_string(), format!("{name}: 9 bytes, above the limit of 8 (max_prompt_bytes)"));
     }
     // Without a class that stands for none, there is one for each image.
     let copy = Copy::of(&data("bundle"));
@@ -283,11 +291,17 @@ fn a_tokenizer_that_contradicts_its_encoder_is_refused_while_loading() {
     let message = "tokenizer.json: makes tokens up to 204, but the text encoder has a table of 204";
     assert_eq!(larger.to_string(), message);
 
+    let typed = changed(|tokenizer| {
+        tokenizer["post_processor"]["single"][1]["Sequence"]["type_id"] = json!(7);
+    });
+    let message = "tokenizer.json: makes types up to 7, but the text encoder has a table of 2";
+    assert_eq!(error(&typed).to_string(), message);
+
     let copy = Copy::of(&data("bundle"));
     copy.edit_manifest(|manifest| manifest["text"]["max_tokens"] = json!(25));
     let longer = error(&copy);
     assert_eq!(longer.kind(), ErrorKind::InvalidBundle);
-    assert!(longer.to_string().starts_with("text.onnx: "), "{longer}");
+    assert!(longer.to_string().starts_with("text.max_tokens 25: text.onnx: "), "{longer}");
     assert_eq!(longer.to_string().lines().count(), 1);
 
     let few = Copy::of(&data("bundle"));

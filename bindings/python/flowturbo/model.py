@@ -117,6 +117,7 @@ class Session:
 
     def __init__(self, model: Model):
         self.library, self.info, self.handle = model.library, model.info, c_void_p()
+        self.context_shape = model.context_shape
         self.made = (0, 0, 0)  # images, height and width of the last generation
         abi.check(self.library, self.library.ft_session_new(model.handle, byref(self.handle)))
 
@@ -134,7 +135,11 @@ class Session:
         """Samples and decodes."""
         classes = np.ascontiguousarray(request.classes, np.int64)
         raw = abi.filled(self.library, abi.Request, self.library.ft_request_init)
-        count = len(classes) or len(request.prompts)
+        if isinstance(request.prompts, str | bytes):
+            raise TypeError("prompts: a list of texts is needed, not one text")
+        contexts = {name: self.contexts(name, getattr(request, name)) for name in ("context", "negative_context")}
+        given = contexts["context"]
+        count = len(classes) or len(request.prompts) or (0 if given is None else len(given))
         raw.image_count = count
         if len(classes):
             raw.classes = classes.ctypes.data_as(POINTER(c_int64))
@@ -155,13 +160,11 @@ class Session:
         if request.noise is not None:
             noise = np.ascontiguousarray(request.noise, np.float32)
             raw.noise, raw.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
-        contexts = []  # held as long as the library looks at them
-        for name in ("context", "negative_context"):
-            if (given := getattr(request, name)) is not None:
-                contexts.append(np.ascontiguousarray(given, np.float32))
-                setattr(raw, name, contexts[-1].ctypes.data_as(POINTER(c_float)))
-                setattr(raw, f"{name}_count", contexts[-1].size)
-                setattr(raw, f"{name}_rows", len(contexts[-1]))
+        for name, floats in contexts.items():
+            if floats is not None:
+                setattr(raw, name, floats.ctypes.data_as(POINTER(c_float)))
+                setattr(raw, f"{name}_count", floats.size)
+                setattr(raw, f"{name}_rows", len(floats))
         raw.output = abi.OUTPUT_IMAGES if request.images else abi.OUTPUT_LATENTS
         steps: list[tuple[str, float]] = []
 
@@ -175,7 +178,7 @@ class Session:
         raw.progress = watch
         images = np.empty((count, height, width, 3), np.uint8) if request.images else None
         pixels = None if images is None else byref(self.pixels(images))
-        self.made = (len(classes), height, width)
+        self.made = (count, height, width)
         start = perf_counter()
         abi.check(self.library, self.library.ft_session_generate(self.handle, byref(raw), pixels))
         seconds = perf_counter() - start
@@ -198,7 +201,7 @@ class Session:
         if normal_y not in abi.NORMAL_Y:
             raise ValueError(f"normal_y {normal_y!r}: up or down")
         channels = {"color": 3, "normal": 3, "orm": 3, "mask": 4}.get(name, 1)
-        kind = np.dtype(dtype)
+        kind = np.dtype(dtype).newbyteorder("=")
         if (channels, kind.name) not in abi.PIXELS:
             known = ", ".join(known for count, known in abi.PIXELS if count == channels)
             raise ValueError(f"{name} is not to be had as {kind}; there are {known}")
@@ -208,6 +211,18 @@ class Session:
         flags = abi.NORMAL_Y[normal_y]
         abi.check(self.library, self.library.ft_session_get_map(self.handle, abi.MAPS[name], flags, byref(pixels)))
         return images
+
+    def contexts(self, name: str, given: np.ndarray | None) -> np.ndarray | None:
+        """Contexts as the library takes them, of the model's own shape; those of a model without are its to refuse."""
+        if given is None:
+            return None
+        given, shape = np.asarray(given), self.context_shape
+        if given.dtype.kind not in "fiu":
+            raise ValueError(f"{name}: {given.dtype} numbers; floats are needed")
+        if shape is not None and (given.ndim != 1 + len(shape) or given.shape[1:] != shape):
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(f"{name}: shape {list(given.shape)}, must be [N, {wanted}]")
+        return np.ascontiguousarray(given, np.float32)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """uint8 [N,H,W,3] of latents float32 [N,C,h,w] of the model's own size."""

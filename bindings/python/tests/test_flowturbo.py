@@ -88,6 +88,7 @@ def test_maps_are_arrays_of_what_numpy_makes_of_the_decoders_answer(library: cty
         assert abs(normal[..., 1] + down[..., 1] - 255).max() <= 1 and (normal[..., ::2] == down[..., ::2]).all()
         height = session.map("height", np.float32)
         assert height.shape == (2, 16, 16) and height.min() >= 0 and height.max() <= 1 and height.std() > 0.05
+        assert np.array_equal(session.map("height", ">u2"), session.map("height", "uint16"))
         assert abs(session.map("height", "uint16") - height.astype(float) * 65535).max() <= 0.51
         rough = session.map("roughness")
         expected = np.stack([np.full_like(rough, 255), rough, np.zeros_like(rough)], -1)
@@ -122,6 +123,17 @@ def test_contexts_are_passed_on(library: ctypes.CDLL, bundle: str, shape: tuple[
             assert not np.array_equal(latents(context=given, negative_context=away), with_contexts)
             with pytest.raises(flowturbo.Error, match="context: shape"):
                 latents(context=np.zeros((3, *shape)))
+            for astray in (np.zeros((1, *shape[::-1], 1)), np.zeros((1, 1, *shape)), np.zeros(shape[-1])):
+                with pytest.raises(ValueError, match=r"negative_context: shape \[.*must be \[N, "):
+                    latents(negative_context=astray)
+            with pytest.raises(ValueError, match="complex128 numbers; floats are needed"):
+                latents(context=np.zeros((1, *shape), complex))
+            # Contexts alone are of no class.
+            null = max(model.info.null_class, 0)
+            alone = session.generate(Request(context=given, seed=1, images=False)).latents
+            assert np.array_equal(
+                alone, session.generate(Request([null, null], context=given, seed=1, images=False)).latents
+            )
 
 
 def test_prompts_are_passed_on(library: ctypes.CDLL, session: flowturbo.Session) -> None:
@@ -135,6 +147,10 @@ def test_prompts_are_passed_on(library: ctypes.CDLL, session: flowturbo.Session)
         others = [Request(prompts=words, seed=3), Request([0, 0], prompts=words[:1], seed=3), Request([0, 0], seed=3)]
         for other in others:
             assert not np.array_equal(prompted.generate(other).latents, made.latents)
+        alone = prompted.generate(Request(prompts=words)).images
+        assert np.array_equal(prompted.map("color"), alone)
+        with pytest.raises(TypeError, match="a list of texts"):
+            prompted.generate(Request(prompts="moss"))
         with pytest.raises(ValueError, match="NUL"):
             prompted.generate(Request(prompts=["a\0b"]))
     with pytest.raises(flowturbo.Error, match="prompt: this bundle has no text encoder"):

@@ -170,7 +170,8 @@ pub struct ft_request {
     pub stream_count: usize,
     /// NULL, or the contexts of the images, for models that take them (`ft_model_info.context_width`): finite floats
     /// `[context_rows, context_width]`, or `[context_rows, context_tokens, context_width]` where contexts are of
-    /// tokens. NULL is the context of no prompt. Looked at during the call that takes the request.
+    /// tokens. NULL is the context of no prompt. With contexts `classes` may be NULL: no class. Looked at during the
+    /// call that takes the request.
     pub context: *const f32,
     /// How many floats.
     pub context_count: usize,
@@ -331,8 +332,8 @@ impl ft_request {
         }
         // SAFETY: the caller's promise.
         let prompts = unsafe { array(self.prompts, self.prompt_count, "request.prompts")? };
-        let unclassed = self.classes.is_null() && !prompts.is_empty();
-        let count = if unclassed { 0 } else { self.image_count as usize };
+        let unclassed = self.classes.is_null() && (!prompts.is_empty() || !self.context.is_null());
+        let count = if unclassed { 0 } else { images as usize };
         // SAFETY: as above.
         let classes = unsafe { array(self.classes, count, "request.classes")? };
         // SAFETY: as above.
@@ -354,6 +355,17 @@ impl ft_request {
         }
         request.classes.clear();
         request.classes.extend_from_slice(classes);
+        if unclassed && prompts.is_empty() {
+            // Contexts alone: there may be one for all.
+            let none = model.manifest().classes.null;
+            let takes_class = model.manifest().networks.predictor.inputs.y.is_some();
+            if takes_class && none.is_none() {
+                return Err(Failure::argument(
+                    "request.classes is NULL, and the model knows no class that stands for none",
+                ));
+            }
+            request.classes.resize(images as usize, none.unwrap_or_default());
+        }
         request.seed = self.seed;
         request.guidance = (self.guidance != FT_GUIDANCE_DEFAULT).then_some(self.guidance);
         request.cancel = cancel_token::token(self.cancel)?;

@@ -1,16 +1,15 @@
 //! What images are told besides their classes: arguments, and the files they name.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flowturbo::{Model, Request};
 use ndarray::{ArrayD, Axis};
 
 use crate::failure::{Failure, warn};
-use crate::numpy;
 use crate::options::{file_name, quoted};
-use crate::output::STANDARD;
+use crate::{input, numpy};
 
 /// Prompts or contexts, for models that take them.
 #[derive(Args, Default)]
@@ -53,17 +52,18 @@ impl Contexts {
 
     /// `request`, for `of_each` images of each kind, with them.
     pub fn apply(&self, mut request: Request, of_each: usize) -> Result<Request, Failure> {
-        let standard =
-            |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == STANDARD);
-        if standard(&self.context) && standard(&self.negative_context) {
-            return Err(Failure::Usage(
-                "--context - --negative-context -: standard input is only one of them".into(),
-            ));
-        }
-        let read = |path: &Option<PathBuf>| path.as_deref().map(numpy::read_any).transpose();
+        let read = |path: &Option<PathBuf>| path.as_deref().map(finite).transpose();
         (request.context, request.negative_context) = (read(&self.context)?, read(&self.negative_context)?);
         let prompts = self.prompt.iter().map(|prompt| words(prompt, "--prompt"));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
+        let kinds = request.classes.len() / of_each.max(1);
+        if prompts.len() > 1 && kinds > 0 && prompts.len() != kinds {
+            let (prompts, of) =
+                (prompts.len(), if kinds == 1 { "one class".into() } else { format!("{kinds} classes") });
+            return Err(Failure::Usage(format!(
+                "--prompt: {prompts} of them for {of}; give one for all, or one for each class"
+            )));
+        }
         request.prompts = match &prompts[..] {
             [one] if !request.classes.is_empty() => vec![(*one).to_owned()],
             all => all.iter().flat_map(|prompt| std::iter::repeat_n((*prompt).to_owned(), of_each)).collect(),
@@ -71,6 +71,11 @@ impl Contexts {
         let negative = self.negative_prompt.as_ref().map(|prompt| words(prompt, "--negative-prompt"));
         request.negative_prompt = negative.transpose()?.map(str::to_owned);
         Ok(request)
+    }
+
+    /// What it reads, by argument.
+    pub fn files(&self) -> [(&'static str, Option<&Path>); 2] {
+        [("--context", self.context.as_deref()), ("--negative-context", self.negative_context.as_deref())]
     }
 
     /// The arguments again; files without their folders.
@@ -82,6 +87,15 @@ impl Contexts {
         let mut line: String = self.prompts().into_iter().map(|prompt| words("prompt", prompt)).collect();
         line.extend(self.negative_prompt().map(|prompt| words("negative-prompt", prompt)));
         line + &argument("context", &self.context) + &argument("negative-context", &self.negative_context)
+    }
+}
+
+/// The contexts in a file.
+fn finite(path: &Path) -> Result<ArrayD<f32>, Failure> {
+    let contexts = numpy::read_any(path)?;
+    match contexts.iter().all(|value| value.is_finite()) {
+        true => Ok(contexts),
+        false => Err(Failure::Usage(format!("{}: holds a number that is not finite", input::name(path)))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What images begin with and how they lie: arguments, and the files they name.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use flowturbo::{Bundle, Manifest, Morph, Request, Seamless};
@@ -10,7 +10,6 @@ use ndarray::{Array3, Axis, concatenate};
 use crate::failure::{Failure, warn};
 use crate::given::{Given, Size, by};
 use crate::options::{file_name, number, plain_name};
-use crate::output::STANDARD;
 
 /// From what, and in which form.
 #[derive(Args)]
@@ -112,12 +111,14 @@ impl Editing {
         Ok(request)
     }
 
+    /// What it reads, by argument.
+    pub fn files(&self) -> [(&'static str, Option<&Path>); 2] {
+        [("--init", self.init.as_deref()), ("--mask", self.mask.as_deref())]
+    }
+
     /// `request` with --init and --mask, in the size of its images.
     fn begun(&self, mut request: Request, size: Size, quiet: bool) -> Result<Request, Failure> {
         let Some(path) = &self.init else { return Ok(request) };
-        if path.as_os_str() == STANDARD && self.mask.as_ref() == Some(path) {
-            return Err(Failure::Usage("--init - --mask -: standard input is only one of them".into()));
-        }
         let init = Given::read(path)?;
         let own = init.size();
         if are_shaped_otherwise(own, size) {

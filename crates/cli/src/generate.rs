@@ -17,7 +17,7 @@ use crate::options::{self, Computing, Keeping, ModelArgument, Sampling, class_na
 use crate::output::{Output, tell};
 use crate::sheet;
 use crate::steps::{StepTimes, Watcher, scale};
-use crate::{machine, units};
+use crate::{input, machine, units};
 
 /// Generates images of a class as PNG
 ///
@@ -93,6 +93,7 @@ pub struct Generate {
 impl Generate {
     pub fn run(&self) -> Result<(), Failure> {
         let started = Instant::now();
+        input::once(&[self.contexts.files(), self.editing.files()].concat())?;
         let bundle = self.model.open()?;
         let (mut schedule, guidance) = self.sampling.resolve(&bundle)?;
         if let Some(steps) = self.steps {

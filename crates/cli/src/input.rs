@@ -29,6 +29,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Refuses arguments of which more than one is standard input.
+pub fn once(files: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
+    let standard = files.iter().filter(|(_, path)| *path == Some(Path::new(STANDARD)));
+    let standard: Vec<String> = standard.map(|(name, _)| format!("{name} {STANDARD}")).collect();
+    match standard.len() {
+        0 | 1 => Ok(()),
+        _ => Err(Failure::Usage(format!("{}: standard input is only one of them", standard.join(" ")))),
+    }
+}
+
 /// What to call it.
 pub fn name(path: &Path) -> String {
     if path == Path::new(STANDARD) { "standard input".into() } else { path.display().to_string() }

@@ -61,6 +61,8 @@ pub struct Latents {
 
 impl Latents {
     pub fn run(&self) -> Result<(), Failure> {
+        let [context, negative] = self.contexts.files();
+        input::once(&[context, negative, ("--noise", self.noise.as_deref())])?;
         let bundle = self.model.open()?;
         let sampling = self.sampling.resolve(&bundle)?;
         let classes = options::classes(&self.class, bundle.manifest())?;

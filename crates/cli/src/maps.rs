@@ -60,6 +60,13 @@ impl Maps {
             return Err(Failure::Usage(message));
         }
         let chosen = self.chosen(manifest)?;
+        let is_folder = path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if is_folder && (separate || self.maps.is_some()) {
+            return Err(Failure::Usage(format!(
+                "{}: is a folder; give the name of a file in it",
+                path.display()
+            )));
+        }
         let (is_named, is_standard) = (self.maps.is_some(), path.as_os_str() == STANDARD);
         if is_standard && chosen.len() > 1 {
             let message = "--maps writes several files; standard output takes one";
@@ -77,6 +84,9 @@ impl Maps {
         let Some(text) = &self.maps else { return Ok(vec![Map::Color]) };
         if text == "all" {
             return Ok(manifest.maps().to_vec());
+        }
+        if text.split(',').any(|name| name.trim() == "all") {
+            return Err(Failure::Usage("--maps: all is all of them; give it alone, or names".into()));
         }
         let mut chosen = Vec::new();
         for name in text.split(',') {
