@@ -28,6 +28,10 @@ impl Tokenizer {
         match *self {}
     }
 
+    pub(crate) fn last_type(&self) -> i64 {
+        match *self {}
+    }
+
     pub(crate) fn encode(&self, _: &str) -> Tokens {
         match *self {}
     }
