@@ -135,7 +135,6 @@ fn main() {
 
 /// The same for prompts that the model knows by now, one for all images or one for each.
 fn prompts(root: &Path) {
-    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
     let bundle = Bundle::open(root.join("tests/data/prompts/bundle")).unwrap();
     let model = Model::load(bundle, &ModelOptions::default().with_threads(2)).unwrap();
     let mut session = model.session();
@@ -144,25 +143,30 @@ fn prompts(root: &Path) {
         Request::of_prompts(["moss", "wet sand"]).with_negative_prompt("rust"),
         Request::of_prompts(["stone", ""]).with_guidance(1.0),
     ];
+    allocate_nothing(&mut session, &mut requests, "prompts");
+}
+
+/// Requests that were made once are made again with other seeds, and nothing is allocated.
+fn allocate_nothing(session: &mut Session, requests: &mut [Request], what: &str) {
+    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
     let mut latents = session.latents(&requests[0]).unwrap().into_raw_vec_and_offset().0;
-    for request in &requests {
+    for request in &*requests {
         session.latents_into(request, &mut latents, observer).unwrap();
     }
     let region = Region::new(ALLOCATOR);
     for seed in 1..=33 {
-        for request in &mut requests {
+        for request in &mut *requests {
             request.seed = seed;
             session.latents_into(request, &mut latents, observer).unwrap();
         }
     }
     let change = region.change();
-    println!("prompts: {} allocations", change.allocations);
-    assert_eq!((change.allocations, change.reallocations), (0, 0));
+    println!("{what}: {} allocations", change.allocations);
+    assert_eq!((change.allocations, change.reallocations), (0, 0), "{what}");
 }
 
 /// The same for models that take contexts, one for each image, and other ones to go away from.
 fn contexts(root: &Path) {
-    let observer = &mut |_: &flowturbo::Progress| ControlFlow::Continue(());
     for (bundle, shape) in [("pooled", &[2, 12][..]), ("tokens", &[2, 7, 12])] {
         let bundle_of_it = Bundle::open(root.join("tests/data/contexts").join(bundle)).unwrap();
         let model = Model::load(bundle_of_it, &ModelOptions::default().with_threads(2)).unwrap();
@@ -175,19 +179,6 @@ fn contexts(root: &Path) {
             plain.clone().with_context(context(-0.5)).with_negative_context(context(0.25)),
             plain.with_guidance(1.0).with_context(context(0.5)).with_seamless(Seamless::X),
         ];
-        let mut latents = session.latents(&requests[0]).unwrap().into_raw_vec_and_offset().0;
-        for request in &requests {
-            session.latents_into(request, &mut latents, observer).unwrap();
-        }
-        let region = Region::new(ALLOCATOR);
-        for seed in 1..=33 {
-            for request in &mut requests {
-                request.seed = seed;
-                session.latents_into(request, &mut latents, observer).unwrap();
-            }
-        }
-        let change = region.change();
-        println!("contexts, {bundle}: {} allocations", change.allocations);
-        assert_eq!((change.allocations, change.reallocations), (0, 0), "{bundle}");
+        allocate_nothing(&mut session, &mut requests, &format!("contexts, {bundle}"));
     }
 }

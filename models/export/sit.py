@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -14,12 +13,10 @@ from nets.sit import SiTConfig
 from torch import nn
 
 from export import ExportError, options
-from export.bundle import Classes, Latent, Manifest, Time, write_bundle
+from export.bundle import Classes, Latent, Manifest, Time
 from export.checkpoint import load_sit
-from export.preview import preview_of
 from export.program import find_program
 from export.synthetic import random_networks
-from export.vae import load_kl
 
 SD_SCALE = 0.18215  # of the Stable Diffusion VAE that published SiT checkpoints were trained with
 OFFICIAL_GUIDED = 3  # of its 4 latent channels
@@ -32,7 +29,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--predictor", type=Path, metavar="FILE", help="velocity predictor, a state dict or a training checkpoint")
     add("--refiner", type=Path, metavar="FILE", help="velocity refiner, likewise")
     add("--random", metavar="SIZE/PATCH", help="random weights of a published size instead, such as XL/2 or S/8")
-    add("--vae", type=Path, metavar="DIR", help="folder of a diffusers AutoencoderKL")
     add("--weights", choices=("ema", "model"), default="ema", help="which half of a training checkpoint (ema)")
     add("--trust", action="store_true", help="load checkpoints that hold more than tensors (can run code)")
     add("--heads", type=int, metavar="N", help="attention heads, where the width is not a published one")
@@ -131,14 +127,11 @@ def main(argv: list[str] | None = None) -> int:
         program = None if arguments.no_run else find_program(arguments.flowturbo)
         labels = read_labels(arguments.labels) if arguments.labels else None
         networks = load_networks(arguments, labels)
-        vae = None
-        if arguments.vae:
-            vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
-        manifest = describe(arguments, labels, networks["predictor"].config, "refiner" in networks, vae)
-        if manifest.image:
-            colours = preview_of(networks["encoder"], manifest.image, manifest.latent.scale, manifest.latent.shift)
-            manifest = replace(manifest, preview=colours)
-        print(write_bundle(arguments.out, manifest, networks, arguments.dtype, program=program))
+
+        def described(vae: KlConfig | None) -> Manifest:
+            return describe(arguments, labels, networks["predictor"].config, "refiner" in networks, vae)
+
+        print(options.write(arguments, networks, described, program))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

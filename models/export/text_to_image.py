@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,11 +19,9 @@ from nets.unet import UNet, UNetConfig
 from torch import nn
 
 from export import ExportError, options
-from export.bundle import Classes, Latent, Manifest, Text, Time, write_bundle
+from export.bundle import Classes, Latent, Manifest, Text, Time
 from export.diffusers import load_unet
-from export.preview import preview_of
 from export.program import find_program
-from export.vae import load_kl
 
 SD_SCALE = 0.18215  # of the VAE of Stable Diffusion 1 and 2
 GUIDANCE = 1.5  # what code/README.md of InstaFlow says of 2-rectified flow: 1 to 2
@@ -40,7 +37,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--predictor", type=Path, metavar="DIR", help="a UNet2DConditionModel, or a pipeline that has one in `unet`")
     add("--refiner", type=Path, metavar="DIR", help="likewise, of twice the input channels")
     add("--random", action="store_true", help="random weights in the geometry of Stable Diffusion 1.5 instead")
-    add("--vae", type=Path, metavar="DIR", help="an AutoencoderKL, or a pipeline that has one in `vae`")
     add("--tokens", type=int, default=PROMPT[0], metavar="L", help="tokens of a context (77)")
     add("--guidance", type=float, default=GUIDANCE, help="default guidance scale (1.5)")
     options.add_common(parser)
@@ -110,14 +106,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         program = None if arguments.no_run else find_program(arguments.flowturbo)
         networks: dict[str, nn.Module] = load_networks(arguments)
-        vae = None
-        if arguments.vae:
-            vae, networks["encoder"], networks["decoder"] = load_kl(arguments.vae)
-        manifest = describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
-        if manifest.image:
-            colours = preview_of(networks["encoder"], manifest.image, manifest.latent.scale, manifest.latent.shift)
-            manifest = replace(manifest, preview=colours)
-        print(write_bundle(arguments.out, manifest, networks, arguments.dtype, program=program))
+
+        def described(vae: KlConfig | None) -> Manifest:
+            return describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
+
+        print(options.write(arguments, networks, described, program))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
