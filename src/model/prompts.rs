@@ -14,7 +14,7 @@ impl Model {
     /// ([`Text::max_tokens`](crate::manifest::Text::max_tokens)), so that its end is left out.
     ///
     /// # Errors
-    /// As [`Session::encode_prompts`].
+    /// As [`Session::encode_prompts`](crate::Session::encode_prompts).
     pub fn cuts(&self, prompt: &str) -> Result<bool> {
         Request::of_prompts([prompt]).check_prompts(self.bundle())?;
         Ok(self.tokenizer(&CancelToken::new())?.encode(prompt).cut)

@@ -112,10 +112,10 @@ impl Isa {
     /// Those of 8 floats, best first: they add up in the same order and give the same bits, here and on other
     /// processors.
     pub fn portable() -> Vec<Self> {
-        let mut sets = Self::available();
+        let sets = Self::available().into_iter();
         #[cfg(target_arch = "x86_64")]
-        sets.retain(|set| *set != Self::Avx512);
-        sets
+        let sets = sets.filter(|set| *set != Self::Avx512);
+        sets.collect()
     }
 
     /// Runs `kernel` compiled for this instruction set.
