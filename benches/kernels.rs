@@ -4,7 +4,7 @@
 mod common;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use flowturbo::bench::{Kernel, numbers};
+use flowturbo::bench::{Kernel, Microkernel, microkernels, numbers};
 use flowturbo::ndarray::Array2;
 use flowturbo_compile::tract_onnx::prelude::*;
 use flowturbo_compile::tract_onnx::tract_core::ops::einsum::EinSum;
@@ -27,8 +27,18 @@ fn products(c: &mut Criterion) {
     for (model, rows, k, cols) in widest.into_iter().chain(others) {
         let shape = format!("{model} {rows}x{k}x{cols}");
         group.throughput(Throughput::Elements((2 * rows * k * cols) as u64));
-        let mut kernel = Kernel::product(rows, k, cols, 1).unwrap();
-        group.bench_function(BenchmarkId::new("flowturbo", &shape), |b| b.iter(|| kernel.run()));
+        // Each line of the table in one shape, the best of each kind in all of them.
+        let best = |by: &&Microkernel| {
+            Microkernel::of(by.isa, by.format).is_some_and(|line| std::ptr::eq(line, *by))
+        };
+        let widest = |by: &&Microkernel| by.isa == microkernels().next().map_or(by.isa, |first| first.isa);
+        let all = (model, k) == ("SiT-B", 768);
+        for by in microkernels().filter(|by| all || best(by) && widest(by)) {
+            let mut kernel = Kernel::product(rows, k, cols, by, 1).unwrap();
+            group.bench_function(BenchmarkId::new(format!("flowturbo {by}"), &shape), |b| {
+                b.iter(|| kernel.run())
+            });
+        }
         let matrix = |rows, cols| Array2::from_shape_vec((rows, cols), numbers(rows * cols)).unwrap();
         let (x, w) = (matrix(rows, k), matrix(k, cols));
         let plan = tract_product(rows, &w).unwrap();

@@ -12,16 +12,25 @@ use crate::contract::{Contract, ElementType};
 use crate::engine::Engine;
 use crate::error::runtime;
 use crate::kernels::{
-    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Matmul, Measure, Modulation, Norm, Packed,
-    Padding, Pool, Rows, Source, Stage, Values, Workers,
+    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, MICROKERNELS, Matmul, Measure, Modulation,
+    Norm, Packed, Padding, Pool, Rows, Source, Stage, Values, Workers,
 };
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 use flowturbo_compile::{Fused, Reference};
+
+/// The micro-kernels that this processor has.
+pub fn microkernels() -> impl Iterator<Item = &'static Microkernel> {
+    MICROKERNELS.iter().filter(|line| line.is_available())
+}
+
+/// What [`Kernel::product`] is asked to run by.
+pub use crate::kernels::Microkernel;
 
 type Body = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
 
 /// One kernel with its memory, ready to run on as many threads as wanted.
 pub struct Kernel {
+    isa: Isa,
     pool: Pool,
     scratch: Vec<f32>,
     mem: Vec<f32>,
@@ -30,15 +39,23 @@ pub struct Kernel {
 
 impl Kernel {
     /// `rows x k` by `k x cols` and a bias: a linear layer, halved where networks halve it.
-    pub fn product(rows: usize, k: usize, cols: usize, threads: usize) -> Result<Self> {
+    pub fn product(
+        rows: usize,
+        k: usize,
+        cols: usize,
+        by: &'static Microkernel,
+        threads: usize,
+    ) -> Result<Self> {
         let groups = [Group { a: cols, c: cols + rows * k, row: 0, rows, image: 0 }];
         let bias = [Epilogue::Bias { offset: 0 }];
-        let (weights, end) = (packed(1, k, cols), cols + rows * (k + cols));
-        let room = Matmul::room(&weights, &groups);
+        let (weights, end) = (packed(by, 1, k, cols), cols + rows * (k + cols));
+        let room = Matmul::room(&weights, k, &[0], &groups);
         let spare = (room > 0).then_some(end);
         let product = Matmul::new(weights, k, &[0], cols, &groups, &bias, spare);
         let floats = end + room;
-        Self::new(threads, product.scratch(), floats, Box::new(move |w, mem| product.run(w, mem)))
+        let kernel =
+            Self::new(threads, product.scratch(), floats, Box::new(move |w, mem| product.run(w, mem)));
+        Ok(Self { isa: by.isa, ..kernel? })
     }
 
     /// Queries, keys and values side by side, as a fused projection leaves them.
@@ -123,7 +140,7 @@ impl Kernel {
             image: 0,
         };
         let rows: Vec<Group> = (0..edge).map(row).collect();
-        let weights = packed(9, channels, out_channels);
+        let weights = packed(Microkernel::exact(Isa::available()[0]), 9, channels, out_channels);
         let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
         let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
         let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
@@ -137,24 +154,24 @@ impl Kernel {
     fn new(threads: usize, scratch: usize, floats: usize, run: Body) -> Result<Self> {
         let pool = Pool::new(threads).map_err(|e| runtime(e.to_string()))?;
         let scratch = vec![0.0; scratch.next_multiple_of(16) * threads];
-        Ok(Self { pool, scratch, mem: numbers(floats), run })
+        Ok(Self { isa: Isa::available()[0], pool, scratch, mem: numbers(floats), run })
     }
 
     /// Computes once.
     pub fn run(&mut self) {
-        let mut workers = Workers::new(Isa::available()[0], &self.pool, &mut self.scratch);
+        let mut workers = Workers::new(self.isa, &self.pool, &mut self.scratch);
         (self.run)(&mut workers, &mut self.mem);
     }
 }
 
 /// Any weights.
-fn packed(segments: usize, k: usize, cols: usize) -> Arc<Packed> {
+fn packed(by: &'static Microkernel, segments: usize, k: usize, cols: usize) -> Arc<Packed> {
     let values = numbers(segments * k * cols);
     let values = Values::F32(&values);
     let source = Source { values, cols, segment_stride: k * cols, row_stride: cols, col_stride: 1 };
     let alone = Pool::new(1).expect("one lane takes no thread");
-    let workers = &mut Workers::new(Isa::available()[0], &alone, &mut []);
-    Arc::new(Packed::new(workers, segments, k, &source).expect("a bench has memory for its weights"))
+    let workers = &mut Workers::new(by.isa, &alone, &mut []);
+    Arc::new(Packed::new(workers, by, segments, k, &source).expect("a bench has memory for its weights"))
 }
 
 /// Repeatable numbers in -1..1.

@@ -97,19 +97,20 @@ mod request;
 mod session;
 mod text;
 
-use flowturbo_runtime::{
-    allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, sampler,
-};
 #[cfg(feature = "compile")]
-use flowturbo_runtime::{executor, plan};
+use flowturbo_runtime::executor;
+use flowturbo_runtime::{
+    allowance, backend, bundle, contract, engine, error, ftplan, image, kernels, lock, memory, plan,
+    precision, sampler,
+};
 
 #[cfg(feature = "compile")]
 pub use compile::{PlanOptions, compile};
 #[doc(inline)]
 pub use flowturbo_runtime::{
     Bundle, CancelToken, Contract, Cost, ElementType, Error, ErrorKind, Fallback, Image, Limits, Manifest,
-    Map, NormalY, Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Preset, Result, Role,
-    Schedule, Source, StepKind, Target, draw_map, manifest, noise, to_pixels,
+    Map, NormalY, Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Precision, Preset, Result,
+    Role, Schedule, Source, StepKind, Target, draw_map, manifest, noise, to_pixels,
 };
 pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.

@@ -19,6 +19,7 @@ use crate::error::invalid_argument;
 use crate::executor::Conditions;
 use crate::kernels::{DefaultFloats, Parallel, Process};
 use crate::lock::lock;
+use crate::precision::Precision;
 use crate::request::{check_batch, per_call};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::style;
@@ -63,13 +64,25 @@ pub struct ModelOptions {
     /// vectors are 8 floats wide everywhere (on processors with AVX-512, whose vectors are wider, that takes longer),
     /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
     pub deterministic: bool,
+    /// In what numbers products of weights are computed. Another than [`F32`](Precision::F32) is for the fused backend,
+    /// and not for a plan whose weights are packed.
+    pub precision: Precision,
     /// Stops the loading from another thread; of no use later, see [`Request::cancel`].
     pub cancel: CancelToken,
 }
 
 impl std::fmt::Debug for ModelOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { threads, parallel, batch, backend, release_conditioning, deterministic, cancel } = self;
+        let Self {
+            threads,
+            parallel,
+            batch,
+            backend,
+            release_conditioning,
+            deterministic,
+            precision,
+            cancel,
+        } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
         f.debug_struct("ModelOptions")
             .field("threads", threads)
@@ -78,6 +91,7 @@ impl std::fmt::Debug for ModelOptions {
             .field("backend", backend)
             .field("release_conditioning", release_conditioning)
             .field("deterministic", deterministic)
+            .field("precision", precision)
             .field("cancel", cancel)
             .finish()
     }
@@ -116,6 +130,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_deterministic(mut self, deterministic: bool) -> Self {
         self.deterministic = deterministic;
+        self
+    }
+
+    /// These options with products in other numbers.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 

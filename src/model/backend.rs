@@ -7,9 +7,11 @@ use crate::Result;
 use crate::backend::Backend;
 use crate::bundle::Bundle;
 use crate::engine::Engine;
-use crate::error::{invalid_argument, runtime};
+use crate::error::{invalid_argument, runtime, unsupported};
 use crate::ftplan::Planned;
 use crate::kernels::{Isa, Parallel, Pool};
+use crate::plan::Target;
+use crate::precision::Precision;
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
@@ -25,6 +27,14 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
         bundle.check_onnx()?;
     }
     let isa = plan.isa(&sets(options))?;
+    let (target, precision) = (plan.target(), options.precision);
+    if target != Target::Generic && precision != Precision::F32 {
+        let error = unsupported(format!(
+            "precision: {precision} asked for, but the plan's weights are packed as f32 for {target}; compile it with \
+             --target generic"
+        ));
+        return Err(error.at(plan.describe().to_owned()));
+    }
     Ok(Box::new(Planned::new(plan, engine(isa, options, threads)?, options.deterministic)))
 }
 
@@ -39,9 +49,12 @@ fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Ba
         (None, threads) => Reference::new(threads),
     };
     if options.backend.is_reference() {
-        return match options.deterministic {
-            true => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
-            false => Ok(Box::new(reference)),
+        return match (options.deterministic, options.precision) {
+            (true, _) => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
+            (_, Precision::F32) => Ok(Box::new(reference)),
+            (_, other) => Err(invalid_argument(format!(
+                "precision: {other} asked for, plain tract computes in f32; take the fused backend"
+            ))),
         };
     }
     let engine = engine(sets(options)[0], options, threads)?;
@@ -78,7 +91,7 @@ fn threads(options: &ModelOptions) -> Result<usize> {
 
 fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
     if let Some(parallel) = &options.parallel {
-        return Ok(Engine::new(isa, Arc::clone(parallel)).lent());
+        return Engine::new(isa, Arc::clone(parallel)).lent().with_precision(options.precision);
     }
     let pool = if options.threads == 0 {
         let (pool, refused) = Pool::up_to(threads);
@@ -95,5 +108,5 @@ fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
             ))
         })?
     };
-    Ok(Engine::new(isa, Arc::new(pool)))
+    Engine::new(isa, Arc::new(pool)).with_precision(options.precision)
 }

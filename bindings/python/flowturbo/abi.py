@@ -37,6 +37,7 @@ MAPS = {
 }
 NORMAL_Y = {"up": 0, "down": 1}
 OUTPUT_IMAGES, OUTPUT_LATENTS = 0, 1
+PRECISIONS = ("f32", "f16-weights", "bf16", "int8")  # by their numbers
 TILES = {"": 0, "x": 1, "y": 2, "both": 3}
 
 
@@ -81,6 +82,8 @@ class ModelOptions(Structure):
         ("release_conditioning", u32),
         ("deterministic", u32),
         ("cancel", c_void_p),
+        ("precision", u32),
+        ("reserved", u32),
     ]
 
 

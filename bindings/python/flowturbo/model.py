@@ -52,12 +52,16 @@ class Generation:
 
 
 class Model:
-    """A bundle, opened: a folder or a zip file. Any number of threads may have sessions of it."""
+    """A bundle, opened: a folder, a zip file or a plan. Any number of threads may have sessions of it. `precision`, one
+    of `abi.PRECISIONS`, is what its networks multiply in."""
 
-    def __init__(self, library: ctypes.CDLL, bundle: str | PathLike, threads: int = 0):
+    def __init__(self, library: ctypes.CDLL, bundle: str | PathLike, threads: int = 0, precision: str = "f32"):
         self.library, self.handle = library, c_void_p()
         options = abi.filled(library, abi.ModelOptions, library.ft_model_options_init)
         options.threads = threads
+        if precision not in abi.PRECISIONS:
+            raise ValueError(f"precision {precision!r}: there are {', '.join(abi.PRECISIONS)}")
+        options.precision = abi.PRECISIONS.index(precision)
         abi.check(library, library.ft_model_open(fsencode(bundle), byref(options), byref(self.handle)))
         self.info = abi.ModelInfo(struct_size=sizeof(abi.ModelInfo))
         abi.check(library, library.ft_model_get_info(self.handle, byref(self.info)))

@@ -31,7 +31,7 @@ fn layout() -> String {
         ft_option: key, value;
         ft_model_options:
             struct_size, threads, batch, lanes, parallel_for, parallel_data, options, option_count, limits,
-            release_conditioning, deterministic, cancel;
+            release_conditioning, deterministic, cancel, precision, reserved;
         ft_limits:
             struct_size, max_edge, max_channels, max_classes, max_batch, max_steps, max_manifest_bytes,
             max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes,

@@ -50,7 +50,7 @@ mod versioned;
 
 use flowturbo::{
     BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Map, Model, ModelOptions, Morph, NormalY,
-    Output, Parallel, PixelFormat, Pixels, PixelsRef, PreviewKind, Progress, Request, Result, Role, Seamless,
-    Session, Variation, file, png_file,
+    Output, Parallel, PixelFormat, Pixels, PixelsRef, Precision, PreviewKind, Progress, Request, Result,
+    Role, Seamless, Session, Variation, file, png_file,
 };
 use flowturbo_runtime::{bundle, error, kernels};

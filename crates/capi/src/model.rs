@@ -12,7 +12,7 @@ use super::registry::{Kind, Registry};
 use super::status::ft_status;
 use super::threads::{Lent, ft_parallel_for};
 use super::versioned::{self, Versioned};
-use super::{BackendKind, Bundle, Limits, Model, ModelOptions, Role};
+use super::{BackendKind, Bundle, Limits, Model, ModelOptions, Precision, Role};
 
 /// A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
 pub struct ft_model {
@@ -41,6 +41,18 @@ pub struct ft_option {
     /// A text, or a number as text.
     pub value: *const c_char,
 }
+
+/// In what numbers products of weights are computed; all else is float32.
+pub type ft_precision = u32;
+
+/// float32, exact up to rounding.
+pub const FT_PRECISION_F32: ft_precision = 0;
+/// The same bits, from weights that stay float16 in memory where the files have them so.
+pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
+/// bfloat16, approximate; for processors with AVX512-BF16, else `FT_ERROR_UNSUPPORTED`.
+pub const FT_PRECISION_BF16: ft_precision = 2;
+/// Linear layers of bytes, approximate.
+pub const FT_PRECISION_INT8: ft_precision = 3;
 
 /// How a model is opened; filled by `ft_model_options_init`, then by hand.
 #[repr(C)]
@@ -75,6 +87,11 @@ pub struct ft_model_options {
     pub deterministic: u32,
     /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
     pub cancel: *const ft_cancel_token,
+    /// In what numbers predictor, refiner and decoder multiply by their weights; others than `FT_PRECISION_F32` are for
+    /// the library's own kernels, and not for plans whose weights are packed.
+    pub precision: ft_precision,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -96,6 +113,8 @@ unsafe impl Versioned for ft_model_options {
             release_conditioning: 0,
             deterministic: 0,
             cancel: std::ptr::null(),
+            precision: FT_PRECISION_F32,
+            reserved: 0,
         }
     }
 }
@@ -322,6 +341,20 @@ unsafe fn open(
     };
     settings.release_conditioning = switch("release_conditioning", options.release_conditioning)?;
     settings.deterministic = switch("deterministic", options.deterministic)?;
+    settings.precision = match options.precision {
+        FT_PRECISION_F32 => Precision::F32,
+        FT_PRECISION_F16_WEIGHTS => Precision::F16Weights,
+        FT_PRECISION_BF16 => Precision::Bf16,
+        FT_PRECISION_INT8 => Precision::Int8,
+        other => {
+            return Err(Failure::argument(format!(
+                "options.precision is {other}, which is none of FT_PRECISION_...; call ft_model_options_init first"
+            )));
+        }
+    };
+    if options.reserved != 0 {
+        return Err(Failure::argument("options.reserved is not 0; call ft_model_options_init first"));
+    }
     settings.cancel = cancel_token::token(options.cancel)?;
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;

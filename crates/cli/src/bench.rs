@@ -117,6 +117,7 @@ impl Report<'_> {
             "batch": self.bench.batch,
             "threads": self.model.threads(),
             "backend": self.bench.computing.backend.name(),
+            "precision": self.bench.computing.precision.to_string(),
             "runs": self.bench.runs,
             "warmup": self.bench.warmup,
             "load": self.load.as_secs_f64(),
@@ -131,12 +132,13 @@ impl Report<'_> {
         let schedule = self.request.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(
             text,
-            "flowturbo {} on {}, {} of {}, {} backend\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
+            "flowturbo {} on {}, {} of {}, {} backend, {}\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
             env!("CARGO_PKG_VERSION"),
             machine::processor(),
             units::plural(self.model.threads(), "thread"),
             units::plural(machine::processors(), "processor"),
             self.bench.computing.backend.name(),
+            self.bench.computing.precision,
             bundle.manifest().name,
             bundle.hash(),
             self.request.guidance.unwrap_or_default(),

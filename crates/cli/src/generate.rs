@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use flowturbo::png_file::{self, Note};
-use flowturbo::{Generation, Manifest, Model, Request};
+use flowturbo::{Generation, Manifest, Model, Precision, Request};
 use ndarray::Axis;
 
 use crate::contexts::{self, Contexts};
@@ -297,9 +297,13 @@ impl Recipe<'_> {
         let classes = joined(self.classes.iter(), |class| plain_name(*class, manifest));
         let classes = if classes.is_empty() { classes } else { format!(" --class {classes}") };
         let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
+        let precision = match self.command.computing.precision {
+            Precision::F32 => String::new(),
+            other => format!(" --precision {other}"),
+        };
         format!(
             "flowturbo generate{classes} -n {}{only} --seed {} --schedule {schedule} --guidance \
-             {guidance}{}{}{}{columns}{bits}",
+             {guidance}{}{}{}{columns}{precision}{bits}",
             self.command.count,
             self.command.seed,
             self.command.contexts.line(),

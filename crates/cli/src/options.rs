@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Request, Schedule};
+use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Precision, Request, Schedule};
 
 use crate::contexts::Contexts;
 use crate::failure::Failure;
@@ -88,6 +88,10 @@ pub struct Computing {
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
     pub backend: Backend,
+    /// In what numbers the networks multiply by their weights: f32; f16-weights, the same with less memory; bf16 and
+    /// int8, faster and approximate
+    #[arg(long, value_name = "NUMBERS", default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// The same bits on every processor and with any number of threads; slower on processors with AVX-512
     #[arg(long)]
     pub deterministic: bool,
@@ -143,6 +147,7 @@ impl Computing {
             .with_backend(self.backend.into())
             .with_release_conditioning(release)
             .with_deterministic(self.deterministic)
+            .with_precision(self.precision)
             .with_cancel(interrupt::token());
         Ok(Model::load(bundle, &options.with_batch(images))?)
     }

@@ -53,28 +53,38 @@ impl Fused {
         }
     }
 
-    fn lower(&self, graph: &Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<FusedProgram> {
+    fn lower(
+        &self,
+        graph: &Graph,
+        role: Role,
+        again: &dyn Fn(usize) -> Result<Graph>,
+    ) -> Result<FusedProgram> {
         let parted = Parted::new(graph)?;
         let conditions = match &parted.split {
             Some(cut) => self.engine.conditions(&graph.file, &cut.split.layout, || {
                 let part = cut.conditioning(again)?;
-                part.map(|part| self.engine.computed(&graph.file, part, &graph.allowance)).transpose()
+                part.map(|part| self.engine.computed(&graph.file, role, part, &graph.allowance)).transpose()
             })?,
             None => None,
         };
         let plan = parted.body(graph, conditions.is_some())?;
         let Graph { file, weights, allowance, .. } = graph;
-        self.engine.program(Network { file, plan, weights, allowance }, conditions)
+        self.engine.program(Network { file, role, plan, weights, allowance }, conditions)
     }
 
-    /// Compiles `graph`, or leaves it to plain tract as a whole. `again` imports the same network for another batch.
+    /// Compiles `graph`, which plays `role`, or leaves it to plain tract as a whole. `again` imports the same network for another batch.
     ///
     /// # Errors
     /// Name its file.
-    fn compile(&self, graph: Graph, again: &dyn Fn(usize) -> Result<Graph>) -> Result<Arc<dyn Program>> {
+    fn compile(
+        &self,
+        graph: Graph,
+        role: Role,
+        again: &dyn Fn(usize) -> Result<Graph>,
+    ) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
         // Only what is known to have no kernel goes to tract. A panic is a mistake of ours, and told as one.
-        match in_flowturbo(|| self.lower(&graph, again)) {
+        match in_flowturbo(|| self.lower(&graph, role, again)) {
             Ok(program) => {
                 self.check_deterministic(&graph, &program).at(|| graph.file.clone())?;
                 Ok(Arc::new(program))
@@ -98,7 +108,7 @@ impl Backend for Fused {
         allowance: &Allowance,
     ) -> Result<Arc<dyn Program>> {
         let import = |batch| Graph::import_within(bundle, role, Extent { batch, ..extent }, allowance);
-        self.compile(import(extent.batch)?, &import)
+        self.compile(import(extent.batch)?, role, &import)
     }
 
     fn cost(&self, bundle: &Bundle, role: Role, extent: Extent, allowance: &Allowance) -> Result<Cost> {

@@ -99,7 +99,7 @@ fn product(workers: &mut Workers<'_>, arena: &mut Arena) {
     let weights = noise(k * cols, 5);
     let source =
         Source { values: Values::F32(&weights), cols, segment_stride: 0, row_stride: cols, col_stride: 1 };
-    let packed = Packed::new(workers, 1, k, &source).unwrap();
+    let packed = Packed::new(workers, Microkernel::exact(workers.isa), 1, k, &source).unwrap();
     let group = Group { a: 0, c: arena.take(rows * cols), row: 0, rows, image: 0 };
     let steps = [Epilogue::Bias { offset: 500 }, Epilogue::Gelu];
     Matmul::new(Arc::new(packed), k, &[0], cols, &[group], &steps, None).run(workers, &mut arena.memory);

@@ -40,7 +40,10 @@ pub use default_floats::DefaultFloats;
 pub use error::{Error, ErrorKind, Result};
 pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
-pub use matmul::{Epilogue, Group, Matmul, Packed, PackedFloats, PanelSize, Source, Values, pack};
+pub use matmul::{
+    Epilogue, Format, Group, MICROKERNELS, Matmul, Microkernel, Packed, PackedFloats, PanelSize, Source,
+    Values, pack,
+};
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;
 pub use parallel::{Inline, Shared, Workers};

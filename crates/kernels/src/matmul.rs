@@ -6,10 +6,14 @@
 //! through the [`Epilogue`] to the arena while they are in the first cache. The inner dimension is cut
 //! where a panel would not fit. Each sum is added up in the same order whatever the number of lanes.
 
+mod dot;
 mod epilogue;
+mod format;
 mod halves;
+mod left;
 mod packed;
 mod places;
+mod table;
 mod tile;
 mod tiles;
 
@@ -19,12 +23,15 @@ use std::sync::Arc;
 
 use super::{LINE, Shared, Workers};
 pub use epilogue::Epilogue;
-use epilogue::Finish;
+use epilogue::{Bytes, Finish};
+pub use format::Format;
 use halves::Halves;
+use left::{Left, Rounded};
 use packed::Panel;
 pub use packed::{Packed, PackedFloats, Source, Values, pack};
+pub use table::{MICROKERNELS, Microkernel};
 pub use tile::PanelSize;
-use tile::{Shape, Span, Tile};
+use tile::{Span, Tile};
 use tiles::Tiles;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
@@ -43,9 +50,9 @@ pub struct Group {
 /// `C[m, n] = epilogue(Σ A[m, s, k] * W[s, k, n])` over segments `s` and `k` in each.
 pub struct Matmul {
     weights: Arc<Packed>,
-    /// Of at most `shape.rows` rows.
+    /// Of at most the micro-kernel's rows.
     tiles: Tiles,
-    shape: Shape,
+    kernel: &'static Microkernel,
     /// The cuts of the inner dimension.
     blocks: Vec<Block>,
     a_stride: usize,
@@ -53,20 +60,22 @@ pub struct Matmul {
     epilogue: Vec<Epilogue>,
     /// For seven products of half the size.
     halves: Option<Halves>,
+    /// Rounds the left side; then `tiles` are where its words are.
+    left: Option<Left>,
     /// What the next product will read.
     after: Option<Arc<Packed>>,
     /// One past the last float of the arena that is touched.
     end: usize,
 }
 
-/// A stretch of the inner dimension.
+/// A stretch of the inner dimension, in words.
 struct Block {
     first: usize,
     len: usize,
     spans: Vec<Span>,
 }
 
-/// Longest stretch of the inner dimension that is added up at once.
+/// Longest stretch of the inner dimension that is added up at once, in words.
 const BLOCK: usize = 1152;
 /// Bytes of weights, and of sums that wait for the next stretch, that leave room in the second cache for
 /// the weights after them.
@@ -79,10 +88,10 @@ const SMALL: usize = 1 << 20;
 
 impl Matmul {
     /// `segments` are where the segments of a row start, from where the row starts; those that follow one
-    /// another are read as one. With `spare`, where the arena has [`room`](Self::room), the product is halved.
+    /// another are read as one. `spare` is where the arena has as much [`room`](Self::room) as the product wants.
     ///
     /// # Panics
-    /// If two rows are written to the same place, or one where something is read that is not the same
+    /// If there is no such room for the left side of small numbers, or [`takes`](Self::takes) says no. If two rows are written to the same place, or one where something is read that is not the same
     /// row's residual.
     pub fn new(
         weights: Arc<Packed>,
@@ -93,20 +102,36 @@ impl Matmul {
         epilogue: &[Epilogue],
         spare: Option<usize>,
     ) -> Self {
-        let paired = spare.filter(|_| segments == [0] && halves::even(&weights));
+        assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
+        let kernel = weights.kernel();
+        let rounded = kernel.format.rounds().then(|| {
+            let spare = spare.expect("small numbers want room for the left side");
+            let rounded = Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups);
+            rounded.expect("whoever packed the weights asked whether such rows are taken")
+        });
+        let paired = spare.filter(|_| rounded.is_none() && segments == [0] && halves::even(&weights));
         let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
         let groups = paired.as_ref().map_or(groups, |(_, groups)| groups);
-        assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
-        let shape = tile::shape(weights.isa());
-        let tiles = Tiles::new(groups, shape.rows, a_stride, c_stride);
+        let (rounded, of_words) = match rounded {
+            Some(Rounded { left, groups, a_stride, segments, k }) => {
+                (Some(left), Some((groups, a_stride, segments, k)))
+            }
+            None => (None, None),
+        };
+        let (groups, a_stride, segments, k) = match &of_words {
+            Some((groups, a_stride, segments, k)) => (groups.as_slice(), *a_stride, segments.as_slice(), *k),
+            None => (groups, a_stride, segments, weights.k()),
+        };
+        let tiles = Tiles::new(groups, kernel.rows, a_stride, c_stride);
         let mut product = Self {
             halves: paired.as_ref().map(|(spare, _)| Halves::new(*spare, &weights, &tiles)),
             tiles,
-            shape,
-            blocks: blocks(segments, weights.k()),
+            kernel,
+            blocks: blocks(segments, k),
             a_stride,
             c_stride,
             epilogue: epilogue.to_vec(),
+            left: rounded,
             after: None,
             end: 0,
             weights,
@@ -115,9 +140,22 @@ impl Matmul {
         product
     }
 
-    /// Floats of the arena that make a product of such rows faster; 0 for most.
-    pub fn room(weights: &Packed, groups: &[Group]) -> usize {
+    /// Words of the arena that a product of such rows wants: for the left side of small numbers, or to be faster.
+    pub fn room(weights: &Packed, a_stride: usize, segments: &[usize], groups: &[Group]) -> usize {
+        let format = weights.kernel().format;
+        if format.rounds() {
+            let rounded = Rounded::new(format, 0, weights.k(), a_stride, segments, groups);
+            return rounded.map_or(0, |rounded| rounded.room());
+        }
         halves::room(weights, groups)
+    }
+
+    /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be
+    /// numbers of 32 bits, and segments whole words.
+    pub fn takes(format: Format, k: usize, a_stride: usize, segments: &[usize], groups: &[Group]) -> bool {
+        let counted = format != Format::I8 || k * 255 * 127 <= i32::MAX as usize;
+        let rounded = || Rounded::new(format, 0, k, a_stride, segments, groups);
+        counted && (!format.rounds() || rounded().is_some())
     }
 
     pub fn weights(&self) -> &Arc<Packed> {
@@ -129,7 +167,7 @@ impl Matmul {
     /// # Panics
     /// If their shape is another one.
     pub fn set_weights(&mut self, weights: Arc<Packed>) {
-        let shape = |w: &Packed| (w.isa(), w.segments(), w.k(), w.cols());
+        let shape = |w: &Packed| (w.kernel().isa, w.kernel().format, w.segments(), w.k(), w.cols());
         assert_eq!(shape(&weights), shape(&self.weights), "weights are replaced by their like");
         self.weights = weights;
     }
@@ -142,17 +180,23 @@ impl Matmul {
     /// Floats of scratch for each lane.
     pub fn scratch(&self) -> usize {
         if let Some(halves) = &self.halves {
-            return halves.scratch(self.shape.panel.vectors * self.shape.panel.lanes);
+            return halves.scratch(self.width());
         }
         // More lanes make groups of fewer panels, which may come nearer to what is allowed.
-        let tile = self.shape.rows * self.shape.panel.vectors * self.shape.panel.lanes;
+        let tile = self.kernel.rows * self.width();
         let keep = |panels: usize| if self.blocks.len() > 1 { self.most_tiles(panels) } else { 1 };
         (1..=self.cut(1).panels).map(|panels| panels * keep(panels) * tile).max().unwrap_or(0)
     }
 
+    /// Columns of the widest panel.
+    fn width(&self) -> usize {
+        let PanelSize { vectors, lanes } = self.kernel.panel();
+        vectors * lanes
+    }
+
     /// Tiles in a piece of so many panels at most, for its sums to stay near.
     fn most_tiles(&self, panels: usize) -> usize {
-        let tile = panels * self.shape.rows * self.shape.panel.vectors * self.shape.panel.lanes;
+        let tile = panels * self.kernel.rows * self.width();
         let most = if self.blocks.len() > 1 { SUMS / (tile * size_of::<f32>()) } else { usize::MAX };
         self.tiles.len().min(most).max(1)
     }
@@ -166,11 +210,15 @@ impl Matmul {
     }
 
     pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
-        assert_eq!(workers.isa, self.weights.isa(), "weights are packed for one instruction set");
+        assert_eq!(workers.isa, self.kernel.isa, "weights are packed for one instruction set");
         self.check(mem.len());
         let (mem, lanes, panels) = (Shared::new(mem), workers.lanes(), self.weights.panels());
         if let Some(halves) = &self.halves {
             return self.run_halved(halves, workers, mem);
+        }
+        if let Some(left) = &self.left {
+            // SAFETY: `end` says that all places lie in the arena, `apart` that they are apart.
+            unsafe { left.run(workers, mem) };
         }
         let cut = self.cut(lanes);
         let (groups, parts) = (panels.len().div_ceil(cut.panels), self.tiles.len().div_ceil(cut.tiles));
@@ -206,26 +254,29 @@ impl Matmul {
         panels: &[Panel],
         next: Ahead<'_>,
     ) {
-        let (isa, first) = (self.weights.isa(), panels[0].col);
+        let (format, first) = (self.kernel.format, panels[0].col);
         let wide = panels.iter().map(|p| p.width).sum::<usize>();
         let cols = wide.min(self.weights.cols() - first);
         let keep = if self.blocks.len() > 1 { tiles.len() } else { 1 };
-        assert!(keep * self.shape.rows * wide <= scratch.len());
+        assert!(keep * self.kernel.rows * wide <= scratch.len());
         // Sums that start from the bias save a step, and without another they need not wait in scratch;
         // but not where the last vector of columns goes beyond the arena's.
         let (bias, steps) = match self.epilogue[..] {
-            [Epilogue::Bias { offset }, ref steps @ ..] if cols == wide => (Some(offset), steps),
+            [Epilogue::Bias { offset }, ref steps @ ..] if cols == wide && format != Format::I8 => {
+                (Some(offset), steps)
+            }
             ref steps => (None, steps),
         };
-        let direct = steps.is_empty() && cols == wide;
+        let direct = steps.is_empty() && cols == wide && format != Format::I8;
         for (b, block) in self.blocks.iter().enumerate() {
             let last = b + 1 == self.blocks.len();
             for (t, rows) in self.tiles.range(tiles.clone()).enumerate() {
-                let sums = scratch[t % keep * self.shape.rows * wide..].as_mut_ptr();
+                let sums = scratch[t % keep * self.kernel.rows * wide..].as_mut_ptr();
                 for (p, panel) in panels.iter().enumerate() {
                     let weights = self.weights.panel(*panel);
+                    let words = |words: usize| format.of_panel(words, panel.width);
                     let (from, len) = match self.blocks.get(b + 1) {
-                        Some(block) => (&weights[block.first * panel.width..], block.len * panel.width),
+                        Some(block) => (&weights[words(block.first)..], words(block.len)),
                         None => next.panel(p),
                     };
                     // A line a step, tile after tile, until all is asked for.
@@ -246,7 +297,7 @@ impl Matmul {
                             a: mem.at(rows.a),
                             a_stride: self.a_stride,
                             spans: &block.spans,
-                            panel: weights[block.first * panel.width..].as_ptr(),
+                            panel: weights[words(block.first)..].as_ptr(),
                             start: start.0,
                             start_stride: start.1,
                             c: c.0,
@@ -256,23 +307,49 @@ impl Matmul {
                             ahead: ahead.unwrap_or(weights).as_ptr(),
                             ahead_step: if ahead.is_some() { LINE } else { 0 },
                         };
-                        tile.run(isa, rows.rows, panel.width / self.shape.panel.lanes);
+                        self.kernel.run(tile, rows.rows, panel.width / self.kernel.panel().lanes);
                     }
                 }
-                if last && !direct {
-                    isa.run(Finish {
-                        steps,
-                        sums,
-                        sums_stride: wide,
-                        mem,
-                        c: rows.c,
-                        c_stride: self.c_stride,
-                        rows: rows.rows,
-                        col: first,
-                        cols,
-                        row: rows.row,
-                        image: rows.image,
-                    });
+                if !last || direct {
+                    continue;
+                }
+                let finish = Finish {
+                    steps,
+                    sums,
+                    sums_stride: wide,
+                    bytes: None,
+                    mem,
+                    c: rows.c,
+                    c_stride: self.c_stride,
+                    rows: rows.rows,
+                    col: first,
+                    cols,
+                    row: rows.row,
+                    image: rows.image,
+                };
+                match &self.left {
+                    // Each panel has what its own columns need.
+                    Some(left) if format == Format::I8 => {
+                        for panel in panels {
+                            let columns =
+                                &self.weights.panel(*panel)[format.of_panel(left.words(), panel.width)..];
+                            let bytes = Bytes {
+                                rows: rows.a + left.scale(),
+                                stride: self.a_stride,
+                                lowers: self.kernel.lowers,
+                                scales: columns.as_ptr(),
+                                sums: columns[panel.width..].as_ptr(),
+                            };
+                            self.kernel.isa.run(Finish {
+                                sums: sums.wrapping_add(panel.col - first),
+                                bytes: Some(bytes),
+                                col: panel.col,
+                                cols: panel.width.min(self.weights.cols() - panel.col),
+                                ..finish
+                            });
+                        }
+                    }
+                    _ => self.kernel.isa.run(finish),
                 }
             }
         }
@@ -281,15 +358,15 @@ impl Matmul {
     /// How much of the product is a piece, with this many lanes.
     fn cut(&self, lanes: usize) -> Cut {
         let longest = self.blocks.iter().map(|b| b.len).max().unwrap_or(0).max(1);
-        let width = self.shape.panel.vectors * self.shape.panel.lanes;
+        let width = self.width();
         let all = self.weights.panels().len().max(1);
         let mut panels = (WEIGHTS / (longest * width * size_of::<f32>())).clamp(1, all);
-        if self.tiles.len() * self.shape.rows * longest * size_of::<f32>() <= LEFT {
+        if self.tiles.len() * self.kernel.rows * longest * size_of::<f32>() <= LEFT {
             // The rows stay near too: then small groups are better, whose successors are fetched meanwhile.
             panels =
                 panels.min(if matches!(self.epilogue[..], [] | [Epilogue::Bias { .. }]) { 1 } else { 3 });
         }
-        let rows = self.tiles.len().max(1) * self.shape.rows;
+        let rows = self.tiles.len().max(1) * self.kernel.rows;
         let work = |panels: usize, rows: usize| panels * width * rows * longest;
         while lanes > 1 && panels > 1 && all.div_ceil(panels) < 4 * lanes && work(panels, rows) > SMALL {
             panels -= 1;
@@ -298,7 +375,7 @@ impl Matmul {
         while lanes > 1
             && tiles > 1
             && all.div_ceil(panels) * self.tiles.len().div_ceil(tiles) < 8 * lanes
-            && work(panels, tiles * self.shape.rows) > SMALL
+            && work(panels, tiles * self.kernel.rows) > SMALL
         {
             tiles = tiles.div_ceil(2);
         }
@@ -317,7 +394,7 @@ impl<'a> Ahead<'a> {
     fn panel(&self, p: usize) -> (&'a [f32], usize) {
         let Some(panel) = self.weights.panels().get(self.first.saturating_add(p)) else { return (&[], 0) };
         let values = self.weights.panel(*panel);
-        (values, values.len().min(BLOCK * panel.width))
+        (values, values.len().min(self.weights.kernel().format.of_panel(BLOCK, panel.width)))
     }
 }
 

@@ -12,6 +12,14 @@ mod avx512;
 mod neon;
 mod scalar;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+pub(crate) use scalar::Scalar;
+
 /// Vectors of one instruction set.
 ///
 /// # Safety
@@ -63,6 +71,14 @@ pub trait Simd: Copy {
     unsafe fn sum(v: Self::V) -> f32;
     /// Largest lane; where one is NaN, perhaps another one.
     unsafe fn maximum(v: Self::V) -> f32;
+    /// Widens `LANES` halves.
+    unsafe fn load_halves(from: *const u16) -> Self::V;
+    /// Writes whole numbers of 0 to 255 as `LANES` bytes.
+    unsafe fn store_bytes(to: *mut u8, v: Self::V);
+    /// Writes `LANES` bfloat16: the nearest, ties to even.
+    unsafe fn store_bfloats(to: *mut u16, v: Self::V);
+    /// What whole numbers of 32 bits stand for: each less `zero` times what lies at the same place of `sums`, as a float.
+    unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> Self::V;
     /// Asks for the cache line of `at`, which may be any address, to be brought near: into the second cache.
     unsafe fn prefetch(at: *const f32);
 }
@@ -99,7 +115,8 @@ impl Isa {
             if is_x86_feature_detected!("avx512f") {
                 sets.push(Self::Avx512);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let halves = is_x86_feature_detected!("f16c");
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && halves {
                 sets.push(Self::Avx2);
             }
         }

@@ -14,11 +14,13 @@ use std::task::{Poll, ready};
 
 use crate::allowance::Allowance;
 use crate::backend::{Condition, Fallback, Footprint, Input, Instance, Pace, Program};
+use crate::bundle::Role;
 use crate::error::{Context, runtime};
 use crate::executor::{Conditions, Executable, Memory, Packs, Ports, Setting};
 use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
 use crate::plan::{Plan, RowLayout};
+use crate::precision::Precision;
 use crate::weights::Weights;
 use crate::{CancelToken, Result};
 
@@ -32,6 +34,7 @@ pub struct Engine {
     packs: Packs,
     /// Of all networks that somebody holds.
     conditions: Mutex<Vec<Weak<Conditions>>>,
+    precision: Precision,
     /// Weights that only conditioning uses are not kept.
     release: AtomicBool,
 }
@@ -40,6 +43,7 @@ pub struct Engine {
 pub struct Network<'a> {
     /// Its file: for messages, and by its name packed weights are shared.
     pub file: &'a str,
+    pub role: Role,
     pub plan: Plan,
     pub weights: &'a Arc<Weights>,
     pub allowance: &'a Allowance,
@@ -63,6 +67,7 @@ impl Engine {
             parallel,
             packs: Packs::default(),
             conditions: Mutex::default(),
+            precision: Precision::F32,
             release: AtomicBool::new(false),
         }
     }
@@ -72,6 +77,15 @@ impl Engine {
     pub fn lent(mut self) -> Self {
         self.for_all = Arc::new(Inline);
         self
+    }
+
+    /// Products of weights are computed in `precision`.
+    ///
+    /// # Errors
+    /// `Unsupported`: this processor cannot.
+    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+        precision.check(self.isa)?;
+        Ok(Self { precision, ..self })
     }
 
     /// Threads that one run uses.
@@ -102,6 +116,10 @@ impl Engine {
             file: network.file,
             weights: network.weights,
             allowance: network.allowance,
+            precision: match network.role {
+                Role::Predictor | Role::Refiner | Role::Decoder => self.precision,
+                _ => self.precision.exact(),
+            },
             hollow: false,
             ahead: true,
         }
@@ -149,12 +167,19 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Executable::load`].
-    pub fn computed(&self, file: &str, part: Conditioning, allowance: &Allowance) -> Result<Conditions> {
+    pub fn computed(
+        &self,
+        file: &str,
+        role: Role,
+        part: Conditioning,
+        allowance: &Allowance,
+    ) -> Result<Conditions> {
         let Conditioning { plan, layout, ports, weights } = part;
         let release = self.release.load(Ordering::Relaxed);
-        let network = Network { file, plan, weights: &weights, allowance };
+        let network = Network { file, role, plan, weights: &weights, allowance };
         // It runs rarely, and its weights are not to be held by one another.
-        let setting = Setting { hollow: release, ahead: false, ..self.setting(&network) };
+        let precision = self.precision.exact();
+        let setting = Setting { precision, hollow: release, ahead: false, ..self.setting(&network) };
         let executable = Executable::load(network.plan, &setting)?.on(&self.for_all);
         Ok(Conditions::new(file, executable, !release, ports, layout))
     }

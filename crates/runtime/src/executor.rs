@@ -155,7 +155,7 @@ impl Executable {
             step.fill(&mut buffer, &mut workers)?;
             let outcome = step.call.run(&mut workers, arena, &integers);
             if !keep {
-                step.release(self.isa);
+                step.release();
             }
             outcome.at(|| step.name.to_string())?;
         }
@@ -164,7 +164,7 @@ impl Executable {
 
     /// Gives up the weights that can be read again.
     pub fn release(&mut self) {
-        self.steps.iter_mut().for_each(|step| step.release(self.isa));
+        self.steps.iter_mut().for_each(Step::release);
     }
 
     /// Takes the inputs of floats to the arena.
@@ -220,12 +220,13 @@ impl Executable {
             let (mega, end) = (step.flops as f64 / 1e6, offset + len);
             let kibibytes = (4 * step.touches + step.weights()) >> 10;
             let place = format!("{offset:>9}..{end:<9}");
-            let foreign = step.call.foreign().map(|operation| format!(" ({operation})"));
-            let (kind, name, foreign) = (step.kind, &step.name, foreign.unwrap_or_default());
-            let _ = writeln!(
-                text,
-                "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{foreign}"
-            );
+            let by = match &step.call {
+                Call::Matmul(product) => format!(" ({})", product.weights().kernel()),
+                call => call.foreign().map(|operation| format!(" ({operation})")).unwrap_or_default(),
+            };
+            let (kind, name) = (step.kind, &step.name);
+            let _ =
+                writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{by}");
         }
         text
     }
@@ -263,9 +264,9 @@ impl Step {
     }
 
     /// Gives the step's weights up if they can be read again.
-    fn release(&mut self, isa: Isa) {
+    fn release(&mut self) {
         if let (Call::Matmul(product), Some(stored)) = (&mut self.call, &self.stored) {
-            product.set_weights(Arc::new(stored.layout.hollow(isa)));
+            product.set_weights(Arc::new(stored.layout.hollow(stored.kernel)));
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod image;
 pub mod limits;
 pub mod panics;
 pub mod plan;
+pub mod precision;
 pub mod sampler;
 pub mod weights;
 
@@ -32,4 +33,5 @@ pub use image::{Image, NormalY, PixelFormat, Pixels, PixelsRef, draw_map, noise,
 pub use kernels::{Parallel, Peaks};
 pub use limits::Limits;
 pub use plan::Target;
+pub use precision::Precision;
 pub use sampler::{Schedule, StepKind};

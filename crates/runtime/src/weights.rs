@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Part;
 use crate::error::{Context, invalid_bundle, non_finite};
-use crate::kernels::{Floats, Isa, MappedFloats, Packed, PackedFloats, Values};
+use crate::kernels::{Floats, MappedFloats, Microkernel, Packed, PackedFloats, Values};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
@@ -16,14 +16,14 @@ pub const LARGE: u64 = 64 << 10;
 
 /// How a weight's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Precision {
+pub enum Encoding {
     F32,
     F16,
     /// Whole numbers, which the graph makes weights by scales of its own.
     I8,
 }
 
-impl Precision {
+impl Encoding {
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
@@ -47,10 +47,10 @@ impl Precision {
 pub struct Weight {
     /// Its name inside the ONNX graph.
     pub name: String,
-    pub precision: Precision,
+    pub encoding: Encoding,
     pub shape: Vec<usize>,
     part: Part,
-    /// Packed already, one panel after another: then precision and shape say nothing.
+    /// Packed already, one panel after another: then encoding and shape say nothing.
     packed: bool,
     /// Where its bytes lie in memory that others share.
     mapped: Option<(Arc<Mmap>, u64)>,
@@ -58,16 +58,16 @@ pub struct Weight {
 
 impl Weight {
     /// A weight of `dims`, as the file has them, which must be what `part` has room for.
-    pub fn new(name: &str, precision: Precision, dims: &[i64], part: Part) -> Result<Self> {
+    pub fn new(name: &str, encoding: Encoding, dims: &[i64], part: Part) -> Result<Self> {
         let shape: Option<Vec<usize>> = dims.iter().map(|&n| usize::try_from(n).ok()).collect();
         let bytes =
-            |shape: &Vec<usize>| shape.iter().try_fold(precision.size(), |bytes, &n| bytes.checked_mul(n));
+            |shape: &Vec<usize>| shape.iter().try_fold(encoding.size(), |bytes, &n| bytes.checked_mul(n));
         match shape {
             Some(shape) if bytes(&shape).map(|n| n as u64) == Some(part.length()) => {
-                Ok(Self { name: name.to_owned(), precision, shape, part, packed: false, mapped: None })
+                Ok(Self { name: name.to_owned(), encoding, shape, part, packed: false, mapped: None })
             }
             _ => Err(invalid_bundle(format!(
-                "has {} bytes, which is not what the shape {dims:?} takes in {precision:?}",
+                "has {} bytes, which is not what the shape {dims:?} takes in {encoding:?}",
                 part.length()
             ))
             .at(format!("weight '{name}'"))),
@@ -80,16 +80,16 @@ impl Weight {
     ///
     /// # Errors
     /// As there.
-    pub fn of(name: &str, precision: Precision, shape: &[usize], part: Part) -> Result<Self> {
+    pub fn of(name: &str, encoding: Encoding, shape: &[usize], part: Part) -> Result<Self> {
         let dims: Vec<i64> = shape.iter().map(|&n| i64::try_from(n).unwrap_or(-1)).collect();
-        Self::new(name, precision, &dims, part)
+        Self::new(name, encoding, &dims, part)
     }
 
     /// A weight that was packed beforehand, and where its bytes lie in a file that is mapped.
     pub fn packed(name: &str, part: Part, mapped: Option<(&Arc<Mmap>, u64)>) -> Self {
         let mapped = mapped.map(|(map, at)| (Arc::clone(map), at));
-        let (name, precision, shape) = (name.to_owned(), Precision::F32, Vec::new());
-        Self { name, precision, shape, part, packed: true, mapped }
+        let (name, encoding, shape) = (name.to_owned(), Encoding::F32, Vec::new());
+        Self { name, encoding, shape, part, packed: true, mapped }
     }
 
     /// Its floats: those of the map, or read to memory of their own.
@@ -128,18 +128,28 @@ impl Weights {
         self.0.len()
     }
 
+    /// How weight `index` is stored; none if it is packed, or not there.
+    pub fn encoding(&self, index: usize) -> Option<Encoding> {
+        self.0.get(index).filter(|weight| !weight.packed).map(|weight| weight.encoding)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Weight> {
         self.0.iter()
     }
 
-    /// Weight `index` as it was packed beforehand for `isa`, a matrix `[segments, k, cols]`; none if it was not.
+    /// Weight `index` as it was packed beforehand for `kernel`, a matrix `[segments, k, cols]`; none if it was not.
     ///
     /// # Errors
     /// `InvalidBundle`: it is of another size. `Io`, `OutOfMemory`.
-    pub fn packed(&self, index: usize, [segments, k, cols]: [usize; 3], isa: Isa) -> Result<Option<Packed>> {
+    pub fn packed(
+        &self,
+        index: usize,
+        [segments, k, cols]: [usize; 3],
+        kernel: &'static Microkernel,
+    ) -> Result<Option<Packed>> {
         let Some(weight) = self.0.get(index).filter(|weight| weight.packed) else { return Ok(None) };
         let place = || format!("weight '{}'", weight.name);
-        let packed = Packed::of(isa, segments, k, cols, weight.floats().at(place)?);
+        let packed = Packed::of(kernel, segments, k, cols, weight.floats().at(place)?);
         let other = || invalid_bundle("has another size than its panels take").at(place());
         packed.map(Some).ok_or_else(other)
     }
@@ -150,9 +160,9 @@ impl Weights {
     /// `InvalidBundle`: it is of another size, or packed. Else as [`read`](Self::read).
     pub fn table(&self, index: usize, numbers: usize) -> Result<Table> {
         let mut bytes = Vec::new();
-        let Weight { name, precision, packed, .. } = self.read(index, &mut bytes)?;
-        match !packed && numbers.checked_mul(precision.size()) == Some(bytes.len()) {
-            true => Ok(Table { precision: *precision, bytes }),
+        let Weight { name, encoding, packed, .. } = self.read(index, &mut bytes)?;
+        match !packed && numbers.checked_mul(encoding.size()) == Some(bytes.len()) {
+            true => Ok(Table { encoding: *encoding, bytes }),
             false => {
                 Err(invalid_bundle("has another size than its table takes").at(format!("weight '{name}'")))
             }
@@ -169,10 +179,10 @@ impl Weights {
         let weight = self.0.get(index).ok_or_else(|| invalid_bundle(format!("has no weight {index}")))?;
         weight.part.read(buffer).at(|| format!("weight '{}'", weight.name))?;
         // Whole stretches without a branch in them are many numbers at a time.
-        let nan = buffer.chunks(1 << 12).any(|stretch| match weight.precision {
-            Precision::F32 => numbers(stretch, f32::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
-            Precision::F16 => numbers(stretch, f16::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
-            Precision::I8 => false,
+        let nan = buffer.chunks(1 << 12).any(|stretch| match weight.encoding {
+            Encoding::F32 => numbers(stretch, f32::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
+            Encoding::F16 => numbers(stretch, f16::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
+            Encoding::I8 => false,
         });
         if nan { Err(holds_nan(&weight.name)) } else { Ok(weight) }
     }
@@ -180,13 +190,13 @@ impl Weights {
 
 /// A weight whose rows are looked up, as its file has it.
 pub struct Table {
-    precision: Precision,
+    encoding: Encoding,
     bytes: Vec<u8>,
 }
 
 impl Table {
     pub fn values(&self) -> Values<'_> {
-        self.precision.values(&self.bytes)
+        self.encoding.values(&self.bytes)
     }
 
     /// Bytes held.

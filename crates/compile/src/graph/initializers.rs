@@ -16,7 +16,7 @@ use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
 use crate::error::{Context, invalid_bundle};
-use crate::weights::{LARGE, Precision, Weight, Weights};
+use crate::weights::{Encoding, LARGE, Weight, Weights};
 
 /// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
 /// files, and gives the other initializers theirs, as far as `allowance` lets it: many may lie in one place.
@@ -43,9 +43,9 @@ pub(super) fn take_out(
             kept.push(tensor);
             continue;
         };
-        if let Some(precision) = precision(&tensor).filter(|_| part.length() > LARGE) {
-            let Some(reason) = uses.against_staying(&tensor.name, precision) else {
-                weights.push(Weight::new(&tensor.name, precision, &tensor.dims, part)?);
+        if let Some(encoding) = encoding(&tensor).filter(|_| part.length() > LARGE) {
+            let Some(reason) = uses.against_staying(&tensor.name, encoding) else {
+                weights.push(Weight::new(&tensor.name, encoding, &tensor.dims, part)?);
                 inputs.push(declare(tensor));
                 continue;
             };
@@ -83,11 +83,11 @@ fn place(tensor: &TensorProto) -> String {
     format!("weight '{}'", tensor.name)
 }
 
-fn precision(tensor: &TensorProto) -> Option<Precision> {
+fn encoding(tensor: &TensorProto) -> Option<Encoding> {
     match tensor_proto::DataType::try_from(tensor.data_type) {
-        Ok(tensor_proto::DataType::Float) => Some(Precision::F32),
-        Ok(tensor_proto::DataType::Float16) => Some(Precision::F16),
-        Ok(tensor_proto::DataType::Int8) => Some(Precision::I8),
+        Ok(tensor_proto::DataType::Float) => Some(Encoding::F32),
+        Ok(tensor_proto::DataType::Float16) => Some(Encoding::F16),
+        Ok(tensor_proto::DataType::Int8) => Some(Encoding::I8),
         _ => None,
     }
 }
@@ -151,8 +151,8 @@ impl<'a> Uses<'a> {
 
     /// Why the weight `name` has to be part of the graph, if it has to. Whole numbers have to be floats before anything
     /// else is done with them.
-    fn against_staying(&self, name: &'a str, precision: Precision) -> Option<String> {
-        let (mut names, mut seen) = (vec![(name, precision != Precision::I8)], HashSet::from([name]));
+    fn against_staying(&self, name: &'a str, encoding: Encoding) -> Option<String> {
+        let (mut names, mut seen) = (vec![(name, encoding != Encoding::I8)], HashSet::from([name]));
         while let Some((name, float)) = names.pop() {
             if self.opaque.contains(name) {
                 return Some("it is an output, used in a subgraph or there twice".to_owned());

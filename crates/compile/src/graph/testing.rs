@@ -12,34 +12,34 @@ use tract_onnx::pb::{
 
 use crate::Bundle;
 use crate::files::Files;
-use crate::weights::Precision;
+use crate::weights::Encoding;
 pub use written::written;
 
 /// Elements of one latent of [`Files::complete`].
 pub(super) const LATENT: usize = 4 * 8 * 16;
 
 /// Ones on the antidiagonal, little-endian.
-pub(super) fn reversal(precision: Precision) -> Vec<u8> {
+pub(super) fn reversal(encoding: Encoding) -> Vec<u8> {
     let ones = (0..LATENT * LATENT).map(|i| i / LATENT + i % LATENT + 1 == LATENT);
-    match precision {
-        Precision::F32 => ones.flat_map(|one| f32::from(u8::from(one)).to_le_bytes()).collect(),
-        Precision::F16 => ones.flat_map(|one| f16::from(u8::from(one)).to_le_bytes()).collect(),
-        Precision::I8 => ones.map(u8::from).collect(),
+    match encoding {
+        Encoding::F32 => ones.flat_map(|one| f32::from(u8::from(one)).to_le_bytes()).collect(),
+        Encoding::F16 => ones.flat_map(|one| f16::from(u8::from(one)).to_le_bytes()).collect(),
+        Encoding::I8 => ones.map(u8::from).collect(),
     }
 }
 
 /// The matrix `w`, its data inside.
-pub(super) fn matrix(precision: Precision) -> TensorProto {
-    let kind = match precision {
-        Precision::F32 => tensor_proto::DataType::Float,
-        Precision::F16 => tensor_proto::DataType::Float16,
-        Precision::I8 => tensor_proto::DataType::Int8,
+pub(super) fn matrix(encoding: Encoding) -> TensorProto {
+    let kind = match encoding {
+        Encoding::F32 => tensor_proto::DataType::Float,
+        Encoding::F16 => tensor_proto::DataType::Float16,
+        Encoding::I8 => tensor_proto::DataType::Int8,
     };
     TensorProto {
         name: "w".into(),
         data_type: kind as i32,
         dims: vec![LATENT as i64; 2],
-        raw_data: reversal(precision),
+        raw_data: reversal(encoding),
         ..TensorProto::default()
     }
 }

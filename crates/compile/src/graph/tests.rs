@@ -11,10 +11,10 @@ use super::*;
 use crate::backend::Input;
 use crate::files::Files;
 use crate::reference::Reference;
-use crate::weights::{LARGE, Precision, Weights};
+use crate::weights::{Encoding, LARGE, Weights};
 use crate::{Bundle, CancelToken, ErrorKind, Limits, Result, Role};
 
-const ALL: [Precision; 3] = [Precision::F32, Precision::F16, Precision::I8];
+const ALL: [Encoding; 3] = [Encoding::F32, Encoding::F16, Encoding::I8];
 
 fn import(files: &Files) -> Result<Graph> {
     let bundle = files.open().unwrap();
@@ -60,18 +60,18 @@ fn largest_constant(graph: &Graph) -> usize {
 
 #[test]
 fn weights_are_read_when_asked_for_wherever_they_are_and_after_the_bundle_is_gone() {
-    for precision in ALL {
-        for files in [files(&reverser(matrix(precision))), external(matrix(precision))] {
+    for encoding in ALL {
+        for files in [files(&reverser(matrix(encoding))), external(matrix(encoding))] {
             let graph = import(&files).unwrap();
             assert_eq!(graph.contract.inputs.len(), 3);
             assert_eq!(graph.model.inputs.len(), 4);
             assert!(largest_constant(&graph) < 1000);
             let weight = graph.weights.iter().next().unwrap();
-            assert_eq!((weight.name.as_str(), weight.precision), ("w", precision));
+            assert_eq!((weight.name.as_str(), weight.encoding), ("w", encoding));
             assert_eq!(weight.shape, [LATENT; 2]);
             let mut bytes = vec![7; 3];
             graph.weights.read(0, &mut bytes).unwrap();
-            assert!(bytes == reversal(precision));
+            assert!(bytes == reversal(encoding));
             assert_eq!(graph.counts.iter().find(|(kind, _)| kind != "INT64").unwrap().1, 512 * 512);
             assert_eq!(answer(graph), reversed());
         }
@@ -88,7 +88,7 @@ fn weights_can_be_shared_between_threads() {
 fn small_weights_are_part_of_the_graph_wherever_they_are() {
     for (elements, staying) in [(128, 0), (129, 1)] {
         let raw_data = vec![0; 4 * 128 * elements];
-        let weight = TensorProto { dims: vec![128, elements as i64], raw_data, ..matrix(Precision::F32) };
+        let weight = TensorProto { dims: vec![128, elements as i64], raw_data, ..matrix(Encoding::F32) };
         let data = external(weight.clone()).open().unwrap().external_data(Role::Predictor).unwrap();
         let mut graph = reverser(outside(weight.clone(), 3)).graph.unwrap();
         let weights = initializers::take_out(&mut graph, Vec::new(), &data, &allowance()).unwrap();
@@ -102,10 +102,10 @@ fn small_weights_are_part_of_the_graph_wherever_they_are() {
 
 #[test]
 fn nan_in_a_weight_is_found_when_it_is_read() {
-    for (precision, nan) in
-        [(Precision::F32, f32::NAN.to_le_bytes().to_vec()), (Precision::F16, vec![0x01, 0x7c])]
+    for (encoding, nan) in
+        [(Encoding::F32, f32::NAN.to_le_bytes().to_vec()), (Encoding::F16, vec![0x01, 0x7c])]
     {
-        let mut weight = matrix(precision);
+        let mut weight = matrix(encoding);
         let end = weight.raw_data.len();
         weight.raw_data[end - nan.len()..].copy_from_slice(&nan);
         for files in [files(&reverser(weight.clone())), external(weight)] {
@@ -122,10 +122,10 @@ fn nan_in_a_weight_is_found_when_it_is_read() {
 
 #[test]
 fn infinities_pass() {
-    for (precision, infinity) in
-        [(Precision::F32, f32::INFINITY.to_le_bytes().to_vec()), (Precision::F16, vec![0x00, 0x7c])]
+    for (encoding, infinity) in
+        [(Encoding::F32, f32::INFINITY.to_le_bytes().to_vec()), (Encoding::F16, vec![0x00, 0x7c])]
     {
-        let mut weight = matrix(precision);
+        let mut weight = matrix(encoding);
         weight.raw_data[..infinity.len()].copy_from_slice(&infinity);
         let graph = import(&files(&reverser(weight))).unwrap();
         graph.weights.read(0, &mut Vec::new()).unwrap();
@@ -135,7 +135,7 @@ fn infinities_pass() {
 #[test]
 fn a_weight_whose_size_is_not_its_shapes_is_named() {
     for dims in [vec![512, 511], vec![512], vec![-512, -512], vec![], vec![i64::MAX, i64::MAX], vec![0]] {
-        let weight = TensorProto { dims, ..matrix(Precision::F16) };
+        let weight = TensorProto { dims, ..matrix(Encoding::F16) };
         let error = import(&files(&reverser(weight))).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidBundle);
         assert!(error.to_string().starts_with("predictor.onnx: weight 'w': has 524288 bytes"), "{error}");
@@ -144,7 +144,7 @@ fn a_weight_whose_size_is_not_its_shapes_is_named() {
 
 #[test]
 fn a_file_cut_short_after_the_import_is_an_error_of_reading() {
-    let folder = files(&reverser(matrix(Precision::F32))).folder();
+    let folder = files(&reverser(matrix(Encoding::F32))).folder();
     let bundle = Bundle::open(folder.path()).unwrap();
     let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).unwrap();
     let file = std::fs::File::options().write(true).open(folder.path().join("predictor.onnx")).unwrap();
@@ -174,25 +174,25 @@ fn weights_whose_value_tract_may_need_are_part_of_the_graph() {
         ("nothing made of nothing", 1, vec![node("Identity", &["w"], "matrix"), node("Mul", &[], "none")]),
     ];
     for (name, staying, between) in uses {
-        let mut proto = model(matrix(Precision::F32), between);
-        let data = external(matrix(Precision::F32)).open().unwrap().external_data(Role::Predictor).unwrap();
+        let mut proto = model(matrix(Encoding::F32), between);
+        let data = external(matrix(Encoding::F32)).open().unwrap().external_data(Role::Predictor).unwrap();
         let graph = proto.graph.as_mut().unwrap();
-        graph.initializer[2] = outside(matrix(Precision::F32), 3);
+        graph.initializer[2] = outside(matrix(Encoding::F32), 3);
         let weights = initializers::take_out(graph, Vec::new(), &data, &allowance()).unwrap();
         assert_eq!(weights.len(), staying, "{name}");
         assert_eq!((graph.initializer.len(), graph.input.len()), (3 - staying, 3 + staying), "{name}");
         if staying == 0 {
-            assert!(graph.initializer[2].raw_data == reversal(Precision::F32), "{name}");
+            assert!(graph.initializer[2].raw_data == reversal(Encoding::F32), "{name}");
         }
     }
 }
 
 #[test]
 fn weights_that_are_not_told_apart_or_leave_the_graph_are_part_of_it() {
-    let mut proto = reverser(matrix(Precision::F32));
-    proto.graph.as_mut().unwrap().initializer.push(matrix(Precision::F32));
+    let mut proto = reverser(matrix(Encoding::F32));
+    proto.graph.as_mut().unwrap().initializer.push(matrix(Encoding::F32));
     let twice = import(&files(&proto)).unwrap();
-    let mut proto = reverser(matrix(Precision::F32));
+    let mut proto = reverser(matrix(Encoding::F32));
     let graph = proto.graph.as_mut().unwrap();
     let mut output = graph.output[0].clone();
     output.name = "matrix".into();
@@ -207,7 +207,7 @@ fn weights_that_are_not_told_apart_or_leave_the_graph_are_part_of_it() {
 
 #[test]
 fn a_weight_that_is_listed_as_an_input_too_is_none() {
-    let mut proto = reverser(matrix(Precision::F32));
+    let mut proto = reverser(matrix(Encoding::F32));
     let inputs = &mut proto.graph.as_mut().unwrap().input;
     let listed = tract_onnx::pb::ValueInfoProto { name: "w".into(), ..inputs[0].clone() };
     inputs.insert(0, listed);
@@ -218,7 +218,7 @@ fn a_weight_that_is_listed_as_an_input_too_is_none() {
 
 #[test]
 fn a_weight_with_an_inputs_name_does_not_stand_for_it() {
-    let mut proto = reverser(matrix(Precision::F32));
+    let mut proto = reverser(matrix(Encoding::F32));
     let graph = proto.graph.as_mut().unwrap();
     graph.initializer[2].name = "t".into();
     graph.node[1].input[0] = "t".into();
@@ -228,8 +228,8 @@ fn a_weight_with_an_inputs_name_does_not_stand_for_it() {
 
 #[test]
 fn a_weight_that_nothing_uses_is_not_read() {
-    let mut proto = model(matrix(Precision::F32), vec![cast("w", "matrix")]);
-    let mut unused = matrix(Precision::F32);
+    let mut proto = model(matrix(Encoding::F32), vec![cast("w", "matrix")]);
+    let mut unused = matrix(Encoding::F32);
     unused.name = "unused".into();
     unused.raw_data.fill(0xff);
     proto.graph.as_mut().unwrap().initializer.push(unused);
@@ -246,7 +246,7 @@ fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
     for role in Role::ALL.iter().copied().filter(|&role| bundle.manifest().has(role)) {
         let graph = Graph::import(&bundle, role, bundle.manifest().extent(1)).unwrap();
         assert!(largest_constant(&graph) as u64 <= 2 * LARGE, "{role}");
-        assert!(graph.weights.iter().all(|weight| weight.precision == Precision::F16));
+        assert!(graph.weights.iter().all(|weight| weight.encoding == Encoding::F16));
         let bytes: usize = graph.weights.iter().map(|w| 2 * w.shape.iter().product::<usize>()).sum();
         println!("{role}: {} weights, {bytes} bytes", graph.weights.len());
         assert!(bytes as u64 > bundle.size(role).unwrap() * 6 / 10, "{role}");

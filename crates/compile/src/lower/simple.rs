@@ -10,7 +10,7 @@ use crate::kernels::{
 };
 use crate::net::{Id, Op, Reducer};
 use crate::plan::{Address, Gather, Integers, Lookup, Operation};
-use crate::weights::Precision;
+use crate::weights::Encoding;
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
@@ -250,7 +250,7 @@ impl Lowering<'_> {
         let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
         if let Op::Weight(weight) = *net.op(table)
             && self.graph.weights.iter().nth(weight).is_some_and(|known| {
-                known.precision == Precision::I8 || rows * width * known.precision.size() > LARGE_TABLE
+                known.encoding == Encoding::I8 || rows * width * known.encoding.size() > LARGE_TABLE
             })
         {
             let out = Place::dense(self.buffer(net.dims(id).iter().product()), net.dims(id));

@@ -96,7 +96,7 @@ fn apart(ours: &[f32], theirs: &[f32]) -> (f32, f32) {
 /// `role` as the fused engine runs it, which it has to.
 fn lowered(bundle: &Bundle, role: Role) -> FusedProgram {
     let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
-    let lowered = fused(1).lower(&import(2).unwrap(), &import);
+    let lowered = fused(1).lower(&import(2).unwrap(), Role::Predictor, &import);
     lowered.unwrap_or_else(|error| panic!("{role} is left to plain tract: {error}"))
 }
 
@@ -127,7 +127,7 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     let bundle = Bundle::open(root.join("models/textures")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(2);
-    let lower = |batch| fused.lower(&import(batch).unwrap(), &import).unwrap();
+    let lower = |batch| fused.lower(&import(batch).unwrap(), Role::Predictor, &import).unwrap();
     let (one, two) = (lower(1), lower(2));
     assert!(Arc::ptr_eq(one.conditions.as_ref().unwrap(), two.conditions.as_ref().unwrap()));
     // Weights below the size from which on they stay in their files are packed anew.
@@ -149,7 +149,7 @@ fn a_panic_of_ours_is_told_and_the_network_is_not_left_to_tract() {
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(1)).unwrap();
     // The network is wanted once more while it is lowered, for its conditioning.
-    let error = fused(1).compile(graph, &|_| panic!("by the test")).err().unwrap();
+    let error = fused(1).compile(graph, Role::Predictor, &|_| panic!("by the test")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Runtime);
     assert_eq!(error.to_string(), "predictor.onnx: a bug in flowturbo, please report it: by the test");
 }
@@ -160,7 +160,8 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(1);
-    let program = |fused: &Fused| Arc::new(fused.lower(&import(2).unwrap(), &import).unwrap());
+    let program =
+        |fused: &Fused| Arc::new(fused.lower(&import(2).unwrap(), Role::Predictor, &import).unwrap());
     let (whole, small) = (program(&fused), program(&self::fused(1)));
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
@@ -235,7 +236,7 @@ fn conditioning_is_cancelled_too() {
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let mut network = Program::instantiate(
-        Arc::new(fused(1).lower(&import(1).unwrap(), &import).unwrap()),
+        Arc::new(fused(1).lower(&import(1).unwrap(), Role::Predictor, &import).unwrap()),
         &CancelToken::new(),
     )
     .unwrap();
@@ -251,7 +252,7 @@ fn conditions_are_kept_with_their_contexts_and_found_by_their_bits() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let bundle = Bundle::open(root.join("tests/data/contexts/pooled")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-    let program = || Arc::new(fused(1).lower(&import(2).unwrap(), &import).unwrap());
+    let program = || Arc::new(fused(1).lower(&import(2).unwrap(), Role::Predictor, &import).unwrap());
     let (whole, small) = (program(), program());
     small.conditions.as_ref().unwrap().limit(3);
     let (known, width) = (Arc::clone(whole.conditions.as_ref().unwrap()), 12);

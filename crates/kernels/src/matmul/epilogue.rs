@@ -43,6 +43,19 @@ impl<A> Epilogue<A> {
     }
 }
 
+/// What makes floats of sums of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes {
+    /// Where in the arena the first row's scale lies, and the number that stands for 0; and from one row's to the next.
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+    /// What each number was lowered by.
+    pub(super) lowers: f32,
+    /// The scale of each column, and the sum of its bytes.
+    pub(super) scales: *const f32,
+    pub(super) sums: *const f32,
+}
+
 /// Takes `rows` rows of sums through the steps, to the arena. Whoever makes one answers for the
 /// places.
 #[derive(Clone, Copy)]
@@ -51,6 +64,8 @@ pub(super) struct Finish<'a> {
     /// Rows of whole vectors.
     pub(super) sums: *const f32,
     pub(super) sums_stride: usize,
+    /// Sums of bytes, and what they stand for.
+    pub(super) bytes: Option<Bytes>,
     pub(super) mem: Shared,
     pub(super) c: usize,
     pub(super) c_stride: usize,
@@ -99,7 +114,16 @@ impl Finish<'_> {
         unsafe {
             let mut x = [S::splat(0.0); V];
             for v in 0..V {
-                x[v] = S::load(self.sums.add(r * self.sums_stride + n + v * S::LANES));
+                let (at, sum) = (n + v * S::LANES, r * self.sums_stride);
+                x[v] = match &self.bytes {
+                    None => S::load(self.sums.add(sum + at)),
+                    Some(bytes) => {
+                        let row = self.mem.at(bytes.rows + r * bytes.stride);
+                        let scale = S::mul(S::splat(*row), S::load(bytes.scales.add(at)));
+                        let zero = *row.add(1) - bytes.lowers;
+                        S::mul(S::lowered(self.sums.add(sum + at), zero, bytes.sums.add(at)), scale)
+                    }
+                };
             }
             for step in self.steps {
                 match *step {

@@ -14,7 +14,8 @@
 //! Rounding differs from that of the plain product by a small factor.
 
 use super::super::{Isa, Kernel, LINE, Shared, Simd, Workers};
-use super::{Finish, Group, Matmul, Packed, Span, Tile, Tiles};
+use super::left::stride;
+use super::{Finish, Format, Group, Matmul, Microkernel, Packed, Span, Tile, Tiles};
 
 /// How a product is halved.
 pub(super) struct Halves {
@@ -72,12 +73,6 @@ pub(super) fn room(weights: &Packed, groups: &[Group]) -> usize {
     }
 }
 
-/// Rows of sums start on cache lines, and not all in the same place of the first cache.
-fn stride(depth: usize) -> usize {
-    let stride = depth.next_multiple_of(LINE);
-    if stride.is_multiple_of(1024) { stride + LINE } else { stride }
-}
-
 impl Halves {
     /// For tiles whose second half matches the first.
     pub(super) fn new(spare: usize, weights: &Packed, tiles: &Tiles) -> Self {
@@ -114,7 +109,7 @@ impl Halves {
 
 impl Matmul {
     pub(super) fn run_halved(&self, halves: &Halves, workers: &mut Workers<'_>, mem: Shared) {
-        let (isa, count) = (self.weights.isa(), self.tiles.len() / 2);
+        let (isa, count) = (self.kernel.isa, self.tiles.len() / 2);
         workers.each(count, 0, |t, _| {
             // SAFETY: `end` covers all places; each tile has rows of sums of its own.
             isa.run(Left { product: self, halves, mem, tile: t });
@@ -154,9 +149,11 @@ impl Matmul {
         let (sums_of_weights, products) = scratch.split_at_mut(4 * BLOCK.min(depth) * width);
         let products = &mut products[..7 * rows * width];
         let count = depth.div_ceil(BLOCK);
+        let floats = Microkernel::exact(isa);
         let quarter = |pair: usize, right: bool, lower: bool, k: usize| {
             let pair = if right { pair + panels.len() / 2 } else { pair };
-            &self.weights.panel(panels[pair])[(k + if lower { depth } else { 0 }) * width..]
+            let k = k + if lower { depth } else { 0 };
+            &self.weights.panel(panels[pair])[self.kernel.format.of_panel(k, width)..]
         };
         for block in 0..count {
             let (from, to) = (depth * block / count, depth * (block + 1) / count);
@@ -165,7 +162,8 @@ impl Matmul {
             let [w11, w12, w21, w22] = [w(false, false), w(true, false), w(false, true), w(true, true)];
             let t = sums_of_weights.as_mut_ptr();
             let sum = |i: usize| t.wrapping_add(i * len * width);
-            isa.run(Right { w: [w11, w12, w21, w22], t, len: len * width });
+            let widened = self.kernel.format == Format::F16;
+            isa.run(Right { w: [w11, w12, w21, w22], widened, t, len: len * width });
             let spans = [Span { offset: 0, len }];
             let right_sides = [w11, w21, w22, sum(3), sum(0), sum(1), sum(2)];
             for (p, &panel) in right_sides.iter().enumerate() {
@@ -175,7 +173,9 @@ impl Matmul {
                     Some(q) if pair + 1 < panels.len() / 2 => quarter(pair + 1, q % 2 == 1, q > 1, 0),
                     _ => &[],
                 };
-                let wanted = next.len().min(BLOCK.min(depth) * width);
+                let wanted = next.len().min(self.kernel.format.of_panel(BLOCK.min(depth), width));
+                // Sums are floats, whatever the weights are.
+                let kernel = if p < 3 { self.kernel } else { floats };
                 for (i, t) in tiles.clone().enumerate() {
                     let (upper, lower) = (self.tiles.get(t), self.tiles.get(t + self.tiles.len() / 2));
                     let row = halves.before[t];
@@ -203,7 +203,7 @@ impl Matmul {
                             ahead: ahead.unwrap_or(panel),
                             ahead_step: if ahead.is_some() { LINE } else { 0 },
                         };
-                        tile.run(isa, upper.rows, width / self.shape.panel.lanes);
+                        kernel.run(tile, upper.rows, width / self.kernel.panel().lanes);
                     }
                 }
             }
@@ -220,6 +220,7 @@ impl Matmul {
                     steps: &self.epilogue,
                     sums: products.wrapping_add(i * rows * width),
                     sums_stride: width,
+                    bytes: None,
                     mem,
                     c: tile.c,
                     c_stride: self.c_stride,
@@ -295,6 +296,8 @@ unsafe fn store<S: Simd>(to: *mut f32, v: S::V, n: usize) {
 struct Right {
     /// `W11`, `W12`, `W21`, `W22`.
     w: [*const f32; 4],
+    /// They are halves, to be widened.
+    widened: bool,
     t: *mut f32,
     len: usize,
 }
@@ -304,12 +307,18 @@ impl Kernel for Right {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { w: [w11, w12, w21, w22], t, len } = self;
+        let Self { w, widened, t, len } = self;
         for at in (0..len).step_by(S::LANES) {
             // SAFETY: the maker's promise.
             unsafe {
-                let (w11, w12) = (S::load(w11.add(at)), S::load(w12.add(at)));
-                let (w21, w22) = (S::load(w21.add(at)), S::load(w22.add(at)));
+                let mut loaded = [S::splat(0.0); 4];
+                for i in 0..4 {
+                    loaded[i] = match widened {
+                        true => S::load_halves(w[i].cast::<u16>().add(at)),
+                        false => S::load(w[i].add(at)),
+                    };
+                }
+                let [w11, w12, w21, w22] = loaded;
                 let t1 = S::sub(w12, w11);
                 let t2 = S::sub(w22, t1);
                 S::store(t.add(at), t1);

@@ -4,10 +4,14 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 
-use super::super::{Floats, Isa, MappedFloats, Shared, Workers};
+use super::super::{Floats, MappedFloats, Shared, Workers};
+use super::format::Format;
+use super::table::Microkernel;
 use super::tile::PanelSize;
-use crate::Result;
+use crate::lock::lock;
+use crate::{Result, memory};
 
 /// The numbers of a source matrix, widened while they are packed.
 #[derive(Clone, Copy, Debug)]
@@ -100,11 +104,11 @@ pub struct Panel {
     pub width: usize,
 }
 
-/// The right-hand side of a [`Matmul`](super::Matmul), for one instruction set: panels of a few
-/// vectors of columns, each `[segments * k][width]`, one after another; the columns that fill the last
-/// vector are zero.
+/// The right-hand side of a [`Matmul`](super::Matmul), for one micro-kernel: panels of a few vectors of columns, each
+/// `[segments * k][width]` in words of its [`Format`], one after another; the columns that fill the last vector are
+/// zero.
 pub struct Packed {
-    isa: Isa,
+    kernel: &'static Microkernel,
     segments: usize,
     k: usize,
     cols: usize,
@@ -138,29 +142,42 @@ impl Packed {
     ///
     /// # Panics
     /// If the source is shorter than its strides say.
-    pub fn new(workers: &mut Workers, segments: usize, k: usize, source: &Source) -> Result<Self> {
-        let data = pack(PanelSize::of(workers.isa), segments, k, source, workers)?;
-        Ok(Self { data: PackedFloats::Own(data), ..Self::hollow(workers.isa, segments, k, source.cols) })
+    pub fn new(
+        workers: &mut Workers,
+        kernel: &'static Microkernel,
+        segments: usize,
+        k: usize,
+        source: &Source,
+    ) -> Result<Self> {
+        let data = pack(kernel.panel(), kernel.format, segments, k, source, workers)?;
+        Ok(Self { data: PackedFloats::Own(data), ..Self::hollow(kernel, segments, k, source.cols) })
     }
 
     /// What [`pack`] made; none if it is of another size.
-    pub fn of(isa: Isa, segments: usize, k: usize, cols: usize, data: PackedFloats) -> Option<Self> {
-        let wanted = packed_len(PanelSize::of(isa), segments, k, cols)?;
-        (data.len() == wanted).then(|| Self { data, ..Self::hollow(isa, segments, k, cols) })
+    pub fn of(
+        kernel: &'static Microkernel,
+        segments: usize,
+        k: usize,
+        cols: usize,
+        data: PackedFloats,
+    ) -> Option<Self> {
+        let wanted = packed_len(kernel.panel(), kernel.format, segments, k, cols)?;
+        (data.len() == wanted).then(|| Self { data, ..Self::hollow(kernel, segments, k, cols) })
     }
 
     /// The shape without the numbers: to be replaced before it is multiplied with, which would panic.
-    pub fn hollow(isa: Isa, segments: usize, k: usize, cols: usize) -> Self {
-        let (panels, data) = (panels(PanelSize::of(isa), cols), PackedFloats::Own(Floats::none()));
-        Self { isa, segments, k, cols, panels, data }
+    pub fn hollow(kernel: &'static Microkernel, segments: usize, k: usize, cols: usize) -> Self {
+        let (panels, data) = (panels(kernel.panel(), cols), PackedFloats::Own(Floats::none()));
+        Self { kernel, segments, k, cols, panels, data }
     }
 
     pub fn is_hollow(&self) -> bool {
         self.data.is_empty() && !self.panels.is_empty()
     }
 
-    pub fn isa(&self) -> Isa {
-        self.isa
+    /// What multiplies by it.
+    pub fn kernel(&self) -> &'static Microkernel {
+        self.kernel
     }
 
     pub fn segments(&self) -> usize {
@@ -185,10 +202,14 @@ impl Packed {
         &self.panels
     }
 
-    /// The values of a panel.
+    /// The words of a panel.
     pub(super) fn panel(&self, panel: Panel) -> &[f32] {
-        let depth = self.segments * self.k;
-        &self.data[panel.col * depth..][..panel.width * depth]
+        &self.data[self.words(panel.col)..][..self.words(panel.width)]
+    }
+
+    /// Words of so many columns.
+    fn words(&self, cols: usize) -> usize {
+        self.kernel.format.panel(self.segments * self.k, cols).unwrap_or(usize::MAX)
     }
 }
 
@@ -196,7 +217,7 @@ impl Packed {
 const TOGETHER: usize = 8;
 
 /// The panels of `size` that `source` becomes, one after another: see [`Packed::new`], whose numbers these are. What
-/// processor does it makes no difference.
+/// processor does it makes no difference. What is no float is rounded to the nearest number of its format.
 ///
 /// # Errors
 /// `OutOfMemory`.
@@ -205,6 +226,7 @@ const TOGETHER: usize = 8;
 /// If the source is shorter than its strides say.
 pub fn pack(
     size: PanelSize,
+    format: Format,
     segments: usize,
     k: usize,
     source: &Source,
@@ -216,23 +238,39 @@ pub fn pack(
     let none = segments * k * source.cols == 0;
     assert!(none || last < source.values.len(), "a weight is shorter than it says");
     let (panels, depth) = (panels(size, source.cols), segments * k);
-    let mut data = Floats::zeros(panels.last().map_or(0, |p| (p.col + p.width) * depth))?;
+    let words = |cols: usize| format.panel(depth, cols).unwrap_or(usize::MAX);
+    let mut data = Floats::zeros(panels.last().map_or(0, |p| words(p.col + p.width)))?;
     let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
+    let refused = Mutex::new(Ok(()));
     workers.each(pieces, 0, |piece, _| {
         let mine = &panels[piece * TOGETHER..panels.len().min((piece + 1) * TOGETHER)];
-        let from = mine[0].col * depth;
-        let len = mine.iter().map(|p| p.width).sum::<usize>() * depth;
+        let (from, wide) = (words(mine[0].col), mine.iter().map(|p| p.width).sum::<usize>());
         // SAFETY: panels lie one after another inside `data`, and no other piece has these.
-        let to = unsafe { std::slice::from_raw_parts_mut(all.at(from), len) };
-        (0..segments).for_each(|s| pack_segment(source, s, k, depth, mine, to));
+        let mut to = unsafe { std::slice::from_raw_parts_mut(all.at(from), words(wide)) };
+        if format == Format::F32 {
+            return (0..segments).for_each(|s| pack_segment(source, s, k, depth, mine, to));
+        }
+        let mut floats = match memory::filled(wide * depth, 0.0) {
+            Ok(floats) => floats,
+            Err(error) => return *lock(&refused) = Err(error),
+        };
+        (0..segments).for_each(|s| pack_segment(source, s, k, depth, mine, &mut floats));
+        let mut left = floats.as_slice();
+        for panel in mine {
+            let (floats, others) = left.split_at(panel.width * depth);
+            let (words, further) = to.split_at_mut(words(panel.width));
+            format.round(floats, panel.width, words);
+            (left, to) = (others, further);
+        }
     });
-    Ok(data)
+    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+    refused.map(|()| data)
 }
 
-/// Floats of a packed matrix; none if they are more than can be counted.
-fn packed_len(size: PanelSize, segments: usize, k: usize, cols: usize) -> Option<usize> {
+/// Words of a packed matrix; none if they are more than can be counted.
+fn packed_len(size: PanelSize, format: Format, segments: usize, k: usize, cols: usize) -> Option<usize> {
     let width = cols.div_ceil(size.lanes).checked_mul(size.lanes)?;
-    segments.checked_mul(k)?.checked_mul(width)
+    format.panel(segments.checked_mul(k)?, width)
 }
 
 /// Cuts `cols` columns into panels as wide as the micro-kernels allow. A last panel of a single vector
@@ -285,6 +323,7 @@ fn pack_segment(source: &Source, s: usize, k: usize, depth: usize, mine: &[Panel
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Isa;
     use super::super::super::parallel::{all_workers, noise};
     use super::*;
 
@@ -296,7 +335,7 @@ mod tests {
 
     fn holds(segments: usize, k: usize, source: &Source) {
         all_workers(0, |workers| {
-            let packed = Packed::new(workers, segments, k, source).unwrap();
+            let packed = Packed::new(workers, Microkernel::exact(workers.isa), segments, k, source).unwrap();
             for at in 0..segments * k {
                 for n in 0..source.cols {
                     let from = at / k * source.segment_stride + at % k * source.row_stride;
@@ -361,7 +400,7 @@ mod tests {
                 row_stride: 96,
                 col_stride: 1,
             };
-            let packed = Packed::new(workers, 1, 64, &source).unwrap();
+            let packed = Packed::new(workers, Microkernel::exact(workers.isa), 1, 64, &source).unwrap();
             assert!(packed.panels().iter().all(|p| packed.panel(*p).as_ptr().addr().is_multiple_of(64)));
         });
     }
@@ -373,6 +412,7 @@ mod tests {
         let values = Values::F32(&[0.0; 11]);
         let _ = Packed::new(
             workers,
+            Microkernel::exact(Isa::Scalar),
             1,
             3,
             &Source { values, cols: 4, segment_stride: 0, row_stride: 4, col_stride: 1 },

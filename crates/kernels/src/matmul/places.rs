@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::place::{apart, end};
-use super::{Epilogue, Halves, Matmul};
+use super::{Epilogue, Halves, Left, Matmul};
 
 /// Rows of `len` floats, `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,8 @@ impl Matmul {
             let rows = group.rows;
             let own = Stretch { start: group.c, stride: self.c_stride, rows, len: cols };
             written.push(own);
-            for span in self.blocks.iter().flat_map(|block| &block.spans) {
+            let spans = self.blocks.iter().flat_map(|block| &block.spans).filter(|_| self.left.is_none());
+            for span in spans {
                 let start = group.a.checked_add(span.offset).expect("a row is beyond all addresses");
                 read(Stretch { start, stride: self.a_stride, rows, len: span.len }, None);
             }
@@ -122,7 +123,11 @@ impl Matmul {
                 }
             }
         }
-        written.extend(self.halves.as_ref().map(Halves::place).map(|place| Stretch {
+        if let Some(left) = &self.left {
+            left.reads(|start, rows, stride, len| read(Stretch { start, stride, rows, len }, None));
+        }
+        let spare = self.halves.as_ref().map(Halves::place).or(self.left.as_ref().map(Left::place));
+        written.extend(spare.map(|place| Stretch {
             start: place.start,
             stride: 0,
             rows: 1,

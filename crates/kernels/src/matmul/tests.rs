@@ -1,4 +1,4 @@
-use super::super::parallel::{Threads, all_workers, noise};
+use super::super::parallel::{Threads, all_workers, in_time, noise};
 use super::super::{Inline, Isa};
 use super::*;
 
@@ -94,7 +94,8 @@ impl Case {
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let packed = Packed::new(workers, self.segments.len(), self.k, &source).unwrap();
+        let kernel = Microkernel::exact(workers.isa);
+        let packed = Packed::new(workers, kernel, self.segments.len(), self.k, &source).unwrap();
         Matmul::new(
             Arc::new(packed),
             self.a_stride,
@@ -194,8 +195,8 @@ fn no_number_of_lanes_needs_more_scratch() {
         let (workers, groups) =
             (&mut Workers::new(Isa::available()[0], &Inline, &mut []), case.groups.clone());
         let mut product = case.product(workers);
-        product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.shape.rows, 1, 1);
-        let tile = product.shape.rows * product.shape.panel.vectors * product.shape.panel.lanes;
+        product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.kernel.rows, 1, 1);
+        let tile = product.kernel.rows * product.width();
         for lanes in 1..=16 {
             let cut = product.cut(lanes);
             let keep = if product.blocks.len() > 1 { cut.tiles } else { 1 };
@@ -328,10 +329,10 @@ fn what_cannot_be_halved_stays_whole() {
     ] {
         assert!(case.halved().product(workers).halves.is_none());
     }
-    let packed = |k, cols| Packed::hollow(Isa::Scalar, 1, k, cols);
+    let packed = |k, cols| Packed::hollow(Microkernel::exact(Isa::Scalar), 1, k, cols);
     let room = |k, cols, images: &[usize]| {
         let groups: Vec<Group> = images.iter().map(|&rows| three(rows)).collect();
-        Matmul::room(&packed(k, cols), &groups)
+        Matmul::room(&packed(k, cols), k, &[0], &groups)
     };
     for images in [&[512][..], &[256; 2], &[256; 3], &[85, 86, 85, 86]] {
         assert_eq!(room(1152, 4608, images), 2 * images.iter().sum::<usize>() * 576);
@@ -398,3 +399,5 @@ fn writing_a_place_twice_is_refused() {
     let case = Case { c_stride: 3, ..Case::linear(4, 4, 4, &[]) };
     case.product(&mut Workers::new(Isa::Scalar, &Inline, &mut []));
 }
+
+mod small;

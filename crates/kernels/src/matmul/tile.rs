@@ -1,17 +1,10 @@
-//! The micro-kernels: a few rows by a few vectors of columns, held in registers while the inner
-//! dimension goes by.
+//! Tiles: a few rows by a few vectors of columns, held in registers while the inner dimension goes by.
 //!
 //! Rows of the left side are read where they lie, one broadcast a row and step; the packed right side
 //! streams by, a panel row a step.
 
 use super::super::{Isa, Kernel, LINE, Simd};
-
-/// What a micro-kernel computes at once at most.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) rows: usize,
-    pub(super) panel: PanelSize,
-}
+use super::dot::{self, Dot};
 
 /// The widest panel of a micro-kernel: how weights are packed for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,31 +17,19 @@ pub struct PanelSize {
 impl PanelSize {
     /// That of `isa`.
     pub fn of(isa: Isa) -> Self {
-        shape(isa).panel
-    }
-}
-
-/// Rows and vectors of the largest tile that the registers hold beside a panel row and a broadcast. More columns than
-/// rows: nine row pointers fit the general registers, and rows 4096 bytes apart fit the first cache's ways.
-const fn largest<S: Simd>() -> (usize, usize) {
-    if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) }
-}
-
-/// The largest tile of `isa`.
-pub(super) fn shape(isa: Isa) -> Shape {
-    struct Ask;
-    impl Kernel for Ask {
-        type Output = Shape;
-        #[inline(always)]
-        unsafe fn run<S: Simd>(self) -> Shape {
-            let (rows, vectors) = largest::<S>();
-            Shape { rows, panel: PanelSize { vectors, lanes: S::LANES } }
+        struct Ask;
+        impl Kernel for Ask {
+            type Output = PanelSize;
+            #[inline(always)]
+            unsafe fn run<S: Simd>(self) -> PanelSize {
+                PanelSize { vectors: dot::largest::<S>().1, lanes: S::LANES }
+            }
         }
+        isa.run(Ask)
     }
-    isa.run(Ask)
 }
 
-/// Neighbouring floats of a row: a stretch of the inner dimension.
+/// Neighbouring words of a row: a stretch of the inner dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     /// From where the row starts.
@@ -59,7 +40,7 @@ pub(super) struct Span {
 /// One tile's sums over a stretch of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
-    /// The first row of the left side and the floats from one to the next.
+    /// The first row of the left side and the words from one to the next.
     pub(super) a: *const f32,
     pub(super) a_stride: usize,
     pub(super) spans: &'a [Span],
@@ -82,78 +63,76 @@ pub(super) struct Tile<'a> {
 /// Steps of the inner dimension that a loop takes at once.
 const UNROLL: usize = 4;
 
-impl Tile<'_> {
-    /// Computes `rows` rows by `vectors` vectors.
-    ///
-    /// # Safety
-    /// `rows` and `vectors` are at least 1 and within `shape(isa)`; each row has the spans' floats, the
-    /// panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
-    /// meanwhile.
-    pub(super) unsafe fn run(self, isa: Isa, rows: usize, vectors: usize) {
-        macro_rules! pick {
-            ($($r:literal)*) => {
+/// Computes `rows` rows by `vectors` vectors.
+///
+/// # Safety
+/// As [`Microkernel::run`](super::table::Microkernel::run), on a processor that has what `D` needs.
+#[inline(always)]
+pub(super) unsafe fn tile<D: Dot>(tile: Tile<'_>, rows: usize, vectors: usize) {
+    macro_rules! pick {
+        ($($r:literal)*) => {
+            // SAFETY: the caller's promise.
+            unsafe {
                 match (rows, vectors) {
-                    $(($r, 1) => isa.run(Micro::<$r, 1>(self)),
-                    ($r, 2) => isa.run(Micro::<$r, 2>(self)),
-                    ($r, 3) => isa.run(Micro::<$r, 3>(self)),)*
+                    $(($r, 1) => micro::<D, $r, 1>(tile),
+                    ($r, 2) => micro::<D, $r, 2>(tile),
+                    ($r, 3) => micro::<D, $r, 3>(tile),)*
                     _ => unreachable!("no micro-kernel of {rows} rows and {vectors} vectors"),
                 }
-            };
-        }
-        pick!(1 2 3 4 5 6 7 8 9);
+            }
+        };
     }
+    pick!(1 2 3 4 5 6 7 8 9);
 }
 
-/// A [`Tile`] of `R` rows and `V` vectors; whoever makes one answers for the pointers.
-struct Micro<'a, const R: usize, const V: usize>(Tile<'a>);
-
+/// A tile of `R` rows and `V` vectors.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
-impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // Known to the compiler, which then makes no code for tiles that nobody asks for.
-        if const { R > largest::<S>().0 || V > largest::<S>().1 } {
-            unreachable!("{R} rows and {V} vectors are more than the registers hold");
-        }
-        let Tile { a, a_stride, spans, mut panel, start, start_stride, c, c_stride, .. } = self.0;
-        let Tile { out, out_stride, mut ahead, ahead_step, .. } = self.0;
-        // SAFETY: `Tile::run` was promised that rows, panel and `c` are as large as what is read here.
-        unsafe {
-            let mut sums = [[S::splat(0.0); V]; R];
-            if !start.is_null() {
-                for r in 0..R {
-                    for v in 0..V {
-                        sums[r][v] = S::load(start.add(r * start_stride + v * S::LANES));
-                    }
-                }
-            }
-            for r in 0..R {
-                for v in (0..V).step_by((LINE / S::LANES).max(1)) {
-                    S::prefetch(out.wrapping_add(r * out_stride + v * S::LANES));
-                }
-            }
-            for span in spans {
-                let mut a = a.add(span.offset);
-                for _ in 0..span.len / UNROLL {
-                    for k in 0..UNROLL {
-                        step::<S, R, V>(&mut sums, a.add(k), a_stride, panel.add(k * V * S::LANES));
-                        S::prefetch(ahead);
-                        ahead = ahead.wrapping_add(ahead_step);
-                    }
-                    a = a.add(UNROLL);
-                    panel = panel.add(UNROLL * V * S::LANES);
-                }
-                for k in 0..span.len % UNROLL {
-                    step::<S, R, V>(&mut sums, a.add(k), a_stride, panel);
-                    panel = panel.add(V * S::LANES);
-                }
-            }
+unsafe fn micro<D: Dot, const R: usize, const V: usize>(tile: Tile<'_>) {
+    // Known to the compiler, which then makes no code for tiles that nobody asks for.
+    if const { R > D::TILE.0 || V > D::TILE.1 } {
+        unreachable!("{R} rows and {V} vectors are more than the registers hold");
+    }
+    let lanes = const { <D::Simd as Simd>::LANES };
+    let Tile { a, a_stride, spans, mut panel, start, start_stride, c, c_stride, .. } = tile;
+    let Tile { out, out_stride, mut ahead, ahead_step, .. } = tile;
+    // SAFETY: the caller promised that rows, panel and `c` are as large as what is read here.
+    unsafe {
+        let mut sums = [[D::zero(); V]; R];
+        if !start.is_null() {
             for r in 0..R {
                 for v in 0..V {
-                    S::store(c.add(r * c_stride + v * S::LANES), sums[r][v]);
+                    sums[r][v] = D::load(start.add(r * start_stride + v * lanes));
                 }
+            }
+        }
+        for r in 0..R {
+            for v in (0..V).step_by((LINE / lanes).max(1)) {
+                D::Simd::prefetch(out.wrapping_add(r * out_stride + v * lanes));
+            }
+        }
+        for span in spans {
+            let mut a = a.add(span.offset);
+            for _ in 0..span.len / UNROLL {
+                for k in 0..UNROLL {
+                    step::<D, R, V>(&mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
+                    D::Simd::prefetch(ahead);
+                    ahead = ahead.wrapping_add(ahead_step);
+                }
+                a = a.add(UNROLL);
+                panel = panel.add(UNROLL * V * D::STEP);
+            }
+            for k in 0..span.len % UNROLL {
+                step::<D, R, V>(&mut sums, a.add(k), a_stride, panel);
+                panel = panel.add(V * D::STEP);
+            }
+        }
+        for r in 0..R {
+            for v in 0..V {
+                D::store(c.add(r * c_stride + v * lanes), sums[r][v]);
             }
         }
     }
@@ -162,25 +141,25 @@ impl<const R: usize, const V: usize> Kernel for Micro<'_, R, V> {
 /// One step of the inner dimension.
 ///
 /// # Safety
-/// `a` has `R` floats `stride` apart, `panel` has `V` vectors.
+/// `a` has `R` words `stride` apart, `panel` has `V` vectors.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
-unsafe fn step<S: Simd, const R: usize, const V: usize>(
-    sums: &mut [[S::V; V]; R],
+unsafe fn step<D: Dot, const R: usize, const V: usize>(
+    sums: &mut [[D::Sum; V]; R],
     a: *const f32,
     stride: usize,
     panel: *const f32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut row = [S::splat(0.0); V];
-        for v in 0..V {
-            row[v] = S::load(panel.add(v * S::LANES));
+        let mut row = [D::row(panel); V];
+        for v in 1..V {
+            row[v] = D::row(panel.add(v * D::STEP));
         }
         for r in 0..R {
-            let x = S::splat(*a.add(r * stride));
+            let word = D::word(a.add(r * stride));
             for v in 0..V {
-                sums[r][v] = S::fma(x, row[v], sums[r][v]);
+                sums[r][v] = D::add(sums[r][v], word, row[v]);
             }
         }
     }

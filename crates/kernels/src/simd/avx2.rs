@@ -1,15 +1,15 @@
-//! AVX2 with FMA: 8 floats, 16 registers.
+//! AVX2 with FMA and F16C: 8 floats, 16 registers.
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx2;
+pub(crate) struct Avx2;
 
 /// # Safety
-/// The processor has AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
+/// The processor has AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller's promise.
     unsafe { kernel.run::<Avx2>() }
@@ -114,6 +114,36 @@ impl Simd for Avx2 {
             let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+        }
+    }
+    #[inline(always)] unsafe fn load_halves(from: *const u16) -> __m256 {
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)] unsafe fn store_bytes(to: *mut u8, v: __m256) {
+        unsafe {
+            let whole = _mm256_cvtps_epi32(v);
+            let pairs = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(pairs, pairs));
+        }
+    }
+    #[inline(always)] unsafe fn store_bfloats(to: *mut u16, v: __m256) {
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let near = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            // What is not a number must not be carried over to infinity.
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(near, quiet, nan));
+            let (low, high) = (_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
+            _mm_storeu_si128(to.cast(), _mm_packus_epi32(low, high));
+        }
+    }
+    #[inline(always)] unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> __m256 {
+        unsafe {
+            let (whole, sums) = (_mm256_loadu_si256(whole.cast()), _mm256_loadu_si256(sums.cast()));
+            let zeros = _mm256_mullo_epi32(_mm256_set1_epi32(zero as i32), sums);
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(whole, zeros))
         }
     }
     #[inline(always)] unsafe fn prefetch(at: *const f32) { unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) } }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(crate) struct Avx512;
 
 /// # Safety
 /// The processor has AVX-512F.
@@ -99,5 +99,30 @@ impl Simd for Avx512 {
     }
     #[inline(always)] unsafe fn sum(v: __m512) -> f32 { unsafe { _mm512_reduce_add_ps(v) } }
     #[inline(always)] unsafe fn maximum(v: __m512) -> f32 { unsafe { _mm512_reduce_max_ps(v) } }
+    #[inline(always)] unsafe fn load_halves(from: *const u16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)] unsafe fn store_bytes(to: *mut u8, v: __m512) {
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v))) }
+    }
+    #[inline(always)] unsafe fn store_bfloats(to: *mut u16, v: __m512) {
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let near = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            // What is not a number must not be carried over to infinity.
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x40_0000));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let high = _mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(near, nan, quiet));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(high));
+        }
+    }
+    #[inline(always)] unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> __m512 {
+        unsafe {
+            let (whole, sums) = (_mm512_loadu_si512(whole.cast()), _mm512_loadu_si512(sums.cast()));
+            let zeros = _mm512_mullo_epi32(_mm512_set1_epi32(zero as i32), sums);
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(whole, zeros))
+        }
+    }
     #[inline(always)] unsafe fn prefetch(at: *const f32) { unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) } }
 }

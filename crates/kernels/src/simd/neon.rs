@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 use super::Simd;
 
 #[derive(Clone, Copy)]
-pub(super) struct Neon;
+pub(crate) struct Neon;
 
 type V = float32x4x2_t;
 
@@ -111,6 +111,43 @@ impl Simd for Neon {
         }
     }
     #[inline(always)] unsafe fn maximum(v: V) -> f32 { unsafe { vmaxvq_f32(vmaxq_f32(v.0, v.1)) } }
+    #[inline(always)] unsafe fn load_halves(from: *const u16) -> V {
+        unsafe {
+            let halves = vld1q_u16(from);
+            let (low, high): (float32x4_t, float32x4_t);
+            // The compiler has no stable name for these two.
+            std::arch::asm!(
+                "fcvtl {low:v}.4s, {halves:v}.4h", "fcvtl2 {high:v}.4s, {halves:v}.8h",
+                halves = in(vreg) halves, low = out(vreg) low, high = lateout(vreg) high,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            float32x4x2_t(low, high)
+        }
+    }
+    #[inline(always)] unsafe fn store_bytes(to: *mut u8, v: V) {
+        unsafe {
+            let pairs = vcombine_u16(vmovn_u32(vcvtnq_u32_f32(v.0)), vmovn_u32(vcvtnq_u32_f32(v.1)));
+            vst1_u8(to, vmovn_u16(pairs));
+        }
+    }
+    #[inline(always)] unsafe fn store_bfloats(to: *mut u16, v: V) {
+        let near = |v: float32x4_t| unsafe {
+            let bits = vreinterpretq_u32_f32(v);
+            let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+            let near = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+            // What is not a number must not be carried over to infinity.
+            let quiet = vorrq_u32(bits, vdupq_n_u32(0x40_0000));
+            vshrn_n_u32::<16>(vbslq_u32(vceqq_f32(v, v), near, quiet))
+        };
+        unsafe { vst1q_u16(to, vcombine_u16(near(v.0), near(v.1))) }
+    }
+    #[inline(always)] unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> V {
+        let four = |at: usize| unsafe {
+            let (whole, sums) = (vld1q_s32(whole.add(at).cast()), vld1q_s32(sums.add(at).cast()));
+            vcvtq_f32_s32(vmlsq_n_s32(whole, sums, zero as i32))
+        };
+        float32x4x2_t(four(0), four(4))
+    }
     #[inline(always)] unsafe fn prefetch(at: *const f32) {
         // The intrinsic is not stable yet.
         unsafe { std::arch::asm!("prfm pldl2keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags)) }

@@ -1,9 +1,11 @@
 //! Plain Rust, 8 floats at a time as AVX2 and NEON have them: the reference that they are held to, bit for bit.
 
+use half::{bf16, f16};
+
 use super::Simd;
 
 #[derive(Clone, Copy)]
-pub(super) struct Scalar;
+pub(crate) struct Scalar;
 
 type V = [f32; 8];
 
@@ -67,5 +69,18 @@ impl Simd for Scalar {
         (a + c) + (b + d)
     }
     #[inline(always)] unsafe fn maximum(v: V) -> f32 { v.into_iter().fold(v[0], |a, b| if b > a { b } else { a }) }
+    #[inline(always)] unsafe fn load_halves(from: *const u16) -> V {
+        std::array::from_fn(|i| f16::from_bits(unsafe { from.add(i).read_unaligned() }).to_f32())
+    }
+    #[inline(always)] unsafe fn store_bytes(to: *mut u8, v: V) {
+        unsafe { to.cast::<[u8; 8]>().write_unaligned(v.map(|x| x as u8)) }
+    }
+    #[inline(always)] unsafe fn store_bfloats(to: *mut u16, v: V) {
+        unsafe { to.cast::<[u16; 8]>().write_unaligned(v.map(|x| bf16::from_f32(x).to_bits())) }
+    }
+    #[inline(always)] unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> V {
+        let [whole, sums] = [whole, sums].map(|at| unsafe { at.cast::<[i32; 8]>().read_unaligned() });
+        std::array::from_fn(|i| whole[i].wrapping_sub((zero as i32).wrapping_mul(sums[i])) as f32)
+    }
     #[inline(always)] unsafe fn prefetch(_: *const f32) {}
 }

@@ -32,8 +32,8 @@ mod tests {
     use crate::ErrorKind;
     use crate::kernels::{
         Attention, Border, Copy, Elementwise, Epilogue, Group, GroupNorm, Heads, Inline, Isa,
-        MaskedAttention, Matmul, Measure, Norm, Packed, Padding, Pointwise, Reduce, Reduction, Rows, Softmax,
-        Source, Stage, Unary, Values, View, Workers,
+        MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce, Reduction,
+        Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
     };
     use crate::plan::{Gather, Integers};
 
@@ -85,7 +85,7 @@ mod tests {
             row_stride: 2,
             col_stride: 1,
         };
-        let weights = Arc::new(Packed::new(workers, 1, 4, &source).unwrap());
+        let weights = Arc::new(Packed::new(workers, Microkernel::exact(workers.isa), 1, 4, &source).unwrap());
         let group = Group { a: read, c: write, row: 0, rows: 3, image: 0 };
         let product =
             |steps: &[Epilogue]| Matmul::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);

@@ -7,9 +7,12 @@ use super::bounds::within;
 use super::{Call, Executable, Packs, Step, Stored};
 use crate::allowance::Allowance;
 use crate::error::Context;
-use crate::kernels::{Copy, Group, Isa, LINE, Matmul, Packed, Parallel, Pointwise, Values, View, Workers};
+use crate::kernels::{
+    Copy, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel, Pointwise, Values, View, Workers,
+};
 use crate::panics::in_flowturbo;
 use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
+use crate::precision::Precision;
 use crate::weights::{Table, Weights};
 use crate::{Result, memory};
 
@@ -22,6 +25,7 @@ pub struct Setting<'a> {
     pub file: &'a str,
     pub weights: &'a Arc<Weights>,
     pub allowance: &'a Allowance,
+    pub precision: Precision,
     /// Leaves the weights in their files.
     pub hollow: bool,
     /// Fetches the first weights of each product while the one before is still at work.
@@ -57,7 +61,7 @@ impl Executable {
             else {
                 continue;
             };
-            let len = Matmul::room(packed, &product.groups);
+            let len = Matmul::room(packed, product.a_stride, &product.segments, &product.groups);
             if len > 0 {
                 spares[i] = Some(lives.len());
                 memory::push(&mut lives, Life { len, first: i, last: i })?;
@@ -116,14 +120,15 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
     memory::reserve(&mut weights, steps.len())?;
     // The last weight as its file has it: memory for the next one.
     let mut bytes = Vec::new();
-    for step in steps {
+    let kernels = setting.precision.kernels(steps, setting.weights, setting.isa);
+    for (step, kernel) in steps.iter().zip(kernels) {
         setting.allowance.check()?;
-        let weight = match &step.operation {
-            Operation::Matmul(product) => {
-                let packed = in_flowturbo(|| packed(&product.weights, setting, &mut bytes, workers));
+        let weight = match (&step.operation, kernel) {
+            (Operation::Matmul(product), Some(kernel)) => {
+                let packed = in_flowturbo(|| packed(&product.weights, kernel, setting, &mut bytes, workers));
                 Some(packed.at(|| format!("node '{}'", step.name))?)
             }
-            Operation::Lookup(lookup) => {
+            (Operation::Lookup(lookup), _) => {
                 let numbers = lookup.rows.saturating_mul(lookup.width);
                 let table = setting.weights.table(lookup.weight, numbers);
                 Some(Weight::Table(Arc::new(table.at(|| format!("node '{}'", step.name))?)))
@@ -137,18 +142,20 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
 
 fn packed(
     Matrix { layout, numbers }: &Matrix,
+    kernel: &'static Microkernel,
     setting: &Setting,
     bytes: &mut Vec<u8>,
     workers: &mut Workers,
 ) -> Result<Weight> {
     match numbers {
         Numbers::Here(floats) => {
-            Ok(Weight::Packed(Arc::new(layout.pack(Values::F32(floats), workers)?), None))
+            Ok(Weight::Packed(Arc::new(layout.pack(kernel, Values::F32(floats), workers)?), None))
         }
         Numbers::Weight(index) => {
-            let stored = Stored { weights: Arc::clone(setting.weights), index: *index, layout: *layout };
+            let weights = Arc::clone(setting.weights);
+            let stored = Stored { weights, index: *index, layout: *layout, kernel };
             let packed = match setting.hollow {
-                true => Arc::new(layout.hollow(setting.isa)),
+                true => Arc::new(layout.hollow(kernel)),
                 false => setting.packs.get(setting.file, &stored, || stored.pack(bytes, workers))?,
             };
             Ok(Weight::Packed(packed, Some(stored)))

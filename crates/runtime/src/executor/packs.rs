@@ -5,24 +5,30 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::Result;
-use crate::kernels::{Isa, Packed, Source, Values, Workers};
+use crate::kernels::{Format, Microkernel, Packed, Source, Values, Workers};
 use crate::lock::lock;
 use crate::plan::Layout;
 use crate::weights::Weights;
 
 impl Layout {
     /// The matrix without its numbers.
-    pub fn hollow(&self, isa: Isa) -> Packed {
+    pub fn hollow(&self, kernel: &'static Microkernel) -> Packed {
         let [segments, k, cols] = self.sizes;
-        Packed::hollow(isa, segments, k, cols)
+        Packed::hollow(kernel, segments, k, cols)
     }
 
     /// # Errors
     /// `OutOfMemory`.
-    pub fn pack(&self, values: Values, workers: &mut Workers) -> Result<Packed> {
+    pub fn pack(
+        &self,
+        kernel: &'static Microkernel,
+        values: Values,
+        workers: &mut Workers,
+    ) -> Result<Packed> {
         let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (self.sizes, self.strides);
         let values = values.from(self.offset);
-        Packed::new(workers, segments, k, &Source { values, cols, segment_stride, row_stride, col_stride })
+        let source = Source { values, cols, segment_stride, row_stride, col_stride };
+        Packed::new(workers, kernel, segments, k, &source)
     }
 }
 
@@ -32,6 +38,8 @@ pub struct Stored {
     pub weights: Arc<Weights>,
     pub index: usize,
     pub layout: Layout,
+    /// What it is packed for.
+    pub kernel: &'static Microkernel,
 }
 
 impl Stored {
@@ -40,21 +48,21 @@ impl Stored {
     /// # Errors
     /// As [`Weights::read`].
     pub fn pack(&self, buffer: &mut Vec<u8>, workers: &mut Workers) -> Result<Packed> {
-        if let Some(packed) = self.weights.packed(self.index, self.layout.sizes, workers.isa)? {
+        if let Some(packed) = self.weights.packed(self.index, self.layout.sizes, self.kernel)? {
             return Ok(packed);
         }
-        self.layout.pack(read(&self.weights, self.index, buffer)?, workers)
+        self.layout.pack(self.kernel, read(&self.weights, self.index, buffer)?, workers)
     }
 }
 
 /// The numbers of a weight, read to `buffer`.
 pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
-    Ok(weights.read(index, buffer)?.precision.values(buffer))
+    Ok(weights.read(index, buffer)?.encoding.values(buffer))
 }
 
-/// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.
+/// What is packed at the moment, by file, weight, layout and format: programs of several batch sizes hold the same.
 #[derive(Default)]
-pub struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
+pub struct Packs(Mutex<HashMap<(String, usize, Layout, Format), Weak<Packed>>>);
 
 impl Packs {
     /// The matrix from `file`, packed by `make` if nobody holds it yet.
@@ -64,7 +72,7 @@ impl Packs {
         stored: &Stored,
         make: impl FnOnce() -> Result<Packed>,
     ) -> Result<Arc<Packed>> {
-        let key = (file.to_owned(), stored.index, stored.layout);
+        let key = (file.to_owned(), stored.index, stored.layout, stored.kernel.format);
         if let Some(packed) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
             return Ok(packed);
         }

@@ -80,18 +80,18 @@ impl Planned {
         let conditions = match (stored.conditions, body.plan.given) {
             (Some(conditions), Some(_)) => {
                 let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
-                Some(self.conditions(file, conditions, &contract, &weights, allowance)?)
+                Some(self.conditions((file, role), conditions, &contract, &weights, allowance)?)
             }
             _ => None,
         };
-        let network = Network { file, plan: body.plan, weights: &weights, allowance };
+        let network = Network { file, role, plan: body.plan, weights: &weights, allowance };
         let program = Arc::new(self.engine.program(network, conditions)?);
         Ok(PlannedProgram { program, file: Arc::clone(&self.file), engine: Arc::clone(&self.engine), role })
     }
 
     fn conditions(
         &self,
-        file: &str,
+        (file, role): (&str, Role),
         stored: StoredConditions,
         contract: &Contract,
         weights: &Arc<Weights>,
@@ -103,7 +103,7 @@ impl Planned {
                 StoredConditions::Computed { plan, layout, ports } => {
                     let ports = ports.completed(contract)?;
                     let part = Conditioning { plan, layout, ports, weights: Arc::clone(weights) };
-                    self.engine.computed(file, part, allowance)
+                    self.engine.computed(file, role, part, allowance)
                 }
                 StoredConditions::Baked { rows, layout, ports } => {
                     Conditions::baked(file, &rows, ports.completed(contract)?, layout)
@@ -125,8 +125,8 @@ impl Planned {
             let part =
                 file.part(weight.offset, Some(weight.length)).at(|| format!("weight '{}'", weight.name))?;
             let place = self.file.map.as_ref().map(|map| (map, section.bytes.start + weight.offset));
-            weights.push(match weight.precision {
-                Some(precision) => Weight::of(&weight.name, precision, &weight.shape, part)?,
+            weights.push(match weight.encoding {
+                Some(encoding) => Weight::of(&weight.name, encoding, &weight.shape, part)?,
                 None => Weight::packed(&weight.name, part, place),
             });
         }

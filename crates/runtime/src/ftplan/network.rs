@@ -9,7 +9,7 @@ use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Ports;
 use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
-use crate::weights::Precision;
+use crate::weights::Encoding;
 use crate::{Cost, Result, memory};
 
 /// A network's plans, for each extent that it was compiled for.
@@ -28,7 +28,7 @@ pub struct StoredWeight {
     /// Its name inside the ONNX graph.
     pub name: String,
     /// How its numbers are stored, row-major as `shape` says; none if they are packed, one panel after another.
-    pub precision: Option<Precision>,
+    pub encoding: Option<Encoding>,
     pub shape: Vec<usize>,
     /// Bytes from the section's start.
     pub offset: u64,

@@ -10,7 +10,7 @@ use super::format::{Kind, Writer};
 use super::network::{Body, Conditions, Stored, StoredWeight};
 use crate::bundle::Role;
 use crate::error::{Context, unsupported};
-use crate::kernels::{Inline, Isa, Source, Workers, pack};
+use crate::kernels::{Format, Inline, Isa, Source, Workers, pack};
 use crate::plan::{Layout, Numbers, Operation, Plan, Target};
 use crate::weights::Weights;
 use crate::{Result, memory};
@@ -106,23 +106,23 @@ impl<W: Write> Packing<'_, W> {
     fn write(&mut self, index: usize, layout: Option<&Layout>) -> Result<StoredWeight> {
         let mut bytes = Vec::new();
         let weight = self.weights.read(index, &mut bytes)?;
-        let (name, mut precision, mut shape) =
-            (weight.name.clone(), Some(weight.precision), weight.shape.clone());
-        let values = weight.precision.values(&bytes);
+        let (name, mut encoding, mut shape) =
+            (weight.name.clone(), Some(weight.encoding), weight.shape.clone());
+        let values = weight.encoding.values(&bytes);
         if let (Some(&Layout { offset, sizes, strides }), Some(size)) = (layout, self.target.panels()) {
             let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);
             let source = Source { values: values.from(offset), cols, segment_stride, row_stride, col_stride };
             let workers = &mut Workers::new(Isa::Scalar, &Inline, &mut []);
-            let packed = pack(size, segments, k, &source, workers)?;
+            let packed = pack(size, Format::F32, segments, k, &source, workers)?;
             bytes.clear();
             memory::reserve(&mut bytes, size_of_val(&packed[..]))?;
             bytes.extend(packed.iter().flat_map(|x| x.to_le_bytes()));
-            (precision, shape) = (None, sizes.to_vec());
+            (encoding, shape) = (None, sizes.to_vec());
         } else if layout.is_some() {
             return Err(unsupported("weights cannot be packed for every processor"));
         }
         self.writer.align()?;
         let offset = self.writer.write(&bytes)?;
-        Ok(StoredWeight { name, precision, shape, offset, length: bytes.len() as u64 })
+        Ok(StoredWeight { name, encoding, shape, offset, length: bytes.len() as u64 })
     }
 }

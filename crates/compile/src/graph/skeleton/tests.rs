@@ -6,11 +6,11 @@ use tract_onnx::pb::ModelProto;
 use super::super::Graph;
 use super::super::testing::{bundle_of, cast, matrix, model};
 use super::*;
-use crate::weights::Precision;
+use crate::weights::Encoding;
 use crate::{Bundle, ErrorKind, Role};
 
 fn healthy() -> ModelProto {
-    model(matrix(Precision::F16), vec![cast("w", "matrix")])
+    model(matrix(Encoding::F16), vec![cast("w", "matrix")])
 }
 
 /// The skeleton of a file, with every cut put back.

@@ -43,9 +43,11 @@ fn what_tract_would_compute_is_refused_by_name() {
     ] {
         let bundle = files(&written(graph)).open().unwrap();
         let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-        assert!(fused(1).compile(import(1).unwrap(), &import).is_ok(), "{graph}");
-        let error =
-            fused_for(Isa::portable()[0], 1, true).compile(import(1).unwrap(), &import).err().unwrap();
+        assert!(fused(1).compile(import(1).unwrap(), Role::Predictor, &import).is_ok(), "{graph}");
+        let error = fused_for(Isa::portable()[0], 1, true)
+            .compile(import(1).unwrap(), Role::Predictor, &import)
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let line = error.to_string();
         assert!(line.contains(operator) && line.contains("deterministic"), "{line}");

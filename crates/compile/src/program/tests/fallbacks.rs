@@ -6,7 +6,7 @@ use crate::graph::testing::{files, written};
 fn compiled(graph: &str) -> (Bundle, Arc<dyn Program>) {
     let bundle = files(&written(graph)).open().unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-    let program = fused(1).compile(import(2).unwrap(), &import).unwrap();
+    let program = fused(1).compile(import(2).unwrap(), Role::Predictor, &import).unwrap();
     (bundle, program)
 }
 
