@@ -635,6 +635,11 @@ typedef struct ft_option {
 } ft_option;
 
 /**
+ * In what numbers products of weights are computed; all else is float32.
+ */
+typedef uint32_t ft_precision;
+
+/**
  * How a model is opened; filled by `ft_model_options_init`, then by hand.
  */
 typedef struct ft_model_options {
@@ -691,6 +696,15 @@ typedef struct ft_model_options {
    * NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
    */
   const ft_cancel_token *cancel;
+  /**
+   * In what numbers predictor, refiner and decoder multiply by their weights; others than `FT_PRECISION_F32` are for
+   * the library's own kernels, and not for plans whose weights are packed.
+   */
+  ft_precision precision;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } ft_model_options;
 
 /**
@@ -791,6 +805,26 @@ typedef struct ft_model_info {
    */
   uint32_t context_tokens;
 } ft_model_info;
+
+/**
+ * float32, exact up to rounding.
+ */
+#define FT_PRECISION_F32 0
+
+/**
+ * The same bits, from weights that stay float16 in memory where the files have them so.
+ */
+#define FT_PRECISION_F16_WEIGHTS 1
+
+/**
+ * bfloat16, approximate; for processors with AVX512-BF16, else `FT_ERROR_UNSUPPORTED`.
+ */
+#define FT_PRECISION_BF16 2
+
+/**
+ * Linear layers of bytes, approximate.
+ */
+#define FT_PRECISION_INT8 3
 
 #ifdef __cplusplus
 extern "C" {

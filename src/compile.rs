@@ -9,9 +9,10 @@ use ndarray::ArrayD;
 
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
-use crate::error::{Context, runtime, unsupported};
+use crate::error::{Context, invalid_argument, runtime, unsupported};
 use crate::ftplan::{self, Body, Conditions, Network, Stored};
 use crate::plan::{Row, RowLayout};
+use crate::precision::Precision;
 use crate::request::check_batch;
 use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule, Seamless, Target, memory};
 
@@ -22,6 +23,9 @@ use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule,
 pub struct PlanOptions {
     /// How weights are stored.
     pub target: Target,
+    /// What weights are packed in, for a target; any but bfloat16. A plan of the generic target has none: how it is
+    /// computed is said when it is opened.
+    pub precision: Precision,
     /// Images that are computed in one call of a network, each at least 1; none is 1. Requests of more are computed
     /// by several calls.
     pub batches: Vec<usize>,
@@ -42,6 +46,13 @@ impl PlanOptions {
     #[must_use]
     pub fn with_target(mut self, target: Target) -> Self {
         self.target = target;
+        self
+    }
+
+    /// These options with weights packed in other numbers.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -155,6 +166,18 @@ impl PlanOptions {
 /// written after an error is of no use.
 pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result<()> {
     bundle.check_onnx()?;
+    let (precision, target) = (options.precision, options.target);
+    if !precision.packs(target) {
+        return Err(invalid_argument(match target {
+            Target::Generic => format!(
+                "precision: a plan for {target} packs nothing, and is computed in what whoever opens it asks for; leave \
+                 {precision} out, or name a target"
+            ),
+            _ => format!(
+                "precision: {precision} is not packed for {target}, not all of its processors have it"
+            ),
+        }));
+    }
     options.batches.iter().try_for_each(|&batch| check_batch(batch, bundle.limits()))?;
     let extents = options.extents(&bundle)?;
     for class in &options.classes {
@@ -168,7 +191,7 @@ pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result
     let networks = networks.collect::<Result<Vec<_>>>()?;
     let bundle = model.bundle();
     let tokenizer = bundle.manifest().has(Role::Text).then(|| bundle.tokenizer()).transpose()?;
-    ftplan::write(out, bundle.json(), tokenizer.as_deref(), networks, options.target)
+    ftplan::write(out, bundle.json(), tokenizer.as_deref(), networks, target, precision)
 }
 
 /// Computes what depends on the classes and on the schedules' times, as requests do.

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use flowturbo::{
-    Bundle, Map, Model, ModelOptions, PixelFormat, Pixels, PlanOptions, Request, Seamless, Session, Target,
-    compile,
+    Bundle, Map, Model, ModelOptions, PixelFormat, Pixels, PlanOptions, Precision, Request, Seamless,
+    Session, Target, compile,
 };
 use ndarray::ArrayD;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -80,11 +80,16 @@ fn main() {
     let plan = tempfile::NamedTempFile::new().unwrap();
     let native = PlanOptions::default().with_target(Target::of_this_processor());
     compile(Bundle::open(root.join("models/textures")).unwrap(), &native, &plan).unwrap();
-    for (threads, path) in
-        [(1, root.join("models/textures")), (2, root.join("models/textures")), (2, plan.path().into())]
-    {
+    let textures = || root.join("models/textures");
+    for (threads, path, precision) in [
+        (1, textures(), Precision::F32),
+        (2, textures(), Precision::F32),
+        (2, plan.path().into(), Precision::F32),
+        (2, textures(), Precision::Int8),
+    ] {
         let bundle = Bundle::open(path).unwrap();
-        let model = Model::load(bundle, &ModelOptions::default().with_threads(threads)).unwrap();
+        let options = ModelOptions::default().with_threads(threads).with_precision(precision);
+        let model = Model::load(bundle, &options).unwrap();
         let mut session = model.session();
         // Every kind of step, two classes, guided and not, seamless, blended.
         let mut requests =

@@ -27,15 +27,23 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
         bundle.check_onnx()?;
     }
     let isa = plan.isa(&sets(options))?;
-    let (target, precision) = (plan.target(), options.precision);
-    if target != Target::Generic && precision != Precision::F32 {
-        let error = unsupported(format!(
-            "precision: {precision} asked for, but the plan's weights are packed as f32 for {target}; compile it with \
-             --target generic"
-        ));
-        return Err(error.at(plan.describe().to_owned()));
-    }
-    Ok(Box::new(Planned::new(plan, engine(isa, options, threads)?, options.deterministic)))
+    let (target, asked, packed) = (plan.target(), options.precision, plan.precision());
+    let precision = match (target, asked) {
+        (Target::Generic, _) => asked,
+        (_, Precision::F32) => packed,
+        (_, asked) if asked == packed => packed,
+        _ => {
+            let other =
+                if asked.packs(target) { format!("--precision {asked}, or with ") } else { String::new() };
+            let error = unsupported(format!(
+                "precision: {asked} asked for, but the plan's weights are packed as {packed} for {target}; compile it \
+                 with {other}--target generic"
+            ));
+            return Err(error.at(plan.describe().to_owned()));
+        }
+    };
+    let engine = engine(isa, options, threads)?.with_precision(precision)?;
+    Ok(Box::new(Planned::new(plan, engine, options.deterministic)))
 }
 
 /// The backend of an ONNX bundle.
@@ -57,7 +65,7 @@ fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Ba
             ))),
         };
     }
-    let engine = engine(sets(options)[0], options, threads)?;
+    let engine = engine(sets(options)[0], options, threads)?.with_precision(options.precision)?;
     Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 
@@ -91,7 +99,7 @@ fn threads(options: &ModelOptions) -> Result<usize> {
 
 fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
     if let Some(parallel) = &options.parallel {
-        return Engine::new(isa, Arc::clone(parallel)).lent().with_precision(options.precision);
+        return Ok(Engine::new(isa, Arc::clone(parallel)).lent());
     }
     let pool = if options.threads == 0 {
         let (pool, refused) = Pool::up_to(threads);
@@ -108,5 +116,5 @@ fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
             ))
         })?
     };
-    Engine::new(isa, Arc::new(pool)).with_precision(options.precision)
+    Ok(Engine::new(isa, Arc::new(pool)))
 }

@@ -170,6 +170,23 @@ static void named_options(void) {
   ft_model_free(model);
 }
 
+/* Half weights give the same bytes, whole ones near ones. */
+static void small_numbers(void) {
+  ft_model_options options;
+  OK(ft_model_options_init(&options, sizeof options));
+  options.threads = 1;
+  static uint8_t exact[MAX_IMAGE];
+  static const ft_precision PRECISIONS[] = {FT_PRECISION_F32, FT_PRECISION_F16_WEIGHTS, FT_PRECISION_INT8};
+  for (size_t i = 0; i < sizeof PRECISIONS / sizeof *PRECISIONS; i++) {
+    ft_model *model = NULL;
+    options.precision = PRECISIONS[i];
+    OK(ft_model_open(bundle, &options, &model));
+    draw(model, i == 0 ? exact : rgb);
+    for (size_t p = 0; i > 0 && p < IMAGE; p++) CHECK(abs(rgb[p] - exact[p]) <= (i == 1 ? 0 : 24));
+    ft_model_free(model);
+  }
+}
+
 int main(int count, char **arguments) {
   bundle = given(count, arguments);
   CHECK(count == 3);
@@ -187,5 +204,6 @@ int main(int count, char **arguments) {
   free(file.bytes);
   lent_threads();
   named_options();
+  small_numbers();
   return 0;
 }

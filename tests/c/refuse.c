@@ -124,6 +124,12 @@ static void opening(void) {
   limits.struct_size = 0;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "ft_limits.struct_size is 0");
   options.limits = NULL;
+  options.precision = 4;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.precision is 4");
+  options.precision = FT_PRECISION_F32;
+  options.reserved = 1;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.reserved is not 0");
+  options.reserved = 0;
   options.release_conditioning = 2;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "neither 0 nor 1");
   options.release_conditioning = 0;

@@ -95,6 +95,8 @@ fn the_file_says_how_to_make_it_again() {
     assert!(made.bytes("a.png") == made.bytes("c.png"));
     made.add("d.png", &["--class", "1", "--steps", "1", "--deterministic"]);
     assert!(made.image("d.png").note("flowturbo:command").ends_with(" --deterministic"));
+    made.add("e.png", &["--class", "1", "--steps", "1", "--precision", "int8"]);
+    assert!(made.image("e.png").note("flowturbo:command").ends_with(" --precision int8"));
 }
 
 #[test]

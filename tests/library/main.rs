@@ -21,6 +21,7 @@ mod maps;
 mod plan_bytes;
 mod planning;
 mod plans;
+mod precision;
 mod presets;
 #[cfg(unix)]
 mod process;

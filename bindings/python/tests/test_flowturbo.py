@@ -56,6 +56,17 @@ def test_a_model_says_what_it_is(library: ctypes.CDLL) -> None:
         assert model.info.schedule.decode() == "H1P6R5"
 
 
+def test_a_model_multiplies_in_other_numbers(library: ctypes.CDLL) -> None:
+    latents = []
+    for precision in ("f32", "f16-weights", "int8"):
+        with flowturbo.Model(library, TEXTURES, threads=1, precision=precision) as model, model.session() as session:
+            latents.append(session.generate(Request([4], seed=1, schedule="E1P1", images=False)).latents)
+    assert np.array_equal(latents[0], latents[1])
+    assert 0 < np.abs(latents[2] - latents[0]).max() < 0.3
+    with pytest.raises(ValueError, match="precision 'int4': there are f32, f16-weights, bf16, int8"):
+        flowturbo.Model(library, TEXTURES, precision="int4")
+
+
 def test_images_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> None:
     request = Request([0, 4], seed=7, schedule="H1P2R1", guidance=2.0)
     made = session.generate(request)

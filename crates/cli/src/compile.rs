@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use flowturbo::{PlanOptions, Schedule, Target};
+use flowturbo::{PlanOptions, Precision, Schedule, Target};
 
 use crate::editing::size;
 use crate::failure::Failure;
@@ -35,6 +35,10 @@ pub struct Compile {
     /// which is this machine's
     #[arg(long, value_name = "TARGET", default_value = "generic", value_parser = target)]
     target: Target,
+    /// What weights are packed in for a target: f32, f16-weights (the same images, half the size), or int8 (approximate, a
+    /// quarter; convolutions stay f32)
+    #[arg(long, value_name = "NUMBERS", default_value_t = Precision::F32)]
+    precision: Precision,
     /// Images computed in one call of a network, such as 1,4; more are computed by several calls
     #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',', allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
@@ -79,6 +83,7 @@ impl Compile {
         let sizes = self.size.iter().map(|&[width, height]| [height as usize, width as usize]);
         let options = PlanOptions::default()
             .with_target(self.target)
+            .with_precision(self.precision)
             .with_batches(self.batch.iter().map(|&batch| batch as usize).collect())
             .with_sizes(sizes.collect())
             .with_classes(classes)

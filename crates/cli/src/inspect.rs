@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, print};
 use crate::machine;
-use crate::options::{self, ModelArgument};
+use crate::options::{self, ModelArgument, Numbers};
 use crate::units::decimal;
 use network::Network;
 
@@ -29,6 +29,8 @@ pub struct Inspect {
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = options::whole::<u32, 1, { u32::MAX as u64 }>)]
     batch: u32,
+    #[command(flatten)]
+    numbers: Numbers,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,7 +49,7 @@ impl Inspect {
         options::check_batch(images, &bundle)?;
         let schedule = bundle.manifest().sampling.schedule.parse()?;
         let started = Instant::now();
-        let model = Model::load(bundle, &ModelOptions::default())?;
+        let model = Model::load(bundle, &self.options())?;
         let (load, memory) = (started.elapsed(), machine::peak_memory());
         let roles = Role::ALL.iter().copied().filter(|&role| model.manifest().has(role));
         let networks = roles.map(|role| Network::new(&model, role, images)).collect::<Result<_, _>>()?;
@@ -55,11 +57,15 @@ impl Inspect {
         print(&if self.json { format!("{:#}\n", report.json()) } else { report.text() })
     }
 
+    fn options(&self) -> ModelOptions {
+        ModelOptions::default().with_precision(self.numbers.precision)
+    }
+
     fn plans(&self) -> Result<(), Failure> {
         let bundle = self.model.open()?;
         let images = self.batch as usize;
         options::check_batch(images, &bundle)?;
-        let model = Model::load(bundle, &ModelOptions::default())?;
+        let model = Model::load(bundle, &self.options())?;
         for role in Role::ALL.iter().copied().filter(|&role| model.manifest().has(role)) {
             let batch = network::batch(model.manifest(), role, images).0;
             print(&format!("{role}, batch {batch}: {}\n", model.plan(role, batch)?))?;

@@ -88,13 +88,20 @@ pub struct Computing {
     /// What computes: this program's own kernels, or plain tract, slower and trusted
     #[arg(long, value_enum, default_value_t = Backend::Fused)]
     pub backend: Backend,
+    #[command(flatten)]
+    pub numbers: Numbers,
+    /// The same bits on every processor and with any number of threads; slower on processors with AVX-512
+    #[arg(long)]
+    pub deterministic: bool,
+}
+
+/// What to compute in.
+#[derive(Args)]
+pub struct Numbers {
     /// In what numbers the networks multiply by their weights: f32; f16-weights, the same with less memory; bf16 and
     /// int8, faster and approximate
     #[arg(long, value_name = "NUMBERS", default_value_t = Precision::F32)]
     pub precision: Precision,
-    /// The same bits on every processor and with any number of threads; slower on processors with AVX-512
-    #[arg(long)]
-    pub deterministic: bool,
 }
 
 /// What a model keeps of its predictor and its refiner.
@@ -147,7 +154,7 @@ impl Computing {
             .with_backend(self.backend.into())
             .with_release_conditioning(release)
             .with_deterministic(self.deterministic)
-            .with_precision(self.precision)
+            .with_precision(self.numbers.precision)
             .with_cancel(interrupt::token());
         Ok(Model::load(bundle, &options.with_batch(images))?)
     }

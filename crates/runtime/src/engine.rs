@@ -116,10 +116,7 @@ impl Engine {
             file: network.file,
             weights: network.weights,
             allowance: network.allowance,
-            precision: match network.role {
-                Role::Predictor | Role::Refiner | Role::Decoder => self.precision,
-                _ => self.precision.exact(),
-            },
+            precision: self.precision.of(network.role),
             hollow: false,
             ahead: true,
         }

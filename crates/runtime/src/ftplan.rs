@@ -32,6 +32,7 @@ use crate::error::{Context, invalid_bundle, io as io_error, unsupported};
 use crate::kernels::{Inline, Isa, Parallel};
 use crate::lock::lock;
 use crate::plan::Target;
+use crate::precision::Precision;
 use crate::{Limits, Result, memory};
 use format::{Kind, Section, SectionTable};
 
@@ -124,6 +125,11 @@ impl PlanFile {
 
     pub fn target(&self) -> Target {
         self.table.target
+    }
+
+    /// What its weights are packed in; f32 where they are not.
+    pub fn precision(&self) -> Precision {
+        self.table.precision
     }
 
     /// The first of these instruction sets that it runs on.

@@ -5,9 +5,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::bundle::Role;
 use crate::error::{invalid_argument, unsupported};
 use crate::kernels::{Format, Isa, Matmul, Microkernel};
-use crate::plan::{self, Numbers, Operation};
+use crate::plan::{self, Numbers, Operation, Target};
 use crate::weights::{Encoding, Weights};
 use crate::{Error, Result};
 
@@ -49,32 +50,67 @@ impl Precision {
         Ok(())
     }
 
-    /// For a network that is none of predictor, refiner and decoder, or for conditions: what is exact.
+    /// That of the network that plays `role`.
+    #[must_use]
+    pub fn of(self, role: Role) -> Self {
+        match role {
+            Role::Predictor | Role::Refiner | Role::Decoder => self,
+            _ => self.exact(),
+        }
+    }
+
+    /// For conditions and for networks that are none of those: what is exact.
     #[must_use]
     pub fn exact(self) -> Self {
         if self == Self::F32 { Self::F32 } else { Self::F16Weights }
     }
 
-    /// The micro-kernel of each product among `steps`; none for other steps.
-    pub fn kernels<'a>(
+    /// Whether weights are packed in it for `target`: f32 alone where nothing is packed, and nothing that only some
+    /// processors of a target have.
+    pub fn packs(self, target: Target) -> bool {
+        self == Self::F32 || (target != Target::Generic && self != Self::Bf16)
+    }
+
+    /// The number that stands for it in a file.
+    pub fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The formats that a processor of `isa` multiplies.
+    pub fn available(isa: Isa) -> impl Fn(Format) -> bool {
+        move |format| Microkernel::of(isa, format).is_some()
+    }
+
+    /// Those that every processor of a target has.
+    pub fn portable(format: Format) -> bool {
+        format != Format::Bf16
+    }
+
+    /// The format of each product among `steps`, of those that there are; none for other steps. Weights that are packed
+    /// have theirs.
+    pub fn formats<'a>(
         self,
         steps: &'a [plan::Step],
         weights: &'a Weights,
-        isa: Isa,
-    ) -> impl Iterator<Item = Option<&'static Microkernel>> + 'a {
+        there_is: impl Fn(Format) -> bool + 'a,
+    ) -> impl Iterator<Item = Option<Format>> + 'a {
         let products = steps.iter().filter(|step| matches!(step.operation, Operation::Matmul(_))).count();
         let mut number = 0;
         steps.iter().map(move |step| {
             let Operation::Matmul(product) = &step.operation else { return None };
             number += 1;
             let ends = number == 1 || number == products;
-            let rounded = self.rounded(product, isa).filter(|_| !ends);
-            Some(rounded.unwrap_or_else(|| self.unrounded(product, weights, isa)))
+            let packed = match product.weights.numbers {
+                Numbers::Weight(index) => weights.packed_as(index),
+                Numbers::Here(_) => None,
+            };
+            let rounded = || self.rounded(product, &there_is).filter(|_| !ends);
+            Some(packed.or_else(rounded).unwrap_or_else(|| self.unrounded(product, weights)))
         })
     }
 
-    /// The micro-kernel that rounds both sides of a product, if it is to be rounded.
-    fn rounded(self, product: &plan::Matmul, isa: Isa) -> Option<&'static Microkernel> {
+    /// The format that both sides of a product are rounded to, if they are.
+    fn rounded(self, product: &plan::Matmul, there_is: impl Fn(Format) -> bool) -> Option<Format> {
         let formats: &[Format] = match self {
             Self::F32 | Self::F16Weights => &[],
             Self::Bf16 => &[Format::Bf16],
@@ -82,20 +118,18 @@ impl Precision {
             Self::Int8 => &[Format::I8, Format::Bf16],
         };
         let plan::Matmul { a_stride, segments, groups, weights, .. } = product;
-        let taken =
-            |format: &&Format| Matmul::takes(**format, weights.layout.sizes[1], *a_stride, segments, groups);
-        formats.iter().filter(taken).find_map(|format| Microkernel::of(isa, *format))
+        let takes = |format| Matmul::takes(format, weights.layout.sizes[1], *a_stride, segments, groups);
+        formats.iter().copied().find(|&format| there_is(format) && takes(format))
     }
 
-    /// The micro-kernel that takes the weights as they are.
-    fn unrounded(self, product: &plan::Matmul, weights: &Weights, isa: Isa) -> &'static Microkernel {
+    /// The format that weights have as they are.
+    fn unrounded(self, product: &plan::Matmul, weights: &Weights) -> Format {
         let stored = match product.weights.numbers {
             Numbers::Weight(index) => weights.encoding(index),
             Numbers::Here(_) => None,
         };
         let halves = self != Self::F32 && stored == Some(Encoding::F16);
-        let format = if halves { Format::F16 } else { Format::F32 };
-        Microkernel::of(isa, format).unwrap_or_else(|| Microkernel::exact(isa))
+        if halves { Format::F16 } else { Format::F32 }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Part;
 use crate::error::{Context, invalid_bundle, non_finite};
-use crate::kernels::{Floats, MappedFloats, Microkernel, Packed, PackedFloats, Values};
+use crate::kernels::{Floats, Format, MappedFloats, Microkernel, Packed, PackedFloats, Values};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
@@ -51,7 +51,7 @@ pub struct Weight {
     pub shape: Vec<usize>,
     part: Part,
     /// Packed already, one panel after another: then encoding and shape say nothing.
-    packed: bool,
+    packed: Option<Format>,
     /// Where its bytes lie in memory that others share.
     mapped: Option<(Arc<Mmap>, u64)>,
 }
@@ -64,7 +64,7 @@ impl Weight {
             |shape: &Vec<usize>| shape.iter().try_fold(encoding.size(), |bytes, &n| bytes.checked_mul(n));
         match shape {
             Some(shape) if bytes(&shape).map(|n| n as u64) == Some(part.length()) => {
-                Ok(Self { name: name.to_owned(), encoding, shape, part, packed: false, mapped: None })
+                Ok(Self { name: name.to_owned(), encoding, shape, part, packed: None, mapped: None })
             }
             _ => Err(invalid_bundle(format!(
                 "has {} bytes, which is not what the shape {dims:?} takes in {encoding:?}",
@@ -86,10 +86,10 @@ impl Weight {
     }
 
     /// A weight that was packed beforehand, and where its bytes lie in a file that is mapped.
-    pub fn packed(name: &str, part: Part, mapped: Option<(&Arc<Mmap>, u64)>) -> Self {
+    pub fn packed(name: &str, format: Format, part: Part, mapped: Option<(&Arc<Mmap>, u64)>) -> Self {
         let mapped = mapped.map(|(map, at)| (Arc::clone(map), at));
         let (name, encoding, shape) = (name.to_owned(), Encoding::F32, Vec::new());
-        Self { name, encoding, shape, part, packed: true, mapped }
+        Self { name, encoding, shape, part, packed: Some(format), mapped }
     }
 
     /// Its floats: those of the map, or read to memory of their own.
@@ -130,7 +130,12 @@ impl Weights {
 
     /// How weight `index` is stored; none if it is packed, or not there.
     pub fn encoding(&self, index: usize) -> Option<Encoding> {
-        self.0.get(index).filter(|weight| !weight.packed).map(|weight| weight.encoding)
+        self.0.get(index).filter(|weight| weight.packed.is_none()).map(|weight| weight.encoding)
+    }
+
+    /// The format that weight `index` was packed in beforehand; none if it was not.
+    pub fn packed_as(&self, index: usize) -> Option<Format> {
+        self.0.get(index)?.packed
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Weight> {
@@ -147,7 +152,9 @@ impl Weights {
         [segments, k, cols]: [usize; 3],
         kernel: &'static Microkernel,
     ) -> Result<Option<Packed>> {
-        let Some(weight) = self.0.get(index).filter(|weight| weight.packed) else { return Ok(None) };
+        let Some(weight) = self.0.get(index).filter(|weight| weight.packed.is_some()) else {
+            return Ok(None);
+        };
         let place = || format!("weight '{}'", weight.name);
         let packed = Packed::of(kernel, segments, k, cols, weight.floats().at(place)?);
         let other = || invalid_bundle("has another size than its panels take").at(place());
@@ -161,7 +168,7 @@ impl Weights {
     pub fn table(&self, index: usize, numbers: usize) -> Result<Table> {
         let mut bytes = Vec::new();
         let Weight { name, encoding, packed, .. } = self.read(index, &mut bytes)?;
-        match !packed && numbers.checked_mul(encoding.size()) == Some(bytes.len()) {
+        match packed.is_none() && numbers.checked_mul(encoding.size()) == Some(bytes.len()) {
             true => Ok(Table { encoding: *encoding, bytes }),
             false => {
                 Err(invalid_bundle("has another size than its table takes").at(format!("weight '{name}'")))

@@ -6,9 +6,9 @@ use super::arena::{self, Life};
 use super::bounds::within;
 use super::{Call, Executable, Packs, Step, Stored};
 use crate::allowance::Allowance;
-use crate::error::Context;
+use crate::error::{Context, unsupported};
 use crate::kernels::{
-    Copy, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel, Pointwise, Values, View, Workers,
+    Copy, Format, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel, Pointwise, Values, View, Workers,
 };
 use crate::panics::in_flowturbo;
 use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
@@ -120,12 +120,12 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
     memory::reserve(&mut weights, steps.len())?;
     // The last weight as its file has it: memory for the next one.
     let mut bytes = Vec::new();
-    let kernels = setting.precision.kernels(steps, setting.weights, setting.isa);
-    for (step, kernel) in steps.iter().zip(kernels) {
+    let formats = setting.precision.formats(steps, setting.weights, Precision::available(setting.isa));
+    for (step, format) in steps.iter().zip(formats) {
         setting.allowance.check()?;
-        let weight = match (&step.operation, kernel) {
-            (Operation::Matmul(product), Some(kernel)) => {
-                let packed = in_flowturbo(|| packed(&product.weights, kernel, setting, &mut bytes, workers));
+        let weight = match (&step.operation, format) {
+            (Operation::Matmul(product), Some(format)) => {
+                let packed = in_flowturbo(|| packed(&product.weights, format, setting, &mut bytes, workers));
                 Some(packed.at(|| format!("node '{}'", step.name))?)
             }
             (Operation::Lookup(lookup), _) => {
@@ -142,11 +142,13 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
 
 fn packed(
     Matrix { layout, numbers }: &Matrix,
-    kernel: &'static Microkernel,
+    format: Format,
     setting: &Setting,
     bytes: &mut Vec<u8>,
     workers: &mut Workers,
 ) -> Result<Weight> {
+    let kernel = Microkernel::of(setting.isa, format)
+        .ok_or_else(|| unsupported(format!("no kernel of {} multiplies {format}", setting.isa)))?;
     match numbers {
         Numbers::Here(floats) => {
             Ok(Weight::Packed(Arc::new(layout.pack(kernel, Values::F32(floats), workers)?), None))

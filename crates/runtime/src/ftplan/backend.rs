@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::PlanFile;
 use super::format::Kind;
-use super::network::{Body, Conditions as StoredConditions, Stored};
+use super::network::{Body, Conditions as StoredConditions, Form, Stored};
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, ListedFile, Role};
@@ -125,9 +125,9 @@ impl Planned {
             let part =
                 file.part(weight.offset, Some(weight.length)).at(|| format!("weight '{}'", weight.name))?;
             let place = self.file.map.as_ref().map(|map| (map, section.bytes.start + weight.offset));
-            weights.push(match weight.encoding {
-                Some(encoding) => Weight::of(&weight.name, encoding, &weight.shape, part)?,
-                None => Weight::packed(&weight.name, part, place),
+            weights.push(match weight.form {
+                Form::Numbers(encoding) => Weight::of(&weight.name, encoding, &weight.shape, part)?,
+                Form::Panels(format) => Weight::packed(&weight.name, format, part, place),
             });
         }
         Ok(weights)

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::bundle::Role;
 use crate::error::{Context, invalid_bundle, io, unsupported};
 use crate::plan::Target;
+use crate::precision::Precision;
 use crate::{Error, Result, memory};
 
 /// What a plan file begins with.
@@ -104,6 +105,8 @@ impl Section {
 #[derive(Clone, Debug)]
 pub struct SectionTable {
     pub target: Target,
+    /// Of packed weights.
+    pub precision: Precision,
     pub sections: Vec<Section>,
 }
 
@@ -128,9 +131,13 @@ impl SectionTable {
                 "version: {version}, this build reads {VERSION}; compile the bundle again"
             )));
         }
-        let target = Target::ALL.get(number(&header, 12) as usize).copied();
-        let target =
-            target.ok_or_else(|| unsupported("target: not known to this build; compile the bundle again"))?;
+        let unknown =
+            |field| unsupported(format!("{field}: not known to this build; compile the bundle again"));
+        let (target, precision) = (usize::from(header[12]), usize::from(header[13]));
+        let target = Target::ALL.get(target).copied().filter(|_| header[14..] == [0; 2]);
+        let target = target.ok_or_else(|| unknown("target"))?;
+        let precision = Precision::ALL.get(precision).copied().filter(|&precision| precision.packs(target));
+        let precision = precision.ok_or_else(|| unknown("precision"))?;
         fill(last, &mut footer)?;
         if footer[24..32] != MAGIC {
             return Err(short());
@@ -170,7 +177,7 @@ impl SectionTable {
         if sections.last().map(|last| last.bytes.end) != Some(start) {
             return Err(invalid_bundle("table: there is something between it and the last section"));
         }
-        Ok(Self { target, sections })
+        Ok(Self { target, precision, sections })
     }
 
     pub fn find(&self, kind: Kind) -> Option<&Section> {
@@ -233,10 +240,11 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// # Errors
     /// `Io`.
-    pub fn new(out: W, target: Target) -> Result<Self> {
+    pub fn new(out: W, target: Target, precision: Precision) -> Result<Self> {
         let mut header = [0; HEADER];
         header[..8].copy_from_slice(&MAGIC);
-        header[8..].copy_from_slice([VERSION, target.code()].map(u32::to_le_bytes).as_flattened());
+        let codes = [VERSION, target.code() | precision.code() << 8];
+        header[8..].copy_from_slice(codes.map(u32::to_le_bytes).as_flattened());
         let (sections, pieces) = (Vec::new(), Vec::new());
         let mut writer = Self { out, header, at: 0, sections, pieces, piece: Sha256::new(), filled: 0 };
         writer.raw(&header)?;

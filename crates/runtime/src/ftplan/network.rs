@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bundle::Extent;
 use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Ports;
+use crate::kernels::Format;
 use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
 use crate::weights::Encoding;
 use crate::{Cost, Result, memory};
@@ -27,12 +28,58 @@ pub struct Stored {
 pub struct StoredWeight {
     /// Its name inside the ONNX graph.
     pub name: String,
-    /// How its numbers are stored, row-major as `shape` says; none if they are packed, one panel after another.
-    pub encoding: Option<Encoding>,
+    pub form: Form,
     pub shape: Vec<usize>,
     /// Bytes from the section's start.
     pub offset: u64,
     pub length: u64,
+}
+
+/// What a weight's bytes are: numbers, row-major as its shape says, or panels, one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Numbers(Encoding),
+    Panels(Format),
+}
+
+/// Written as an optional number: panels of `f32` were there first.
+#[derive(Serialize, Deserialize)]
+enum WrittenForm {
+    F32,
+    F16,
+    I8,
+    PanelsF16,
+    PanelsI8,
+}
+
+impl Serialize for Form {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let written = match self {
+            Self::Numbers(Encoding::F32) => Some(WrittenForm::F32),
+            Self::Numbers(Encoding::F16) => Some(WrittenForm::F16),
+            Self::Numbers(Encoding::I8) => Some(WrittenForm::I8),
+            Self::Panels(Format::F32) => None,
+            Self::Panels(Format::F16) => Some(WrittenForm::PanelsF16),
+            Self::Panels(Format::I8) => Some(WrittenForm::PanelsI8),
+            Self::Panels(Format::Bf16) => {
+                return Err(serde::ser::Error::custom("weights are not packed as bfloat16"));
+            }
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Form {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Ok(match Option::deserialize(deserializer)? {
+            Some(WrittenForm::F32) => Self::Numbers(Encoding::F32),
+            Some(WrittenForm::F16) => Self::Numbers(Encoding::F16),
+            Some(WrittenForm::I8) => Self::Numbers(Encoding::I8),
+            None => Self::Panels(Format::F32),
+            Some(WrittenForm::PanelsF16) => Self::Panels(Format::F16),
+            Some(WrittenForm::PanelsI8) => Self::Panels(Format::I8),
+        })
+    }
 }
 
 /// The rows that depend on times and classes alone.

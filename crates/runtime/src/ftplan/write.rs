@@ -7,11 +7,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::format::{Kind, Writer};
-use super::network::{Body, Conditions, Stored, StoredWeight};
+use super::network::{Body, Conditions, Form, Stored, StoredWeight};
 use crate::bundle::Role;
 use crate::error::{Context, unsupported};
 use crate::kernels::{Format, Inline, Isa, Source, Workers, pack};
 use crate::plan::{Layout, Numbers, Operation, Plan, Target};
+use crate::precision::Precision;
 use crate::weights::Weights;
 use crate::{Result, memory};
 
@@ -32,8 +33,9 @@ pub fn write(
     tokenizer: Option<&[u8]>,
     mut networks: Vec<Network>,
     target: Target,
+    precision: Precision,
 ) -> Result<()> {
-    let mut writer = Writer::new(out, target)?;
+    let mut writer = Writer::new(out, target, precision)?;
     writer.begin(Kind::Manifest)?;
     writer.write(manifest)?;
     if let Some(tokenizer) = tokenizer {
@@ -50,9 +52,10 @@ pub fn write(
             Some(Conditions::Computed { plan, .. }) => Some(plan),
             _ => None,
         };
-        for plan in bodies.iter_mut().map(|Body { plan, .. }| plan).chain(of_conditions) {
+        let bodies = bodies.iter_mut().map(|Body { plan, .. }| (plan, precision.of(*role)));
+        for (plan, precision) in bodies.chain(of_conditions.map(|plan| (plan, precision.exact()))) {
             plan.check_own().at(place)?;
-            packing.plan(plan).at(place)?;
+            packing.plan(plan, precision).at(place)?;
         }
         stored.weights = packing.stored;
         writer.begin(Kind::Network(*role)).at(place)?;
@@ -67,25 +70,26 @@ struct Packing<'a, W> {
     weights: &'a Weights,
     target: Target,
     /// Those that are there: by their number, and packed ones by how they are laid out.
-    known: HashMap<(usize, Option<Layout>), usize>,
+    known: HashMap<(usize, Option<(Layout, Format)>), usize>,
     stored: Vec<StoredWeight>,
 }
 
 impl<W: Write> Packing<'_, W> {
     /// Writes the weights of a plan that are not there yet, and numbers them anew.
-    fn plan(&mut self, plan: &mut Plan) -> Result<()> {
-        for step in &mut plan.steps {
-            match &mut step.operation {
-                Operation::Matmul(product) => {
+    fn plan(&mut self, plan: &mut Plan, precision: Precision) -> Result<()> {
+        let formats: Vec<_> = precision.formats(&plan.steps, self.weights, Precision::portable).collect();
+        for (step, format) in plan.steps.iter_mut().zip(formats) {
+            match (&mut step.operation, format) {
+                (Operation::Matmul(product), Some(format)) => {
                     let matrix = &mut product.weights;
                     let Numbers::Weight(index) = &mut matrix.numbers else { continue };
                     let packed = self.target != Target::Generic;
-                    *index = self.place(*index, packed.then_some(matrix.layout))?;
+                    *index = self.place(*index, packed.then_some((matrix.layout, format)))?;
                     if packed {
                         matrix.layout = Layout { offset: 0, strides: [0; 3], ..matrix.layout };
                     }
                 }
-                Operation::Lookup(lookup) => lookup.weight = self.place(lookup.weight, None)?,
+                (Operation::Lookup(lookup), _) => lookup.weight = self.place(lookup.weight, None)?,
                 _ => {}
             }
         }
@@ -93,36 +97,37 @@ impl<W: Write> Packing<'_, W> {
     }
 
     /// The number of a weight in the section; writes it first if it is not there yet.
-    fn place(&mut self, index: usize, layout: Option<Layout>) -> Result<usize> {
-        if let Some(&place) = self.known.get(&(index, layout)) {
+    fn place(&mut self, index: usize, packed: Option<(Layout, Format)>) -> Result<usize> {
+        if let Some(&place) = self.known.get(&(index, packed)) {
             return Ok(place);
         }
-        let stored = self.write(index, layout.as_ref())?;
+        let stored = self.write(index, packed)?;
         memory::push(&mut self.stored, stored)?;
-        self.known.insert((index, layout), self.stored.len() - 1);
+        self.known.insert((index, packed), self.stored.len() - 1);
         Ok(self.stored.len() - 1)
     }
 
-    fn write(&mut self, index: usize, layout: Option<&Layout>) -> Result<StoredWeight> {
+    fn write(&mut self, index: usize, packed: Option<(Layout, Format)>) -> Result<StoredWeight> {
         let mut bytes = Vec::new();
         let weight = self.weights.read(index, &mut bytes)?;
-        let (name, mut encoding, mut shape) =
-            (weight.name.clone(), Some(weight.encoding), weight.shape.clone());
+        let (name, mut form, mut shape) =
+            (weight.name.clone(), Form::Numbers(weight.encoding), weight.shape.clone());
         let values = weight.encoding.values(&bytes);
-        if let (Some(&Layout { offset, sizes, strides }), Some(size)) = (layout, self.target.panels()) {
+        if let (Some((layout, format)), Some(size)) = (packed, self.target.panels()) {
+            let Layout { offset, sizes, strides } = layout;
             let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);
             let source = Source { values: values.from(offset), cols, segment_stride, row_stride, col_stride };
             let workers = &mut Workers::new(Isa::Scalar, &Inline, &mut []);
-            let packed = pack(size, Format::F32, segments, k, &source, workers)?;
+            let panels = pack(size, format, segments, k, &source, workers)?;
             bytes.clear();
-            memory::reserve(&mut bytes, size_of_val(&packed[..]))?;
-            bytes.extend(packed.iter().flat_map(|x| x.to_le_bytes()));
-            (encoding, shape) = (None, sizes.to_vec());
-        } else if layout.is_some() {
+            memory::reserve(&mut bytes, size_of_val(&panels[..]))?;
+            bytes.extend(panels.iter().flat_map(|x| x.to_le_bytes()));
+            (form, shape) = (Form::Panels(format), sizes.to_vec());
+        } else if packed.is_some() {
             return Err(unsupported("weights cannot be packed for every processor"));
         }
         self.writer.align()?;
         let offset = self.writer.write(&bytes)?;
-        Ok(StoredWeight { name, encoding, shape, offset, length: bytes.len() as u64 })
+        Ok(StoredWeight { name, form, shape, offset, length: bytes.len() as u64 })
     }
 }
