@@ -30,8 +30,8 @@ def load_library(path: Path = LIBRARY) -> ctypes.CDLL:
 class Model(flowturbo.Model):
     """A bundle, opened, and one session of it."""
 
-    def __init__(self, library: ctypes.CDLL, bundle: Path, threads: int = 0):
-        super().__init__(library, bundle, threads)
+    def __init__(self, library: ctypes.CDLL, bundle: Path, threads: int = 0, precision: str = "f32"):
+        super().__init__(library, bundle, threads, precision)
         self.manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
         self.only = self.session()
 

@@ -169,6 +169,11 @@ def test_prompts_are_passed_on(library: ctypes.CDLL, session: flowturbo.Session)
 
 
 def test_what_is_refused_is_one_line_with_its_status(library: ctypes.CDLL, session: flowturbo.Session) -> None:
+    with pytest.raises(ValueError, match=r"classes \[0.9\]: must be whole numbers"):
+        session.generate(Request([0.9]))
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=f"seed {seed}: must be from 0"):
+            session.generate(Request([0], seed=seed))
     with pytest.raises(flowturbo.Error, match="'Q' is no step") as refused:
         session.generate(Request([0], schedule="H1Q2"))
     assert refused.value.name == "FT_ERROR_INVALID_ARGUMENT" and "\n" not in str(refused.value)

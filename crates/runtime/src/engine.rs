@@ -194,7 +194,7 @@ impl Program for FusedProgram {
     fn describe(&self) -> String {
         let mut text = self.executable.describe();
         if let Some(conditions) = &self.conditions {
-            let _ = write!(text, "once for each time and class, {}", conditions.describe());
+            let _ = write!(text, "once for each time, class and pooled context, {}", conditions.describe());
         }
         text
     }
