@@ -144,6 +144,8 @@ entered!(vnni256, dot::Vnni256, "avx2,avxvnni");
 entered!(wide256, dot::Wide256, "avx2");
 #[cfg(target_arch = "aarch64")]
 entered!(sdot, dot::Sdot, "dotprod");
+#[cfg(target_arch = "aarch64")]
+entered!(bfdot, dot::Bfdot, "bf16");
 
 /// # Safety
 /// As [`Microkernel::run`].
@@ -177,6 +179,8 @@ pub static MICROKERNELS: &[Microkernel] = &[
     floats!(Neon, Neon, F32, false),
     #[cfg(target_arch = "aarch64")]
     floats!(Neon, Neon, F16, true),
+    #[cfg(target_arch = "aarch64")]
+    small!(Neon, Bf16, dot::Bfdot, bfdot, "bf16", has!(is_aarch64_feature_detected, "bf16")),
     #[cfg(target_arch = "aarch64")]
     small!(Neon, I8, dot::Sdot, sdot, "dotprod", has!(is_aarch64_feature_detected, "dotprod")),
     #[cfg(target_arch = "aarch64")]
