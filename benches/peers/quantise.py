@@ -19,8 +19,7 @@ from engines import Function, OnnxRuntime
 from sampler import Sampler
 
 Feed = dict[str, np.ndarray]
-FEWEST, MOST = 4, 24  # trajectories of a calibration
-ENOUGH = 1 << 31  # bytes of weights, all trajectories' together, for it to take minutes
+TRAJECTORIES = 24  # of a calibration, each of another class; 8 were too few for ranges that hold for all of them
 SCHEDULE = "H1P5R3"
 FIRST_SEED = 100
 
@@ -138,10 +137,9 @@ def recorded(call: Function, feeds: list[Feed]) -> Function:
 def beginnings(bundle: Bundle) -> Iterator[tuple[np.ndarray, int]]:
     """Noise and classes of the trajectories, all classes but the first two in turns."""
     classes = range(2, bundle.manifest["classes"]["count"])
-    count = min(MOST, max(FEWEST, ENOUGH // bundle.networks["predictor"].path.stat().st_size))
-    for index in range(count):
+    for index in range(TRAJECTORIES):
         noise = np.random.default_rng(FIRST_SEED + index).standard_normal((1, *bundle.latent))
-        yield noise.astype(np.float32), classes[index * len(classes) // count]
+        yield noise.astype(np.float32), classes[index * len(classes) // TRAJECTORIES]
 
 
 KINDS: dict[str, Callable[[Network, Bundle, Path], None]] = {
