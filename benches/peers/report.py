@@ -44,9 +44,9 @@ def heading(data: dict) -> str:
     return (
         f"{data['date']}: {machine['processor']}, {machine['processors']} processors, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}.\n{packages}.\n"
-        f"Batch 1 doubled for guidance {data['guidance']:g}, float32 unless said. Median of {data['rounds']} rounds in turns, "
-        f"about {data['seconds']:g} s of each row and peer in a round; ± is half the range, ratios are medians of "
-        "each round's."
+        f"Batch 1 doubled for guidance {data['guidance']:g}, float32 unless said. Median of {data['rounds']} rounds in "
+        f"turns, about {data['seconds']:g} s of each row and peer in a round; ± is half the range, ratios are medians "
+        "of each round's."
     )
 
 
