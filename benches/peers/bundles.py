@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,25 @@ class Network:
     inputs: dict[str, str]  # the contract's name -> the graph's
     output: str
     shapes: dict[str, tuple[int, ...]]  # by the contract's names, batch included
-    torch_file: Path  # see weights.py
+    cache: Path  # where what is made of the graph is kept
+    digest: str
 
     @property
     def batch(self) -> int:
         return next(iter(self.shapes.values()))[0]
 
+    @property
+    def torch_file(self) -> Path:
+        """See weights.py."""
+        return self.cache / "torch" / f"{self.digest}.pt"
+
+    def quantised(self, kind: str) -> Path:
+        """A folder that quantise.py makes."""
+        return self.cache / "quantised" / f"{self.digest}-{kind}"
+
 
 class Bundle:
-    """A bundle in a folder; `cache` is where its weights for PyTorch are kept."""
+    """A bundle in a folder; `cache` is where its weights for PyTorch and its quantised graphs are kept."""
 
     def __init__(self, folder: Path, cache: Path):
         self.folder, self.cache = folder, cache
@@ -53,6 +64,11 @@ class Bundle:
         return latent["channels"], latent["height"], latent["width"]
 
     @property
+    def guidance(self) -> float:
+        """The scale that it is made for."""
+        return self.manifest["sampling"]["guidance"]
+
+    @property
     def refiner_guided(self) -> bool:
         """Whether the refiner's answers are guided ones, and are asked for once."""
         return self.manifest.get("guidance", {}).get("refiner_guided", False)
@@ -69,7 +85,8 @@ class Bundle:
             inputs,
             entry["output"],
             {name: shapes[name] for name in inputs},
-            self.cache / "torch" / f"{entry['sha256'][:16]}.pt",
+            self.cache,
+            entry["sha256"][:16],
         )
 
     def make_torch_files(self) -> None:
@@ -78,6 +95,15 @@ class Bundle:
         if missing:
             command = [sys.executable, Path(__file__).with_name("weights.py"), self.folder, self.cache]
             subprocess.run([*command, *(network.role for network in missing)], check=True)
+
+    def make_quantised(self, kinds: Iterable[str]) -> None:
+        """Likewise."""
+        for kind in kinds:
+            missing = [role for role, network in self.networks.items() if not network.quantised(kind).is_dir()]
+            if missing:
+                print(f"making {kind} of {self.name}: {', '.join(missing)}", file=sys.stderr)
+                command = [sys.executable, Path(__file__).with_name("quantise.py"), self.folder, self.cache, kind]
+                subprocess.run([*command, *missing], check=True, stdout=sys.stderr)
 
     def warm_file_cache(self) -> None:
         for file in sorted(self.folder.iterdir()):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("onnxruntime", "openvino", "torch", "numpy")
+PACKAGES = ("onnxruntime", "openvino", "nncf", "torch", "numpy")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -59,6 +59,11 @@ def field(path: str, key: str) -> str | None:
     return next(
         (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == key), None
     )
+
+
+def has_vnni() -> bool:
+    """Whether the processor adds four 8-bit products to 32 bits in one instruction; unknown is no."""
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint((field("/proc/cpuinfo", "flags") or "").split())
 
 
 def peak_memory() -> int:

@@ -6,16 +6,21 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import numpy as np
 from bundles import Bundle
-from engines import ENGINES
+from engines import ENGINES, FLOAT32, SMALL
+from sampler import Array
 
 IMAGE = "H1P5R3"  # the schedule of a whole image
 OTHERS = ("E25", "H8")  # what the same model is usually sampled by, on ONNX Runtime
 BACKENDS = {"flowturbo": "fused", "tract": "reference"}
-NAMES = (*BACKENDS, *ENGINES)
+PRECISIONS = {f"flowturbo-{precision}": precision for precision in ("f16-weights", "bf16", "int8")}
+GROUPS = {"float32": (*BACKENDS, *FLOAT32), "small": (*PRECISIONS, *SMALL)}
+NAMES = (*GROUPS["float32"], *GROUPS["small"])
 SHORTEST = "E1R1"  # schedule that calls both networks
 MOST_CALLS = 500
 
@@ -52,6 +57,10 @@ class Peer(ABC):
 
     @abstractmethod
     def latents(self, noise: Path, out: Path) -> None: ...
+
+    @abstractmethod
+    def trajectory(self, noise: Path, schedule: str, label: int, scale: float) -> Array:
+        """The state after each step."""
 
     @abstractmethod
     def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
@@ -99,6 +108,23 @@ class PythonPeer(Peer):
     def latents(self, noise: Path, out: Path) -> None:
         self.ask(do="latents", schedule=IMAGE, noise=str(noise), out=str(out))
 
+    def trajectory(self, noise: Path, schedule: str, label: int, scale: float) -> Array:
+        return self.made(do="trajectory", noise=str(noise), schedule=schedule, label=label, scale=scale)
+
+    def velocities(self, states: Array, times: list[float], label: int, scale: float) -> Array:
+        """The guided velocity of each state at its time."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "states.npy")
+            np.save(file, states)
+            return self.made(do="velocities", states=str(file), times=times, label=label, scale=scale)
+
+    def made(self, **request: object) -> Array:
+        """The array that is answered in a file."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "out.npy")
+            self.ask(**request, out=str(out))
+            return np.load(out)
+
     def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
         try:
             opened = self.open(bundle, threads)["seconds"]
@@ -130,11 +156,16 @@ class Flowturbo:
             raise PeerError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
         return done.stdout
 
-    def backends(self) -> dict[str, list[str]]:
-        """Peer -> its arguments. A program that knows no --backend runs the engine that it has."""
+    def variants(self) -> dict[str, list[str] | None]:
+        """Peer -> its arguments, None for what this program cannot do. One that knows no --backend runs the engine
+        that it has, and one that knows no --precision computes in float32."""
+        found: dict[str, list[str] | None] = {"flowturbo": []}
         if "--backend" in self.bench_help:
-            return {name: ["--backend", backend] for name, backend in BACKENDS.items()}
-        return {"flowturbo": []}
+            found = {name: ["--backend", backend] for name, backend in BACKENDS.items()}
+        fused, known = found["flowturbo"], "--precision" in self.bench_help
+        if known:
+            found["flowturbo"] = [*fused, "--precision", "f32"]
+        return found | {n: [*fused, "--precision", p] if known else None for n, p in PRECISIONS.items()}
 
     def peaks(self) -> dict | None:
         """GFLOP/s of fused multiply-adds and GB/s of reading, by threads."""
@@ -154,11 +185,13 @@ class FlowturboPeer(Peer):
     A P step is one predictor call and an R step two refiner calls, the sampler's arithmetic included.
     """
 
-    def __init__(self, name: str, guidance: float, program: Flowturbo, arguments: list[str]):
+    def __init__(self, name: str, guidance: float, program: Flowturbo, arguments: list[str] | None):
         super().__init__(name, guidance)
         self.program, self.arguments = program, arguments
 
     def open(self, bundle: Bundle, threads: int) -> None:
+        if self.arguments is None:
+            raise PeerError(f"{self.name}: {self.program.program} knows no --precision")
         self.bundle, self.threads = bundle, threads
 
     def bench(self, schedule: str, runs: int, warmup: int) -> dict:
@@ -174,8 +207,17 @@ class FlowturboPeer(Peer):
         return {row: self.seconds[row] for row in rows}
 
     def latents(self, noise: Path, out: Path) -> None:
-        sampling = ["--class", 0, "--noise", noise, "--schedule", IMAGE, "--guidance", self.guidance]
-        rest = ["--threads", self.threads, "--quiet", "--output", out]
+        self.sample(noise, IMAGE, 0, self.guidance, "--output", out)
+
+    def trajectory(self, noise: Path, schedule: str, label: int, scale: float) -> Array:
+        with tempfile.TemporaryDirectory() as folder:
+            last, all_states = Path(folder, "last.npy"), Path(folder, "all.npy")
+            self.sample(noise, schedule, label, scale, "--output", last, "--trajectory", all_states)
+            return np.load(all_states)
+
+    def sample(self, noise: Path, schedule: str, label: int, scale: float, *rest: object) -> None:
+        sampling = ["--class", label, "--noise", noise, "--schedule", schedule, "--guidance", scale]
+        rest = ("--threads", self.threads, "--quiet", *rest)
         self.program.run("latents", self.bundle.folder, *sampling, *rest, *self.arguments)
 
     def start(self, bundle: Bundle, threads: int) -> dict[str, float]:
@@ -188,6 +230,6 @@ class FlowturboPeer(Peer):
 
 def make(names: list[str], program: Flowturbo, guidance: float) -> list[Peer]:
     """Those of `names` that can run."""
-    backends = program.backends()
-    peers: list[Peer] = [FlowturboPeer(n, guidance, program, backends[n]) for n in names if n in backends]
+    variants = program.variants()
+    peers: list[Peer] = [FlowturboPeer(n, guidance, program, variants[n]) for n in names if n in variants]
     return peers + [PythonPeer(name, guidance) for name in names if name in ENGINES]

@@ -10,8 +10,10 @@ import statistics
 import sys
 from pathlib import Path
 
+import precisions
 from peers import BACKENDS, IMAGE, OTHERS
 from schedule import calls
+from tables import cell, ratio, series, table
 
 TITLES = {
     "flowturbo": "flowturbo",
@@ -42,9 +44,9 @@ def heading(data: dict) -> str:
     return (
         f"{data['date']}: {machine['processor']}, {machine['processors']} processors, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}.\n{packages}.\n"
-        f"Batch 1 doubled for guidance {data['guidance']:g}, float32. Median of {data['rounds']} rounds in turns, "
-        f"about {data['seconds']:g} s of each row and peer in a round; ± is half the range, ratios are medians of "
-        "each round's."
+        f"Batch 1 doubled for guidance {data['guidance']:g}, float32 unless said. Median of {data['rounds']} rounds in "
+        f"turns, about {data['seconds']:g} s of each row and peer in a round; ± is half the range, ratios are medians "
+        "of each round's."
     )
 
 
@@ -52,6 +54,7 @@ def bundle_section(bundle: dict) -> str:
     parts = [f"## {bundle['name']} ({bundle['folder']}, weights in {bundle['weights']})"]
     parts += [peak_line(threads, rounds) for threads, rounds in bundle["threads"].items() if rounds]
     parts.append(call_table(bundle))
+    parts += [precisions.section(bundle, row, title) for row, title in ROWS.items() if row not in OTHERS]
     if bundle["starts"]:
         parts.append(start_table(bundle))
     return "\n\n".join(part for part in parts if part)
@@ -99,10 +102,6 @@ def call_table(bundle: dict) -> str:
     return table(head, lines)
 
 
-def series(rounds: list[dict], name: str, row: str) -> list[float]:
-    return [entry["seconds"][name][row] for entry in rounds if row in entry["seconds"].get(name, {})]
-
-
 def compare(bundle: dict, row: str, threads: str, rounds: list[dict], subject: str) -> list[str]:
     """How many times as long the peers take, and the fraction of the FMA peak; other schedules against our image."""
     ours = series(rounds, subject, IMAGE if row in OTHERS else row)
@@ -118,10 +117,6 @@ def compare(bundle: dict, row: str, threads: str, rounds: list[dict], subject: s
         known = limit and work and values
         cells.append(f"{100 * work / statistics.median(values) / (1e9 * limit):.0f} %" if known else "")
     return cells
-
-
-def ratio(theirs: list[float] | None, ours: list[float]) -> str:
-    return f"{statistics.median(a / b for a, b in zip(theirs, ours)):.2f}" if theirs and ours else ""
 
 
 def flops(bundle: dict, row: str) -> float:
@@ -148,20 +143,6 @@ def start_table(bundle: dict) -> str:
 
 def median(found: list[dict], key: str) -> float:
     return statistics.median(start[key] for start in found)
-
-
-def cell(seconds: list[float]) -> str:
-    """Milliseconds with three digits: `4.62 ±3 %`."""
-    if not seconds:
-        return ""
-    middle = statistics.median(seconds)
-    digits = max(0, 2 - len(str(int(1e3 * middle))) + 1) if middle >= 1e-3 else 3
-    return f"{1e3 * middle:.{digits}f} ±{50 * (max(seconds) - min(seconds)) / middle:.0f} %"
-
-
-def table(head: list[str], lines: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,19 @@ from pathlib import Path
 
 import bundles
 import machine
+from engines import ENGINES
+from errors import errors
 from measure import agreement, opened, rounds, say, starts
-from peers import NAMES, Flowturbo, PeerError, make
+from peers import GROUPS, NAMES, Flowturbo, PeerError, make
 from report import ROWS, report
 
 TARGET = bundles.REPOSITORY / "target"
 
 
 def parse_arguments() -> argparse.Namespace:
-    def listed(known: tuple[str, ...]):
+    def listed(known: tuple[str, ...], groups: dict[str, tuple[str, ...]]):
         def parse(text: str) -> list[str]:
-            names = text.split(",")
+            names = [name for word in text.split(",") for name in groups.get(word, (word,))]
             if unknown := set(names) - set(known):
                 raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
             return names
@@ -39,13 +41,15 @@ def parse_arguments() -> argparse.Namespace:
     add("--dtype", choices=("f16", "f32"), default="f16", help="how weights of bundles made here are stored (f16)")
     add("--cache", type=Path, default=TARGET / "peers", help="folder for bundles made here (target/peers)")
     add("--program", type=Path, default=TARGET / "release" / "flowturbo", help="the release build")
-    add("--peers", type=listed(NAMES), default=list(NAMES), metavar="NAME,...", help=", ".join(NAMES))
-    add("--rows", type=listed(tuple(ROWS)), default=list(ROWS), metavar="ROW,...", help=", ".join(ROWS))
+    peers = f"{', '.join(NAMES)}; {' and '.join(GROUPS)} are all of those (float32)"
+    add("--peers", type=listed(NAMES, GROUPS), default=list(GROUPS["float32"]), metavar="NAME,...", help=peers)
+    add("--rows", type=listed(tuple(ROWS), {}), default=list(ROWS), metavar="ROW,...", help=", ".join(ROWS))
     counts = [n for n in (1, 2) if n <= (os.cpu_count() or 1)]
     add("--threads", type=lambda text: [int(n) for n in text.split(",")], default=counts, metavar="N,...", help="1,2")
     add("--rounds", type=int, default=5, help="in which every peer has its turn (5)")
     add("--seconds", type=float, default=1.0, help="for each row of each peer in a round, at least one call (1)")
     add("--starts", type=int, default=3, help="fresh processes of each peer, for ready time and memory; 0 for none (3)")
+    add("--errors", type=int, default=2, help="trajectories to find errors of small precisions on; 0 for none (2)")
     add("--guidance", type=float, default=4.0, help="scale of classifier-free guidance (4)")
     add("--json", type=Path, metavar="FILE", help="where to keep the raw numbers")
     return parser.parse_args()
@@ -83,15 +87,22 @@ def measure_bundle(
     peers = make(chosen.peers, program, chosen.guidance)
     if any(peer.name.startswith("torch") for peer in peers):
         bundle.make_torch_files()
-    found |= {"start_threads": max(chosen.threads), "starts": {}, "agreement": {}, "threads": {}}
+    kinds = dict.fromkeys(ENGINES[peer.name].kind for peer in peers if peer.name in ENGINES)
+    bundle.make_quantised(kind for kind in kinds if kind)
+    found |= {"start_threads": max(chosen.threads), "starts": {}, "agreement": {}, "errors": {}, "threads": {}}
     if chosen.starts:
         found["starts"] = starts(bundle, peers, max(chosen.threads), chosen.starts)
+        save()
+    if chosen.errors and any(peer.name in GROUPS["small"] for peer in peers):
+        found["errors"] = errors(bundle, peers, max(chosen.threads), chosen.errors, say)
         save()
     wanted = set(chosen.rows).__contains__
     for threads in chosen.threads:
         say(f"  {threads} threads")
         with opened(bundle, peers, threads) as ready:
-            found["agreement"] = found["agreement"] or agreement(bundle, ready)
+            found["agreement"] = found["agreement"] or agreement(
+                bundle, [p for p in ready if p.name in GROUPS["float32"]]
+            )
             entries = found["threads"][str(threads)] = []
             for entry in rounds(bundle, ready, program, chosen.rounds, chosen.seconds, wanted):
                 entries.append(entry)

@@ -3,8 +3,9 @@
     python worker.py ENGINE THREADS GUIDANCE
 
 `load` imports the engine, `open` (bundle, cache) opens every network, `time` (row, calls) times a network or a whole
-image, `latents` (schedule, noise, out) samples from file to file, `memory` tells the peak: {"do": "time", "row":
-"predictor", "calls": 3}. Between requests the process waits in a read and computes nothing.
+image, `latents` (schedule, noise, out) samples from file to file, `trajectory` and `velocities` are errors.py's,
+`memory` tells the peak: {"do": "time", "row": "predictor", "calls": 3}. Between requests the process waits in a read
+and computes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from bundles import Bundle, Network
 from engines import ENGINES
 from sampler import Sampler
+from schedule import trajectory
 
 
 class Worker:
@@ -33,7 +35,7 @@ class Worker:
         return {}
 
     def open(self, bundle: str, cache: str) -> dict:
-        model = Bundle(Path(bundle), Path(cache))
+        self.model = model = Bundle(Path(bundle), Path(cache))
         started = time.perf_counter()
         self.networks = {role: self.engine.open(network) for role, network in model.networks.items()}
         seconds = time.perf_counter() - started
@@ -64,6 +66,18 @@ class Worker:
 
     def latents(self, schedule: str, noise: str, out: str) -> dict:
         np.save(out, self.sampler.latents(np.load(noise), schedule))
+        return {}
+
+    def trajectory(self, schedule: str, noise: str, label: int, scale: float, out: str) -> dict:
+        """The state after each step."""
+        sampler = Sampler(self.model, self.networks, scale, label)
+        np.save(out, np.stack(list(trajectory(sampler, schedule, np.load(noise)))))
+        return {}
+
+    def velocities(self, states: str, times: list[float], label: int, scale: float, out: str) -> dict:
+        """The guided velocity of each state at its time."""
+        sampler = Sampler(self.model, self.networks, scale, label)
+        np.save(out, np.stack([sampler.predict(x, t)[:1] for x, t in zip(np.load(states), times)]))
         return {}
 
     def memory(self) -> dict:
