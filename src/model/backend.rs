@@ -42,7 +42,7 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
             return Err(error.at(plan.describe().to_owned()));
         }
     };
-    let engine = engine(isa, options, threads)?.with_precision(precision)?;
+    let engine = engine(isa, options, threads)?.with_precision(precision, options.deterministic)?;
     Ok(Box::new(Planned::new(plan, engine, options.deterministic)))
 }
 
@@ -65,7 +65,8 @@ fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Ba
             ))),
         };
     }
-    let engine = engine(sets(options)[0], options, threads)?.with_precision(options.precision)?;
+    let engine = engine(sets(options)[0], options, threads)?
+        .with_precision(options.precision, options.deterministic)?;
     Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 

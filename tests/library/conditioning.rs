@@ -24,7 +24,8 @@ fn sample(model: &Model, class: i64) -> Array4<f32> {
 /// Mebibytes of packed weights that conditioning holds.
 fn held(model: &Model) -> f64 {
     let plan = model.plan(Role::Predictor, 2).unwrap();
-    let line = plan.lines().find(|line| line.contains("once for each time, class and pooled context")).unwrap();
+    let line =
+        plan.lines().find(|line| line.contains("once for each time, class and pooled context")).unwrap();
     let (before, _) = line.split_once(" MiB of packed weights").unwrap();
     before.rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Request, Seamless, noise};
+use flowturbo::{BackendKind, Bundle, ErrorKind, Model, ModelOptions, Precision, Request, Seamless, noise};
 
 use crate::bundle::sha256;
 use crate::common::data;
@@ -13,7 +13,12 @@ use crate::textures;
 const KNOWN: &str = include_str!("../data/deterministic.txt");
 
 fn model(folder: PathBuf, threads: usize) -> Model {
-    let options = ModelOptions::default().with_threads(threads).with_deterministic(true);
+    model_in(Precision::F32, folder, threads)
+}
+
+fn model_in(precision: Precision, folder: PathBuf, threads: usize) -> Model {
+    let options =
+        ModelOptions::default().with_threads(threads).with_deterministic(true).with_precision(precision);
     Model::load(Bundle::open(folder).unwrap(), &options).unwrap()
 }
 
@@ -80,15 +85,27 @@ fn drawn(model: &Model, requests: &[(&str, Request)]) -> String {
     each.collect()
 }
 
-/// Twenty requests with these numbers of threads.
+/// Requests of the bundled model that multiplies bytes.
+fn bytes() -> Vec<(&'static str, Request)> {
+    let request = |class, schedule: &str, seed| {
+        Request::new(vec![class]).with_schedule(schedule.parse().unwrap()).with_seed(seed)
+    };
+    vec![
+        ("image of bytes", request(4, "H1P1R2", 1)),
+        ("unguided image of bytes", request(2, "E2", 2).with_guidance(1.0)),
+    ]
+}
+
+/// Twenty-two requests with these numbers of threads.
 fn all(threads: [usize; 2]) -> String {
     let [few, many] = threads;
     let latents = latents(&model(data("bundle"), few), &small());
-    latents + &drawn(&model(textures(), many), &images())
+    let images = drawn(&model(textures(), many), &images());
+    latents + &images + &drawn(&model_in(Precision::Int8, textures(), many), &bytes())
 }
 
 #[test]
-fn twenty_requests_give_the_bytes_that_are_written_down() {
+fn all_requests_give_the_bytes_that_are_written_down() {
     let found = all([1, 2]);
     print!("{found}");
     assert!(

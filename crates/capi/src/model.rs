@@ -49,7 +49,7 @@ pub type ft_precision = u32;
 pub const FT_PRECISION_F32: ft_precision = 0;
 /// The same bits, from weights that stay float16 in memory where the files have them so.
 pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
-/// bfloat16, approximate; for processors with AVX512-BF16, else `FT_ERROR_UNSUPPORTED`.
+/// bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16, else `FT_ERROR_UNSUPPORTED`.
 pub const FT_PRECISION_BF16: ft_precision = 2;
 /// Linear layers of bytes, approximate.
 pub const FT_PRECISION_INT8: ft_precision = 3;

@@ -35,6 +35,7 @@ pub struct Engine {
     /// Of all networks that somebody holds.
     conditions: Mutex<Vec<Weak<Conditions>>>,
     precision: Precision,
+    deterministic: bool,
     /// Weights that only conditioning uses are not kept.
     release: AtomicBool,
 }
@@ -68,6 +69,7 @@ impl Engine {
             packs: Packs::default(),
             conditions: Mutex::default(),
             precision: Precision::F32,
+            deterministic: false,
             release: AtomicBool::new(false),
         }
     }
@@ -79,13 +81,13 @@ impl Engine {
         self
     }
 
-    /// Products of weights are computed in `precision`.
+    /// Products of weights are computed in `precision`, and to the same bits on every processor if `deterministic`.
     ///
     /// # Errors
-    /// `Unsupported`: this processor cannot.
-    pub fn with_precision(self, precision: Precision) -> Result<Self> {
-        precision.check(self.isa)?;
-        Ok(Self { precision, ..self })
+    /// `Unsupported`: this processor cannot, or none can.
+    pub fn with_precision(self, precision: Precision, deterministic: bool) -> Result<Self> {
+        precision.check(self.isa, deterministic)?;
+        Ok(Self { precision, deterministic, ..self })
     }
 
     /// Threads that one run uses.
@@ -117,6 +119,7 @@ impl Engine {
             weights: network.weights,
             allowance: network.allowance,
             precision: self.precision.of(network.role),
+            deterministic: self.deterministic,
             hollow: false,
             ahead: true,
         }

@@ -24,7 +24,8 @@ pub enum Precision {
     /// As [`F32`](Self::F32), to the bit, but weights that the files store as float16 stay float16 in memory: half of
     /// it.
     F16Weights,
-    /// bfloat16, with sums in `f32`: approximate. For processors with AVX512-BF16.
+    /// bfloat16, with sums in `f32`: approximate. For processors with AVX512-BF16 or
+    /// Arm's BF16.
     Bf16,
     /// Linear layers of bytes: a scale for each output channel, and for each token a scale and a zero, taken from the
     /// token itself; sums are exact. Convolutions as [`Bf16`](Self::Bf16) where the processor has it, else as
@@ -36,18 +37,24 @@ impl Precision {
     /// Every one.
     pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8];
 
-    /// Holds that this processor has what it takes, with the kernels of `isa`.
+    /// Holds that this processor has what it takes, with the kernels of `isa`, and gives the same bits as any other if
+    /// that is asked for.
     ///
     /// # Errors
     /// `Unsupported`.
-    pub fn check(self, isa: Isa) -> Result<()> {
-        if self == Self::Bf16 && Microkernel::of(isa, Format::Bf16).is_none() {
-            return Err(unsupported(format!(
-                "precision: bf16 takes a processor with AVX512-BF16, here are kernels for {isa}; int8 and f16-weights run \
-                 everywhere"
-            )));
+    pub fn check(self, isa: Isa, deterministic: bool) -> Result<()> {
+        if self != Self::Bf16 || Self::available(isa, deterministic)(Format::Bf16) {
+            return Ok(());
         }
-        Ok(())
+        Err(unsupported(match deterministic {
+            true => "precision: bf16 is rounded by each processor in its own way; a deterministic model takes f32, \
+                     f16-weights or int8"
+                .to_owned(),
+            false => format!(
+                "precision: bf16 takes a processor with AVX512-BF16 or Arm's BF16, here are kernels for {isa}; int8 and \
+                 f16-weights run everywhere"
+            ),
+        }))
     }
 
     /// That of the network that plays `role`.
@@ -76,9 +83,9 @@ impl Precision {
         self as u32
     }
 
-    /// The formats that a processor of `isa` multiplies.
-    pub fn available(isa: Isa) -> impl Fn(Format) -> bool {
-        move |format| Microkernel::of(isa, format).is_some()
+    /// The formats that a processor of `isa` multiplies, or those of them that are the same to the bit on all.
+    pub fn available(isa: Isa, deterministic: bool) -> impl Fn(Format) -> bool {
+        move |format| Microkernel::of(isa, format).is_some() && !(deterministic && format == Format::Bf16)
     }
 
     /// Those that every processor of a target has.
@@ -114,7 +121,6 @@ impl Precision {
         let formats: &[Format] = match self {
             Self::F32 | Self::F16Weights => &[],
             Self::Bf16 => &[Format::Bf16],
-            // Sets that are the same to the bit everywhere have no bfloat16.
             Self::Int8 => &[Format::I8, Format::Bf16],
         };
         let plan::Matmul { a_stride, segments, groups, weights, .. } = product;
@@ -177,10 +183,15 @@ mod tests {
         for isa in Isa::available() {
             for precision in Precision::ALL {
                 let has = *precision != Precision::Bf16 || Microkernel::of(isa, Format::Bf16).is_some();
-                assert_eq!(precision.check(isa).is_ok(), has, "{isa} {precision}");
+                assert_eq!(precision.check(isa, false).is_ok(), has, "{isa} {precision}");
+                assert_eq!(
+                    precision.check(isa, true).is_ok(),
+                    *precision != Precision::Bf16,
+                    "{isa} {precision}"
+                );
             }
         }
-        let error = Precision::Bf16.check(Isa::Scalar).unwrap_err().to_string();
+        let error = Precision::Bf16.check(Isa::Scalar, false).unwrap_err().to_string();
         assert!(error.starts_with("precision: bf16 takes a processor with AVX512-BF16"), "{error}");
     }
 }

@@ -26,6 +26,8 @@ pub struct Setting<'a> {
     pub weights: &'a Arc<Weights>,
     pub allowance: &'a Allowance,
     pub precision: Precision,
+    /// Gives the same bits on every processor.
+    pub deterministic: bool,
     /// Leaves the weights in their files.
     pub hollow: bool,
     /// Fetches the first weights of each product while the one before is still at work.
@@ -120,7 +122,11 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
     memory::reserve(&mut weights, steps.len())?;
     // The last weight as its file has it: memory for the next one.
     let mut bytes = Vec::new();
-    let formats = setting.precision.formats(steps, setting.weights, Precision::available(setting.isa));
+    let formats = setting.precision.formats(
+        steps,
+        setting.weights,
+        Precision::available(setting.isa, setting.deterministic),
+    );
     for (step, format) in steps.iter().zip(formats) {
         setting.allowance.check()?;
         let weight = match (&step.operation, format) {
