@@ -40,6 +40,7 @@ pub use default_floats::DefaultFloats;
 pub use error::{Error, ErrorKind, Result};
 pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
+pub use matmul::{Convolution, Form};
 pub use matmul::{Epilogue, Group, Matmul, Packed, PackedFloats, PanelSize, Source, Values, pack};
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;
