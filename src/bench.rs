@@ -12,8 +12,8 @@ use crate::contract::{Contract, ElementType};
 use crate::engine::Engine;
 use crate::error::runtime;
 use crate::kernels::{
-    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, Matmul, Measure, Modulation, Norm, Packed,
-    Padding, Pool, Rows, Source, Stage, Values, Workers,
+    Attention, Border, Convolution, Epilogue, Form, Group, GroupNorm, Heads, Isa, Matmul, Measure,
+    Modulation, Norm, Packed, Padding, Pool, Rows, Source, Stage, Values, Workers,
 };
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 use flowturbo_compile::{Fused, Reference};
@@ -124,12 +124,25 @@ impl Kernel {
         };
         let rows: Vec<Group> = (0..edge).map(row).collect();
         let weights = packed(9, channels, out_channels);
-        let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
-        let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
+        let floats = out + edge * edge * out_channels;
+        let (scratch, product): (usize, Body) =
+            match Form::of(&segments, channels, &rows, [channels, out_channels]) {
+                Some(form) => {
+                    let plain = Packed::hollow(weights.isa(), 9, channels, out_channels);
+                    let weights = (form, formed(form, &weights)?);
+                    let product =
+                        Convolution::new(weights, plain, channels, &segments, out_channels, &rows, &[]);
+                    (product.scratch(), Box::new(move |workers, mem| product.run(workers, mem)))
+                }
+                None => {
+                    let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
+                    (product.scratch(), Box::new(move |workers, mem| product.run(workers, mem)))
+                }
+            };
         let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
             norm.run(workers, mem);
             stage.run(workers, mem);
-            product.run(workers, mem);
+            product(workers, mem);
         };
         Self::new(threads, scratch, floats, Box::new(run))
     }
@@ -155,6 +168,13 @@ fn packed(segments: usize, k: usize, cols: usize) -> Arc<Packed> {
     let alone = Pool::new(1).expect("one lane takes no thread");
     let workers = &mut Workers::new(Isa::available()[0], &alone, &mut []);
     Arc::new(Packed::new(workers, segments, k, &source).expect("a bench has memory for its weights"))
+}
+
+/// The same in a convolution's form.
+fn formed(form: Form, plain: &Packed) -> Result<Arc<Packed>> {
+    let alone = Pool::new(1).expect("one lane takes no thread");
+    let formed = form.weights(plain, &mut Workers::new(plain.isa(), &alone, &mut []))?;
+    formed.map(Arc::new).ok_or_else(|| runtime("a bench has finite weights"))
 }
 
 /// Repeatable numbers in -1..1.

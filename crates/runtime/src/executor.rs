@@ -220,12 +220,14 @@ impl Executable {
             let (mega, end) = (step.flops as f64 / 1e6, offset + len);
             let kibibytes = (4 * step.touches + step.weights()) >> 10;
             let place = format!("{offset:>9}..{end:<9}");
-            let foreign = step.call.foreign().map(|operation| format!(" ({operation})"));
-            let (kind, name, foreign) = (step.kind, &step.name, foreign.unwrap_or_default());
-            let _ = writeln!(
-                text,
-                "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{foreign}"
-            );
+            let how = match &step.call {
+                Call::Convolution(convolution) => Some(convolution.form().name()),
+                call => call.foreign(),
+            };
+            let how = how.map(|how| format!(" ({how})"));
+            let (kind, name, how) = (step.kind, &step.name, how.unwrap_or_default());
+            let _ =
+                writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{how}");
         }
         text
     }
@@ -247,6 +249,7 @@ impl Step {
     fn weights(&self) -> usize {
         match &self.call {
             Call::Matmul(product) => product.weights().bytes(),
+            Call::Convolution(convolution) => convolution.weights().bytes(),
             Call::Lookup(_, table) => table.bytes(),
             _ => 0,
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::Result;
-use crate::kernels::{Isa, Packed, Source, Values, Workers};
+use crate::kernels::{Form, Isa, Packed, Source, Values, Workers};
 use crate::lock::lock;
 use crate::plan::Layout;
 use crate::weights::Weights;
@@ -52,9 +52,11 @@ pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Res
     Ok(weights.read(index, buffer)?.precision.values(buffer))
 }
 
-/// What is packed at the moment, by file, weight and layout: programs of several batch sizes hold the same.
+/// What is packed at the moment, by file, weight, layout and form: programs of several batch sizes hold the same.
 #[derive(Default)]
-pub struct Packs(Mutex<HashMap<(String, usize, Layout), Weak<Packed>>>);
+pub struct Packs(Mutex<HashMap<Key, Weak<Packed>>>);
+
+type Key = (String, usize, Layout, Option<Form>);
 
 impl Packs {
     /// The matrix from `file`, packed by `make` if nobody holds it yet.
@@ -64,15 +66,24 @@ impl Packs {
         stored: &Stored,
         make: impl FnOnce() -> Result<Packed>,
     ) -> Result<Arc<Packed>> {
-        let key = (file.to_owned(), stored.index, stored.layout);
-        if let Some(packed) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
+        if let Some(packed) = self.held(file, stored.index, stored.layout, None) {
             return Ok(packed);
         }
         // Not locked meanwhile; of a rare double one goes with its program.
         let packed = Arc::new(make()?);
+        self.hold(file, stored.index, stored.layout, None, &packed);
+        Ok(packed)
+    }
+
+    /// Weight `index` of `file`, if somebody holds it: in a convolution's form, or as a plain product has it.
+    pub fn held(&self, file: &str, index: usize, layout: Layout, form: Option<Form>) -> Option<Arc<Packed>> {
+        lock(&self.0).get(&(file.to_owned(), index, layout, form)).and_then(Weak::upgrade)
+    }
+
+    /// Lets others have it.
+    pub fn hold(&self, file: &str, index: usize, layout: Layout, form: Option<Form>, packed: &Arc<Packed>) {
         let mut known = lock(&self.0);
         known.retain(|_, packed| packed.strong_count() > 0);
-        known.insert(key, Arc::downgrade(&packed));
-        Ok(packed)
+        known.insert((file.to_owned(), index, layout, form), Arc::downgrade(packed));
     }
 }
