@@ -12,8 +12,8 @@ use crate::contract::{Contract, ElementType};
 use crate::engine::Engine;
 use crate::error::runtime;
 use crate::kernels::{
-    Attention, Border, Epilogue, Group, GroupNorm, Heads, Isa, MICROKERNELS, Matmul, Measure, Modulation,
-    Norm, Packed, Padding, Pool, Rows, Source, Stage, Values, Workers,
+    Attention, Border, Convolution, Epilogue, Form, Group, GroupNorm, Heads, Isa, MICROKERNELS, Matmul,
+    Measure, Modulation, Norm, Packed, Padding, Pool, Rows, Source, Stage, Values, Workers,
 };
 use crate::{BackendKind, Bundle, CancelToken, Result, Role};
 use flowturbo_compile::{Fused, Reference};
@@ -141,12 +141,25 @@ impl Kernel {
         };
         let rows: Vec<Group> = (0..edge).map(row).collect();
         let weights = packed(Microkernel::exact(Isa::available()[0]), 9, channels, out_channels);
-        let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
-        let (scratch, floats) = (product.scratch(), out + edge * edge * out_channels);
+        let floats = out + edge * edge * out_channels;
+        let (scratch, product): (usize, Body) =
+            match Form::of(&segments, channels, &rows, [channels, out_channels]) {
+                Some(form) => {
+                    let plain = Packed::hollow(weights.kernel(), 9, channels, out_channels);
+                    let weights = (form, formed(form, &weights)?);
+                    let product =
+                        Convolution::new(weights, plain, channels, &segments, out_channels, &rows, &[]);
+                    (product.scratch(), Box::new(move |workers, mem| product.run(workers, mem)))
+                }
+                None => {
+                    let product = Matmul::new(weights, channels, &segments, out_channels, &rows, &[], None);
+                    (product.scratch(), Box::new(move |workers, mem| product.run(workers, mem)))
+                }
+            };
         let run = move |workers: &mut Workers<'_>, mem: &mut [f32]| {
             norm.run(workers, mem);
             stage.run(workers, mem);
-            product.run(workers, mem);
+            product(workers, mem);
         };
         Self::new(threads, scratch, floats, Box::new(run))
     }
@@ -172,6 +185,13 @@ fn packed(by: &'static Microkernel, segments: usize, k: usize, cols: usize) -> A
     let alone = Pool::new(1).expect("one lane takes no thread");
     let workers = &mut Workers::new(by.isa, &alone, &mut []);
     Arc::new(Packed::new(workers, by, segments, k, &source).expect("a bench has memory for its weights"))
+}
+
+/// The same in a convolution's form.
+fn formed(form: Form, plain: &Packed) -> Result<Arc<Packed>> {
+    let alone = Pool::new(1).expect("one lane takes no thread");
+    let formed = form.weights(plain, &mut Workers::new(plain.kernel().isa, &alone, &mut []))?;
+    formed.map(Arc::new).ok_or_else(|| runtime("a bench has finite weights"))
 }
 
 /// Repeatable numbers in -1..1.

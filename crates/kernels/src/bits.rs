@@ -105,6 +105,31 @@ fn product(workers: &mut Workers<'_>, arena: &mut Arena) {
     Matmul::new(Arc::new(packed), k, &[0], cols, &[group], &steps, None).run(workers, &mut arena.memory);
 }
 
+fn convolutions(workers: &mut Workers<'_>, arena: &mut Arena) {
+    let (rows, cols, k) = (9, 7, 20);
+    let line = (cols + 2) * k;
+    let segments: Vec<usize> = (0..9).map(|i| i / 3 * line + i % 3 * k).collect();
+    for (form, outputs) in [(Form::Winograd, 18), (Form::Narrow, 3)] {
+        let weights = noise(9 * k * outputs, 5);
+        let source = Source {
+            values: Values::F32(&weights),
+            cols: outputs,
+            segment_stride: k * outputs,
+            row_stride: outputs,
+            col_stride: 1,
+        };
+        let plain = Packed::new(workers, Microkernel::exact(workers.isa), 9, k, &source).unwrap();
+        let weights = form.weights(&plain, workers).unwrap().unwrap();
+        let c = arena.take(rows * cols * outputs);
+        let group = |y| Group { a: y * line, c: c + y * cols * outputs, row: y * cols, rows: cols, image: 0 };
+        let groups: Vec<Group> = (0..rows).map(group).collect();
+        let steps = [Epilogue::Bias { offset: 2500 }, Epilogue::Silu];
+        let weights = (form, Arc::new(weights));
+        Convolution::new(weights, plain, k, &segments, outputs, &groups, &steps)
+            .run(workers, &mut arena.memory);
+    }
+}
+
 #[test]
 fn sets_of_eight_floats_give_the_bits_that_are_written_down() {
     for isa in Isa::portable() {
@@ -112,7 +137,7 @@ fn sets_of_eight_floats_give_the_bits_that_are_written_down() {
             let mut scratch = vec![0.0; lanes * 200_000];
             let threads = Threads(lanes);
             let mut found = Vec::new();
-            for kernel in [functions, rows, attention, product] {
+            for kernel in [functions, rows, attention, product, convolutions] {
                 let workers = &mut Workers::new(isa, &threads, &mut scratch);
                 let mut arena = Arena { memory: noise(20_000, 11), at: 4000 };
                 kernel(workers, &mut arena);
@@ -123,6 +148,11 @@ fn sets_of_eight_floats_give_the_bits_that_are_written_down() {
     }
 }
 
-/// Of functions, rows, attention and a product.
-const KNOWN: [u64; 4] =
-    [0x94d0_4e51_bdd8_a362, 0x23c5_6f4c_d0d7_569a, 0x1d43_b916_d635_8995, 0x56f0_1632_af39_03db];
+/// Of functions, rows, attention, a product and convolutions.
+const KNOWN: [u64; 5] = [
+    0x94d0_4e51_bdd8_a362,
+    0x23c5_6f4c_d0d7_569a,
+    0x1d43_b916_d635_8995,
+    0x56f0_1632_af39_03db,
+    0x3485_4229_02e7_eef3,
+];

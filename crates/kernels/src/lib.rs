@@ -41,8 +41,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
 pub use matmul::{
-    Epilogue, Format, Group, MICROKERNELS, Matmul, Microkernel, Packed, PackedFloats, PanelSize, Source,
-    Values, pack,
+    Convolution, Epilogue, Form, Format, Group, MICROKERNELS, Matmul, Microkernel, Packed, PackedFloats,
+    PanelSize, Source, Values, pack,
 };
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;

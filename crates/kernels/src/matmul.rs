@@ -6,6 +6,7 @@
 //! through the [`Epilogue`] to the arena while they are in the first cache. The inner dimension is cut
 //! where a panel would not fit. Each sum is added up in the same order whatever the number of lanes.
 
+mod convolution;
 mod dot;
 mod epilogue;
 mod format;
@@ -22,6 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{LINE, Shared, Workers};
+pub use convolution::{Convolution, Form};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
 pub use format::Format;

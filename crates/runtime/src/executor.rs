@@ -23,6 +23,7 @@ use crate::{CancelToken, Result};
 pub use call::Call;
 pub use conditions::{Conditions, Ports, ROWS, ports};
 pub use load::Setting;
+use packs::{Kept, Key};
 pub use packs::{Packs, Stored, read};
 
 /// A plan's steps as kernels, and what they run on.
@@ -221,10 +222,12 @@ impl Executable {
             let kibibytes = (4 * step.touches + step.weights()) >> 10;
             let place = format!("{offset:>9}..{end:<9}");
             let by = match &step.call {
-                Call::Matmul(product) => format!(" ({})", product.weights().kernel()),
-                call => call.foreign().map(|operation| format!(" ({operation})")).unwrap_or_default(),
+                Call::Matmul(product) => Some(product.weights().kernel().to_string()),
+                Call::Convolution(convolution) => Some(convolution.form().name().to_owned()),
+                call => call.foreign().map(str::to_owned),
             };
             let (kind, name) = (step.kind, &step.name);
+            let by = by.map_or(String::new(), |by| format!(" ({by})"));
             let _ =
                 writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{by}");
         }
@@ -248,6 +251,7 @@ impl Step {
     fn weights(&self) -> usize {
         match &self.call {
             Call::Matmul(product) => product.weights().bytes(),
+            Call::Convolution(convolution) => convolution.weights().bytes(),
             Call::Lookup(_, table) => table.bytes(),
             _ => 0,
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Elementwise, Epilogue, Group, GroupNorm, MaskedAttention, Norm, Reduce, Softmax, Stage,
+    Attention, Elementwise, Epilogue, Form, Group, GroupNorm, MaskedAttention, Norm, Reduce, Softmax, Stage,
 };
 pub use place::Place;
 pub use target::Target;
@@ -246,6 +246,12 @@ impl Matmul {
         let rows: usize = self.groups.iter().map(|group| group.rows).sum();
         2 * rows * self.weights.layout.sizes.iter().product::<usize>()
     }
+
+    /// What it is computed as, if not as a plain product.
+    pub fn form(&self) -> Option<Form> {
+        let [_, k, cols] = self.weights.layout.sizes;
+        Form::of(&self.segments, self.a_stride, &self.groups, [k, cols])
+    }
 }
 
 impl<A: Copy> Gather<A> {
@@ -295,6 +301,15 @@ impl Operation {
             Self::MaskedAttention(_) => "attention",
             Self::Integers(_) => "integers",
             Self::Foreign(_) => "fallback",
+        }
+    }
+
+    /// Whether its weights are read while the plan is loaded, even where they are packed for the processor.
+    pub fn reads_weights(&self) -> bool {
+        match self {
+            Self::Matmul(product) => product.form().is_some(),
+            Self::Lookup(_) => true,
+            _ => false,
         }
     }
 

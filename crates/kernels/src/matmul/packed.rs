@@ -171,6 +171,26 @@ impl Packed {
         Self { kernel, segments, k, cols, panels, data }
     }
 
+    /// The same numbers as floats, of halves.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    ///
+    /// # Panics
+    /// If they are no halves.
+    pub fn widened(&self) -> Result<Self> {
+        assert_eq!(self.kernel.format, Format::F16, "only halves are widened");
+        let mut floats = Floats::zeros(2 * self.data.len())?;
+        for (pair, word) in floats.chunks_exact_mut(2).zip(self.data.iter()) {
+            let halves = word.to_bits();
+            pair.copy_from_slice(
+                &[halves as u16, (halves >> 16) as u16].map(|half| f16::from_bits(half).to_f32()),
+            );
+        }
+        let (kernel, data) = (Microkernel::exact(self.kernel.isa), PackedFloats::Own(floats));
+        Ok(Self { data, ..Self::hollow(kernel, self.segments, self.k, self.cols) })
+    }
+
     pub fn is_hollow(&self) -> bool {
         self.data.is_empty() && !self.panels.is_empty()
     }

@@ -31,9 +31,9 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Copy, Elementwise, Epilogue, Group, GroupNorm, Heads, Inline, Isa,
-        MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce, Reduction,
-        Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
+        Attention, Border, Convolution, Copy, Elementwise, Epilogue, Form, Group, GroupNorm, Heads, Inline,
+        Isa, MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce,
+        Reduction, Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
     };
     use crate::plan::{Gather, Integers};
 
@@ -89,6 +89,13 @@ mod tests {
         let group = Group { a: read, c: write, row: 0, rows: 3, image: 0 };
         let product =
             |steps: &[Epilogue]| Matmul::new(Arc::clone(&weights), 5, &[0], 3, &[group], steps, None);
+        // One pixel of 3 x 3, whose lines lie side by side.
+        let source = Source { values: Values::F32(&[1.0; 18]), segment_stride: 2, ..source };
+        let plain = Packed::new(workers, Microkernel::exact(workers.isa), 9, 1, &source).unwrap();
+        let formed = Form::Narrow.weights(&plain, workers).unwrap().unwrap();
+        let taps = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let pixel = [Group { rows: 1, ..group }];
+        let convolution = Convolution::new((Form::Narrow, Arc::new(formed)), plain, 1, &taps, 2, &pixel, &[]);
         let view = |offset| View::new(offset, &[5, 1]);
         let pointwise = Pointwise::new(
             &[3, 4],
@@ -112,6 +119,7 @@ mod tests {
             (Call::MaskedAttention(MaskedAttention { attention, bias: read + 12, bias_stride: 0 }), 14, 12),
             (Call::Matmul(Box::new(product(&[]))), 14, 8),
             (Call::Matmul(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
+            (Call::Convolution(Box::new(convolution)), 9, 2),
             (Call::Gather(Gather { table: read, rows: 3, width: 4, input: 0, count: 2, out: write }), 12, 8),
         ]
     }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use crate::Result;
 use crate::error::{Context, runtime};
 use crate::kernels::{
-    Attention, Copy, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce, Softmax, Stage, Workers,
+    Attention, Convolution, Copy, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce, Softmax,
+    Stage, Workers,
 };
 use crate::plan::{Foreign, Gather, Integers, Lookup};
 use crate::weights::Table;
 
 pub enum Call {
     Matmul(Box<Matmul>),
+    Convolution(Box<Convolution>),
     Norm(Norm),
     Attention(Attention),
     GroupNorm(GroupNorm),
@@ -33,6 +35,7 @@ impl Call {
     pub(super) fn scratch(&self) -> usize {
         match self {
             Self::Matmul(product) => product.scratch(),
+            Self::Convolution(convolution) => convolution.scratch(),
             Self::Norm(norm) => norm.scratch(),
             Self::Attention(attention) => attention.scratch(),
             Self::Pointwise(pointwise) => pointwise.scratch(),
@@ -45,6 +48,7 @@ impl Call {
     pub(super) fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         match self {
             Self::Matmul(product) => product.places(see),
+            Self::Convolution(convolution) => convolution.places(see),
             Self::Norm(norm) => norm.places(see),
             Self::Attention(attention) => attention.places(see),
             Self::GroupNorm(norm) => norm.places(see),
@@ -75,6 +79,7 @@ impl Call {
     pub(super) fn check(&self, len: usize) {
         match self {
             Self::Matmul(product) => product.check(len),
+            Self::Convolution(convolution) => convolution.check(len),
             Self::Norm(norm) => norm.check(len),
             Self::Attention(attention) => attention.check(len),
             Self::GroupNorm(norm) => norm.check(len),
@@ -109,6 +114,7 @@ impl Call {
     pub(super) fn run(&self, workers: &mut Workers, mem: &mut [f32], integers: &[&[i64]]) -> Result<()> {
         match self {
             Self::Matmul(product) => product.run(workers, mem),
+            Self::Convolution(convolution) => convolution.run(workers, mem),
             Self::Norm(norm) => norm.run(workers, mem),
             Self::Attention(attention) => attention.run(workers, mem),
             Self::GroupNorm(norm) => norm.run(workers, mem),

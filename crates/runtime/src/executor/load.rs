@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::arena::{self, Life};
 use super::bounds::within;
-use super::{Call, Executable, Packs, Step, Stored};
+use super::{Call, Executable, Kept, Key, Packs, Step, Stored};
 use crate::allowance::Allowance;
 use crate::error::{Context, unsupported};
 use crate::kernels::{
-    Copy, Format, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel, Pointwise, Values, View, Workers,
+    Convolution, Copy, Epilogue, Form, Format, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel,
+    Pointwise, Values, View, Workers,
 };
 use crate::panics::in_flowturbo;
 use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
@@ -37,6 +38,8 @@ pub struct Setting<'a> {
 /// A product's weights, and where they can be read again; or the table that a step looks up.
 enum Weight {
     Packed(Arc<Packed>, Option<Stored>),
+    /// A convolution's, in another form than a plain product's.
+    Formed(Form, Arc<Packed>),
     Table(Arc<Table>),
 }
 
@@ -79,7 +82,7 @@ impl Executable {
         setting.allowance.arena(Some(arena))?;
 
         let packed = |weight: &Weight| match weight {
-            Weight::Packed(packed, _) => Some(Arc::clone(packed)),
+            Weight::Packed(packed, _) | Weight::Formed(_, packed) => Some(Arc::clone(packed)),
             Weight::Table(_) => None,
         };
         let following: Vec<_> = weights.iter().flatten().filter_map(packed).collect();
@@ -91,8 +94,11 @@ impl Executable {
             let name = Arc::clone(&step.name);
             let mut step =
                 in_flowturbo(|| placed.bind(step, weight, spare)).at(|| format!("node '{name}'"))?;
-            if let (true, Call::Matmul(product)) = (setting.ahead, &mut step.call) {
-                following.next().into_iter().for_each(|next| product.followed_by(Arc::clone(next)));
+            if let Call::Matmul(_) | Call::Convolution(_) = &step.call
+                && let Some(next) = following.next()
+                && let (true, Call::Matmul(product)) = (setting.ahead, &mut step.call)
+            {
+                product.followed_by(Arc::clone(next));
             }
             bound.push(step);
         }
@@ -131,7 +137,11 @@ fn pack(steps: &[plan::Step], setting: &Setting) -> Result<Vec<Option<Weight>>> 
         setting.allowance.check()?;
         let weight = match (&step.operation, format) {
             (Operation::Matmul(product), Some(format)) => {
-                let packed = in_flowturbo(|| packed(&product.weights, format, setting, &mut bytes, workers));
+                // What computes conditions runs rarely, and its weights come and go.
+                let packed = in_flowturbo(|| match product.form().filter(|_| setting.ahead) {
+                    Some(form) => formed(form, &product.weights, format, setting, &mut bytes, workers),
+                    None => packed(&product.weights, format, setting, &mut bytes, workers),
+                });
                 Some(packed.at(|| format!("node '{}'", step.name))?)
             }
             (Operation::Lookup(lookup), _) => {
@@ -169,6 +179,39 @@ fn packed(
             Ok(Weight::Packed(packed, Some(stored)))
         }
     }
+}
+
+/// The weights of a convolution in `form`, unless they are beyond all numbers in it.
+fn formed(
+    form: Form,
+    matrix: &Matrix,
+    format: Format,
+    setting: &Setting,
+    bytes: &mut Vec<u8>,
+    workers: &mut Workers,
+) -> Result<Weight> {
+    let index = match matrix.numbers {
+        Numbers::Weight(index) => Some(index),
+        Numbers::Here(_) => None,
+    };
+    let (file, layout, kept) = (setting.file.to_owned(), matrix.layout, Kept::Formed(form));
+    let key = index.map(|index| Key { file, index, layout, kept });
+    if let Some(packed) = key.as_ref().and_then(|key| setting.packs.held(key)) {
+        return Ok(Weight::Formed(form, packed));
+    }
+    // Of floats, whatever the product would be computed in: it takes fewer multiplications than small numbers save.
+    let stored = index.and_then(|index| setting.weights.packed_as(index)).unwrap_or(Format::F32);
+    let Weight::Packed(plain, _) = packed(matrix, stored, setting, bytes, workers)? else {
+        return packed(matrix, format, setting, bytes, workers);
+    };
+    let plain = if stored == Format::F16 { Arc::new(plain.widened()?) } else { plain };
+    let Some(formed) = form.weights(&plain, workers)?.map(Arc::new) else {
+        return packed(matrix, format, setting, bytes, workers);
+    };
+    if let Some(key) = key {
+        setting.packs.hold(key, &formed);
+    }
+    Ok(Weight::Formed(form, formed))
 }
 
 /// From which step to which each buffer is needed.
@@ -231,10 +274,15 @@ impl Placed<'_> {
     fn call(&self, operation: Operation, weight: Option<Weight>, spare: Option<usize>) -> Call {
         let at = &mut |address| self.at(address);
         match operation {
-            Operation::Matmul(product) => {
-                let Some(Weight::Packed(weights, _)) = weight else { panic!("a product has weights") };
-                Call::Matmul(Box::new(self.product(&product, weights, spare)))
-            }
+            Operation::Matmul(product) => match weight {
+                Some(Weight::Packed(weights, _)) => {
+                    Call::Matmul(Box::new(self.product(&product, weights, spare)))
+                }
+                Some(Weight::Formed(form, weights)) => {
+                    Call::Convolution(Box::new(self.convolution(&product, form, weights)))
+                }
+                _ => panic!("a product has weights"),
+            },
             Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
             Operation::Attention(attention) => Call::Attention(attention.relocate(at)),
             Operation::GroupNorm(norm) => Call::GroupNorm(norm.relocate(at)),
@@ -260,17 +308,28 @@ impl Placed<'_> {
     }
 
     fn product(&self, product: &plan::Matmul, weights: Arc<Packed>, spare: Option<usize>) -> Matmul {
+        let (groups, epilogue) = self.rows(product);
+        let spare = spare.map(|buffer| self.offsets[buffer]);
+        let plan::Matmul { a_stride, segments, out_stride, .. } = product;
+        Matmul::new(weights, *a_stride, segments, *out_stride, &groups, &epilogue, spare)
+    }
+
+    fn convolution(&self, product: &plan::Matmul, form: Form, weights: Arc<Packed>) -> Convolution {
+        let (groups, epilogue) = self.rows(product);
+        let plain = product.weights.layout.hollow(weights.kernel());
+        let plan::Matmul { a_stride, segments, out_stride, .. } = product;
+        Convolution::new((form, weights), plain, *a_stride, segments, *out_stride, &groups, &epilogue)
+    }
+
+    /// The rows of a product and its epilogue, with their places.
+    fn rows(&self, product: &plan::Matmul) -> (Vec<Group>, Vec<Epilogue>) {
         let further = |from: Address, by: usize| self.at(Address { offset: from.offset + by, ..from });
         let place = |group: &Group| Group {
             a: further(product.a, group.a),
             c: further(product.out, group.c),
             ..*group
         };
-        let groups: Vec<Group> = product.groups.iter().map(place).collect();
-        let epilogue: Vec<_> =
-            product.epilogue.iter().map(|step| step.relocate(&mut |address| self.at(address))).collect();
-        let spare = spare.map(|buffer| self.offsets[buffer]);
-        let plan::Matmul { a_stride, segments, out_stride, .. } = product;
-        Matmul::new(weights, *a_stride, segments, *out_stride, &groups, &epilogue, spare)
+        let steps = product.epilogue.iter().map(|step| step.relocate(&mut |address| self.at(address)));
+        (product.groups.iter().map(place).collect(), steps.collect())
     }
 }

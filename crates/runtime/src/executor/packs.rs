@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::Result;
-use crate::kernels::{Format, Microkernel, Packed, Source, Values, Workers};
+use crate::kernels::{Form, Format, Microkernel, Packed, Source, Values, Workers};
 use crate::lock::lock;
 use crate::plan::Layout;
 use crate::weights::Weights;
@@ -60,9 +60,25 @@ pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Res
     Ok(weights.read(index, buffer)?.encoding.values(buffer))
 }
 
-/// What is packed at the moment, by file, weight, layout and format: programs of several batch sizes hold the same.
+/// What is packed at the moment: programs of several batch sizes hold the same.
 #[derive(Default)]
-pub struct Packs(Mutex<HashMap<(String, usize, Layout, Format), Weak<Packed>>>);
+pub struct Packs(Mutex<HashMap<Key, Weak<Packed>>>);
+
+/// A weight of a file as somebody holds it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub file: String,
+    pub index: usize,
+    pub layout: Layout,
+    pub kept: Kept,
+}
+
+/// As a plain product has it, or in a convolution's form.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kept {
+    Plain(Format),
+    Formed(Form),
+}
 
 impl Packs {
     /// The matrix from `file`, packed by `make` if nobody holds it yet.
@@ -72,15 +88,30 @@ impl Packs {
         stored: &Stored,
         make: impl FnOnce() -> Result<Packed>,
     ) -> Result<Arc<Packed>> {
-        let key = (file.to_owned(), stored.index, stored.layout, stored.kernel.format);
-        if let Some(packed) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
+        let key = Key {
+            file: file.to_owned(),
+            index: stored.index,
+            layout: stored.layout,
+            kept: Kept::Plain(stored.kernel.format),
+        };
+        if let Some(packed) = self.held(&key) {
             return Ok(packed);
         }
         // Not locked meanwhile; of a rare double one goes with its program.
         let packed = Arc::new(make()?);
+        self.hold(key, &packed);
+        Ok(packed)
+    }
+
+    /// A weight, if somebody holds it.
+    pub fn held(&self, key: &Key) -> Option<Arc<Packed>> {
+        lock(&self.0).get(key).and_then(Weak::upgrade)
+    }
+
+    /// Lets others have it.
+    pub fn hold(&self, key: Key, packed: &Arc<Packed>) {
         let mut known = lock(&self.0);
         known.retain(|_, packed| packed.strong_count() > 0);
-        known.insert(key, Arc::downgrade(&packed));
-        Ok(packed)
+        known.insert(key, Arc::downgrade(packed));
     }
 }

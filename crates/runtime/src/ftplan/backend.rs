@@ -15,7 +15,7 @@ use crate::engine::{Conditioning, Engine, FusedProgram, Network};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
-use crate::plan::{Operation, Step, Target};
+use crate::plan::{Step, Target};
 use crate::weights::{Weight, Weights};
 use crate::{CancelToken, Cost, ErrorKind, Result};
 
@@ -69,10 +69,10 @@ impl Planned {
             )));
         }
         allowance.check()?;
-        // Where weights are packed while loading, they are read now, and so are tables; else when a session first uses
-        // them.
-        let looks_up = |step: &Step| matches!(step.operation, Operation::Lookup(_));
-        if self.file.target() == Target::Generic || body.plan.steps.iter().any(looks_up) {
+        // Where weights are packed while loading, they are read now, and so are tables and the kernels of most
+        // convolutions; else when a session first uses them.
+        let reads = |step: &Step| step.operation.reads_weights();
+        if self.file.target() == Target::Generic || body.plan.steps.iter().any(reads) {
             self.file.check_weights(role, self.engine.parallel(), &|| allowance.check())?;
         }
         let weights = Arc::new(self.weights(&stored, role, allowance)?);

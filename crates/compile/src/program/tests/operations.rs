@@ -278,3 +278,21 @@ fn operations_one_by_one_agree_with_plain_tract() {
     }
     assert!(other.is_empty(), "{}", other.join("\n"));
 }
+
+#[test]
+fn convolutions_in_each_form_agree_with_plain_tract() {
+    let graph = "w = noise [16,4,3,3]
+                 a = Conv(x, w) pads=[1,1,1,1]
+                 v = noise [16,16,3,3]
+                 b = Conv(a, v) pads=[1,1,1,1]
+                 s = Sigmoid(b)
+                 c = Mul(b, s)
+                 u = noise [4,16,3,3]
+                 velocity = Conv(c, u) pads=[1,1,1,1]";
+    let bundle = files(&written(graph)).open().unwrap();
+    let plan = lowered(&bundle, Role::Predictor).executable.describe();
+    let forms: Vec<&str> =
+        plan.lines().filter_map(|line| line.split_once(" (")).map(|(_, form)| form).collect();
+    assert_eq!(forms, ["winograd)", "narrow)"], "{plan}");
+    agrees(&bundle, Role::Predictor, graph);
+}
