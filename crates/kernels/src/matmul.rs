@@ -22,6 +22,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{LINE, Shared, Workers};
+#[cfg(target_arch = "x86_64")]
+pub(super) use dot::Bfloats512;
+pub(super) use dot::{Dot, Floats};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
 pub use format::Format;

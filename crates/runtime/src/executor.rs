@@ -18,7 +18,7 @@ use std::task::Poll;
 
 use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
-use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
+use crate::kernels::{Floats, Isa, LINE, Microkernel, Parallel, Workers};
 use crate::{CancelToken, Result};
 pub use call::Call;
 pub use conditions::{Conditions, Ports, ROWS, ports};
@@ -222,6 +222,9 @@ impl Executable {
             let place = format!("{offset:>9}..{end:<9}");
             let by = match &step.call {
                 Call::Matmul(product) => format!(" ({})", product.weights().kernel()),
+                Call::Attention(_, format) => Microkernel::of(self.isa, *format)
+                    .map(|kernel| format!(" ({kernel})"))
+                    .unwrap_or_default(),
                 call => call.foreign().map(|operation| format!(" ({operation})")).unwrap_or_default(),
             };
             let (kind, name) = (step.kind, &step.name);
