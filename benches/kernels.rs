@@ -4,7 +4,7 @@
 mod common;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use flowturbo::bench::{Kernel, Microkernel, microkernels, numbers};
+use flowturbo::bench::{Format, Kernel, Microkernel, microkernels, numbers};
 use flowturbo::ndarray::Array2;
 use flowturbo_compile::tract_onnx::prelude::*;
 use flowturbo_compile::tract_onnx::tract_core::ops::einsum::EinSum;
@@ -69,9 +69,14 @@ fn attention(c: &mut Criterion) {
     for (model, width, heads, rows) in MODELS {
         let (tokens, dim) = (rows / 2, width / heads);
         group.throughput(Throughput::Elements((4 * 2 * tokens * tokens * width) as u64));
-        let mut kernel = Kernel::attention(2, heads, tokens, dim, 1).unwrap();
-        group
-            .bench_function(format!("flowturbo/{model} {heads}x{tokens}x{dim}"), |b| b.iter(|| kernel.run()));
+        let widest = microkernels().next().unwrap().isa;
+        for by in [Format::F32, Format::Bf16].into_iter().filter_map(|format| Microkernel::of(widest, format))
+        {
+            let mut kernel = Kernel::attention(2, heads, tokens, dim, by, 1).unwrap();
+            group.bench_function(format!("flowturbo {by}/{model} {heads}x{tokens}x{dim}"), |b| {
+                b.iter(|| kernel.run())
+            });
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub fn microkernels() -> impl Iterator<Item = &'static Microkernel> {
 }
 
 /// What [`Kernel::product`] is asked to run by.
-pub use crate::kernels::Microkernel;
+pub use crate::kernels::{Format, Microkernel};
 
 type Body = Box<dyn Fn(&mut Workers<'_>, &mut [f32])>;
 
@@ -59,7 +59,14 @@ impl Kernel {
     }
 
     /// Queries, keys and values side by side, as a fused projection leaves them.
-    pub fn attention(images: usize, heads: usize, tokens: usize, dim: usize, threads: usize) -> Result<Self> {
+    pub fn attention(
+        images: usize,
+        heads: usize,
+        tokens: usize,
+        dim: usize,
+        by: &Microkernel,
+        threads: usize,
+    ) -> Result<Self> {
         let width = heads * dim;
         let of = |offset: usize, stride: usize| Heads {
             offset,
@@ -72,7 +79,10 @@ impl Kernel {
         let scale = 1.0 / (dim as f32).sqrt();
         let plan = Attention { q, k, v, out, images, heads, queries: tokens, keys: tokens, dim, scale };
         let floats = images * tokens * 4 * width;
-        Self::new(threads, plan.scratch(), floats, Box::new(move |w, mem| plan.run(w, mem)))
+        let format = by.format;
+        let run = Box::new(move |w: &mut Workers<'_>, mem: &mut [f32]| plan.run(format, w, mem));
+        let kernel = Self::new(threads, plan.scratch(format), floats, run);
+        Ok(Self { isa: by.isa, ..kernel? })
     }
 
     /// Layer norm with a scale and a shift for each image.

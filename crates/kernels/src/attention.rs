@@ -4,7 +4,12 @@
 //! broadcast, so they are read where they lie and packed for nobody; the softmax runs along rows of
 //! vectors, with no sums across lanes; and the weights come out as the next product wants them. Only
 //! queries and results are turned, once each.
+//!
+//! What is multiplied may be [rounded to bfloat16](bfloats): then two numbers make a word of four bytes, and a step
+//! takes a word where it else takes a float.
 
+#[cfg(target_arch = "x86_64")]
+mod bfloats;
 mod block;
 mod masked;
 mod softmax;
@@ -12,17 +17,23 @@ mod softmax;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-use self::block::Task;
+use self::block::{Numbers, Task, Words};
 pub use self::masked::MaskedAttention;
+use super::matmul::Floats;
 use super::place::{all_apart, apart, end};
-use super::{Kernel, Shared, Simd, Workers};
+use super::{Format, Isa, Kernel, Microkernel, Shared, Simd, Workers};
 
 /// Keys whose scores are held at a time: with as many values and the results of a block of queries, about
 /// the first-level cache.
-const KEYS: usize = 96;
+fn keys_at_once(format: Format) -> usize {
+    if format == Format::Bf16 { 128 } else { 96 }
+}
 
 /// The most queries in a block: four vectors of the widest set.
 const QUERIES: usize = 64;
+
+/// The most words of keys and values that a lane makes for itself: 4 MiB.
+const WORDS: usize = 1 << 20;
 
 /// Where one of q, k, v or the result lies: `dim` contiguous floats for each image, token and head.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -62,13 +73,36 @@ impl<A> Attention<A> {
             });
         Attention { q, k, v, out, images, heads, queries, keys, dim, scale }
     }
+
+    /// Words of the keys and values of an image and head.
+    fn words(&self) -> Option<usize> {
+        let rows = |count: usize| count.div_ceil(2);
+        self.keys.checked_mul(rows(self.dim))?.checked_add(rows(self.keys).checked_mul(self.dim)?)
+    }
+
+    /// Whether it can be computed with what is multiplied as `format`: floats always, bfloat16 by AVX512-BF16, where
+    /// the processor has it for `isa` and not too much of it would have to lie in scratch.
+    pub fn takes(&self, isa: Isa, format: Format) -> bool {
+        match format {
+            Format::F32 => true,
+            Format::Bf16 => {
+                let has = cfg!(target_arch = "x86_64") && Microkernel::of(isa, format).is_some();
+                has && self.words().is_some_and(|words| words <= WORDS)
+            }
+            Format::F16 | Format::I8 => false,
+        }
+    }
 }
 
 impl Attention {
     /// Floats of scratch for each lane.
-    pub fn scratch(&self) -> usize {
-        // Queries and results turned, weights, and the softmax's four rows.
-        (2 * self.dim + KEYS + 4) * QUERIES
+    pub fn scratch(&self, format: Format) -> usize {
+        self.block_scratch(format) + if format == Format::Bf16 { self.words().unwrap_or(0) } else { 0 }
+    }
+
+    /// Floats for a block of queries: queries and results turned, weights, and the softmax's four rows.
+    fn block_scratch(&self, format: Format) -> usize {
+        (2 * self.dim + keys_at_once(format) + 4) * QUERIES
     }
 
     fn dims(&self, place: &Heads, tokens: usize) -> [(usize, usize); 3] {
@@ -106,14 +140,25 @@ impl Attention {
         }
     }
 
-    pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
+    /// Computes all, with queries, keys, weights and values multiplied as `format`.
+    ///
+    /// # Panics
+    /// As [`check`](Self::check), and if the attention does not [take](Self::takes) the format.
+    pub fn run(&self, format: Format, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
-        self.attend(workers, mem, None);
+        assert!(self.takes(workers.isa, format), "attention does not take {format} here");
+        self.attend(format, workers, mem, None);
     }
 
-    /// As [`run`](Self::run), of places that were checked; `bias` is where each image's keys have what is added to
-    /// their scores: an offset and a stride.
-    fn attend(&self, workers: &mut Workers<'_>, mem: &mut [f32], bias: Option<(usize, usize)>) {
+    /// As [`run`](Self::run), of places that were checked and a format that was; `bias` is where each image's keys have
+    /// what is added to their scores: an offset and a stride.
+    fn attend(
+        &self,
+        format: Format,
+        workers: &mut Workers<'_>,
+        mem: &mut [f32],
+        bias: Option<(usize, usize)>,
+    ) {
         if self.images == 0 || self.heads == 0 || self.queries == 0 || self.dim == 0 {
             return;
         }
@@ -130,12 +175,13 @@ impl Attention {
         }
         let blocks = self.queries.div_ceil(block);
         let memory = Shared::new(mem);
-        workers.each(pairs * blocks, self.scratch(), |piece, scratch| {
+        workers.each(pairs * blocks, self.scratch(format), |piece, scratch| {
             let (pair, first) = (piece / blocks, piece % blocks * block);
             let (image, head) = (pair / self.heads, pair % self.heads);
             let place = |place: &Heads| place.offset + image * place.image_stride + head * place.head_stride;
-            isa.run(Queries {
+            let queries = Queries {
                 attention: self,
+                format,
                 memory,
                 q: place(&self.q) + first * self.q.token_stride,
                 k: place(&self.k),
@@ -144,7 +190,13 @@ impl Attention {
                 bias: bias.map(|(offset, stride)| offset + image * stride),
                 queries: block.min(self.queries - first),
                 scratch,
-            });
+            };
+            match format {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the processor has bfloat16, by `takes`; a lane has the scratch that was asked for.
+                Format::Bf16 => unsafe { bfloats::enter(queries) },
+                _ => isa.run(queries),
+            }
         });
     }
 }
@@ -164,6 +216,7 @@ impl Kernel for BlockSize {
 /// Some queries of one image and head; the offsets are of the first query, key, value and result.
 struct Queries<'a> {
     attention: &'a Attention,
+    format: Format,
     memory: Shared,
     q: usize,
     k: usize,
@@ -179,30 +232,49 @@ impl Kernel for Queries<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        let Attention { k, v, .. } = self.attention;
+        // SAFETY: `Attention::run` checked all places of all pieces; floats are words as they are.
+        unsafe {
+            let words =
+                |at, place: &Heads| Words { at: self.memory.at(at).cast_const(), stride: place.token_stride };
+            let (k, v) = (words(self.k, k), words(self.v, v));
+            self.blocks::<S, Floats<S>>(k, v);
+        }
+    }
+}
+
+impl Queries<'_> {
+    /// Attends block by block.
+    ///
+    /// # Safety
+    /// `k` and `v` are all words of the keys and values as `D` has them; `S` and `D` are available.
+    #[inline(always)]
+    unsafe fn blocks<S: Simd, D: Numbers<S>>(self, k: Words, v: Words) {
         let mut done = 0;
         while done < self.queries {
             let left = self.queries - done;
-            // SAFETY: `Attention::run` checked all places of all pieces; scratch holds `scratch()` floats
+            // SAFETY: `Attention::run` checked all places of all pieces; scratch holds `block_scratch` floats
             // and no set has vectors of more than a quarter of `QUERIES`. The tiles leave a register for
             // the broadcast and some for the other operand.
             unsafe {
                 let task = Task {
                     attention: self.attention,
+                    at_once: keys_at_once(self.format),
                     q: self.memory.at(self.q + done * self.attention.q.token_stride),
-                    k: self.memory.at(self.k),
-                    v: self.memory.at(self.v),
+                    k,
+                    v,
                     out: self.memory.at(self.out + done * self.attention.out.token_stride),
                     bias: self.bias.map(|bias| self.memory.at(bias).cast_const()),
                     scratch: self.scratch.as_mut_ptr(),
                 };
                 done += if S::REGISTERS >= 32 && left > 3 * S::LANES {
-                    task.attend::<S, 6, 4>(left)
+                    task.attend::<S, D, 6, 4>(left)
                 } else if S::REGISTERS >= 32 && left > S::LANES {
-                    task.attend::<S, 12, 2>(left)
+                    task.attend::<S, D, 12, 2>(left)
                 } else if left > S::LANES {
-                    task.attend::<S, 6, 2>(left)
+                    task.attend::<S, D, 6, 2>(left)
                 } else {
-                    task.attend::<S, 8, 1>(left)
+                    task.attend::<S, D, 8, 1>(left)
                 };
             }
         }
@@ -212,9 +284,11 @@ impl Kernel for Queries<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::parallel::{all_workers, in_time, noise};
+    use super::super::{Inline, LINE};
     use super::*;
 
-    fn reference(attention: &Attention, mem: &[f32]) -> Vec<(usize, f64)> {
+    /// Each place of the result, what belongs there, and how far values are from it, by their weights.
+    pub(super) fn reference(attention: &Attention, mem: &[f32]) -> Vec<(usize, f64, f64)> {
         let at = |place: &Heads, image, token, head| {
             place.offset + image * place.image_stride + token * place.token_stride + head * place.head_stride
         };
@@ -233,11 +307,15 @@ mod tests {
                 let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
                 for d in 0..attention.dim {
-                    let weigh = |(key, s): (usize, &f64)| {
-                        (s - max).exp() / total * value(at(&attention.v, image, key, head), d)
+                    let sum = |of: &dyn Fn(f64) -> f64| -> f64 {
+                        let weigh = |(key, s): (usize, &f64)| {
+                            (s - max).exp() / total * of(value(at(&attention.v, image, key, head), d))
+                        };
+                        scores.iter().enumerate().map(weigh).sum()
                     };
+                    let mean = sum(&|value| value);
                     let place = at(&attention.out, image, query, head) + d;
-                    out.push((place, scores.iter().enumerate().map(weigh).sum()));
+                    out.push((place, mean, sum(&|value| (value - mean).abs())));
                 }
             }
         }
@@ -245,7 +323,14 @@ mod tests {
     }
 
     /// q, k and v side by side in one matrix as a fused product leaves them, results in another.
-    fn fused(images: usize, heads: usize, queries: usize, keys: usize, dim: usize, scale: f32) -> Attention {
+    pub(super) fn fused(
+        images: usize,
+        heads: usize,
+        queries: usize,
+        keys: usize,
+        dim: usize,
+        scale: f32,
+    ) -> Attention {
         let stride = 3 * heads * dim + 2;
         let q = Heads {
             offset: 5,
@@ -268,12 +353,12 @@ mod tests {
     fn check(attention: &Attention, before: &[f32], tolerance: f64) {
         let want = reference(attention, before);
         let mut last = (None, Vec::new());
-        all_workers(attention.scratch(), |workers| {
+        all_workers(attention.scratch(Format::F32), |workers| {
             let mut mem = before.to_vec();
-            attention.run(workers, &mut mem);
+            attention.run(Format::F32, workers, &mut mem);
             assert!(last.0 != Some(workers.isa) || last.1 == mem, "lanes change nothing");
             last = (Some(workers.isa), mem.clone());
-            for (place, want) in &want {
+            for (place, want, _) in &want {
                 let error = (mem[*place] as f64 - want).abs();
                 assert!(error <= tolerance, "{} {attention:?} at {place}: {error:e}", workers.isa);
                 mem[*place] = before[*place];
@@ -319,19 +404,40 @@ mod tests {
         let attention = fused(1, 1, 20, 70, 8, 1.0);
         let mut before = noise(attention.out.offset + attention.out.image_stride, 4);
         before[attention.k.offset + 66 * attention.k.token_stride] = f32::NAN;
-        all_workers(attention.scratch(), |workers| {
+        all_workers(attention.scratch(Format::F32), |workers| {
             let mut mem = before.clone();
-            attention.run(workers, &mut mem);
+            attention.run(Format::F32, workers, &mut mem);
             assert!(mem[attention.out.offset].is_nan(), "{}", workers.isa);
         });
+    }
+
+    #[test]
+    fn no_more_scratch_is_written_than_asked_for() {
+        for (queries, keys, dim) in [(64, 129, 16), (17, 3, 33), (1, 256, 1), (130, 97, 8)] {
+            if !in_time(queries * keys * dim) {
+                continue;
+            }
+            let attention = fused(1, 1, queries, keys, dim, 1.0);
+            let before = noise(attention.out.offset + attention.out.image_stride, 5);
+            for (isa, format) in Isa::available().into_iter().flat_map(|isa| Format::ALL.map(|f| (isa, f))) {
+                if !attention.takes(isa, format) {
+                    continue;
+                }
+                let need = attention.scratch(format);
+                let mut scratch = vec![7.0; need + 100 * LINE];
+                let mut mem = before.clone();
+                attention.run(format, &mut Workers::new(isa, &Inline, &mut scratch), &mut mem);
+                assert!(scratch[need..].iter().all(|&x| x == 7.0), "{isa} {format} {queries} {keys} {dim}");
+            }
+        }
     }
 
     #[test]
     #[should_panic(expected = "overlaps its inputs")]
     fn results_over_the_inputs_are_refused() {
         let attention = fused(1, 1, 4, 4, 4, 1.0);
-        all_workers(attention.scratch(), |workers| {
-            Attention { out: attention.q, ..attention }.run(workers, &mut [0.0; 200]);
+        all_workers(attention.scratch(Format::F32), |workers| {
+            Attention { out: attention.q, ..attention }.run(Format::F32, workers, &mut [0.0; 200]);
         });
     }
 }

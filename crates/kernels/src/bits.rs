@@ -91,7 +91,7 @@ fn attention(workers: &mut Workers<'_>, arena: &mut Arena) {
     let out = Heads { offset: arena.take(130 * 20), ..q };
     let attention =
         Attention { q, k, v, out, images: 1, heads: 1, queries: 130, keys: 130, dim: 20, scale: 0.3 };
-    attention.run(workers, &mut arena.memory);
+    attention.run(Format::F32, workers, &mut arena.memory);
 }
 
 fn product(workers: &mut Workers<'_>, arena: &mut Arena) {

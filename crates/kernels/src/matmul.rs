@@ -24,6 +24,9 @@ use std::sync::Arc;
 
 use super::{LINE, Shared, Workers};
 pub use convolution::{Convolution, Form};
+#[cfg(target_arch = "x86_64")]
+pub(super) use dot::Bfloats512;
+pub(super) use dot::{Dot, Floats};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
 pub use format::Format;

@@ -18,7 +18,7 @@ use std::task::Poll;
 
 use crate::backend::{Fallback, Footprint, Input, Pace};
 use crate::error::{Context, runtime};
-use crate::kernels::{Floats, Isa, LINE, Parallel, Workers};
+use crate::kernels::{Floats, Isa, LINE, Microkernel, Parallel, Workers};
 use crate::{CancelToken, Result};
 pub use call::Call;
 pub use conditions::{Conditions, Ports, ROWS, ports};
@@ -224,6 +224,7 @@ impl Executable {
             let by = match &step.call {
                 Call::Matmul(product) => Some(product.weights().kernel().to_string()),
                 Call::Convolution(convolution) => Some(convolution.form().name().to_owned()),
+                Call::Attention(_, format) => Microkernel::of(self.isa, *format).map(Microkernel::to_string),
                 call => call.foreign().map(str::to_owned),
             };
             let (kind, name) = (step.kind, &step.name);

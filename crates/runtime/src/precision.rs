@@ -7,14 +7,14 @@ use std::str::FromStr;
 
 use crate::bundle::Role;
 use crate::error::{invalid_argument, unsupported};
-use crate::kernels::{Format, Isa, Matmul, Microkernel};
+use crate::kernels::{Attention, Format, Isa, Matmul, Microkernel};
 use crate::plan::{self, Numbers, Operation, Target};
 use crate::weights::{Encoding, Weights};
 use crate::{Error, Result};
 
-/// In what numbers the predictor, the refiner and the decoder multiply by their weights: linear layers and
-/// convolutions. All else is `f32`: normalisation, attention, activations, what times and classes alone decide, and a
-/// network's first and last product.
+/// In what numbers the predictor, the refiner and the decoder multiply: by weights, which is linear layers and
+/// convolutions, and in attention. All else is `f32`: normalisation, activations, attention under a mask, what times
+/// and classes alone decide, and a network's first and last product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Precision {
@@ -28,8 +28,8 @@ pub enum Precision {
     /// Arm's BF16.
     Bf16,
     /// Linear layers of bytes: a scale for each output channel, and for each token a scale and a zero, taken from the
-    /// token itself; sums are exact. Convolutions as [`Bf16`](Self::Bf16) where the processor has it, else as
-    /// [`F32`](Self::F32). Approximate.
+    /// token itself; sums are exact. Convolutions and attention as [`Bf16`](Self::Bf16) where the processor has it,
+    /// else as [`F32`](Self::F32). Approximate.
     Int8,
 }
 
@@ -128,6 +128,15 @@ impl Precision {
         formats.iter().copied().find(|&format| there_is(format) && takes(format))
     }
 
+    /// What queries, keys, weights and values of an attention are multiplied as; sets that are the same to the bit
+    /// everywhere have floats alone.
+    pub fn of_attention<A>(self, attention: &Attention<A>, isa: Isa) -> Format {
+        match self {
+            Self::Bf16 | Self::Int8 if attention.takes(isa, Format::Bf16) => Format::Bf16,
+            _ => Format::F32,
+        }
+    }
+
     /// The format that weights have as they are.
     fn unrounded(self, product: &plan::Matmul, weights: &Weights) -> Format {
         let stored = match product.weights.numbers {
@@ -168,6 +177,7 @@ impl FromStr for Precision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::Heads;
 
     #[test]
     fn names_are_read_as_they_are_written() {
@@ -193,5 +203,21 @@ mod tests {
         }
         let error = Precision::Bf16.check(Isa::Scalar, false).unwrap_err().to_string();
         assert!(error.starts_with("precision: bf16 takes a processor with AVX512-BF16"), "{error}");
+    }
+
+    #[test]
+    fn attention_is_rounded_where_the_processor_has_bfloat16() {
+        let place = Heads { offset: 0, image_stride: 0, token_stride: 64, head_stride: 0 };
+        let (q, k, v, out) = (place, place, place, place);
+        let attention =
+            Attention { q, k, v, out, images: 1, heads: 1, queries: 256, keys: 256, dim: 64, scale: 1.0 };
+        for isa in Isa::available() {
+            let has = attention.takes(isa, Format::Bf16);
+            for &precision in Precision::ALL {
+                let rounds = has && matches!(precision, Precision::Bf16 | Precision::Int8);
+                let format = if rounds { Format::Bf16 } else { Format::F32 };
+                assert_eq!(precision.of_attention(&attention, isa), format, "{isa} {precision}");
+            }
+        }
     }
 }

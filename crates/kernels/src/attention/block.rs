@@ -1,15 +1,58 @@
 //! One block of queries, in register tiles.
 
 use super::super::Simd;
+use super::super::matmul::{Dot, Floats};
+use super::Attention;
 use super::softmax::Softmax;
-use super::{Attention, KEYS};
+
+/// Numbers that are multiplied, by words: what becomes of turned queries and of scores.
+pub(super) trait Numbers<S: Simd>: Dot<Sum = S::V, Simd = S> {
+    /// Numbers in a word: of a query or key they follow one another, of weights and values they belong to following
+    /// keys.
+    const IN_A_WORD: usize;
+
+    /// Makes words of queries, in place: `dim` rows of `N` vectors.
+    ///
+    /// # Safety
+    /// The rows are there; `S` is available.
+    unsafe fn queries<const N: usize>(rows: *mut f32, dim: usize);
+
+    /// Makes words of weights of `keys` rows of scores, in place.
+    ///
+    /// # Safety
+    /// The softmax has as many rows of `N` vectors; `S` is available.
+    unsafe fn weigh<const N: usize>(softmax: &Softmax, keys: usize);
+}
+
+impl<S: Simd> Numbers<S> for Floats<S> {
+    const IN_A_WORD: usize = 1;
+
+    /// They are words.
+    #[inline(always)]
+    unsafe fn queries<const N: usize>(_: *mut f32, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn weigh<const N: usize>(softmax: &Softmax, keys: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { softmax.weigh::<S, N>(keys) }
+    }
+}
+
+/// Keys or values: the first one's words, and the words from one row to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    pub(super) at: *const f32,
+    pub(super) stride: usize,
+}
 
 /// What a block of queries is computed from and to.
 pub(super) struct Task<'a> {
     pub(super) attention: &'a Attention,
+    /// Keys whose scores are held at a time: whole words of weights.
+    pub(super) at_once: usize,
     pub(super) q: *const f32,
-    pub(super) k: *const f32,
-    pub(super) v: *const f32,
+    pub(super) k: Words,
+    pub(super) v: Words,
     pub(super) out: *mut f32,
     /// A float for each key.
     pub(super) bias: Option<*const f32>,
@@ -20,9 +63,13 @@ impl Task<'_> {
     /// Attends with `N` vectors of queries, at most `left`, in tiles of `M` rows; says how many.
     ///
     /// # Safety
-    /// The pointers are good for the attention's strides and `left` queries; `S` is available.
+    /// The pointers are good for the attention's strides and `left` queries; keys and values are words of `D`, which
+    /// the processor has.
     #[inline(always)]
-    pub(super) unsafe fn attend<S: Simd, const M: usize, const N: usize>(self, left: usize) -> usize {
+    pub(super) unsafe fn attend<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(
+        self,
+        left: usize,
+    ) -> usize {
         let attention = self.attention;
         let (width, dim, step) = (N * S::LANES, attention.dim, S::LANES);
         let count = left.min(width);
@@ -33,7 +80,7 @@ impl Task<'_> {
             let weights = sums.add(dim * width);
             let softmax = Softmax {
                 weights,
-                max: weights.add(KEYS * width),
+                max: weights.add(self.at_once * width),
                 scale: attention.scale,
                 masked: self.bias.is_some(),
             };
@@ -46,18 +93,19 @@ impl Task<'_> {
                 let (rows, cols) = (step.min(count - t), step.min(dim - d));
                 S::transpose(from, attention.q.token_stride, q.add(d * width + t), width, rows, cols);
             }
+            D::queries::<N>(q, dim);
             softmax.begin::<S, N>();
-            for key in (0..attention.keys).step_by(KEYS) {
-                let keys = KEYS.min(attention.keys - key);
-                let k = self.k.add(key * attention.k.token_stride);
+            for key in (0..attention.keys).step_by(self.at_once) {
+                let keys = self.at_once.min(attention.keys - key);
                 let bias = self.bias.map(|bias| bias.add(key));
-                let stride = attention.k.token_stride;
-                sweep::<S, M, N, _>(keys, &Scores { k, stride, q, dim, bias, softmax });
-                softmax.weigh::<S, N>(keys);
-                let v = self.v.add(key * attention.v.token_stride);
+                let k = Words { at: self.k.at.add(key * self.k.stride), ..self.k };
+                let words = dim.div_ceil(D::IN_A_WORD);
+                sweep::<S, D, M, N, _>(keys, &Scores { k, q, words, bias, softmax });
+                D::weigh::<N>(&softmax, keys);
+                let v = Words { at: self.v.at.add(key / D::IN_A_WORD * self.v.stride), ..self.v };
                 let correction = (key > 0).then_some(softmax.correction(width));
-                let stride = attention.v.token_stride;
-                sweep::<S, M, N, _>(dim, &Sums { v, stride, weights, keys, sums, correction });
+                let words = keys.div_ceil(D::IN_A_WORD);
+                sweep::<S, D, M, N, _>(dim, &Sums { v, weights, words, sums, correction });
             }
             softmax.divide::<S, N>(sums, dim);
             for (t, d) in blocks(count, dim, step) {
@@ -78,41 +126,41 @@ fn blocks(rows: usize, cols: usize, step: usize) -> impl Iterator<Item = (usize,
 /// Rows of a product that are computed `M` at a time.
 trait Tile {
     /// # Safety
-    /// `M` rows from `row` on exist, `S` is available.
-    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize);
+    /// `M` rows from `row` on exist, `S` and `D` are available.
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize);
 }
 
 /// All rows, in tiles of `M` and then smaller ones.
 #[inline(always)]
-unsafe fn sweep<S: Simd, const M: usize, const N: usize, T: Tile>(rows: usize, product: &T) {
+unsafe fn sweep<S: Simd, D: Numbers<S>, const M: usize, const N: usize, T: Tile>(rows: usize, product: &T) {
     // SAFETY: no tile goes beyond `rows`, which the caller promises to exist.
     unsafe {
         let mut row = 0;
         while row + M <= rows {
-            product.tile::<S, M, N>(row);
+            product.tile::<S, D, M, N>(row);
             row += M;
         }
         if M > 8 && row + 8 <= rows {
-            product.tile::<S, 8, N>(row);
+            product.tile::<S, D, 8, N>(row);
             row += 8;
         }
         if M > 4 && row + 4 <= rows {
-            product.tile::<S, 4, N>(row);
+            product.tile::<S, D, 4, N>(row);
             row += 4;
         }
         if row + 2 <= rows {
-            product.tile::<S, 2, N>(row);
+            product.tile::<S, D, 2, N>(row);
             row += 2;
         }
         if row < rows {
-            product.tile::<S, 1, N>(row);
+            product.tile::<S, D, 1, N>(row);
         }
     }
 }
 
 /// `tile[m] += Σ a[m * row + k * step] b[k]` over `count` rows `b` of `N` vectors each.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const M: usize, const N: usize>(
+unsafe fn multiply<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(
     tile: &mut [[S::V; N]; M],
     a: *const f32,
     row: usize,
@@ -120,17 +168,17 @@ unsafe fn multiply<S: Simd, const M: usize, const N: usize>(
     b: *const f32,
     count: usize,
 ) {
-    // SAFETY: the caller's promise that the elements of `a` and `b` exist and `S` is available.
+    // SAFETY: the caller's promise that the words of `a` and `b` exist and `S` and `D` are available.
     unsafe {
         for k in 0..count {
-            let mut right = [S::splat(0.0); N];
-            for (j, right) in right.iter_mut().enumerate() {
-                *right = S::load(b.add((k * N + j) * S::LANES));
+            let mut right = [D::row(b.add(k * N * S::LANES)); N];
+            for (j, right) in right.iter_mut().enumerate().skip(1) {
+                *right = D::row(b.add((k * N + j) * S::LANES));
             }
             for (m, sums) in tile.iter_mut().enumerate() {
-                let left = S::splat(*a.add(m * row + k * step));
+                let left = D::word(a.add(m * row + k * step));
                 for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = S::fma(left, right, *sum);
+                    *sum = D::add(*sum, left, right);
                 }
             }
         }
@@ -139,10 +187,10 @@ unsafe fn multiply<S: Simd, const M: usize, const N: usize>(
 
 /// Scores of keys (rows) for queries, and their maxima.
 struct Scores {
-    k: *const f32,
-    stride: usize,
+    k: Words,
     q: *const f32,
-    dim: usize,
+    /// Words of a key.
+    words: usize,
     /// What is added to the scores of each key.
     bias: Option<*const f32>,
     softmax: Softmax,
@@ -150,8 +198,8 @@ struct Scores {
 
 impl Tile for Scores {
     #[inline(always)]
-    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize) {
-        // SAFETY: `row + M` keys of `dim` floats, `dim` rows of queries, and scores for as many keys.
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize) {
+        // SAFETY: `row + M` keys of `words`, as many rows of queries, and scores for as many keys.
         unsafe {
             let mut tile = [[S::splat(0.0); N]; M];
             if let Some(bias) = self.bias {
@@ -159,7 +207,8 @@ impl Tile for Scores {
                     *sums = [S::splat(*bias.add(row + m)); N];
                 }
             }
-            multiply::<S, M, N>(&mut tile, self.k.add(row * self.stride), self.stride, 1, self.q, self.dim);
+            let Words { at, stride } = self.k;
+            multiply::<S, D, M, N>(&mut tile, at.add(row * stride), stride, 1, self.q, self.words);
             for j in 0..N {
                 let at = self.softmax.max.add(j * S::LANES);
                 let mut max = S::load(at);
@@ -175,10 +224,10 @@ impl Tile for Scores {
 
 /// Sums of values with the queries' weights; a row is one of the `dim` places in a value.
 struct Sums {
-    v: *const f32,
-    stride: usize,
+    v: Words,
     weights: *const f32,
-    keys: usize,
+    /// Words of a query's weights.
+    words: usize,
     sums: *mut f32,
     /// What earlier sums are multiplied with; without it they are not there yet.
     correction: Option<*const f32>,
@@ -186,8 +235,8 @@ struct Sums {
 
 impl Tile for Sums {
     #[inline(always)]
-    unsafe fn tile<S: Simd, const M: usize, const N: usize>(&self, row: usize) {
-        // SAFETY: `keys` values of at least `row + M` floats, as many rows of weights, and sums for `dim`.
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize) {
+        // SAFETY: `words` rows of values of at least `row + M` words, as many rows of weights, and sums for `dim`.
         unsafe {
             let mut tile = [[S::splat(0.0); N]; M];
             let to = self.sums.add(row * N * S::LANES);
@@ -199,7 +248,8 @@ impl Tile for Sums {
                     }
                 }
             }
-            multiply::<S, M, N>(&mut tile, self.v.add(row), 1, self.stride, self.weights, self.keys);
+            let Words { at, stride } = self.v;
+            multiply::<S, D, M, N>(&mut tile, at.add(row), 1, stride, self.weights, self.words);
             for (m, sums) in tile.iter().enumerate() {
                 for (j, sum) in sums.iter().enumerate() {
                     S::store(to.add((m * N + j) * S::LANES), *sum);

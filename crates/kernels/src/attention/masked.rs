@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-use super::super::Workers;
 use super::super::place::{apart, end};
+use super::super::{Format, Workers};
 use super::Attention;
 
 /// `softmax(scale (q kᵀ + bias)) v`, where `bias` has a number for each image and key: a mask is 0 where a key counts
@@ -31,7 +31,7 @@ impl<A> MaskedAttention<A> {
 impl MaskedAttention {
     /// Floats of scratch for each lane.
     pub fn scratch(&self) -> usize {
-        self.attention.scratch()
+        self.attention.scratch(Format::F32)
     }
 
     fn span(&self) -> Range<usize> {
@@ -60,7 +60,7 @@ impl MaskedAttention {
 
     pub fn run(&self, workers: &mut Workers<'_>, mem: &mut [f32]) {
         self.check(mem.len());
-        self.attention.attend(workers, mem, Some((self.bias, self.bias_stride)));
+        self.attention.attend(Format::F32, workers, mem, Some((self.bias, self.bias_stride)));
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
             for (image, key) in (0..images).flat_map(|image| (0..keys).map(move |key| (image, key))) {
                 before[bias + image * keys + key] = if counts(image, key) { 0.0 } else { -1e30 };
             }
-            all_workers(attention.scratch(), |workers| {
+            all_workers(attention.scratch(Format::F32), |workers| {
                 let mut mem = before.clone();
                 MaskedAttention { attention, bias, bias_stride: keys }.run(workers, &mut mem);
                 // The same of the keys that count alone, side by side, an image at a time.
@@ -107,7 +107,7 @@ mod tests {
                             alone.copy_within(row(from)..row(from) + stride, row(to));
                         }
                     }
-                    Attention { keys: kept.len(), ..attention }.run(workers, &mut alone);
+                    Attention { keys: kept.len(), ..attention }.run(Format::F32, workers, &mut alone);
                     let results = |mem: &[f32]| {
                         mem[out.offset + image * out.image_stride..][..out.image_stride].to_vec()
                     };

@@ -34,13 +34,13 @@ impl Softmax {
         }
     }
 
-    /// Turns `keys` rows of scores into weights relative to the largest score.
+    /// Takes the largest scores so far as what weights are relative to: gives what is added to scaled scores, and the
+    /// sums of earlier weights.
     #[inline(always)]
-    pub(super) unsafe fn weigh<S: Simd, const N: usize>(&self, keys: usize) {
+    pub(super) unsafe fn offsets<S: Simd, const N: usize>(&self) -> ([S::V; N], [S::V; N]) {
         // SAFETY: rows of `N` vectors, by the caller's promise.
         unsafe {
-            // Weights are powers of 2, which takes log2 e into the scale.
-            let scale = S::splat(self.scale * std::f32::consts::LOG2_E);
+            let scale = S::splat(self.binary_scale());
             let (mut offsets, mut totals) = ([S::splat(0.0); N], [S::splat(0.0); N]);
             for (j, offset) in offsets.iter_mut().enumerate() {
                 let state = self.max.add(j * S::LANES);
@@ -51,6 +51,33 @@ impl Softmax {
                 totals[j] = S::mul(S::load(state.add(2 * N * S::LANES)), correction);
                 *offset = S::sub(S::splat(0.0), S::mul(max, scale));
             }
+            (offsets, totals)
+        }
+    }
+
+    /// Weights are powers of 2, which takes log2 e into the scale.
+    pub(super) fn binary_scale(&self) -> f32 {
+        self.scale * std::f32::consts::LOG2_E
+    }
+
+    /// Keeps the sums of weights.
+    #[inline(always)]
+    pub(super) unsafe fn keep<S: Simd, const N: usize>(&self, totals: [S::V; N]) {
+        // SAFETY: rows of `N` vectors, by the caller's promise.
+        unsafe {
+            for (j, total) in totals.into_iter().enumerate() {
+                S::store(self.max.add((2 * N + j) * S::LANES), total);
+            }
+        }
+    }
+
+    /// Turns `keys` rows of scores into weights relative to the largest score.
+    #[inline(always)]
+    pub(super) unsafe fn weigh<S: Simd, const N: usize>(&self, keys: usize) {
+        // SAFETY: rows of `N` vectors, by the caller's promise.
+        unsafe {
+            let scale = S::splat(self.binary_scale());
+            let (offsets, mut totals) = self.offsets::<S, N>();
             for key in 0..keys {
                 for j in 0..N {
                     let at = self.weights.add((key * N + j) * S::LANES);
@@ -65,9 +92,7 @@ impl Softmax {
                     S::store(at, weight);
                 }
             }
-            for (j, total) in totals.into_iter().enumerate() {
-                S::store(self.max.add((2 * N + j) * S::LANES), total);
-            }
+            self.keep::<S, N>(totals);
         }
     }
 

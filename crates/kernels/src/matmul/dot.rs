@@ -13,14 +13,14 @@ use super::super::Simd;
 pub(super) use arm::*;
 pub(super) use plain::*;
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::*;
+pub(crate) use x86::*;
 
 /// A word of a row times a word of each of some columns, added to their sums.
 ///
 /// # Safety
 /// Every method may be called only where the processor has what the [table](super::table) says. Pointers need no
 /// alignment.
-pub(super) trait Dot {
+pub(crate) trait Dot {
     /// Sums of as many columns as there are lanes.
     type Sum: Copy;
     /// Their words.
@@ -51,7 +51,7 @@ pub(super) const fn largest<S: Simd>() -> (usize, usize) {
 }
 
 /// Floats as they are.
-pub(super) struct Floats<S>(PhantomData<S>);
+pub(crate) struct Floats<S>(PhantomData<S>);
 
 /// Floats by halves, which are widened.
 pub(super) struct Halves<S>(PhantomData<S>);

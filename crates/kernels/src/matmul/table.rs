@@ -1,5 +1,8 @@
 //! The micro-kernels: a line for each kind of numbers and each kind of processor. A new line is a new kernel: chosen
 //! where the processor has what it needs, tested, and measured by `cargo bench --bench kernels`.
+//!
+//! They are for products with packed weights. Attention has its own loops around the same [steps](super::dot); which
+//! of them it runs is [`Attention::takes`](super::super::Attention::takes), and asks this table what the processor has.
 
 #[cfg(target_arch = "aarch64")]
 use super::super::simd::Neon;

@@ -20,6 +20,41 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
+/// The transpose of 16 rows.
+///
+/// # Safety
+/// The processor has AVX-512F.
+#[inline(always)]
+unsafe fn turned(mut a: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Pairs, then quadruples of rows within 128-bit quarters; then the quarters change places.
+        let mut b = a;
+        for i in 0..8 {
+            b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+            b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+        }
+        for i in 0..4 {
+            for j in 0..2 {
+                let (low, high) = (_mm512_castps_pd(b[4 * i + j]), _mm512_castps_pd(b[4 * i + j + 2]));
+                a[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+                a[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+            }
+        }
+        for i in 0..4 {
+            let even = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
+            let odd = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
+            let even_below = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
+            let odd_below = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
+            b[i] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+            b[i + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+            b[i + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+            b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+        }
+        b
+    }
+}
+
 // SAFETY of the bodies: the trait's promise that AVX-512F is there and that pointers are valid.
 #[rustfmt::skip]
 #[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
@@ -66,33 +101,20 @@ impl Simd for Avx512 {
     ) {
         unsafe {
             let mut a = [Self::splat(0.0); 16];
+            // Loops of a known length leave all in registers.
+            if rows == 16 && cols == 16 {
+                for (i, a) in a.iter_mut().enumerate() {
+                    *a = Self::load(from.add(i * from_stride));
+                }
+                for (i, b) in turned(a).into_iter().enumerate() {
+                    Self::store(to.add(i * to_stride), b);
+                }
+                return;
+            }
             for (i, a) in a.iter_mut().enumerate().take(rows) {
                 *a = Self::load_first(from.add(i * from_stride), cols);
             }
-            // Pairs, then quadruples of rows within 128-bit quarters; then the quarters change places.
-            let mut b = a;
-            for i in 0..8 {
-                b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
-                b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
-            }
-            for i in 0..4 {
-                for j in 0..2 {
-                    let (low, high) = (_mm512_castps_pd(b[4 * i + j]), _mm512_castps_pd(b[4 * i + j + 2]));
-                    a[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-                    a[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-                }
-            }
-            for i in 0..4 {
-                let even = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
-                let odd = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
-                let even_below = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
-                let odd_below = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
-                b[i] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
-                b[i + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
-                b[i + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
-                b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
-            }
-            for (i, b) in b.into_iter().enumerate().take(cols) {
+            for (i, b) in turned(a).into_iter().enumerate().take(cols) {
                 Self::store_first(to.add(i * to_stride), b, rows);
             }
         }

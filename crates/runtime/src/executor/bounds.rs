@@ -31,8 +31,8 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Convolution, Copy, Elementwise, Epilogue, Form, Group, GroupNorm, Heads, Inline,
-        Isa, MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce,
+        Attention, Border, Convolution, Copy, Elementwise, Epilogue, Form, Format, Group, GroupNorm, Heads,
+        Inline, Isa, MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce,
         Reduction, Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
     };
     use crate::plan::{Gather, Integers};
@@ -114,7 +114,7 @@ mod tests {
             (Call::Norm(norm), 14, 14),
             (Call::GroupNorm(group_norm), 12, 8),
             (Call::Stage(stage), 12, 18),
-            (Call::Attention(attention), 12, 12),
+            (Call::Attention(attention, Format::F32), 12, 12),
             // Its bias is the last that is read.
             (Call::MaskedAttention(MaskedAttention { attention, bias: read + 12, bias_stride: 0 }), 14, 12),
             (Call::Matmul(Box::new(product(&[]))), 14, 8),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::error::{Context, runtime};
 use crate::kernels::{
-    Attention, Convolution, Copy, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce, Softmax,
-    Stage, Workers,
+    Attention, Convolution, Copy, Format, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce,
+    Softmax, Stage, Workers,
 };
 use crate::plan::{Foreign, Gather, Integers, Lookup};
 use crate::weights::Table;
@@ -16,7 +16,8 @@ pub enum Call {
     Matmul(Box<Matmul>),
     Convolution(Box<Convolution>),
     Norm(Norm),
-    Attention(Attention),
+    /// With what it multiplies.
+    Attention(Attention, Format),
     GroupNorm(GroupNorm),
     Stage(Stage),
     Copy(Copy),
@@ -37,7 +38,7 @@ impl Call {
             Self::Matmul(product) => product.scratch(),
             Self::Convolution(convolution) => convolution.scratch(),
             Self::Norm(norm) => norm.scratch(),
-            Self::Attention(attention) => attention.scratch(),
+            Self::Attention(attention, format) => attention.scratch(*format),
             Self::Pointwise(pointwise) => pointwise.scratch(),
             Self::MaskedAttention(masked) => masked.scratch(),
             _ => 0,
@@ -50,7 +51,7 @@ impl Call {
             Self::Matmul(product) => product.places(see),
             Self::Convolution(convolution) => convolution.places(see),
             Self::Norm(norm) => norm.places(see),
-            Self::Attention(attention) => attention.places(see),
+            Self::Attention(attention, _) => attention.places(see),
             Self::GroupNorm(norm) => norm.places(see),
             Self::Stage(stage) => stage.places(see),
             Self::Copy(copy) => copy.places(see),
@@ -81,7 +82,7 @@ impl Call {
             Self::Matmul(product) => product.check(len),
             Self::Convolution(convolution) => convolution.check(len),
             Self::Norm(norm) => norm.check(len),
-            Self::Attention(attention) => attention.check(len),
+            Self::Attention(attention, _) => attention.check(len),
             Self::GroupNorm(norm) => norm.check(len),
             Self::Stage(stage) => stage.check(len),
             Self::Copy(copy) => copy.check(len),
@@ -116,7 +117,7 @@ impl Call {
             Self::Matmul(product) => product.run(workers, mem),
             Self::Convolution(convolution) => convolution.run(workers, mem),
             Self::Norm(norm) => norm.run(workers, mem),
-            Self::Attention(attention) => attention.run(workers, mem),
+            Self::Attention(attention, format) => attention.run(*format, workers, mem),
             Self::GroupNorm(norm) => norm.run(workers, mem),
             Self::Stage(stage) => stage.run(workers, mem),
             Self::Copy(copy) => copy.run(workers, mem),

@@ -87,7 +87,8 @@ impl Executable {
         };
         let following: Vec<_> = weights.iter().flatten().filter_map(packed).collect();
         let mut following = following.iter().cycle().skip(1);
-        let placed = Placed { buffers: &buffers, offsets: &offsets, arena };
+        let Setting { isa, precision, .. } = *setting;
+        let placed = Placed { buffers: &buffers, offsets: &offsets, arena, isa, precision };
         let mut bound = Vec::new();
         memory::reserve(&mut bound, last)?;
         for ((step, weight), spare) in steps.into_iter().zip(weights).zip(spares) {
@@ -233,6 +234,8 @@ struct Placed<'a> {
     offsets: &'a [usize],
     /// Floats of the arena.
     arena: usize,
+    isa: Isa,
+    precision: Precision,
 }
 
 impl Placed<'_> {
@@ -284,7 +287,10 @@ impl Placed<'_> {
                 _ => panic!("a product has weights"),
             },
             Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
-            Operation::Attention(attention) => Call::Attention(attention.relocate(at)),
+            Operation::Attention(attention) => {
+                let format = self.precision.of_attention(&attention, self.isa);
+                Call::Attention(attention.relocate(at), format)
+            }
             Operation::GroupNorm(norm) => Call::GroupNorm(norm.relocate(at)),
             Operation::Stage(stage) => Call::Stage(stage.relocate(at)),
             Operation::Copy { from, to } => {

@@ -15,7 +15,7 @@ pub(in super::super) struct Wide512;
 pub(in super::super) struct Wide256;
 /// bfloat16 by AVX512-BF16. Each product is added with one rounding, the second of a pair first; what is too small for
 /// a normal number counts as 0.
-pub(in super::super) struct Bfloats512;
+pub(crate) struct Bfloats512;
 
 // SAFETY of the bodies below: the trait's promise.
 #[rustfmt::skip]
