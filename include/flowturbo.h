@@ -817,7 +817,7 @@ typedef struct ft_model_info {
 #define FT_PRECISION_F16_WEIGHTS 1
 
 /**
- * bfloat16, approximate; for processors with AVX512-BF16, else `FT_ERROR_UNSUPPORTED`.
+ * bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16, else `FT_ERROR_UNSUPPORTED`.
  */
 #define FT_PRECISION_BF16 2
 

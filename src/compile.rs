@@ -170,8 +170,8 @@ pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result
     if !precision.packs(target) {
         return Err(invalid_argument(match target {
             Target::Generic => format!(
-                "precision: a plan for {target} packs nothing, and is computed in what whoever opens it asks for; leave \
-                 {precision} out, or name a target"
+                "precision: a plan for {target} packs nothing, and is computed in what whoever opens it asks for; \
+                 leave {precision} out, or name a target"
             ),
             _ => format!(
                 "precision: {precision} is not packed for {target}, not all of its processors have it"

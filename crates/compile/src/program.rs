@@ -72,7 +72,8 @@ impl Fused {
         self.engine.program(Network { file, role, plan, weights, allowance }, conditions)
     }
 
-    /// Compiles `graph`, which plays `role`, or leaves it to plain tract as a whole. `again` imports the same network for another batch.
+    /// Compiles `graph`, which plays `role`, or leaves it to plain tract as a whole. `again` imports the same network
+    /// for another batch.
     ///
     /// # Errors
     /// Name its file.

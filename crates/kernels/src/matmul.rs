@@ -96,8 +96,8 @@ impl Matmul {
     /// another are read as one. `spare` is where the arena has as much [`room`](Self::room) as the product wants.
     ///
     /// # Panics
-    /// If there is no such room for the left side of small numbers, or [`takes`](Self::takes) says no. If two rows are written to the same place, or one where something is read that is not the same
-    /// row's residual.
+    /// If there is no such room for the left side of small numbers, or [`takes`](Self::takes) says no. If two rows are
+    /// written to the same place, or one where something is read that is not the same row's residual.
     pub fn new(
         weights: Arc<Packed>,
         a_stride: usize,

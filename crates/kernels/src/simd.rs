@@ -77,7 +77,7 @@ pub trait Simd: Copy {
     unsafe fn store_bytes(to: *mut u8, v: Self::V);
     /// Writes `LANES` bfloat16: the nearest, ties to even.
     unsafe fn store_bfloats(to: *mut u16, v: Self::V);
-    /// What whole numbers of 32 bits stand for: each less `zero` times what lies at the same place of `sums`, as a float.
+    /// Whole numbers of 32 bits, each less `zero` times what lies at the same place of `sums`, as floats.
     unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> Self::V;
     /// Asks for the cache line of `at`, which may be any address, to be brought near: into the second cache.
     unsafe fn prefetch(at: *const f32);

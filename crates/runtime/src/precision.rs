@@ -51,8 +51,8 @@ impl Precision {
                      f16-weights or int8"
                 .to_owned(),
             false => format!(
-                "precision: bf16 takes a processor with AVX512-BF16 or Arm's BF16, here are kernels for {isa}; int8 and \
-                 f16-weights run everywhere"
+                "precision: bf16 takes a processor with AVX512-BF16 or Arm's BF16, here are kernels for {isa}; int8 \
+                 and f16-weights run everywhere"
             ),
         }))
     }

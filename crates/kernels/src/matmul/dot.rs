@@ -44,8 +44,8 @@ pub(crate) trait Dot {
     unsafe fn add(sum: Self::Sum, word: Self::Word, row: Self::Row) -> Self::Sum;
 }
 
-/// Rows and vectors of the largest tile beside a panel row and a word. More columns than rows: nine row pointers fit the
-/// general registers, and rows 4096 bytes apart fit the first cache's ways.
+/// Rows and vectors of the largest tile beside a panel row and a word. More columns than rows: nine row pointers fit
+/// the general registers, and rows 4096 bytes apart fit the first cache's ways.
 pub(super) const fn largest<S: Simd>() -> (usize, usize) {
     if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) }
 }

@@ -164,7 +164,9 @@ impl Dot for Bfloats512 {
     #[inline(always)] unsafe fn zero() -> __m512 { unsafe { _mm512_setzero_ps() } }
     #[inline(always)] unsafe fn load(from: *const f32) -> __m512 { unsafe { _mm512_loadu_ps(from) } }
     #[inline(always)] unsafe fn store(to: *mut f32, sum: __m512) { unsafe { _mm512_storeu_ps(to, sum) } }
-    #[inline(always)] unsafe fn row(from: *const f32) -> __m512bh { unsafe { from.cast::<__m512bh>().read_unaligned() } }
+    #[inline(always)] unsafe fn row(from: *const f32) -> __m512bh {
+        unsafe { from.cast::<__m512bh>().read_unaligned() }
+    }
     #[inline(always)] unsafe fn word(from: *const f32) -> __m512bh {
         unsafe { std::mem::transmute(_mm512_set1_epi32(from.cast::<i32>().read_unaligned())) }
     }
