@@ -243,6 +243,14 @@ class cancel_token {
 /// Runs body(i) for each i below lanes on the program's own threads; see ft_parallel_for.
 using parallel_for = std::function<void(std::uint32_t lanes, const std::function<void(std::uint32_t)>& body)>;
 
+/// In what numbers products of weights are computed; see ft_precision.
+enum class precision : std::uint32_t {
+  f32 = FT_PRECISION_F32,
+  f16_weights = FT_PRECISION_F16_WEIGHTS,
+  bf16 = FT_PRECISION_BF16,
+  int8 = FT_PRECISION_INT8,
+};
+
 struct model_options {
   std::uint32_t threads = 0, batch = 0;
   std::uint32_t lanes = 0;
@@ -252,6 +260,7 @@ struct model_options {
   bool release_conditioning = false;
   /// The same bits on every processor and with any number of threads.
   bool deterministic = false;
+  flowturbo::precision precision = flowturbo::precision::f32;
   /// Stops the opening from another thread.
   const cancel_token* cancel = nullptr;
   /// See ft_option.
@@ -361,6 +370,7 @@ class model {
     raw.limits = options.limits ? &*options.limits : nullptr;
     raw.release_conditioning = options.release_conditioning ? 1 : 0;
     raw.deterministic = options.deterministic ? 1 : 0;
+    raw.precision = static_cast<ft_precision>(options.precision);
     raw.cancel = options.cancel ? options.cancel->handle() : nullptr;
     raw.threads = options.threads;
     raw.batch = options.batch;

@@ -3,8 +3,8 @@
     python models/eval/precisions.py --bundle models/textures --data data/textures --out work/quality --sheet sheet.png
 
 Prints a table in Markdown. Distances are to the real images, as in run.py; `off` is the root mean square of the
-latents' differences from float32's, whose own deviation is about 1. Precisions that this processor does not have are left out,
-by name. The sheet has the first images of the second preset, a row for each precision.
+latents' differences from float32's, whose own deviation is about 1. Precisions that this processor does not have are
+left out, by name. The sheet has the first images of the second preset, a row for each precision.
 """
 
 from __future__ import annotations

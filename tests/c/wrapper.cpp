@@ -112,6 +112,9 @@ static void opening(const char* bundle, const char* zip, const std::vector<std::
   options.named = {{"backend", "reference"}};
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
   options.deterministic = false;
+  options.precision = ft::precision::int8;
+  REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
+  options.precision = ft::precision::f32;
   options.named = {{"backend", "none"}};
   REFUSED(ft::model::open(bundle, options), FT_ERROR_INVALID_ARGUMENT);
 }
