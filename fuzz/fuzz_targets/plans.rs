@@ -31,7 +31,7 @@ fn changed(data: &[u8]) -> Vec<u8> {
         let section = &sections[2 + 2 * usize::from(change[0] % 2)];
         plan[section.start + place % section.len()] ^= change[4];
     }
-    [2, 4].map(|index| plan_bytes::sign_section(&mut plan, index));
+    [2, 4].into_iter().for_each(|index| _ = plan_bytes::sign_section(&mut plan, index));
     plan
 }
 
