@@ -117,26 +117,22 @@ impl Matmul {
         let paired = spare.filter(|_| rounded.is_none() && segments == [0] && halves::even(&weights));
         let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
         let groups = paired.as_ref().map_or(groups, |(_, groups)| groups);
-        let (rounded, of_words) = match rounded {
-            Some(Rounded { left, groups, a_stride, segments, k }) => {
-                (Some(left), Some((groups, a_stride, segments, k)))
+        let (groups, a_stride, segments, k) = match &rounded {
+            Some(Rounded { groups, a_stride, segments, k, .. }) => {
+                (&groups[..], *a_stride, &segments[..], *k)
             }
-            None => (None, None),
-        };
-        let (groups, a_stride, segments, k) = match &of_words {
-            Some((groups, a_stride, segments, k)) => (groups.as_slice(), *a_stride, segments.as_slice(), *k),
             None => (groups, a_stride, segments, weights.k()),
         };
-        let tiles = Tiles::new(groups, kernel.rows, a_stride, c_stride);
+        let (tiles, blocks) = (Tiles::new(groups, kernel.rows, a_stride, c_stride), blocks(segments, k));
         let mut product = Self {
             halves: paired.as_ref().map(|(spare, _)| Halves::new(*spare, &weights, &tiles)),
             tiles,
             kernel,
-            blocks: blocks(segments, k),
+            blocks,
             a_stride,
             c_stride,
             epilogue: epilogue.to_vec(),
-            left: rounded,
+            left: rounded.map(|rounded| rounded.left),
             after: None,
             end: 0,
             weights,

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::super::place::end;
 use super::super::{Kernel, LINE, Shared, Simd, Workers};
 use super::{Format, Group};
 
@@ -12,8 +13,10 @@ use super::{Format, Group};
 pub(super) struct Left {
     format: Format,
     runs: Vec<Run>,
-    /// Floats of a row, but for a run's last.
+    /// Floats of a row, but for the last of strips.
     k: usize,
+    /// Rows are strips of one stretch, which is read as a whole.
+    strips: bool,
     /// Words from one row to the next.
     pub(super) stride: usize,
     place: Range<usize>,
@@ -80,14 +83,14 @@ impl Rounded {
         let mut to = spare;
         let mut rounded = Vec::with_capacity(groups.len());
         let runs = groups.iter().filter(|group| group.rows > 0).map(|group| {
-            let end = group.a + (group.rows - 1) * a_stride + k;
-            let run = Run { from: group.a, stride: a_stride, rows: group.rows, end, to };
+            let last = end(group.a, &[(group.rows, a_stride)], k);
+            let run = Run { from: group.a, stride: a_stride, rows: group.rows, end: last, to };
             rounded.push(Group { a: to, ..*group });
-            to += group.rows * stride;
+            to = end(to, &[(group.rows, stride)], stride);
             run
         });
         let runs = runs.collect();
-        let left = Left { format, runs, k, stride, place: spare..to };
+        let left = Left { format, runs, k, strips: false, stride, place: spare..to };
         Self { left, groups: rounded, a_stride: stride, segments: vec![0], k: words }
     }
 
@@ -101,10 +104,9 @@ impl Rounded {
         groups: &[Group],
     ) -> Option<Self> {
         let size = format.in_a_word();
-        let last = segments.iter().max()? + k;
+        let last = segments.iter().max()?.checked_add(k)?;
         let start = groups.iter().map(|group| group.a).min()?;
-        let end =
-            groups.iter().map(|group| group.a + group.rows.saturating_sub(1) * a_stride + last).max()?;
+        let end = groups.iter().map(|group| end(group.a, &[(group.rows, a_stride)], last)).max()?;
         let whole = |n: usize| n.is_multiple_of(size);
         let fits = whole(k)
             && whole(a_stride)
@@ -116,7 +118,7 @@ impl Rounded {
         let stride = STRIP / size;
         let place = spare..spare + words.next_multiple_of(stride);
         fits.then(|| Self {
-            left: Left { format, runs: vec![run], k: STRIP, stride, place },
+            left: Left { format, runs: vec![run], k: STRIP, strips: true, stride, place },
             groups: groups.iter().map(moved).collect(),
             a_stride: a_stride / size,
             segments: segments.iter().map(|segment| segment / size).collect(),
@@ -134,10 +136,9 @@ impl Left {
     /// Shows what is read: from where, so many rows, how far apart and how long.
     pub(super) fn reads(&self, mut see: impl FnMut(usize, usize, usize, usize)) {
         for run in &self.runs {
-            if run.stride == self.k {
-                see(run.from, 1, 0, run.end - run.from);
-            } else {
-                see(run.from, run.rows, run.stride, self.k);
+            match self.strips {
+                true => see(run.from, 1, 0, run.end - run.from),
+                false => see(run.from, run.rows, run.stride, self.k),
             }
         }
     }

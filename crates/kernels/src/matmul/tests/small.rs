@@ -204,3 +204,13 @@ fn sums_that_32_bits_do_not_hold_are_not_taken() {
     // Segments of an odd number of channels are no whole words.
     assert!(!Matmul::takes(Format::Bf16, 3, 3, &[0, 3], &rows));
 }
+
+#[test]
+#[should_panic(expected = "beyond all addresses")]
+fn rows_beyond_all_addresses_are_refused_without_columns_too() {
+    // Whose end, counted carelessly, is small again.
+    let group = Group { a: 0, c: 0, row: 0, rows: usize::MAX / 8 + 2, image: 0 };
+    let kernel = Microkernel::of(Isa::Scalar, Format::I8).unwrap();
+    let packed = Arc::new(Packed::hollow(kernel, 1, 8, 0));
+    Matmul::new(packed, 8, &[0], 0, &[group], &[], Some(0));
+}
