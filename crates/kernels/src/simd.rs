@@ -106,24 +106,40 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Every set, best first.
+    const ALL: &[Self] = &[
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
+        Self::Scalar,
+    ];
+
+    /// Whether this processor has it; nothing is allocated to find that out.
+    pub fn is_available(self) -> bool {
+        // Miri knows few of the others' instructions, whatever the processor says.
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                let halves = is_x86_feature_detected!("f16c");
+                cfg!(not(miri))
+                    && is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && halves
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => cfg!(not(miri)) && is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => cfg!(not(miri)),
+        }
+    }
+
     /// All that this processor has, best first.
     pub fn available() -> Vec<Self> {
-        let mut sets = Vec::new();
-        // Miri knows few of the others' instructions, whatever the processor says.
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(Self::Avx512);
-            }
-            let halves = is_x86_feature_detected!("f16c");
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && halves {
-                sets.push(Self::Avx2);
-            }
-        }
-        #[cfg(all(target_arch = "aarch64", not(miri)))]
-        sets.push(Self::Neon);
-        sets.push(Self::Scalar);
-        sets
+        Self::ALL.iter().copied().filter(|set| set.is_available()).collect()
     }
 
     /// Those of 8 floats, best first: they add up in the same order and give the same bits, here and on other

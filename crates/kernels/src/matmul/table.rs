@@ -41,7 +41,7 @@ impl Microkernel {
 
     /// Whether this processor has all that it needs.
     pub fn is_available(&self) -> bool {
-        Isa::available().contains(&self.isa) && (self.has)()
+        self.isa.is_available() && (self.has)()
     }
 
     /// The widest panel.
