@@ -635,7 +635,7 @@ typedef struct ft_option {
 } ft_option;
 
 /**
- * In what numbers products of weights are computed; all else is float32.
+ * In what numbers networks multiply: linear layers, convolutions, attention. All else is float32.
  */
 typedef uint32_t ft_precision;
 
@@ -697,8 +697,8 @@ typedef struct ft_model_options {
    */
   const ft_cancel_token *cancel;
   /**
-   * In what numbers predictor, refiner and decoder multiply by their weights; others than `FT_PRECISION_F32` are for
-   * the library's own kernels, and not for plans whose weights are packed.
+   * In what numbers predictor, refiner and decoder multiply; others than `FT_PRECISION_F32` are for the library's
+   * own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another one.
    */
   ft_precision precision;
   /**
@@ -812,7 +812,7 @@ typedef struct ft_model_info {
 #define FT_PRECISION_F32 0
 
 /**
- * The same bits, from weights that stay float16 in memory where the files have them so.
+ * The same bits, by weights that stay float16 in memory where the files have them so.
  */
 #define FT_PRECISION_F16_WEIGHTS 1
 
@@ -822,7 +822,7 @@ typedef struct ft_model_info {
 #define FT_PRECISION_BF16 2
 
 /**
- * Linear layers of bytes, approximate.
+ * Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate.
  */
 #define FT_PRECISION_INT8 3
 

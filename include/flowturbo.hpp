@@ -243,7 +243,7 @@ class cancel_token {
 /// Runs body(i) for each i below lanes on the program's own threads; see ft_parallel_for.
 using parallel_for = std::function<void(std::uint32_t lanes, const std::function<void(std::uint32_t)>& body)>;
 
-/// In what numbers products of weights are computed; see ft_precision.
+/// In what numbers networks multiply; see ft_precision.
 enum class precision : std::uint32_t {
   f32 = FT_PRECISION_F32,
   f16_weights = FT_PRECISION_F16_WEIGHTS,
@@ -260,11 +260,11 @@ struct model_options {
   bool release_conditioning = false;
   /// The same bits on every processor and with any number of threads.
   bool deterministic = false;
-  flowturbo::precision precision = flowturbo::precision::f32;
   /// Stops the opening from another thread.
   const cancel_token* cancel = nullptr;
   /// See ft_option.
   std::vector<std::pair<std::string, std::string>> named;
+  flowturbo::precision precision = flowturbo::precision::f32;
 };
 
 struct request;

@@ -80,6 +80,9 @@ impl Kernel {
         let plan = Attention { q, k, v, out, images, heads, queries: tokens, keys: tokens, dim, scale };
         let floats = images * tokens * 4 * width;
         let format = by.format;
+        if !plan.takes(by.isa, format) {
+            return Err(runtime(format!("attention is not computed in {format} here")));
+        }
         let run = Box::new(move |w: &mut Workers<'_>, mem: &mut [f32]| plan.run(format, w, mem));
         let kernel = Self::new(threads, plan.scratch(format), floats, run);
         Ok(Self { isa: by.isa, ..kernel? })

@@ -64,8 +64,8 @@ pub struct ModelOptions {
     /// vectors are 8 floats wide everywhere (on processors with AVX-512, whose vectors are wider, that takes longer),
     /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
     pub deterministic: bool,
-    /// In what numbers products of weights are computed. Another than [`F32`](Precision::F32) is for the fused backend,
-    /// and not for a plan whose weights are packed.
+    /// In what numbers networks multiply. Another than [`F32`](Precision::F32) is for the fused backend. A plan whose
+    /// weights are packed keeps its own when this is `F32`, and refuses another one.
     pub precision: Precision,
     /// Stops the loading from another thread; of no use later, see [`Request::cancel`].
     pub cancel: CancelToken,
@@ -256,6 +256,11 @@ impl Model {
     /// The bundle that this model was loaded from.
     pub fn bundle(&self) -> &Bundle {
         &self.0.bundle
+    }
+
+    /// In what numbers predictor, refiner and decoder multiply: what was asked for, or what a plan was packed in.
+    pub fn precision(&self) -> Precision {
+        self.0.backend.precision()
     }
 
     /// Threads that one network call uses.

@@ -99,6 +99,15 @@ fn deterministic_bytes_are_the_same_with_any_number_of_threads() {
 }
 
 #[test]
+fn weights_that_are_given_up_and_read_again_are_the_same() {
+    for precision in [Precision::F16Weights, Precision::Int8] {
+        let released = options(precision).with_release_conditioning(true);
+        let released = Model::load(Bundle::open(textures()).unwrap(), &released).unwrap();
+        assert!(made(&released) == made(&model(precision).unwrap()), "{precision}");
+    }
+}
+
+#[test]
 fn plain_tract_computes_in_floats_alone() {
     let options = options(Precision::Int8).with_backend(BackendKind::Reference);
     let error = Model::load(Bundle::open(data("bundle")).unwrap(), &options).unwrap_err();
@@ -142,6 +151,7 @@ fn a_packed_plan_has_its_own_precision() {
             let ((pixels, latents), bundle) = (made(&asked), made(&model(precision).unwrap()));
             assert!(latents == bundle.1, "{precision}");
             assert!((pixels.clone(), latents) == made(&own), "{precision}");
+            assert_eq!((asked.precision(), own.precision()), (precision, precision));
             // Convolutions are packed as what every processor of a target has.
             assert!(precision == Precision::Int8 || pixels == bundle.0, "{precision}");
             plan.len()

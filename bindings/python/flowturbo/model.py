@@ -137,9 +137,9 @@ class Session:
 
     def generate(self, request: Request) -> Generation:
         """Samples and decodes."""
-        asked = np.asarray(request.classes)
+        asked = np.atleast_1d(request.classes)
         if len(asked) and asked.dtype.kind not in "iu":
-            raise ValueError(f"classes {list(request.classes)}: must be whole numbers")
+            raise ValueError(f"classes {asked.tolist()}: must be whole numbers")
         if not 0 <= request.seed < 2**64:
             raise ValueError(f"seed {request.seed}: must be from 0 to 2**64 - 1")
         classes = np.ascontiguousarray(asked, np.int64)

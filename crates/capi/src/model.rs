@@ -42,16 +42,16 @@ pub struct ft_option {
     pub value: *const c_char,
 }
 
-/// In what numbers products of weights are computed; all else is float32.
+/// In what numbers networks multiply: linear layers, convolutions, attention. All else is float32.
 pub type ft_precision = u32;
 
 /// float32, exact up to rounding.
 pub const FT_PRECISION_F32: ft_precision = 0;
-/// The same bits, from weights that stay float16 in memory where the files have them so.
+/// The same bits, by weights that stay float16 in memory where the files have them so.
 pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
 /// bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16, else `FT_ERROR_UNSUPPORTED`.
 pub const FT_PRECISION_BF16: ft_precision = 2;
-/// Linear layers of bytes, approximate.
+/// Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate.
 pub const FT_PRECISION_INT8: ft_precision = 3;
 
 /// How a model is opened; filled by `ft_model_options_init`, then by hand.
@@ -87,8 +87,8 @@ pub struct ft_model_options {
     pub deterministic: u32,
     /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
     pub cancel: *const ft_cancel_token,
-    /// In what numbers predictor, refiner and decoder multiply by their weights; others than `FT_PRECISION_F32` are for
-    /// the library's own kernels, and not for plans whose weights are packed.
+    /// In what numbers predictor, refiner and decoder multiply; others than `FT_PRECISION_F32` are for the library's
+    /// own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another one.
     pub precision: ft_precision,
     /// 0.
     pub reserved: u32,

@@ -297,7 +297,7 @@ impl Recipe<'_> {
         let classes = joined(self.classes.iter(), |class| plain_name(*class, manifest));
         let classes = if classes.is_empty() { classes } else { format!(" --class {classes}") };
         let bits = if self.command.computing.deterministic { " --deterministic" } else { "" };
-        let precision = match self.command.computing.numbers.precision {
+        let precision = match self.model.precision() {
             Precision::F32 => String::new(),
             other => format!(" --precision {other}"),
         };

@@ -17,7 +17,8 @@ mod reference;
 use flowturbo_runtime::{Bundle, Limits, Role, noise};
 use flowturbo_runtime::{CancelToken, Cost, Error, ErrorKind, Result};
 use flowturbo_runtime::{
-    allowance, backend, bundle, contract, engine, error, executor, kernels, memory, panics, plan, weights,
+    allowance, backend, bundle, contract, engine, error, executor, kernels, memory, panics, plan, precision,
+    weights,
 };
 
 pub use program::{Compiled, Fused};

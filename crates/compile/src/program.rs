@@ -19,6 +19,7 @@ use crate::lower::lower;
 use crate::net::{Net, Split};
 use crate::panics::in_flowturbo;
 use crate::plan::Plan;
+use crate::precision::Precision;
 use crate::reference::Reference;
 use crate::weights::Weights;
 use crate::{CancelToken, Cost, ErrorKind, Result};
@@ -63,13 +64,16 @@ impl Fused {
         let conditions = match &parted.split {
             Some(cut) => self.engine.conditions(&graph.file, &cut.split.layout, || {
                 let part = cut.conditioning(again)?;
-                part.map(|part| self.engine.computed(&graph.file, role, part, &graph.allowance)).transpose()
+                part.map(|part| self.engine.computed(&graph.file, part, &graph.allowance)).transpose()
             })?,
             None => None,
         };
         let plan = parted.body(graph, conditions.is_some())?;
         let Graph { file, weights, allowance, .. } = graph;
-        self.engine.program(Network { file, role, plan, weights, allowance }, conditions)
+        self.engine.program(
+            Network { file, precision: self.engine.precision().of(role), plan, weights, allowance },
+            conditions,
+        )
     }
 
     /// Compiles `graph`, which plays `role`, or leaves it to plain tract as a whole. `again` imports the same network
@@ -90,7 +94,12 @@ impl Fused {
                 self.check_deterministic(&graph, &program).at(|| graph.file.clone())?;
                 Ok(Arc::new(program))
             }
-            Err(error) if error.kind() == ErrorKind::Unsupported && !self.deterministic => {
+            // Nor what somebody wants in small numbers: tract would compute it in floats.
+            Err(error)
+                if error.kind() == ErrorKind::Unsupported
+                    && !self.deterministic
+                    && self.engine.precision().of(role).is_exact() =>
+            {
                 log::info!("{}: left to plain tract: {error}", graph.file);
                 let program = self.reference.compile(graph)?;
                 Ok(Arc::new(LeftToTract { program, reason: error.to_string() }))
@@ -122,6 +131,10 @@ impl Backend for Fused {
 
     fn conditions(&self) -> Vec<Arc<Conditions>> {
         self.engine.all_conditions().collect()
+    }
+
+    fn precision(&self) -> Precision {
+        self.engine.precision()
     }
 
     fn release_conditioning(&self) {

@@ -109,10 +109,15 @@ impl Matmul {
     ) -> Self {
         assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
         let kernel = weights.kernel();
+        assert!(kernel.is_available(), "this processor cannot multiply by such weights");
+        assert!(
+            Self::takes(kernel.format, weights.k(), a_stride, segments, groups),
+            "whoever packed the weights asked whether such rows are taken"
+        );
         let rounded = kernel.format.rounds().then(|| {
             let spare = spare.expect("small numbers want room for the left side");
-            let rounded = Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups);
-            rounded.expect("whoever packed the weights asked whether such rows are taken")
+            Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups)
+                .expect("they are taken")
         });
         let paired = spare.filter(|_| rounded.is_none() && segments == [0] && halves::even(&weights));
         let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
@@ -154,7 +159,7 @@ impl Matmul {
     /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be
     /// numbers of 32 bits, and segments whole words.
     pub fn takes(format: Format, k: usize, a_stride: usize, segments: &[usize], groups: &[Group]) -> bool {
-        let counted = format != Format::I8 || k * 255 * 127 <= i32::MAX as usize;
+        let counted = format != Format::I8 || k <= i32::MAX as usize / (255 * 127);
         let rounded = || Rounded::new(format, 0, k, a_stride, segments, groups);
         counted && (!format.rounds() || rounded().is_some())
     }

@@ -124,14 +124,17 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
-                let halves = is_x86_feature_detected!("f16c");
+                let widens = is_x86_feature_detected!("f16c");
                 cfg!(not(miri))
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
-                    && halves
+                    && widens
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => cfg!(not(miri)) && is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => {
+                // Bytes are multiplied by the second where there is no VNNI.
+                cfg!(not(miri)) && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => cfg!(not(miri)),
         }
@@ -153,7 +156,7 @@ impl Isa {
 
     /// Runs `kernel` compiled for this instruction set.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: a set other than Scalar is only ever named by `available`, which asks the processor.
+        // SAFETY: whoever names a set other than Scalar has asked `is_available`.
         unsafe {
             match self {
                 Self::Scalar => kernel.run::<scalar::Scalar>(),

@@ -17,6 +17,7 @@ use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, Role};
 use crate::error::runtime;
 use crate::executor::Conditions;
+use crate::precision::Precision;
 use crate::{CancelToken, Cost, Result};
 
 /// A way to run networks on a device.
@@ -45,6 +46,11 @@ pub trait Backend: Send + Sync {
     /// What networks that somebody holds know of times and classes.
     fn conditions(&self) -> Vec<Arc<Conditions>> {
         Vec::new()
+    }
+
+    /// What predictor, refiner and decoder are computed in.
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     /// Gives up the weights that only conditioning uses, and keeps none from now on.

@@ -14,7 +14,6 @@ use std::task::{Poll, ready};
 
 use crate::allowance::Allowance;
 use crate::backend::{Condition, Fallback, Footprint, Input, Instance, Pace, Program};
-use crate::bundle::Role;
 use crate::error::{Context, runtime};
 use crate::executor::{Conditions, Executable, Memory, Packs, Ports, Setting};
 use crate::kernels::{Inline, Isa, Parallel};
@@ -44,7 +43,8 @@ pub struct Engine {
 pub struct Network<'a> {
     /// Its file: for messages, and by its name packed weights are shared.
     pub file: &'a str,
-    pub role: Role,
+    /// What its products are computed in.
+    pub precision: Precision,
     pub plan: Plan,
     pub weights: &'a Arc<Weights>,
     pub allowance: &'a Allowance,
@@ -90,6 +90,11 @@ impl Engine {
         Ok(Self { precision, deterministic, ..self })
     }
 
+    /// What predictor, refiner and decoder are computed in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Threads that one run uses.
     pub fn threads(&self) -> usize {
         self.parallel.lanes()
@@ -118,7 +123,7 @@ impl Engine {
             file: network.file,
             weights: network.weights,
             allowance: network.allowance,
-            precision: self.precision.of(network.role),
+            precision: network.precision,
             deterministic: self.deterministic,
             hollow: false,
             ahead: true,
@@ -167,19 +172,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Executable::load`].
-    pub fn computed(
-        &self,
-        file: &str,
-        role: Role,
-        part: Conditioning,
-        allowance: &Allowance,
-    ) -> Result<Conditions> {
+    pub fn computed(&self, file: &str, part: Conditioning, allowance: &Allowance) -> Result<Conditions> {
         let Conditioning { plan, layout, ports, weights } = part;
         let release = self.release.load(Ordering::Relaxed);
-        let network = Network { file, role, plan, weights: &weights, allowance };
+        let network = Network { file, precision: self.precision.exact(), plan, weights: &weights, allowance };
         // It runs rarely, and its weights are not to be held by one another.
-        let precision = self.precision.exact();
-        let setting = Setting { precision, hollow: release, ahead: false, ..self.setting(&network) };
+        let setting = Setting { hollow: release, ahead: false, ..self.setting(&network) };
         let executable = Executable::load(network.plan, &setting)?.on(&self.for_all);
         Ok(Conditions::new(file, executable, !release, ports, layout))
     }

@@ -1,4 +1,4 @@
-//! In what numbers products of weights are computed, and which products that is for.
+//! In what numbers networks multiply, and which products and attentions that is for.
 
 #![forbid(unsafe_code)]
 
@@ -12,24 +12,24 @@ use crate::plan::{self, Numbers, Operation, Target};
 use crate::weights::{Encoding, Weights};
 use crate::{Error, Result};
 
-/// In what numbers the predictor, the refiner and the decoder multiply: by weights, which is linear layers and
-/// convolutions, and in attention. All else is `f32`: normalisation, activations, attention under a mask, what times
-/// and classes alone decide, and a network's first and last product.
+/// In what numbers the predictor, the refiner and the decoder multiply: linear layers, convolutions and attention. All
+/// else is `f32`: normalisation, softmax, activations, what times and classes alone decide, a network's first and last
+/// product, and convolutions of 3 x 3 in Winograd's form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Precision {
     /// `f32`, exact up to rounding.
     #[default]
     F32,
-    /// As [`F32`](Self::F32), to the bit, but weights that the files store as float16 stay float16 in memory: half of
-    /// it.
+    /// As [`F32`](Self::F32), to the bit, but weights that the files store as float16 stay float16 in memory; those of
+    /// convolutions in Winograd's form do not.
     F16Weights,
-    /// bfloat16, with sums in `f32`: approximate. For processors with AVX512-BF16 or
-    /// Arm's BF16.
+    /// bfloat16, with sums in `f32`: approximate. For processors with AVX512-BF16 or Arm's BF16, where attention stays
+    /// `f32`.
     Bf16,
     /// Linear layers of bytes: a scale for each output channel, and for each token a scale and a zero, taken from the
     /// token itself; sums are exact. Convolutions and attention as [`Bf16`](Self::Bf16) where the processor has it,
-    /// else as [`F32`](Self::F32). Approximate.
+    /// else as [`F16Weights`](Self::F16Weights). Approximate.
     Int8,
 }
 
@@ -70,6 +70,11 @@ impl Precision {
     #[must_use]
     pub fn exact(self) -> Self {
         if self == Self::F32 { Self::F32 } else { Self::F16Weights }
+    }
+
+    /// Whether its numbers are those of `f32`, to the bit.
+    pub fn is_exact(self) -> bool {
+        self == self.exact()
     }
 
     /// Whether weights are packed in it for `target`: f32 alone where nothing is packed, and nothing that only some

@@ -22,11 +22,14 @@ const LANES: usize = S::LANES;
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(super) unsafe fn enter(queries: Queries<'_>) {
     let Attention { k, v, keys, dim, .. } = *queries.attention;
+    let (scratch, words) = queries.scratch.split_at_mut(queries.attention.block_scratch(queries.format));
+    assert!(words.len() >= keys * dim.div_ceil(2) + keys.div_ceil(2) * dim, "a lane has no room for words");
+    let queries = Queries { scratch, ..queries };
     // SAFETY: `Attention::run` checked where keys and values lie; words have their room behind what all kinds of
     // numbers need.
     unsafe {
         let (from_k, from_v) = (queries.memory.at(queries.k), queries.memory.at(queries.v));
-        let to = queries.scratch.as_mut_ptr().add(queries.attention.block_scratch(queries.format));
+        let to = words.as_mut_ptr();
         let k_words = Words { at: to, stride: dim.div_ceil(2) };
         for key in 0..keys {
             round(from_k.add(key * k.token_stride), dim, to.add(key * k_words.stride));

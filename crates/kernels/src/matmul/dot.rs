@@ -53,8 +53,8 @@ pub(super) const fn largest<S: Simd>() -> (usize, usize) {
 /// Floats as they are.
 pub(crate) struct Floats<S>(PhantomData<S>);
 
-/// Floats by halves, which are widened.
-pub(super) struct Halves<S>(PhantomData<S>);
+/// Floats by float16, which is widened.
+pub(super) struct Widened<S>(PhantomData<S>);
 
 macro_rules! of_floats {
     ($name:ident, $step:expr, $row:expr) => {
@@ -82,4 +82,4 @@ macro_rules! of_floats {
 }
 
 of_floats!(Floats, S::LANES, S::load);
-of_floats!(Halves, S::LANES / 2, |from: *const f32| S::load_halves(from.cast()));
+of_floats!(Widened, S::LANES / 2, |from: *const f32| S::load_halves(from.cast()));

@@ -112,7 +112,7 @@ impl Matmul {
         let (isa, count) = (self.kernel.isa, self.tiles.len() / 2);
         workers.each(count, 0, |t, _| {
             // SAFETY: `end` covers all places; each tile has rows of sums of its own.
-            isa.run(Left { product: self, halves, mem, tile: t });
+            isa.run(SumsOfRows { product: self, halves, mem, tile: t });
         });
         let pairs = self.weights.panels().len() / 2;
         let mut parts = count.div_ceil(TILES).max(1);
@@ -163,7 +163,7 @@ impl Matmul {
             let t = sums_of_weights.as_mut_ptr();
             let sum = |i: usize| t.wrapping_add(i * len * width);
             let widened = self.kernel.format == Format::F16;
-            isa.run(Right { w: [w11, w12, w21, w22], widened, t, len: len * width });
+            isa.run(SumsOfWeights { w: [w11, w12, w21, w22], widened, t, len: len * width });
             let spans = [Span { offset: 0, len }];
             let right_sides = [w11, w21, w22, sum(3), sum(0), sum(1), sum(2)];
             for (p, &panel) in right_sides.iter().enumerate() {
@@ -236,14 +236,14 @@ impl Matmul {
 }
 
 /// `S1` to `S4` of a tile's rows.
-struct Left<'a> {
+struct SumsOfRows<'a> {
     product: &'a Matmul,
     halves: &'a Halves,
     mem: Shared,
     tile: usize,
 }
 
-impl Kernel for Left<'_> {
+impl Kernel for SumsOfRows<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -293,7 +293,7 @@ unsafe fn store<S: Simd>(to: *mut f32, v: S::V, n: usize) {
 }
 
 /// `T1` to `T4` of `len` floats, whole vectors, one after another from `t` on.
-struct Right {
+struct SumsOfWeights {
     /// `W11`, `W12`, `W21`, `W22`.
     w: [*const f32; 4],
     /// They are halves, to be widened.
@@ -302,7 +302,7 @@ struct Right {
     len: usize,
 }
 
-impl Kernel for Right {
+impl Kernel for SumsOfWeights {
     type Output = ();
 
     #[inline(always)]

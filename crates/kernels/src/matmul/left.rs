@@ -159,7 +159,7 @@ impl Left {
     /// What is read and written lies in `mem`, apart, and nobody else writes it meanwhile.
     pub(super) unsafe fn run(&self, workers: &mut Workers<'_>, mem: Shared) {
         let isa = workers.isa;
-        let each = (PIECE / self.k).max(1);
+        let each = (PIECE / self.k.max(1)).max(1);
         let rows: usize = self.runs.iter().map(|run| run.rows).sum();
         workers.each(rows.div_ceil(each), 0, |piece, _| {
             let (mut before, rows) = (0, piece * each..(piece + 1) * each);
@@ -244,7 +244,11 @@ impl Row<'_> {
             let no_number = S::sum(S::mul(S::add(least[0], most[0]), S::splat(0.0)));
             let low = -S::maximum(S::sub(S::splat(0.0), least[0]));
             let range = S::maximum(most[0]) - low + no_number;
-            let (scale, steps) = if range > 0.0 { (range / 255.0, 255.0 / range) } else { (no_number, 0.0) };
+            // A row whose steps would be too small for normal numbers counts as zeros.
+            let (scale, steps) = match range >= 255.0 * f32::MIN_POSITIVE {
+                true => (range / 255.0, 255.0 / range),
+                false => (no_number, 0.0),
+            };
             let zero = (-low * steps).round_ties_even();
             let (zeros, steps) = (S::splat(zero), S::splat(steps));
             for k in (0..self.len).step_by(S::LANES) {

@@ -31,7 +31,10 @@ pub struct Microkernel {
 impl Microkernel {
     /// The best for `format` on this processor, of those for `isa`; none if it has no such.
     pub fn of(isa: Isa, format: Format) -> Option<&'static Self> {
-        MICROKERNELS.iter().find(|line| (line.isa, line.format) == (isa, format) && line.is_available())
+        // Words are put together with the smallest byte first.
+        let ordered = cfg!(target_endian = "little") || format == Format::F32;
+        let of_it = |line: &&Self| (line.isa, line.format) == (isa, format) && line.is_available();
+        MICROKERNELS.iter().find(of_it).filter(|_| ordered)
     }
 
     /// That of floats as they are, which every instruction set has.
@@ -56,7 +59,7 @@ impl Microkernel {
     /// the panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
     /// meanwhile.
     pub(super) unsafe fn run(&self, tile: Tile<'_>, rows: usize, vectors: usize) {
-        // SAFETY: the caller's promise; `of` has seen that the processor has what it needs.
+        // SAFETY: the caller's promise; `Matmul::new` has seen that the processor has what it needs.
         unsafe { (self.run)(tile, rows, vectors) }
     }
 }
@@ -69,6 +72,7 @@ impl std::fmt::Display for Microkernel {
 }
 
 /// Whether the processor has a feature; Miri knows few instructions, whatever the processor says.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($detected:ident, $feature:tt) => {
         || cfg!(not(miri)) && std::arch::$detected!($feature)
@@ -76,6 +80,7 @@ macro_rules! has {
 }
 
 /// A function that runs tiles by `$dot`, compiled for some features.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! entered {
     ($name:ident, $dot:ty, $features:literal) => {
         #[target_feature(enable = $features)]
@@ -97,7 +102,7 @@ impl<const HALVES: bool> Kernel for Float<'_, HALVES> {
         // SAFETY: the caller's promise.
         unsafe {
             if HALVES {
-                tile::<dot::Halves<S>>(self.0, self.1, self.2);
+                tile::<dot::Widened<S>>(self.0, self.1, self.2);
             } else {
                 tile::<dot::Floats<S>>(self.0, self.1, self.2);
             }

@@ -24,7 +24,7 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()) }
 }
 
-// SAFETY of the bodies: the trait's promise that AVX2 and FMA are there and that pointers are valid.
+// SAFETY of the bodies: the trait's promise that AVX2, FMA and F16C are there and that pointers are valid.
 #[rustfmt::skip]
 #[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
 impl Simd for Avx2 {

@@ -58,8 +58,8 @@ impl Executable {
         }
         inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
         lives[output].last = last;
-        // Room for a Strassen level, for products that it makes faster: which those are depends on how weights are
-        // packed.
+        // Room for the left side of small numbers, and for a Strassen level, for products that it makes faster: which
+        // those are depends on how weights are packed.
         let mut spares = memory::filled(last, None)?;
         for (i, (step, weight)) in steps.iter().zip(&weights).enumerate() {
             let (Operation::Matmul(product), Some(Weight::Packed(packed, _))) = (&step.operation, weight)

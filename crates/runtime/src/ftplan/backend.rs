@@ -16,6 +16,7 @@ use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
 use crate::plan::{Step, Target};
+use crate::precision::Precision;
 use crate::weights::{Weight, Weights};
 use crate::{CancelToken, Cost, ErrorKind, Result};
 
@@ -80,18 +81,24 @@ impl Planned {
         let conditions = match (stored.conditions, body.plan.given) {
             (Some(conditions), Some(_)) => {
                 let contract = Contract::new(bundle.manifest(), role, extent, bundle.limits())?;
-                Some(self.conditions((file, role), conditions, &contract, &weights, allowance)?)
+                Some(self.conditions(file, conditions, &contract, &weights, allowance)?)
             }
             _ => None,
         };
-        let network = Network { file, role, plan: body.plan, weights: &weights, allowance };
+        let network = Network {
+            file,
+            precision: self.engine.precision().of(role),
+            plan: body.plan,
+            weights: &weights,
+            allowance,
+        };
         let program = Arc::new(self.engine.program(network, conditions)?);
         Ok(PlannedProgram { program, file: Arc::clone(&self.file), engine: Arc::clone(&self.engine), role })
     }
 
     fn conditions(
         &self,
-        (file, role): (&str, Role),
+        file: &str,
         stored: StoredConditions,
         contract: &Contract,
         weights: &Arc<Weights>,
@@ -103,7 +110,7 @@ impl Planned {
                 StoredConditions::Computed { plan, layout, ports } => {
                     let ports = ports.completed(contract)?;
                     let part = Conditioning { plan, layout, ports, weights: Arc::clone(weights) };
-                    self.engine.computed(file, role, part, allowance)
+                    self.engine.computed(file, part, allowance)
                 }
                 StoredConditions::Baked { rows, layout, ports } => {
                     Conditions::baked(file, &rows, ports.completed(contract)?, layout)
@@ -158,6 +165,10 @@ impl Backend for Planned {
 
     fn threads(&self) -> usize {
         self.engine.threads()
+    }
+
+    fn precision(&self) -> Precision {
+        self.engine.precision()
     }
 
     fn release_conditioning(&self) {

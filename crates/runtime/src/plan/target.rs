@@ -14,9 +14,9 @@ pub enum Target {
     /// As the bundle has them, for every processor: packed while loading.
     #[default]
     Generic,
-    /// Packed for x86-64 with AVX2 and FMA, and used from the file as they are.
+    /// Packed for x86-64 with AVX2, FMA and F16C, and used from the file as they are.
     X86_64V3,
-    /// Packed for x86-64 with AVX-512F.
+    /// Packed for x86-64 with AVX-512F and BW.
     X86_64V4,
     /// Packed for 64-bit Arm.
     Aarch64,

@@ -8,7 +8,8 @@ use super::*;
 fn as_bytes(row: &[f32]) -> Vec<f64> {
     let least = row.iter().fold(0.0f32, |a, b| a.min(*b));
     let range = row.iter().fold(0.0f32, |a, b| a.max(*b)) - least;
-    let (scale, steps) = if range > 0.0 { (range / 255.0, 255.0 / range) } else { (0.0, 0.0) };
+    let tiny = range < 255.0 * f32::MIN_POSITIVE;
+    let (scale, steps) = if tiny { (0.0, 0.0) } else { (range / 255.0, 255.0 / range) };
     let zero = (-least * steps).round_ties_even();
     let byte = |x: &f32| x.mul_add(steps, zero).round_ties_even().clamp(0.0, 255.0) - zero;
     row.iter().map(|x| f64::from(byte(x)) * f64::from(scale)).collect()
@@ -155,9 +156,13 @@ fn a_convolution_of_small_numbers_is_one() {
 }
 
 #[test]
-fn bytes_give_the_same_bits_on_every_set_of_eight() {
+fn bytes_give_the_same_bits_on_every_set() {
     let case = Case::linear(30, 300, 100, &[Epilogue::Bias { offset: 150_000 }]).halved();
-    let mem = noise(ARENA, 3);
+    let mut mem = noise(ARENA, 3);
+    // A row whose numbers are next to nothing, and one of a single such number.
+    mem[10..310].fill(-1e-39);
+    mem[10 + case.a_stride..][..300].fill(0.0);
+    mem[10 + case.a_stride + 7] = 3e-38;
     let lines = MICROKERNELS.iter().filter(|line| line.format == Format::I8 && line.is_available());
     let all: Vec<Vec<f32>> = lines
         .map(|kernel| {
@@ -173,7 +178,7 @@ fn bytes_give_the_same_bits_on_every_set_of_eight() {
 }
 
 #[test]
-fn what_is_not_finite_makes_its_row_or_column_nan() {
+fn what_is_not_finite_makes_its_row_nan() {
     for kernel in MICROKERNELS.iter().filter(|line| line.is_available() && line.format.rounds()) {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let case = Case::linear(6, 40, 20, &[]).halved();
@@ -185,6 +190,32 @@ fn what_is_not_finite_makes_its_row_or_column_nan() {
             for r in 0..6 {
                 let finite = mem[200_000 + r * case.c_stride..][..20].iter().all(|x| x.is_finite());
                 assert_eq!(finite, r != 2, "{kernel} {bad} {r}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_finite_makes_its_column_nan() {
+    for kernel in MICROKERNELS.iter().filter(|line| line.is_available() && line.format == Format::I8) {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let case = Case::linear(6, 40, 20, &[]).halved();
+            let mut w = case.weights();
+            w[20 * 33 + 4] = bad;
+            let source = Source {
+                values: Values::F32(&w),
+                cols: 20,
+                segment_stride: 0,
+                row_stride: 20,
+                col_stride: 1,
+            };
+            let (mut mem, mut scratch) = (noise(ARENA, 3), vec![0.0; 100_000]);
+            let workers = &mut Workers::new(kernel.isa, &Inline, &mut scratch);
+            let packed = Arc::new(Packed::new(workers, kernel, 1, 40, &source).unwrap());
+            let (a, c) = (case.a_stride, case.c_stride);
+            Matmul::new(packed, a, &[0], c, &case.groups, &[], case.spare).run(workers, &mut mem);
+            for (r, n) in (0..6).flat_map(|r| (0..20).map(move |n| (r, n))) {
+                assert_eq!(mem[200_000 + r * c + n].is_nan(), n == 4, "{kernel} {bad} {r} {n}");
             }
         }
     }
