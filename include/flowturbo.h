@@ -698,7 +698,8 @@ typedef struct ft_model_options {
   const ft_cancel_token *cancel;
   /**
    * In what numbers predictor, refiner and decoder multiply; others than `FT_PRECISION_F32` are for the library's
-   * own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another one.
+   * own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another
+   * one.
    */
   ft_precision precision;
   /**

@@ -88,7 +88,8 @@ pub struct ft_model_options {
     /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
     pub cancel: *const ft_cancel_token,
     /// In what numbers predictor, refiner and decoder multiply; others than `FT_PRECISION_F32` are for the library's
-    /// own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another one.
+    /// own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another
+    /// one.
     pub precision: ft_precision,
     /// 0.
     pub reserved: u32,
