@@ -3,27 +3,33 @@
 
 use std::sync::{Once, OnceLock};
 
-use flowturbo::{Bundle, Model, ModelOptions, PlanOptions, Request, compile};
+use flowturbo::{Bundle, Model, ModelOptions, PlanOptions, Precision, Request, Target, compile};
 use flowturbo_fuzz::{check, contain_panics, limits};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/common/plan_bytes.rs"]
 mod plan_bytes;
 
-/// The tiny SiT of the tests.
-fn good() -> &'static [u8] {
-    static GOOD: OnceLock<Vec<u8>> = OnceLock::new();
+/// The tiny SiT of the tests: as its files have it, and packed in bytes for this processor.
+fn good() -> &'static [Vec<u8>; 2] {
+    static GOOD: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     GOOD.get_or_init(|| {
-        let bundle = Bundle::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bundle")).expect("the tests'");
-        let mut plan = Vec::new();
-        compile(bundle, &PlanOptions::default(), &mut plan).expect("the tests do so");
-        plan
+        let native = (Target::of_this_processor(), Precision::Int8);
+        [(Target::Generic, Precision::F32), native].map(|(target, precision)| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/tiny-sit/bundle");
+            let options = PlanOptions::default().with_target(target).with_precision(precision);
+            let mut plan = Vec::new();
+            compile(Bundle::open(folder).expect("the tests'"), &options, &mut plan).expect("the tests do so");
+            plan
+        })
     })
 }
 
-/// Five bytes a change: which of the two networks' plans, where, and what becomes of the byte there.
+/// Which plan it is of, then five bytes a change: which of the two networks' plans, where, and what becomes of the byte
+/// there.
 fn changed(data: &[u8]) -> Vec<u8> {
-    let mut plan = good().to_vec();
+    let (which, data) = data.split_first().unwrap_or((&0, &[]));
+    let mut plan = good()[usize::from(which % 2)].clone();
     let sections = plan_bytes::sections(&plan);
     // Behind the manifest come each network's weights and its plans.
     for change in data.chunks_exact(5) {
