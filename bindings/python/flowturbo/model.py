@@ -138,11 +138,12 @@ class Session:
     def generate(self, request: Request) -> Generation:
         """Samples and decodes."""
         asked = np.atleast_1d(request.classes)
-        if len(asked) and asked.dtype.kind not in "iu":
+        with np.errstate(invalid="ignore"):
+            classes = np.ascontiguousarray(asked, np.int64)
+        if not np.array_equal(classes, asked):
             raise ValueError(f"classes {asked.tolist()}: must be whole numbers")
         if not 0 <= request.seed < 2**64:
             raise ValueError(f"seed {request.seed}: must be from 0 to 2**64 - 1")
-        classes = np.ascontiguousarray(asked, np.int64)
         raw = abi.filled(self.library, abi.Request, self.library.ft_request_init)
         if isinstance(request.prompts, str | bytes):
             raise TypeError("prompts: a list of texts is needed, not one text")
