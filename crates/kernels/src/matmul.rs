@@ -110,14 +110,11 @@ impl Matmul {
         assert_eq!(segments.len(), weights.segments(), "a product has as many segments as its weights");
         let kernel = weights.kernel();
         assert!(kernel.is_available(), "this processor cannot multiply by such weights");
-        assert!(
-            Self::takes(kernel.format, weights.k(), a_stride, segments, groups),
-            "whoever packed the weights asked whether such rows are taken"
-        );
+        assert!(Self::counts(kernel.format, weights.k()), "sums of bytes are beyond 32 bits");
         let rounded = kernel.format.rounds().then(|| {
             let spare = spare.expect("small numbers want room for the left side");
-            Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups)
-                .expect("they are taken")
+            let rounded = Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups);
+            rounded.expect("whoever packed the weights asked whether such rows are taken")
         });
         let paired = spare.filter(|_| rounded.is_none() && segments == [0] && halves::even(&weights));
         let paired = paired.and_then(|spare| Some((spare, halves::pair(groups, a_stride, c_stride)?)));
@@ -156,12 +153,16 @@ impl Matmul {
         halves::room(weights, groups)
     }
 
+    /// Whether 32 bits hold every sum of an inner dimension of `k`.
+    fn counts(format: Format, k: usize) -> bool {
+        format != Format::I8 || k <= i32::MAX as usize / (255 * 127)
+    }
+
     /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be
     /// numbers of 32 bits, and segments whole words.
     pub fn takes(format: Format, k: usize, a_stride: usize, segments: &[usize], groups: &[Group]) -> bool {
-        let counted = format != Format::I8 || k <= i32::MAX as usize / (255 * 127);
         let rounded = || Rounded::new(format, 0, k, a_stride, segments, groups);
-        counted && (!format.rounds() || rounded().is_some())
+        Self::counts(format, k) && (!format.rounds() || rounded().is_some())
     }
 
     pub fn weights(&self) -> &Arc<Packed> {

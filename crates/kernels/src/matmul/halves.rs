@@ -25,6 +25,8 @@ pub(super) struct Halves {
     stride: usize,
     /// Half of the inner dimension.
     depth: usize,
+    /// Multiplies sums, which are floats whatever the weights are.
+    floats: &'static Microkernel,
     /// Rows of the upper half before each of its tiles; in the end all of them.
     before: Vec<usize>,
 }
@@ -82,7 +84,7 @@ impl Halves {
             *rows += tile.rows;
             Some(*rows)
         }));
-        Self { spare, stride: stride(depth), depth, before }
+        Self { spare, stride: stride(depth), depth, floats: Microkernel::exact(weights.kernel().isa), before }
     }
 
     fn rows(&self) -> usize {
@@ -149,7 +151,6 @@ impl Matmul {
         let (sums_of_weights, products) = scratch.split_at_mut(4 * BLOCK.min(depth) * width);
         let products = &mut products[..7 * rows * width];
         let count = depth.div_ceil(BLOCK);
-        let floats = Microkernel::exact(isa);
         let quarter = |pair: usize, right: bool, lower: bool, k: usize| {
             let pair = if right { pair + panels.len() / 2 } else { pair };
             let k = k + if lower { depth } else { 0 };
@@ -174,8 +175,7 @@ impl Matmul {
                     _ => &[],
                 };
                 let wanted = next.len().min(self.kernel.format.of_panel(BLOCK.min(depth), width));
-                // Sums are floats, whatever the weights are.
-                let kernel = if p < 3 { self.kernel } else { floats };
+                let kernel = if p < 3 { self.kernel } else { halves.floats };
                 for (i, t) in tiles.clone().enumerate() {
                     let (upper, lower) = (self.tiles.get(t), self.tiles.get(t + self.tiles.len() / 2));
                     let row = halves.before[t];

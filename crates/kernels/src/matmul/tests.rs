@@ -90,11 +90,14 @@ impl Case {
     }
 
     fn product(&self, workers: &mut Workers<'_>) -> Matmul {
+        self.product_by(Microkernel::exact(workers.isa), workers)
+    }
+
+    fn product_by(&self, kernel: &'static Microkernel, workers: &mut Workers<'_>) -> Matmul {
         let w = self.weights();
         let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
         let source =
             Source { values: Values::F32(&w), cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let kernel = Microkernel::exact(workers.isa);
         let packed = Packed::new(workers, kernel, self.segments.len(), self.k, &source).unwrap();
         Matmul::new(
             Arc::new(packed),

@@ -42,24 +42,6 @@ impl Case {
         (rows.collect(), weights.collect())
     }
 
-    fn small(&self, kernel: &'static Microkernel, workers: &mut Workers<'_>) -> Matmul {
-        let w = self.weights();
-        let [segment_stride, row_stride] = [self.k * self.cols, self.cols];
-        let values = Values::F32(&w);
-        let source = Source { values, cols: self.cols, segment_stride, row_stride, col_stride: 1 };
-        let packed = Packed::new(workers, kernel, self.segments.len(), self.k, &source).unwrap();
-        let (steps, spare) = (&self.epilogue, self.spare);
-        Matmul::new(
-            Arc::new(packed),
-            self.a_stride,
-            &self.segments,
-            self.c_stride,
-            &self.groups,
-            steps,
-            spare,
-        )
-    }
-
     /// Every line that this processor has gives the sums of the rounded numbers; they are what they are for any number
     /// of lanes.
     fn holds_in_small(&self) {
@@ -76,7 +58,7 @@ impl Case {
                 let mut scratch = vec![f32::NAN; lanes * 300_000];
                 let threads = Threads(lanes);
                 let workers = &mut Workers::new(kernel.isa, &threads, &mut scratch);
-                let case = self.small(kernel, workers);
+                let case = self.product_by(kernel, workers);
                 let mut got = mem.clone();
                 case.run(workers, &mut got);
                 let mut row = rows.iter();
@@ -168,7 +150,7 @@ fn bytes_give_the_same_bits_on_every_set() {
         .map(|kernel| {
             let mut scratch = vec![0.0; 300_000];
             let workers = &mut Workers::new(kernel.isa, &Inline, &mut scratch);
-            let product = case.small(kernel, workers);
+            let product = case.product_by(kernel, workers);
             let mut got = mem.clone();
             product.run(workers, &mut got);
             got[..330_000].to_vec()
@@ -186,7 +168,7 @@ fn what_is_not_finite_makes_its_row_nan() {
             mem[10 + 2 * case.a_stride + 33] = bad;
             let mut scratch = vec![0.0; 100_000];
             let workers = &mut Workers::new(kernel.isa, &Inline, &mut scratch);
-            case.small(kernel, workers).run(workers, &mut mem);
+            case.product_by(kernel, workers).run(workers, &mut mem);
             for r in 0..6 {
                 let finite = mem[200_000 + r * case.c_stride..][..20].iter().all(|x| x.is_finite());
                 assert_eq!(finite, r != 2, "{kernel} {bad} {r}");
