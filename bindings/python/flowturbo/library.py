@@ -13,14 +13,14 @@ from typing import TypeVar
 
 from flowturbo import abi, errors
 
-NAMES = {"darwin": "libflowturbo.dylib", "win32": "flowturbo.dll"}
+SUFFIXES = {"darwin": ".dylib", "win32": ".dll"}
 
 Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
 @cache
 def library() -> ctypes.CDLL:
-    own = Path(__file__).with_name(NAMES.get(sys.platform, "libflowturbo.so"))
+    own = Path(__file__).with_name("libflowturbo" + SUFFIXES.get(sys.platform, ".so"))
     named = os.environ.get("FLOWTURBO_LIBRARY")
     if not named and not own.is_file():
         raise ImportError(f"{own}: no library there; install the wheel, or name a library in FLOWTURBO_LIBRARY")

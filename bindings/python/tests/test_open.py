@@ -124,7 +124,8 @@ def said(program: str, **environment: str) -> tuple[int, str]:
 
 def test_a_program_ends_in_silence_whatever_is_open() -> None:
     program = (
-        "import flowturbo, sys\nflowturbo.set_log_level('DEBUG')\nmodel = flowturbo.Model.open(open(sys.argv[1], 'rb'))\n"
+        "import flowturbo, sys\nflowturbo.set_log_level('DEBUG')\n"
+        "model = flowturbo.Model.open(open(sys.argv[1], 'rb'))\n"
         "session = model.session()\nsession.begin(classes=0, progress=print)\ntoken = flowturbo.CancelToken()\n"
         "session.step(0.05)\n"
     )
