@@ -64,9 +64,12 @@ namespace FlowTurbo
         /// <summary>Makes images, and returns when they are done.</summary>
         public Images Generate(Request request)
         {
-            // In two, so that the library has looked at the size before memory is taken for it.
-            Begin(request);
-            return Finish();
+            request = request.Copy();
+            // The library looks at the size before memory is taken for it.
+            Prepare(request);
+            var images = Room(request);
+            Generate(request, images.Pixels);
+            return images;
         }
 
         /// <summary>Makes images in the caller's memory, which after a failure is as it was; null for
@@ -143,9 +146,7 @@ namespace FlowTurbo
         /// <summary>Does what is left of the generation, and gives its images; as often as wanted.</summary>
         public Images Finish()
         {
-            var request = asked ?? new Request();
-            var images = new Images(request.Count, request.Width == 0 ? model.Width : request.Width,
-                request.Height == 0 ? model.Height : request.Height);
+            var images = Room(asked ?? new Request());
             Finish(images.Pixels);
             return images;
         }
@@ -246,6 +247,12 @@ namespace FlowTurbo
                 call.Thrown = e;
                 return 1;
             }
+        }
+
+        Images Room(Request request)
+        {
+            return new Images(request.Count, request.Width == 0 ? model.Width : request.Width,
+                request.Height == 0 ? model.Height : request.Height);
         }
 
         float[] LatentRoom(Request request)

@@ -428,6 +428,29 @@ static class SessionTests
         Check.Same(told, 5, "progress to its own");
     }
 
+    public static void ThreadsThatShareASessionGetTheirOwnImagesOrBusy()
+    {
+        // Of a model that takes microseconds, so that they meet anywhere.
+        using (var tiny = Open(materials))
+        using (var shared = tiny.NewSession())
+        {
+            var expected = new[] { 0, 1 }.Select(of => shared.Generate(new Request(of)).Rgba).ToArray();
+            var works = expected.Select((rgba, of) => Task.Run(() =>
+            {
+                for (int images = 0; images < 5000;)
+                {
+                    try
+                    {
+                        Check.That(shared.Generate(new Request(of)).Rgba.SequenceEqual(rgba), "its own");
+                        images++;
+                    }
+                    catch (FlowTurboException e) { Check.Same(e.Status, Status.Busy, e.Message); }
+                }
+            })).ToArray();
+            Task.WaitAll(works);
+        }
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     static void Lent(byte[] plan)
     {

@@ -36,9 +36,11 @@ public final class Session implements AutoCloseable {
 
   /** Makes images, and returns when they are done. */
   public Images generate(Request request) {
-    // In two, so that the library has looked at the size before memory is taken for it.
-    begin(request);
-    return finish();
+    // The library looks at the size before memory is taken for it.
+    prepare(request);
+    Images images = room(request.imageCount, request.width, request.height);
+    generate(request, images.pixels());
+    return images;
   }
 
   /**
@@ -77,7 +79,7 @@ public final class Session implements AutoCloseable {
 
   /** Does what is left of the generation, and gives its images; as often as wanted. */
   public Images finish() {
-    Images images = new Images(count, width == 0 ? model.width() : width, height == 0 ? model.height() : height);
+    Images images = room(count, width, height);
     finish(images.pixels());
     return images;
   }
@@ -154,6 +156,10 @@ public final class Session implements AutoCloseable {
     count = request.imageCount;
     width = request.width;
     height = request.height;
+  }
+
+  private Images room(int count, int width, int height) {
+    return new Images(count, width == 0 ? model.width() : width, height == 0 ? model.height() : height);
   }
 
   private ByteBuffer latentRoom(int count, int width, int height) {

@@ -422,6 +422,32 @@ public class SessionTest {
   }
 
   @Test
+  public void threadsThatShareASessionGetTheirOwnImagesOrBusy() throws Exception {
+    // Of a model that takes microseconds, so that they meet anywhere.
+    List<CompletableFuture<Void>> works = new ArrayList<>();
+    try (Model tiny = Files.open(Files.MATERIALS); Session shared = tiny.session()) {
+      Request[] requests = {new Request(0), new Request(1)};
+      byte[][] expected = new byte[2][];
+      for (int of = 0; of < 2; of++) expected[of] = bytes(shared.generate(requests[of]).rgba(0));
+      for (int of = 0; of < 2; of++) {
+        Request request = requests[of];
+        byte[] own = expected[of];
+        works.add(CompletableFuture.runAsync(() -> {
+          for (int images = 0; images < 2000; ) {
+            try {
+              assertArrayEquals(own, bytes(shared.generate(request).rgba(0)));
+              images++;
+            } catch (FlowTurboException e) {
+              assertEquals(e.getMessage(), Status.BUSY, e.status());
+            }
+          }
+        }));
+      }
+      for (CompletableFuture<Void> work : works) work.get();
+    }
+  }
+
+  @Test
   public void aPlanInMemoryIsLentUntilTheLastSessionIsClosed() throws Exception {
     ByteBuffer mapped = Files.mapped(Files.TEXTURES);
     ByteBuffer memory = ByteBuffer.allocateDirect(3 + mapped.remaining());
