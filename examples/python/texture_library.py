@@ -3,10 +3,10 @@
     python examples/python/texture_library.py requests.csv --model models/textures.ftplan --out library
 
 The table is CSV or Parquet: `name`, which is to be unique, `class` or `prompt`, `seed`, and, where wanted, `schedule`,
-`preset`, `guidance`, `seamless`, `width` and `height`. OUT/images/NAME-DIGEST.png is each request's image. The digest is
-of the request and the model, and a file is there whole or not at all, so a file that is there is done: the same command
-goes on where a run was stopped, makes what is new in the table, and nothing twice. OUT/manifest.csv, written last, has
-each request with its files, or with what was wrong with it.
+`preset`, `guidance`, `seamless`, `width` and `height`. OUT/images/NAME-DIGEST.png is each request's image. The digest
+is of the request and the model, and a file is there whole or not at all, so a file that is there is done: the same
+command goes on where a run was stopped, makes what is new in the table, and nothing twice. OUT/manifest.csv, written
+last, has each request with its files, or with what was wrong with it.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     ray.init()
     workers = chosen.workers or max(1, int(ray.cluster_resources()["CPU"]) // chosen.threads)
-    # Pieces smaller than a worker's share, so that none waits for another at the end. They are laid out here: tasks that
-    # do it would wait for processors, which the workers hold from the start.
+    # Pieces smaller than a worker's share, so that none waits for another at the end. They are laid out here: tasks
+    # that do it would wait for processors, which the workers hold from the start.
     pieces = max(1, min(len(table), 4 * workers))
     made = ray.data.from_items(table, override_num_blocks=pieces).map(
         Painter,

@@ -1,5 +1,5 @@
-"""The example for texture libraries, without Ray: what a worker of it does, and what a table may say. On a cluster it is
-run by examples/python/test_cluster.py."""
+"""The example for texture libraries, without Ray: what a worker of it does, and what a table may say.
+examples/python/test_cluster.py runs it on a cluster."""
 
 from __future__ import annotations
 
