@@ -191,12 +191,12 @@ namespace FlowTurbo
         /// <summary>Encodes images to latents; 0 for width or height is the model's own.</summary>
         public float[] Encode(Pixels pixels, int count = 1, int width = 0, int height = 0)
         {
+            uint columns = Pixels.Size("width", width), rows = Pixels.Size("height", height);
             var latents = LatentRoom(new Request { Count = count, Width = width, Height = height });
             using (var pinned = new Pinned())
             {
                 var memory = pixels.Raw(pinned);
-                Native.Check(Native.ft_session_encode(handle, ref memory, Pixels.Size("width", width),
-                    Pixels.Size("height", height), Pixels.Size("count", count), latents,
+                Native.Check(Native.ft_session_encode(handle, ref memory, columns, rows, (uint)count, latents,
                     (UIntPtr)(uint)latents.Length));
             }
             return latents;

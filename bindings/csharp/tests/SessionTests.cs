@@ -394,6 +394,10 @@ static class SessionTests
         why = Check.Throws<FlowTurboException>(() => Model.Open(Check.At("nothing")), "nothing");
         Check.Same(why.Status, Status.Io, "status");
         Check.Throws<ArgumentException>(() => session.Generate(new Request(0) { Width = -8 }), "Width: -8");
+        var image = new Pixels(new byte[9], PixelFormat.Rgb8);
+        Check.Throws<ArgumentException>(() => session.Encode(image, 1, -8, 8), "width: -8");
+        Check.Throws<ArgumentException>(() => session.Encode(image, -1), "Count: -1");
+        Check.Throws<FlowTurboException>(() => session.Encode(image, 0));
         Check.Throws<ArgumentException>(() => new Request(0) { Count = -1 }, "Count: -1");
         Check.Throws<ArgumentException>(
             () => session.Generate(new Request(0) { Count = 2 }), "Classes: 1 for 2 images");
