@@ -17,7 +17,7 @@ public final class Session implements AutoCloseable {
   private static final ThreadLocal<ProgressListener> HEARING = new ThreadLocal<>();
 
   private final Model model;
-  private volatile long handle;
+  volatile long handle;
   // Of the request that was taken last.
   private volatile ProgressListener listener;
   private int count = 1;

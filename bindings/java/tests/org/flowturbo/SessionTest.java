@@ -447,6 +447,9 @@ public class SessionTest {
     }
   }
 
+  /** Frees a session on a thread that Java does not know; the library then lets go of what was lent to it there. */
+  private static native boolean freeElsewhere(long session);
+
   @Test
   public void aPlanInMemoryIsLentUntilTheLastSessionIsClosed() throws Exception {
     ByteBuffer mapped = Files.mapped(Files.TEXTURES);
@@ -462,6 +465,9 @@ public class SessionTest {
     System.gc();
     assertArrayEquals(made(grass()), bytes(opened.generate(grass()).rgba(0)));
     assertTrue("held", lent.get() != null);
+    System.loadLibrary("foreign");
+    assertTrue(freeElsewhere(opened.handle));
+    refused(Status.INVALID_HANDLE, "", () -> opened.generate(grass()));
     opened.close();
     for (int turn = 0; turn < 50 && lent.get() != null; turn++) {
       System.gc();
