@@ -57,7 +57,9 @@ fn windows_makes_the_same_image_of_a_plan_without_a_compiler() {
 #[ignore = "needs MinGW and Wine: .ci/windows"]
 fn every_program_works_on_windows() {
     let chosen = |source: &str| !OF_UNIX.contains(&source);
-    for (program, arguments) in every_program(chosen, |source, standard| program(source, standard, "flowturbo")) {
+    for (program, arguments) in
+        every_program(chosen, |source, standard| program(source, standard, "flowturbo"))
+    {
         run(&program, &arguments);
     }
 }
