@@ -27,6 +27,8 @@ void host_exit_tree(const variant *node);
 
 /* The signals since the last call of this, as "name(arguments) name(arguments)"; images as their size. */
 const char *host_signals(void);
+/* Called with the name of each signal, as a script's function would be; NULL for none. */
+extern void (*host_listener)(const char *signal_name);
 /* The last object that a signal carried, held until the next signal. */
 variant host_signalled(void);
 /* Lines that were written to the log of errors since the last call of this. */

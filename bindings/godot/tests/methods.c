@@ -10,6 +10,8 @@
 static char signals[8192];
 static object *signalled;
 
+void (*host_listener)(const char *signal_name);
+
 static struct {
   object *on;
   const void *method;
@@ -76,6 +78,7 @@ static void emit(object *o, const value *const *arguments, int64_t count) {
     }
   }
   snprintf(signals + used, sizeof signals - used, ")");
+  if (host_listener) host_listener(declared->name);
 }
 
 bool engine_method(object *o, const char *method, const value *const *a, int64_t count, value *result) {

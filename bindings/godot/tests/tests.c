@@ -187,6 +187,10 @@ static void a_model_tells_what_it_is(void) {
   gd.variant_get_ptr_destructor(GD_PACKED_STRING_ARRAY)(&presets);
   CHECK(number(host_get(&model, "threads")) == 1);
   SAME(words(host_get(&model, "file")), "res://models/textures.ftplan");
+  /* What is changed is opened anew. */
+  host_set(&model, "file", of_text("res://nothing.ftplan"));
+  CHECK(number(call(&model, "open", 0, NULL)) == GD_ERROR_FAILED);
+  HOLDS(host_errors(), "res://nothing.ftplan");
   gd.variant_destroy(&model);
 }
 
@@ -213,9 +217,13 @@ static void changes_are_seen_at_the_end_of_the_frame(void) {
   host_frame(NULL);
   later = host_image(&texture);
   CHECK(!same_pixels(&image, &later));
+  /* Two changes, one generation. */
   host_set(&texture, "class_label", of_text("gras"));
+  host_set(&texture, "seed", of_int(5));
   host_frame(NULL);
-  HOLDS(host_errors(), "grass");
+  const char *told = host_errors();
+  HOLDS(told, "grass");
+  CHECK(strchr(told, '\n') == strrchr(told, '\n'));
   gd.variant_destroy(&image);
   gd.variant_destroy(&later);
   gd.variant_destroy(&texture);
@@ -324,6 +332,37 @@ static void generations_are_cancelled_and_given_up(void) {
   frames(&node, told, sizeof told);
   HOLDS(told, "finished(128x128)");
   host_free(&node);
+}
+
+static const variant *listening;
+static const char *awaited;
+
+/* Begins another generation, once. */
+static void begin_another(const char *signal_name) {
+  if (strcmp(signal_name, awaited)) return;
+  host_listener = NULL;
+  CHECK(number(call(listening, "generate", 0, NULL)) == GD_ERROR_OK);
+}
+
+static void a_signal_may_begin_another_generation(void) {
+  char told[8192];
+  variant texture = texture_of(model_at("res://models/textures.ftplan"), "brick", 7);
+  host_set(&texture, "schedule", of_text("E1"));
+  /* All of it in one frame. */
+  variant node = node_of(&texture, 1e6);
+  listening = &node;
+  /* The step that progress tells of was the last one, and what begins then is not over. */
+  const char *signals[][2] = {{"progress", "progress(1, 1) progress(1, 1) finished(128x128)"},
+                              {"finished", "progress(1, 1) finished(128x128) progress(1, 1) finished(128x128)"}};
+  for (int i = 0; i < 2; i++) {
+    awaited = signals[i][0];
+    host_listener = begin_another;
+    CHECK(number(call(&node, "generate", 0, NULL)) == GD_ERROR_OK);
+    frames(&node, told, sizeof told);
+    SAME(told, signals[i][1]);
+  }
+  host_free(&node);
+  gd.variant_destroy(&texture);
 }
 
 static void failures_are_told(void) {
@@ -444,6 +483,7 @@ int main(int count, char **arguments) {
       the_background_makes_the_same_image();
       a_signal_brings_the_image();
       generations_are_cancelled_and_given_up();
+      a_signal_may_begin_another_generation();
       failures_are_told();
       host_describe();
     }
