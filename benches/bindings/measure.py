@@ -14,6 +14,7 @@ import argparse
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -52,7 +53,29 @@ def commands(folder: Path) -> dict[str, list[str]]:
     include, calls = f"-I{REPOSITORY / 'include'}", str(folder / "calls")
     link = [f"-L{folder}", "-lflowturbo", f"-Wl,-rpath,{folder}"]
     subprocess.run(["cc", "-O2", include, str(HERE / "calls.c"), "-o", calls, *link], check=True)
-    return {"C": [calls], "C again": [calls], "Python": [sys.executable, str(HERE / "calls.py")]}
+    known = {"C": [calls], "C again": [calls], "Python": [sys.executable, str(HERE / "calls.py")]}
+    for name, compiler, build in (("C#", "mcs", c_sharp), ("Java", "javac", java)):
+        if shutil.which(compiler):
+            known[name] = build(folder)
+        else:
+            print(f"{name}: there is no {compiler}")
+    return known
+
+
+def c_sharp(folder: Path) -> list[str]:
+    library, program = folder / "FlowTurbo.dll", folder / "Calls.exe"
+    sources = map(str, (REPOSITORY / "bindings" / "csharp" / "Runtime").glob("*.cs"))
+    subprocess.run(["mcs", "-nologo", "-target:library", f"-out:{library}", *sources], check=True)
+    subprocess.run(["mcs", "-nologo", f"-r:{library}", f"-out:{program}", str(HERE / "Calls.cs")], check=True)
+    return ["mono", str(program)]
+
+
+def java(folder: Path) -> list[str]:
+    built = REPOSITORY / "target" / "java"
+    subprocess.run([str(REPOSITORY / "bindings" / "java" / "build")], check=True)
+    jar = str(built / "flowturbo.jar")
+    subprocess.run(["javac", "-cp", jar, "-d", str(folder), str(HERE / "Calls.java")], check=True)
+    return ["java", f"-Djava.library.path={built}", "-cp", f"{jar}:{folder}", "Calls"]
 
 
 def quartiles(values: list[float]) -> list[float]:
