@@ -120,3 +120,8 @@ pub use preview::PreviewKind;
 pub use rayon_pool::RayonPool;
 pub use request::{Morph, Progress, Request, Seamless, Variation};
 pub use session::{Generation, Observer, Output, Session};
+
+/// The Rust program of that page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/bindings.md")]
+struct Bindings;

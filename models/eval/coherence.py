@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 from eval.features import Extractor
-from eval.runtime import LIBRARY, Model, Request, load_library
+from eval.runtime import LIBRARY, Model, use_library
 
 
 @dataclass
@@ -57,7 +57,7 @@ def sampled(model: Model, classes: int, edge: int, each: int) -> Iterable[np.nda
     with model.session() as session:
         for seed in range(each):
             for number in range(classes):
-                yield session.generate(Request([number], seed=seed, size=(edge, edge), tile="both")).images[0]
+                yield session.generate(classes=number, seed=seed, size=(edge, edge), seamless="both").images[0]
 
 
 def real(folder: Path, names: list[str], edge: int, most: int) -> Iterable[np.ndarray]:
@@ -87,7 +87,8 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     extractor = Extractor(chosen.out)
-    with Model(load_library(chosen.library), chosen.bundle) as model:
+    use_library(chosen.library)
+    with Model.open(chosen.bundle) as model:
         names = model.labels
         print("| | images | content | colour |\n|---|---|---|---|")
         print(apart(extractor, real(chosen.real, names, chosen.edge, chosen.most)).row("real textures"), flush=True)

@@ -27,7 +27,7 @@ def floors(judge: Judge) -> dict[str, dict]:
         HALVES: lambda: score(judge, drawn(judge, real.halves[0]), judge.reference_of("half", real.halves[1])),
         HELD_OUT: lambda: score(judge, drawn(judge, real.held_out), judge.reference_of("training", real.training)),
     }
-    bundle = {"bundle": judge.models[""].hash}
+    bundle = {"bundle": judge.models[""].info.hash}
     return {name: judge.store.result({"floor": name} | bundle | judge.identity, make) for name, make in makers.items()}
 
 

@@ -99,7 +99,7 @@ class Judge:
         return resamples(self.count, self.repeats)
 
     def row_key(self, row: Row) -> dict:
-        return {"bundle": self.models[row.refiner].hash, "row": f"{row.method} g{row.guidance:g}"} | self.identity
+        return {"bundle": self.models[row.refiner].info.hash, "row": f"{row.method} g{row.guidance:g}"} | self.identity
 
     def has(self, row: Row) -> bool:
         return self.store.holds_arrays(self.row_key(row))

@@ -30,7 +30,7 @@ class Memory:
 
 
 def remember(judge: Judge, row: Row) -> Memory:
-    key = {"bundle": judge.models[row.refiner].hash, "nearest": row.label, "of": COUNT} | judge.identity
+    key = {"bundle": judge.models[row.refiner].info.hash, "nearest": row.label, "of": COUNT} | judge.identity
     arrays = judge.store.arrays(key, lambda: search(judge, row))
     kinds = [name.removeprefix("features ") for name in arrays if name.startswith("features ")]
     return Memory(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,7 +26,7 @@ from PIL import Image
 from eval.features import Extractor, Features
 from eval.judge import Judge
 from eval.real import Real
-from eval.runtime import LIBRARY, Model, flowturbo, load_library
+from eval.runtime import LIBRARY, Model, flowturbo, use_library
 from eval.store import Store
 
 SHOWN = 11
@@ -79,11 +80,12 @@ def main() -> None:
     parser.add_argument("--library", type=Path, default=LIBRARY, metavar="FILE", help="the shared library")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="where to write some images")
     chosen = parser.parse_args()
-    library, models = load_library(chosen.library), {}
+    use_library(chosen.library)
+    models = {}
     with ExitStack() as stack:
-        for precision in flowturbo.abi.PRECISIONS:
+        for precision in get_args(flowturbo.Precision):
             try:
-                model = Model(library, chosen.bundle, chosen.threads, precision)
+                model = Model.open(chosen.bundle, threads=chosen.threads, precision=precision)
             except flowturbo.Error as error:
                 print(f"{precision} is left out: {error}", file=sys.stderr)
                 continue

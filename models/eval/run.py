@@ -27,7 +27,7 @@ from eval.memory import remember
 from eval.real import Real
 from eval.results import Measure, Results, timed
 from eval.rows import GUIDANCE, REFERENCE, Row, plan, plan_others
-from eval.runtime import LIBRARY, REPOSITORY, Model, load_library
+from eval.runtime import LIBRARY, REPOSITORY, Model, use_library
 from eval.store import Store
 from eval.timing import Job, Times, measure
 
@@ -84,9 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def make_judge(chosen: argparse.Namespace, stack: ExitStack) -> Judge:
     """With every model open until the stack is closed."""
-    library, store = load_library(chosen.library), Store(chosen.out)
+    use_library(chosen.library)
+    store = Store(chosen.out)
     folders = {"": chosen.bundle, **find_alternatives(chosen, store)}
-    models = {name: stack.enter_context(Model(library, folder, chosen.threads)) for name, folder in folders.items()}
+    models = {name: stack.enter_context(Model.open(path, threads=chosen.threads)) for name, path in folders.items()}
     real = Real(chosen.data, models[""].info.width)
     if real.classes != models[""].labels:
         raise SystemExit(f"{chosen.data}: its folders are not the classes of {chosen.bundle}")
@@ -142,7 +143,7 @@ def evaluations(row: Row) -> int:
 
 def time_rows(judge: Judge, rows: list[Row], rounds: int) -> Times:
     jobs = {name: Job(judge.models[row.refiner], row.method, row.guidance) for name, row in timed(rows).items()}
-    bundles = {row.refiner: judge.models[row.refiner].hash for row in rows}
+    bundles = {row.refiner: judge.models[row.refiner].info.hash for row in rows}
     key = {"times": sorted(jobs), "bundles": bundles, "rounds": rounds, "threads": judge.threads}
     return Times.from_json(judge.store.result(key, lambda: measure(jobs, rounds).as_json()))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -14,26 +15,32 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
 
 import flowturbo
-from flowturbo import Generation, Request
+from flowturbo import Generation
 
 NAMES = {"darwin": "libflowturbo_capi.dylib", "win32": "flowturbo_capi.dll"}
 BUILD = "cargo build --release --workspace --lib"
 LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo_capi.so")
 
 
-def load_library(path: Path = LIBRARY) -> ctypes.CDLL:
+def use_library(path: Path = LIBRARY) -> None:
+    """Names the library to the binding, which loads it when it is first used."""
     if not path.is_file():
         raise SystemExit(f"{path}: no library there; build it with `{BUILD}`, or name one by --library")
-    return flowturbo.load_library(path)
+    os.environ["FLOWTURBO_LIBRARY"] = str(path)
 
 
 class Model(flowturbo.Model):
     """A bundle, opened, and one session of it."""
 
-    def __init__(self, library: ctypes.CDLL, bundle: Path, threads: int = 0, precision: str = "f32"):
-        super().__init__(library, bundle, threads, precision)
-        self.manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-        self.only = self.session()
+    manifest: dict
+    only: flowturbo.Session
+
+    @classmethod
+    def open(cls, source: Path, **options: object) -> Self:
+        model = super().open(source, **options)
+        model.manifest = json.loads((source / "bundle.json").read_text(encoding="utf-8"))
+        model.only = model.session()
+        return model
 
     def close(self) -> None:
         self.only.close()
@@ -60,23 +67,22 @@ class Model(flowturbo.Model):
         classes: np.ndarray,
         noise: np.ndarray,
         images: bool = True,
-        tile: str = "",
+        seamless: str | None = None,
     ) -> Generation:
         """From noise [N,C,h,w], an image for each of `classes` [N], larger than the model's own where the noise is."""
         channels, *own = self.latent_shape
         if noise.shape[:2] != (len(classes), channels) or any(n < least for n, least in zip(noise.shape[2:], own)):
             raise ValueError(f"noise of shape {noise.shape} for {len(classes)} latents of {self.latent_shape}")
         height, width = (cells * self.cell for cells in noise.shape[2:])
-        request = Request(
-            classes,
+        return self.only.generate(
+            classes=classes,
             schedule=schedule,
             guidance=guidance,
             noise=noise,
-            tile=tile,
+            seamless=seamless,
             size=(width, height),
             images=images,
         )
-        return self.only.generate(request)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """uint8 [N,H,W,3] of float32 [N,C,h,w]."""

@@ -73,7 +73,7 @@ class Shifted:
 def measure(judge: Judge, schedule: str, each: int) -> Seams:
     """`schedule` for classes, `each` images of them, and sizes; Euler for the ways, not all of which the runtime
     has."""
-    key = {"bundle": judge.models[""].hash} | judge.identity
+    key = {"bundle": judge.models[""].info.hash} | judge.identity
     shown = {"seams": schedule, "each": each, "large": LARGE, "large count": LARGE_COUNT}
     arrays = judge.store.arrays(key | shown, lambda: sampled(judge, schedule, each))
     names = judge.real.classes
@@ -95,16 +95,16 @@ def sampled(judge: Judge, schedule: str, each: int) -> dict[str, np.ndarray]:
             (LARGE_COUNT, channels, times * height, times * width)
         )
         large = [
-            judge.models[""].generate(schedule, GUIDANCE, classes[n : n + 1], noise[n : n + 1], tile="both").images
+            judge.models[""].generate(schedule, GUIDANCE, classes[n : n + 1], noise[n : n + 1], seamless="both").images
             for n in range(min(LARGE_COUNT, len(classes)))
         ]
         made[f"x{times}"] = np.concatenate(large)
     return made
 
 
-def tiled(judge: Judge, schedule: str, tile: str, classes: Array, noise: Array) -> np.ndarray:
+def tiled(judge: Judge, schedule: str, seamless: str | None, classes: Array, noise: Array) -> np.ndarray:
     model, parts = judge.models[""], judge.chunks(len(classes))
-    made = [model.generate(schedule, GUIDANCE, classes[some], noise[some], tile=tile) for some in parts]
+    made = [model.generate(schedule, GUIDANCE, classes[some], noise[some], seamless=seamless) for some in parts]
     return np.concatenate([m.images for m in made])
 
 
@@ -131,7 +131,7 @@ def compare(judge: Judge) -> dict[str, dict]:
     corners = ((0, 0), (half[0], 0), (0, half[1]), half)
     start = judge.classes[:count], judge.noise[:count]
     makers = {
-        "nothing": lambda: tiled(judge, f"E{STEPS}", "", *start),
+        "nothing": lambda: tiled(judge, f"E{STEPS}", None, *start),
         "another roll for each evaluation (ours)": lambda: tiled(judge, f"E{STEPS}", "both", *start),
         "the mean of two shifts": lambda: averaged(judge, ((0, 0), half), count),
         "the mean of four shifts": lambda: averaged(judge, corners, count),

@@ -19,7 +19,7 @@ from eval.features import Extractor
 from eval.judge import Judge
 from eval.reference import encode
 from eval.rows import Row
-from eval.runtime import BUILD, LIBRARY, Generation, Model, flowturbo, load_library
+from eval.runtime import BUILD, LIBRARY, Generation, Model, flowturbo, use_library
 from eval.store import Store
 from PIL import Image
 from schedule import calls, steps
@@ -33,7 +33,8 @@ SHARED_LIBRARY = Path(os.environ.get("FLOWTURBO_LIBRARY", LIBRARY))
 def model() -> Iterator[Model]:
     if not SHARED_LIBRARY.is_file():
         pytest.skip(f"{SHARED_LIBRARY} is not built: {BUILD}, or set FLOWTURBO_LIBRARY")
-    with Model(load_library(SHARED_LIBRARY), TEXTURES, threads=1) as model:
+    use_library(SHARED_LIBRARY)
+    with Model.open(TEXTURES, threads=1) as model:
         yield model
 
 
@@ -82,17 +83,17 @@ def test_reuse_goes_on_along_the_cached_velocity(model: Model, tmp_path: Path) -
     field, x = Field(TEXTURES, classes, 2.5, threads=1), start
     for i in range(3):
         x = x + remember(x, i / 4, np.arange(2)) / 4
-    with Model(model.library, folder, threads=1) as other:
+    with Model.open(folder, threads=1) as other:
         got = other.generate("E3R1", 2.5, classes, start, images=False).latents
     np.testing.assert_allclose(got, x + last[0] / 4, atol=1e-4)
 
 
 def test_latents_are_filed_under_what_they_depend_on(model: Model, tmp_path: Path) -> None:
     folder = alternatives.write_reuse(TEXTURES, tmp_path / "reuse")
-    with Model(model.library, folder, threads=1) as other:
+    with Model.open(folder, threads=1) as other:
         assert other.sampler_hash(refines=False) == model.sampler_hash(refines=False)
         assert other.sampler_hash(refines=True) != model.sampler_hash(refines=True)
-    with Model(model.library, TEXTURES, threads=1) as other:
+    with Model.open(TEXTURES, threads=1) as other:
         other.manifest["networks"]["decoder"]["sha256"] = other.manifest["name"] = "another"
         assert other.sampler_hash(refines=True) == model.sampler_hash(refines=True)
         other.manifest["networks"]["predictor"]["sha256"] = "another"
@@ -111,7 +112,7 @@ def test_another_predictor_is_no_alternative(tmp_path: Path) -> None:
 def test_an_image_of_any_size_tiles(model: Model) -> None:
     channels, height, width = model.latent_shape
     start = np.random.default_rng(3).standard_normal((1, channels, height, 2 * width), np.float32)
-    made = model.generate("E4", 1.0, np.array([2]), start, tile="both")
+    made = model.generate("E4", 1.0, np.array([2]), start, seamless="both")
     assert made.images.shape == (1, 128, 256, 3) and made.latents.shape == start.shape
     without = model.generate("E4", 1.0, np.array([2]), start)
     assert np.abs(made.latents - without.latents).max() > 0.01
@@ -123,9 +124,9 @@ def test_failures_of_the_library_are_told(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="noise of shape"):
         model.generate("E1", 2.5, np.array([0, 1]), noise(model, 1))
     with pytest.raises(flowturbo.Error):
-        Model(model.library, tmp_path / "nothing")
+        Model.open(tmp_path / "nothing")
     with pytest.raises(SystemExit, match="cargo build --release"):
-        load_library(tmp_path / "no.so")
+        use_library(tmp_path / "no.so")
 
 
 def test_the_command_makes_every_table_and_goes_on_where_it_ended(

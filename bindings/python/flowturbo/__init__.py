@@ -2,15 +2,73 @@
 
     import flowturbo
 
-    library = flowturbo.load_library("libflowturbo.so")
-    with flowturbo.Model(library, "models/textures") as model, model.session() as session:
-        request = flowturbo.Request([model.find_class("brick")], seed=7)
-        images = session.generate(request).images  # uint8 [N,H,W,3]
+    with flowturbo.Model.open("models/textures.ftplan") as model, model.session() as session:
+        made = session.generate(classes="brick", seed=7)
+        made.images  # uint8 [N,H,W,3]
+        flowturbo.save_png(made.images[0], "brick.png")
 
-Everything that the library refuses is a `flowturbo.Error`, whose one line names what to mend.
+`Request` lists the keywords of `generate`. What the library refuses is a `flowturbo.Error`, whose one line names what
+to mend.
 """
 
-from flowturbo.abi import Error, load_library
-from flowturbo.model import Generation, Model, Request, Session
+from flowturbo.cancel import CancelToken
+from flowturbo.errors import (
+    Busy,
+    Cancelled,
+    Error,
+    InvalidArgument,
+    InvalidBundle,
+    InvalidHandle,
+    IOFailed,
+    LimitExceeded,
+    NetworkFailed,
+    NonFinite,
+    OutOfMemory,
+    Panicked,
+    Unsupported,
+)
+from flowturbo.generation import Generation, Progress
+from flowturbo.library import library
+from flowturbo.logs import set_log_level
+from flowturbo.model import Memory, Model, ModelInfo, Precision
+from flowturbo.pixels import save_png
+from flowturbo.request import Request
+from flowturbo.session import Session
 
-__all__ = ["Error", "Generation", "Model", "Request", "Session", "load_library"]
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    # The library is loaded when it is first used.
+    if name == "__version__":
+        return str(library().ft_version_string().decode())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Busy",
+    "CancelToken",
+    "Cancelled",
+    "Error",
+    "Generation",
+    "IOFailed",
+    "InvalidArgument",
+    "InvalidBundle",
+    "InvalidHandle",
+    "LimitExceeded",
+    "Memory",
+    "Model",
+    "ModelInfo",
+    "NetworkFailed",
+    "NonFinite",
+    "OutOfMemory",
+    "Panicked",
+    "Precision",
+    "Progress",
+    "Request",
+    "Session",
+    "Unsupported",
+    "__version__",
+    "save_png",
+    "set_log_level",
+]

@@ -1,22 +1,32 @@
-"""The C API of include/flowturbo.h by ctypes: structs field for field, and the functions that take them.
+"""The C API of include/flowturbo.h for ctypes: numbers, structs field for field, functions.
 
 The library is told the structs' sizes and refuses ones that it does not know; `layout` is held to the table that the C
-tests hold the header to.
+tests hold the header to, `FUNCTIONS` to the header.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
-from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_void_p,
+    sizeof,
+)
 from ctypes import c_uint32 as u32
 from ctypes import c_uint64 as u64
-from os import PathLike, fspath
+from typing import Any
 
-PIXEL_RGB8 = 1
 # By channels and numpy's name of a channel's type.
 PIXELS = {
-    (3, "uint8"): PIXEL_RGB8,
+    (3, "uint8"): 1,
     (4, "uint8"): 2,
     (3, "float16"): 4,
     (3, "float32"): 5,
@@ -37,8 +47,15 @@ MAPS = {
 }
 NORMAL_Y = {"up": 0, "down": 1}
 OUTPUT_IMAGES, OUTPUT_LATENTS = 0, 1
+PREVIEW_NONE, PREVIEW_LINEAR, PREVIEW_DECODED = 0, 1, 2
 PRECISIONS = ("f32", "f16-weights", "bf16", "int8")  # by their numbers
-TILES = {"": 0, "x": 1, "y": 2, "both": 3}
+SEAMLESS = {"x": 1, "y": 2, "both": 3}
+NETWORK_TEXT = 8
+WHOLE_STEP = 2**64 - 1
+
+ReadCallback = CFUNCTYPE(c_int32, c_void_p, u64, c_void_p, c_size_t)
+ReleaseCallback = CFUNCTYPE(None, c_void_p)
+LogCallback = CFUNCTYPE(None, c_void_p, u32, c_char_p, c_char_p)
 
 
 class Pixels(Structure):
@@ -57,8 +74,8 @@ class Reader(Structure):
         ("struct_size", u32),
         ("reserved", u32),
         ("size", u64),
-        ("read", c_void_p),
-        ("release", c_void_p),
+        ("read", ReadCallback),
+        ("release", ReleaseCallback),
         ("user_data", c_void_p),
         ("reserved_end", c_size_t),
     ]
@@ -66,25 +83,6 @@ class Reader(Structure):
 
 class Option(Structure):
     _fields_ = [("key", c_char_p), ("value", c_char_p)]
-
-
-class ModelOptions(Structure):
-    _fields_ = [
-        ("struct_size", u32),
-        ("threads", u32),
-        ("batch", u32),
-        ("lanes", u32),
-        ("parallel_for", c_void_p),
-        ("parallel_data", c_void_p),
-        ("options", POINTER(Option)),
-        ("option_count", c_size_t),
-        ("limits", c_void_p),
-        ("release_conditioning", u32),
-        ("deterministic", u32),
-        ("cancel", c_void_p),
-        ("precision", u32),
-        ("reserved", u32),
-    ]
 
 
 class Limits(Structure):
@@ -104,6 +102,25 @@ class Limits(Structure):
         ("max_arena_bytes", u64),
         ("max_prompt_bytes", u32),
         ("max_tokenizer_bytes", u32),
+    ]
+
+
+class ModelOptions(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("threads", u32),
+        ("batch", u32),
+        ("lanes", u32),
+        ("parallel_for", c_void_p),
+        ("parallel_data", c_void_p),
+        ("options", POINTER(Option)),
+        ("option_count", c_size_t),
+        ("limits", POINTER(Limits)),
+        ("release_conditioning", u32),
+        ("deterministic", u32),
+        ("cancel", c_void_p),
+        ("precision", u32),
+        ("reserved", u32),
     ]
 
 
@@ -144,7 +161,7 @@ class Progress(Structure):
         ("microseconds", u64),
         ("latents", POINTER(c_float)),
         ("latent_count", c_size_t),
-        ("preview", c_void_p),
+        ("preview", POINTER(c_uint8)),
         ("preview_size", c_size_t),
         ("preview_width", u32),
         ("preview_height", u32),
@@ -177,7 +194,7 @@ class Request(Structure):
         ("width", u32),
         ("height", u32),
         ("strength", c_float),
-        ("init", c_void_p),
+        ("init", POINTER(Pixels)),
         ("init_count", u32),
         ("variation", c_float),
         ("variation_seed", u64),
@@ -225,41 +242,64 @@ STRUCTS = {
 }
 
 
+# What each returns, then what it takes; handles are numbers.
+FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "ft_version": (u32,),
+    "ft_version_string": (c_char_p,),
+    "ft_status_name": (c_char_p, c_int32),
+    "ft_last_error_message": (c_char_p,),
+    "ft_log_set": (c_int32, LogCallback, c_void_p, u32),
+    "ft_pixels_init": (c_int32, POINTER(Pixels), c_size_t),
+    "ft_pixels_save_png": (c_int32, POINTER(Pixels), u32, u32, c_char_p),
+    "ft_cancel_token_new": (c_int32, POINTER(c_void_p)),
+    "ft_cancel_token_cancel": (c_int32, c_void_p),
+    "ft_cancel_token_reset": (c_int32, c_void_p),
+    "ft_cancel_token_is_cancelled": (c_int32, c_void_p, POINTER(c_uint8)),
+    "ft_cancel_token_free": (None, c_void_p),
+    "ft_reader_init": (c_int32, POINTER(Reader), c_size_t),
+    "ft_limits_init": (c_int32, POINTER(Limits), c_size_t),
+    "ft_model_options_init": (c_int32, POINTER(ModelOptions), c_size_t),
+    "ft_model_open": (c_int32, c_char_p, POINTER(ModelOptions), POINTER(c_void_p)),
+    "ft_model_open_memory": (
+        c_int32,
+        c_void_p,
+        c_size_t,
+        ReleaseCallback,
+        c_void_p,
+        POINTER(ModelOptions),
+        POINTER(c_void_p),
+    ),
+    "ft_model_open_reader": (c_int32, POINTER(Reader), POINTER(ModelOptions), POINTER(c_void_p)),
+    "ft_model_free": (None, c_void_p),
+    "ft_model_get_info": (c_int32, c_void_p, POINTER(ModelInfo)),
+    "ft_model_class_label": (c_int32, c_void_p, c_int64, POINTER(c_char_p)),
+    "ft_model_preset_name": (c_int32, c_void_p, u32, POINTER(c_char_p)),
+    "ft_model_find_class": (c_int32, c_void_p, c_char_p, POINTER(c_int64)),
+    "ft_model_get_maps": (c_int32, c_void_p, POINTER(u32)),
+    "ft_request_init": (c_int32, POINTER(Request), c_size_t),
+    "ft_model_prepare": (c_int32, c_void_p, POINTER(Request), POINTER(Memory)),
+    "ft_session_new": (c_int32, c_void_p, POINTER(c_void_p)),
+    "ft_session_free": (None, c_void_p),
+    "ft_session_prepare": (c_int32, c_void_p, POINTER(Request)),
+    "ft_session_generate": (c_int32, c_void_p, POINTER(Request), POINTER(Pixels)),
+    "ft_session_begin": (c_int32, c_void_p, POINTER(Request)),
+    "ft_session_reset": (c_int32, c_void_p),
+    "ft_session_step": (c_int32, c_void_p, u64, POINTER(c_uint8)),
+    "ft_session_get_steps": (c_int32, c_void_p, POINTER(u32), POINTER(u32)),
+    "ft_session_preview": (c_int32, c_void_p, u32, POINTER(Pixels)),
+    "ft_session_finish": (c_int32, c_void_p, POINTER(Pixels)),
+    "ft_session_get_latents": (c_int32, c_void_p, POINTER(c_float), c_size_t),
+    "ft_session_encode": (c_int32, c_void_p, POINTER(Pixels), u32, u32, u32, POINTER(c_float), c_size_t),
+    "ft_session_decode": (c_int32, c_void_p, POINTER(c_float), c_size_t, POINTER(Pixels)),
+    "ft_session_decode_sized": (c_int32, c_void_p, POINTER(c_float), c_size_t, u32, u32, POINTER(Pixels)),
+    "ft_session_get_map": (c_int32, c_void_p, u32, u32, POINTER(Pixels)),
+}
+
+
 def layout() -> Iterator[str]:
     """`struct size`, then `struct.field offset size` for each field."""
     for name, struct in STRUCTS.items():
         yield f"{name} {sizeof(struct)}"
-        for field, _ in struct._fields_:
+        for field, *_ in struct._fields_:
             place = getattr(struct, field)
             yield f"{name}.{field} {place.offset} {place.size}"
-
-
-class Error(Exception):
-    """What the library had to say of a call that failed."""
-
-    def __init__(self, status: int, name: str, message: str):
-        super().__init__(message)
-        self.status, self.name = status, name  # FT_ERROR_INVALID_ARGUMENT and its like, as a number and as text
-
-
-def load_library(path: str | PathLike) -> ctypes.CDLL:
-    """The shared library at `path`."""
-    library = ctypes.CDLL(fspath(path))
-    for name in ("ft_last_error_message", "ft_version_string", "ft_status_name"):
-        getattr(library, name).restype = c_char_p
-    for name in ("ft_model_free", "ft_session_free"):
-        getattr(library, name).argtypes, getattr(library, name).restype = [c_void_p], None
-    return library
-
-
-def check(library: ctypes.CDLL, status: int) -> None:
-    if status:
-        name, message = library.ft_status_name(status), library.ft_last_error_message()
-        raise Error(status, name.decode(), message.decode())
-
-
-def filled(library: ctypes.CDLL, struct: type[Structure], initialise) -> Structure:
-    """A struct as its function in the library fills it."""
-    value = struct()
-    check(library, initialise(byref(value), c_size_t(sizeof(value))))
-    return value

@@ -1,70 +1,128 @@
-"""Models, their sessions, and what is asked of them; arrays are numpy's."""
+"""Models: bundles and plans, opened."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from ctypes import POINTER, byref, c_char_p, c_float, c_int64, c_size_t, c_void_p, sizeof
-from dataclasses import dataclass
-from os import PathLike, fsencode
-from time import perf_counter
-from typing import Self
+import io
+import itertools
+import weakref
+from collections.abc import Callable, Mapping
+from ctypes import byref, c_char_p, c_int64, c_uint32, c_void_p, pointer
+from dataclasses import dataclass, fields
+from os import PathLike, fspath
+from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeAlias, Unpack, get_args
 
 import numpy as np
 
 from flowturbo import abi
+from flowturbo.cancel import CancelToken
+from flowturbo.errors import Error
+from flowturbo.library import check, filled, library, sized, text, whole
+from flowturbo.request import Filled, Request, Shapes
+from flowturbo.running import Run
+from flowturbo.session import Session
 
-
-@dataclass
-class Request:
-    """One generation: an image for each of `classes`, or for each prompt if there are none. What is not given is the
-    bundle's own."""
-
-    classes: Sequence[int] | np.ndarray = ()
-    seed: int = 0
-    schedule: str | None = None  # such as H1P5R3
-    guidance: float | None = None  # from 1 on
-    preset: str | None = None
-    noise: np.ndarray | None = None  # float32 [N,C,h,w], instead of the seed's
-    tile: str = ""  # x, y or both: seamless along these axes
-    size: tuple[int, int] | None = None  # width and height in pixels, not below the model's own
-    images: bool = True  # False for latents alone
-    context: np.ndarray | None = None  # float32 [N,D] or [N,L,D], or [1,...] for all images
-    negative_context: np.ndarray | None = None  # likewise, what guidance goes away from
-    prompts: list[str] | tuple[str, ...] = ()  # what the images show: one for all, or one for each
-    negative_prompt: str | None = None  # what they do not
-
-
-def utf8(prompt: str) -> bytes:
-    if "\0" in prompt:
-        raise ValueError(f"prompt {prompt!r}: has a NUL, where the library would take it to end")
-    return prompt.encode()
+Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8"]
+Source: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 
 @dataclass(frozen=True)
-class Generation:
-    """`images` uint8 [N,H,W,3] (None if they were not asked for), `latents` float32 [N,C,h,w], and the time it took."""
+class ModelInfo:
+    """What a model says of itself: ft_model_info."""
 
-    images: np.ndarray | None
-    latents: np.ndarray
-    steps: list[tuple[str, float]]  # each step's letter and seconds
-    seconds: float  # of the whole call, decoding included
+    name: str
+    description: str | None
+    license: str | None  # SPDX expression for the weights
+    hash: str  # SHA-256 of the bundle's manifest
+    schedule: str  # the bundle's own
+    guidance: float
+    width: int  # of an image; 0 without a decoder
+    height: int
+    latent_channels: int
+    latent_height: int
+    latent_width: int
+    cell_width: int  # pixels that one cell of the latent stands for
+    cell_height: int
+    class_count: int
+    null_class: int  # the class that stands for none, or -1
+    tiles: bool  # images can be asked to tile
+    prompts: bool  # it takes them
+    context_width: int  # floats of a context, or of each of its tokens; 0 if it takes none
+    context_tokens: int  # 0 if contexts are one row
+    preset_count: int
+    threads: int  # that work on a request
+
+    @classmethod
+    def read(cls, raw: abi.ModelInfo) -> ModelInfo:
+        values: dict[str, Any] = {name: getattr(raw, name) for name, *_ in abi.ModelInfo._fields_}
+        values["tiles"], values["prompts"] = bool(raw.tiles), bool(raw.networks & abi.NETWORK_TEXT)
+        for name in ("name", "description", "license", "hash", "schedule"):
+            values[name] = None if values[name] is None else values[name].decode()
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+class Memory(NamedTuple):
+    """Bytes that a request takes."""
+
+    model: int  # held by the model, for all its sessions
+    session: int  # held by a session once it has run the request
+    passing: int  # taken for a moment besides
 
 
 class Model:
-    """A bundle, opened: a folder, a zip file or a plan. Any number of threads may have sessions of it. `precision`, one
-    of `abi.PRECISIONS`, is what its networks multiply in."""
+    """A bundle or a plan, opened by `Model.open`. Any number of threads may have sessions of it."""
 
-    def __init__(self, library: ctypes.CDLL, bundle: str | PathLike, threads: int = 0, precision: str = "f32"):
-        self.library, self.handle = library, c_void_p()
-        options = abi.filled(library, abi.ModelOptions, library.ft_model_options_init)
-        options.threads = threads
+    def __init__(self, handle: int):
+        self.handle: int | None = handle
+        self.free = weakref.finalize(self, library().ft_model_free, handle)
+        raw = sized(abi.ModelInfo)
+        check(library().ft_model_get_info(handle, byref(raw)))
+        self.info = info = ModelInfo.read(raw)
+        tokens, width = info.context_tokens, info.context_width
+        self.shapes = Shapes(
+            width=info.width,
+            height=info.height,
+            cell=(info.cell_height, info.cell_width),
+            latent=(info.latent_channels, info.latent_height, info.latent_width),
+            context=((tokens, width) if tokens else (width,)) if width else None,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        source: Source,
+        *,
+        threads: int = 0,
+        precision: Precision = "f32",
+        deterministic: bool = False,
+        batch: int = 1,
+        release_conditioning: bool = False,
+        limits: Mapping[str, int] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Self:
+        """Opens a folder, a zip file or a plan by its path; or the bytes of a zip file or plan, or a file of them that
+        is open for reading, both of which are kept until model and sessions are gone.
+
+        `threads` is 0 for one per processor. `precision`: docs/precision.md. `deterministic` gives the same bits on
+        every processor. `batch` is how many images are planned for now rather than when they are wanted.
+        `release_conditioning` gives weights up that only new times and classes need. `limits` are other bounds than
+        those of ft_limits, by their names. `cancel`, or Ctrl-C, stops the opening.
+        """
         if precision not in abi.PRECISIONS:
-            raise ValueError(f"precision {precision!r}: there are {', '.join(abi.PRECISIONS)}")
+            raise ValueError(f"precision {precision!r}: there are {', '.join(get_args(Precision))}")
+        options = filled(abi.ModelOptions, library().ft_model_options_init)
+        options.threads, options.batch = whole("threads", threads), whole("batch", batch)
         options.precision = abi.PRECISIONS.index(precision)
-        abi.check(library, library.ft_model_open(fsencode(bundle), byref(options), byref(self.handle)))
-        self.info = abi.ModelInfo(struct_size=sizeof(abi.ModelInfo))
-        abi.check(library, library.ft_model_get_info(self.handle, byref(self.info)))
+        options.deterministic, options.release_conditioning = bool(deterministic), bool(release_conditioning)
+        if limits is not None:
+            options.limits = pointer(given_limits(limits))
+        run = Run(cancel)
+        options.cancel = run.token.handle
+        if isinstance(source, str | PathLike):
+            return cls(opened(run, library().ft_model_open, text("path", fspath(source)), byref(options)))
+        if isinstance(source, bytes | bytearray | memoryview):
+            return cls(open_memory(run, source, options))
+        return cls(open_file(run, source, options))
 
     def __enter__(self) -> Self:
         return self
@@ -73,178 +131,147 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Frees the model; its sessions stay usable."""
-        self.library.ft_model_free(self.handle)
-        self.handle = c_void_p()
+        """Frees the model; its sessions stay usable. What nobody refers to any more is closed by itself."""
+        self.handle = None
+        self.free()
 
     def session(self) -> Session:
         return Session(self)
 
+    def prepare(self, **request: Unpack[Request]) -> Memory:
+        """Plans what a request needs, and tells the memory that it will take before any is taken for it."""
+        told, given = sized(abi.Memory), Filled(request, self)
+        run = Run()
+        given.raw.cancel = run.token.handle
+        run(library().ft_model_prepare, self.handle, byref(given.raw), byref(told))
+        return Memory(told.model_bytes, told.session_bytes, told.passing_bytes)
+
     def find_class(self, name: str) -> int:
         """The number of a class by its label, one of its synonyms, or itself."""
         found = c_int64()
-        abi.check(self.library, self.library.ft_model_find_class(self.handle, name.encode(), byref(found)))
+        check(library().ft_model_find_class(self.handle, text("class", name), byref(found)))
         return found.value
 
     @property
-    def hash(self) -> str:
-        return self.info.hash.decode()
+    def labels(self) -> list[str]:
+        """Of the classes, by their numbers."""
+        return self.texts(library().ft_model_class_label, self.info.class_count)
 
     @property
-    def labels(self) -> list[str]:
-        labels = [c_char_p() for _ in range(self.info.class_count)]
-        for number, label in enumerate(labels):
-            abi.check(self.library, self.library.ft_model_class_label(self.handle, c_int64(number), byref(label)))
-        return [label.value.decode() for label in labels]
+    def presets(self) -> list[str]:
+        return self.texts(library().ft_model_preset_name, self.info.preset_count)
+
+    def texts(self, function: Callable[..., int], count: int) -> list[str]:
+        found = [c_char_p() for _ in range(count)]
+        for number, place in enumerate(found):
+            check(function(self.handle, number, byref(place)))
+        return [place.value.decode() for place in found if place.value is not None]
 
     @property
     def maps(self) -> list[str]:
-        """What `Session.map` gives beside the colour: normal, height, ...; those packed of others last."""
-        maps = ctypes.c_uint32()
-        abi.check(self.library, self.library.ft_model_get_maps(self.handle, byref(maps)))
+        """What `Session.map` gives: color, normal, height, ...; those packed of others last."""
+        maps = c_uint32()
+        check(library().ft_model_get_maps(self.handle, byref(maps)))
         return [name for name, bit in abi.MAPS.items() if maps.value & bit]
 
     @property
     def context_shape(self) -> tuple[int, ...] | None:
         """Of one context: tokens and width, or width alone; None if the model takes none."""
-        tokens, width = self.info.context_tokens, self.info.context_width
-        return ((tokens, width) if tokens else (width,)) if width else None
+        return self.shapes.context
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
-        return self.info.latent_channels, self.info.latent_height, self.info.latent_width
+        return self.shapes.latent
 
 
-class Session:
-    """The memory to run one generation at a time: one thread's."""
+def given_limits(limits: Mapping[str, int]) -> abi.Limits:
+    filled_in = filled(abi.Limits, library().ft_limits_init)
+    bits = {name: 8 * ctypes.sizeof(kind) for name, kind, *_ in abi.Limits._fields_ if name != "struct_size"}
+    for name, value in limits.items():
+        if name not in bits:
+            raise ValueError(f"limits: no {name!r}; there are {', '.join(bits)}")
+        setattr(filled_in, name, whole(name, value, bits[name]))
+    return filled_in
 
-    def __init__(self, model: Model):
-        self.library, self.info, self.handle = model.library, model.info, c_void_p()
-        self.context_shape = model.context_shape
-        self.made = (0, 0, 0)  # images, height and width of the last generation
-        abi.check(self.library, self.library.ft_session_new(model.handle, byref(self.handle)))
 
-    def __enter__(self) -> Self:
-        return self
+def opened(run: Run, function: Callable[..., int], *arguments: object) -> int:
+    handle = c_void_p()
+    try:
+        run(function, *arguments, byref(handle))
+    except BaseException:
+        library().ft_model_free(handle)  # Ctrl-C may come when it is just there
+        raise
+    assert handle.value is not None
+    return handle.value
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
-    def close(self) -> None:
-        self.library.ft_session_free(self.handle)
-        self.handle = c_void_p()
+# What was lent to the library, by the numbers that it knows them by.
+LENT: dict[int, Any] = {}
+NUMBERS = itertools.count(1)
 
-    def generate(self, request: Request) -> Generation:
-        """Samples and decodes."""
-        asked = np.atleast_1d(request.classes)
-        with np.errstate(invalid="ignore"):
-            classes = np.ascontiguousarray(asked, np.int64)
-        if not np.array_equal(classes, asked):
-            raise ValueError(f"classes {asked.tolist()}: must be whole numbers")
-        if not 0 <= request.seed < 2**64:
-            raise ValueError(f"seed {request.seed}: must be from 0 to 2**64 - 1")
-        raw = abi.filled(self.library, abi.Request, self.library.ft_request_init)
-        if isinstance(request.prompts, str | bytes):
-            raise TypeError("prompts: a list of texts is needed, not one text")
-        contexts = {name: self.contexts(name, getattr(request, name)) for name in ("context", "negative_context")}
-        given = contexts["context"]
-        count = len(classes) or len(request.prompts) or (0 if given is None else len(given))
-        raw.image_count = count
-        if len(classes):
-            raw.classes = classes.ctypes.data_as(POINTER(c_int64))
-        if len(request.prompts):
-            raw.prompts = (c_char_p * len(request.prompts))(*map(utf8, request.prompts))
-            raw.prompt_count = len(request.prompts)
-        if request.negative_prompt is not None:
-            raw.negative_prompt = utf8(request.negative_prompt)
-        raw.seed, raw.tile = request.seed, abi.TILES[request.tile]
-        width, height = request.size or (self.info.width, self.info.height)
-        if request.size is not None:
-            raw.width, raw.height = width, height
-        for name in ("schedule", "preset"):
-            if (text := getattr(request, name)) is not None:
-                setattr(raw, name, text.encode())
-        if request.guidance is not None:
-            raw.guidance = request.guidance
-        if request.noise is not None:
-            noise = np.ascontiguousarray(request.noise, np.float32)
-            raw.noise, raw.noise_count = noise.ctypes.data_as(POINTER(c_float)), noise.size
-        for name, floats in contexts.items():
-            if floats is not None:
-                setattr(raw, name, floats.ctypes.data_as(POINTER(c_float)))
-                setattr(raw, f"{name}_count", floats.size)
-                setattr(raw, f"{name}_rows", len(floats))
-        raw.output = abi.OUTPUT_IMAGES if request.images else abi.OUTPUT_LATENTS
-        steps: list[tuple[str, float]] = []
 
-        @abi.ProgressCallback
-        def watch(_: int | None, progress: POINTER(abi.Progress)) -> int:
-            now = progress.contents
-            if now.decoded == 0:
-                steps.append((chr(now.kind), now.microseconds / 1e6))
-            return 0
+def release(number: int) -> None:
+    del LENT[number]
 
-        raw.progress = watch
-        images = np.empty((count, height, width, 3), np.uint8) if request.images else None
-        pixels = None if images is None else byref(self.pixels(images))
-        self.made = (count, height, width)
-        start = perf_counter()
-        abi.check(self.library, self.library.ft_session_generate(self.handle, byref(raw), pixels))
-        seconds = perf_counter() - start
-        info, own = self.info, (self.info.latent_height, self.info.latent_width)
-        cells = own if request.size is None else (height // info.cell_height, width // info.cell_width)
-        latents = np.empty((count, info.latent_channels, *cells), np.float32)
-        place = latents.ctypes.data_as(POINTER(c_float))
-        abi.check(self.library, self.library.ft_session_get_latents(self.handle, place, c_size_t(latents.size)))
-        return Generation(images, latents, steps, seconds)
 
-    def map(self, name: str, dtype: type[np.generic] | str = np.uint8, normal_y: str = "up") -> np.ndarray:
-        """A map of the images that were generated last (docs/maps.md).
+RELEASE = abi.ReleaseCallback(release)
 
-        `color`, `normal` and `orm` are [N,H,W,3] of uint8, float16 or float32, `height`, `roughness`, `metallic` and
-        `occlusion` [N,H,W] of uint8, uint16 or float32, `mask` uint8 [N,H,W,4]. Floats are 0 to 1. `normal_y` is `up`,
-        as in OpenGL, or `down`, as in DirectX.
-        """
-        if name not in abi.MAPS:
-            raise ValueError(f"no map is called {name!r}; there are {', '.join(abi.MAPS)}")
-        if normal_y not in abi.NORMAL_Y:
-            raise ValueError(f"normal_y {normal_y!r}: up or down")
-        channels = {"color": 3, "normal": 3, "orm": 3, "mask": 4}.get(name, 1)
-        kind = np.dtype(dtype).newbyteorder("=")
-        if (channels, kind.name) not in abi.PIXELS:
-            known = ", ".join(known for count, known in abi.PIXELS if count == channels)
-            raise ValueError(f"{name} is not to be had as {kind}; there are {known}")
-        images = np.empty((*self.made, channels) if channels > 1 else self.made, kind)
-        pixels = self.pixels(images)
-        pixels.format = abi.PIXELS[channels, kind.name]
-        flags = abi.NORMAL_Y[normal_y]
-        abi.check(self.library, self.library.ft_session_get_map(self.handle, abi.MAPS[name], flags, byref(pixels)))
-        return images
 
-    def contexts(self, name: str, given: np.ndarray | None) -> np.ndarray | None:
-        """Contexts as the library takes them, of the model's own shape; those of a model without are its to refuse."""
-        if given is None:
-            return None
-        given, shape = np.asarray(given), self.context_shape
-        if given.dtype.kind not in "fiu":
-            raise ValueError(f"{name}: {given.dtype} numbers; floats are needed")
-        if shape is not None and (given.ndim != 1 + len(shape) or given.shape[1:] != shape):
-            wanted = ", ".join(map(str, shape))
-            raise ValueError(f"{name}: shape {list(given.shape)}, must be [N, {wanted}]")
-        return np.ascontiguousarray(given, np.float32)
+def lend(what: object) -> int:
+    number = next(NUMBERS)
+    LENT[number] = what
+    return number
 
-    def decode(self, latents: np.ndarray) -> np.ndarray:
-        """uint8 [N,H,W,3] of latents float32 [N,C,h,w] of the model's own size."""
-        latents = np.ascontiguousarray(latents, np.float32)
-        images = np.empty((len(latents), self.info.height, self.info.width, 3), np.uint8)
-        place, pixels = latents.ctypes.data_as(POINTER(c_float)), byref(self.pixels(images))
-        count = c_size_t(latents.size)
-        abi.check(self.library, self.library.ft_session_decode(self.handle, place, count, pixels))
-        return images
 
-    def pixels(self, images: np.ndarray) -> abi.Pixels:
-        """Where images uint8 [N,H,W,3] go."""
-        pixels = abi.filled(self.library, abi.Pixels, self.library.ft_pixels_init)
-        pixels.format, pixels.data, pixels.size = abi.PIXEL_RGB8, images.ctypes.data, images.nbytes
-        return pixels
+def open_memory(run: Run, source: bytes | bytearray | memoryview, options: abi.ModelOptions) -> int:
+    if not source:
+        raise ValueError("source: no bytes")
+    array = np.frombuffer(source, np.uint8)
+    place = (array.ctypes.data, array.size)
+    return opened(run, library().ft_model_open_memory, *place, RELEASE, lend(array), byref(options))
+
+
+class File:
+    """A file that is open for reading, as the library reads it."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.size = file.seek(0, io.SEEK_END)
+        self.failure: BaseException | None = None
+
+    def read(self, offset: int, count: int) -> bytes:
+        self.file.seek(offset)
+        parts = []
+        while count:
+            part = self.file.read(count)
+            if not part:
+                raise EOFError(f"the file ends {count} bytes too early")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def read(number: int, offset: int, place: int, count: int) -> int:
+    file: File = LENT[number]
+    try:
+        ctypes.memmove(place, file.read(offset, count), count)
+    except BaseException as failure:  # noqa: BLE001 - open_file raises it
+        file.failure = failure
+        return 1
+    return 0
+
+
+READ = abi.ReadCallback(read)
+
+
+def open_file(run: Run, source: BinaryIO, options: abi.ModelOptions) -> int:
+    if not hasattr(source, "read") or not hasattr(source, "seek"):
+        raise TypeError(f"source: {type(source).__name__}; a path, bytes, or a file that is open for reading is needed")
+    file = File(source)
+    reader = filled(abi.Reader, library().ft_reader_init)
+    reader.size, reader.read, reader.release, reader.user_data = file.size, READ, RELEASE, lend(file)
+    try:
+        return opened(run, library().ft_model_open_reader, byref(reader), byref(options))
+    except Error as error:
+        raise error from file.failure

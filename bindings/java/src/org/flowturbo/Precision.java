@@ -1,0 +1,15 @@
+package org.flowturbo;
+
+/** In what numbers networks multiply (docs/precision.md). */
+public enum Precision {
+  F32(0),
+  F16_WEIGHTS(1),
+  BF16(2),
+  INT8(3);
+
+  final int value;
+
+  Precision(int value) {
+    this.value = value;
+  }
+}

@@ -1,0 +1,194 @@
+"""Sessions: one generation at a time, at once or in pieces."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from ctypes import POINTER, byref, c_float, c_uint8, c_uint32
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from flowturbo import abi, bar
+from flowturbo.generation import Generation, Progress, Watcher
+from flowturbo.library import check, library, made, whole
+from flowturbo.pixels import Array, Images, given_floats, given_images, pixel_format, pixels
+from flowturbo.request import Filled, Request
+from flowturbo.running import Run
+
+if TYPE_CHECKING:
+    from flowturbo.model import Model
+
+CHANNELS = {"color": 3, "normal": 3, "orm": 3, "mask": 4}  # of maps; others have one
+
+
+class Session:
+    """Scratch memory for one generation at a time, made by `Model.session`; it outlives its model. One thread's at a
+    time: others get `Busy`."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.handle: int | None = made(library().ft_session_new, model.handle)
+        self.free = weakref.finalize(self, library().ft_session_free, self.handle)
+        self.given: Filled | None = None  # the generation under way, or the last one
+        self.run = Run()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the session. One that nobody refers to any more is closed by itself."""
+        self.handle = None
+        self.free()
+
+    def generate(self, **request: Unpack[Request]) -> Generation:
+        """Samples and decodes. Ctrl-C stops it, and what else stops it leaves the session ready for the next."""
+        given, run = self.take(request)
+        images = np.empty((*given.images, 3), np.uint8) if given.wants_images else None
+        start = perf_counter()
+        run(library().ft_session_generate, self.handle, byref(given.raw), images if images is None else place(images))
+        return self.generation(images, perf_counter() - start)
+
+    def prepare(self, **request: Unpack[Request]) -> None:
+        """Does all that a request needs before its first step: for a loading screen."""
+        given, run = self.take(request)
+        run(library().ft_session_prepare, self.handle, byref(given.raw))
+
+    def begin(self, **request: Unpack[Request]) -> None:
+        """Begins a generation that `step` and `finish` carry out. One that was under way is given up."""
+        given, run = self.take(request)
+        run(library().ft_session_begin, self.handle, byref(given.raw))
+
+    def step(self, seconds: float) -> bool:
+        """Works on the generation for about `seconds`; whether it is done."""
+        done = c_uint8()
+        self.run(library().ft_session_step, self.handle, whole("microseconds", int(seconds * 1e6), 63), byref(done))
+        return bool(done)
+
+    def steps(self, **request: Unpack[Request]) -> Iterator[Progress]:
+        """Begins a generation, and carries it out while it is looped over: what each step and each decoded image is
+        told by. `finish` then gives the images."""
+        told: list[Progress] = []
+        watcher = watcher_of(request.get("progress"))
+
+        def keep(progress: Progress) -> object:
+            told.append(progress)
+            return None if watcher is None else watcher(progress)
+
+        request["progress"] = keep
+        self.begin(**request)
+        done = c_uint8()
+        while not done:
+            self.run(library().ft_session_step, self.handle, abi.WHOLE_STEP, byref(done))
+            yield from told
+            told.clear()
+
+    def finish(self) -> Generation:
+        """Does what is left of the generation that was begun, and gives its images."""
+        start, images = perf_counter(), None
+        if self.given is None or self.given.wants_images:
+            images = np.empty((*(self.given.images if self.given else (0, 0, 0)), 3), np.uint8)
+            self.run(library().ft_session_finish, self.handle, place(images))
+        else:
+            while not self.step(1.0):
+                pass
+        return self.generation(images, perf_counter() - start)
+
+    def reset(self) -> None:
+        """Gives the generation under way up, or forgets the last one."""
+        check(library().ft_session_reset(self.handle))
+
+    @property
+    def steps_made(self) -> tuple[int, int]:
+        """Steps of the schedule that are done, and all that there are."""
+        made, every = c_uint32(), c_uint32()
+        check(library().ft_session_get_steps(self.handle, byref(made), byref(every)))
+        return made.value, every.value
+
+    def preview(self, decoded: bool = False) -> NDArray[np.uint8]:
+        """What the generation looks like so far, [N,H,W,3]: rough and of the latent's size, or as `decoded`, which
+        takes as long as decoding does."""
+        count, height, width = self.given.images if self.given else (0, 0, 0)
+        if self.given and not decoded:
+            height, width = self.given.latents[2:]
+        images = np.empty((count, height, width, 3), np.uint8)
+        kind = abi.PREVIEW_DECODED if decoded else abi.PREVIEW_LINEAR
+        check(library().ft_session_preview(self.handle, kind, place(images)))
+        return images
+
+    def map(self, name: str, dtype: DTypeLike = np.uint8, normal_y: Literal["up", "down"] = "up") -> Array:
+        """A map of the images that were generated last (docs/maps.md).
+
+        `color`, `normal` and `orm` are [N,H,W,3] of uint8, float16 or float32, `height`, `roughness`, `metallic` and
+        `occlusion` [N,H,W] of uint8, uint16 or float32, `mask` uint8 [N,H,W,4]. Floats are 0 to 1. `normal_y` is `up`,
+        as in OpenGL, or `down`, as in DirectX.
+        """
+        if name not in abi.MAPS:
+            raise ValueError(f"no map is called {name!r}; there are {', '.join(abi.MAPS)}")
+        if normal_y not in abi.NORMAL_Y:
+            raise ValueError(f"normal_y {normal_y!r}: up or down")
+        channels, kind = CHANNELS.get(name, 1), np.dtype(dtype).newbyteorder("=")
+        pixel_format(name, channels, kind)
+        made = self.given.images if self.given else (0, 0, 0)
+        images = np.empty((*made, channels) if channels > 1 else made, kind)
+        check(
+            library().ft_session_get_map(
+                self.handle, abi.MAPS[name], abi.NORMAL_Y[normal_y], byref(pixels(images, channels))
+            )
+        )
+        return images
+
+    def encode(self, images: Images) -> NDArray[np.float32]:
+        """float32 [N,C,h,w] of images [N,H,W,3], for models with an encoder."""
+        given = given_images("images", images)
+        count, height, width, channels = given.shape
+        latents = np.empty(self.model.shapes.of(count, (width, height))[1], np.float32)
+        there = byref(pixels(given, channels))
+        sizes = (width, height, count)
+        check(library().ft_session_encode(self.handle, there, *sizes, floats(latents), latents.size))
+        return latents
+
+    def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
+        """uint8 [N,H,W,3] of latents [N,C,h,w]."""
+        given = given_floats("latents", latents)
+        if given.ndim != 4:
+            raise ValueError(f"latents: shape {list(given.shape)}, must be [N, C, h, w]")
+        count, _, *cells = given.shape
+        shapes = self.model.shapes
+        size = (cells[1] * shapes.cell[1], cells[0] * shapes.cell[0])
+        images = np.empty((count, size[1], size[0], 3), np.uint8)
+        check(library().ft_session_decode_sized(self.handle, floats(given), given.size, *size, place(images)))
+        return images
+
+    def take(self, request: Request) -> tuple[Filled, Run]:
+        given = Filled(request, self.model)
+        run = Run(given.cancel, watcher_of(given.progress), given.latents)
+        given.raw.cancel, given.raw.progress = run.token.handle, run.callback
+        self.given, self.run = given, run
+        return given, run
+
+    def generation(self, images: NDArray[np.uint8] | None, seconds: float) -> Generation:
+        assert self.given is not None
+        latents = np.empty(self.given.latents, np.float32)
+        check(library().ft_session_get_latents(self.handle, floats(latents), latents.size))
+        maps = {name: self.map(name, np.uint16 if name == "height" else np.uint8) for name in self.given.maps}
+        return Generation(images, latents, self.run.steps, seconds, maps)
+
+
+def watcher_of(progress: Watcher | bool | None) -> Watcher | None:
+    if isinstance(progress, bool):
+        return bar.draw() if progress else None
+    return progress
+
+
+def floats(array: NDArray[np.float32]) -> Any:
+    return array.ctypes.data_as(POINTER(c_float))
+
+
+def place(images: NDArray[np.uint8]) -> Any:
+    return byref(pixels(images))
