@@ -13,6 +13,7 @@
 mod attention;
 #[cfg(test)]
 mod bits;
+mod blocking;
 mod copy;
 mod default_floats;
 pub mod error;

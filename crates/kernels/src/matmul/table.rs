@@ -25,6 +25,8 @@ pub struct Microkernel {
     pub rows: usize,
     /// What bytes of the left side are lowered by before they are multiplied.
     pub(super) lowers: f32,
+    /// Bytes are widened to 16 bits before they are multiplied.
+    pub(super) wide: bool,
     run: unsafe fn(Tile<'_>, usize, usize),
 }
 
@@ -52,14 +54,19 @@ impl Microkernel {
         PanelSize::of(self.isa)
     }
 
+    /// Words of a packed panel of `width` columns that belong to so many words of the left side.
+    pub(super) fn of_panel(&self, words: usize, width: usize) -> usize {
+        if self.wide { words * width / 2 } else { self.format.of_panel(words, width) }
+    }
+
     /// Computes a tile of `rows` rows by `vectors` vectors.
     ///
     /// # Safety
-    /// `rows` and `vectors` are at least 1 and within `self.rows` and the panel; each row has the words of the spans,
-    /// the panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
-    /// meanwhile.
+    /// It is [available](Self::is_available). `rows` and `vectors` are at least 1 and within `self.rows` and the panel;
+    /// each row has the words of the spans, the panel a row for each of them, `start` (if not null) and `c` have room
+    /// for the tile, which nothing else uses meanwhile.
     pub(super) unsafe fn run(&self, tile: Tile<'_>, rows: usize, vectors: usize) {
-        // SAFETY: the caller's promise; `Matmul::new` has seen that the processor has what it needs.
+        // SAFETY: the caller's promise.
         unsafe { (self.run)(tile, rows, vectors) }
     }
 }
@@ -71,26 +78,6 @@ impl std::fmt::Display for Microkernel {
     }
 }
 
-/// Whether the processor has a feature; Miri knows few instructions, whatever the processor says.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! has {
-    ($detected:ident, $feature:tt) => {
-        || cfg!(not(miri)) && std::arch::$detected!($feature)
-    };
-}
-
-/// A function that runs tiles by `$dot`, compiled for some features.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! entered {
-    ($name:ident, $dot:ty, $features:literal) => {
-        #[target_feature(enable = $features)]
-        unsafe fn $name(of: Tile<'_>, rows: usize, vectors: usize) {
-            // SAFETY: the caller's promise.
-            unsafe { tile::<$dot>(of, rows, vectors) }
-        }
-    };
-}
-
 /// Tiles of floats, in the form that every instruction set enters by itself.
 struct Float<'a, const HALVES: bool>(Tile<'a>, usize, usize);
 
@@ -98,13 +85,13 @@ impl<const HALVES: bool> Kernel for Float<'_, HALVES> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: whoever makes one promises what `Microkernel::run` asks for.
         unsafe {
             if HALVES {
-                tile::<dot::Widened<S>>(self.0, self.1, self.2);
+                tile(dot::Widened(simd), self.0, self.1, self.2);
             } else {
-                tile::<dot::Floats<S>>(self.0, self.1, self.2);
+                tile(dot::Floats(simd), self.0, self.1, self.2);
             }
         }
     }
@@ -120,46 +107,27 @@ macro_rules! floats {
             has: || true,
             rows: dot::largest::<$simd>().0,
             lowers: 0.0,
-            run: |of, rows, vectors| Isa::$isa.run(Float::<$halves>(of, rows, vectors)),
+            wide: false,
+            // SAFETY: as `Microkernel::run`, which asks for what the processor has.
+            run: |of, rows, vectors| unsafe { <$simd>::enter(Float::<$halves>(of, rows, vectors)) },
         }
     };
 }
 
 /// A line of small numbers.
 macro_rules! small {
-    ($isa:ident, $format:ident, $dot:ty, $run:ident, $needs:literal, $has:expr) => {
+    ($isa:ident, $format:ident, $dot:ident, $needs:literal) => {
         Microkernel {
             isa: Isa::$isa,
             format: Format::$format,
             needs: $needs,
-            has: $has,
-            rows: <$dot>::TILE.0,
-            lowers: <$dot>::LOWERS,
-            run: $run,
+            has: || dot::$dot::new().is_some(),
+            rows: dot::$dot::TILE.0,
+            lowers: dot::$dot::LOWERS,
+            wide: dot::$dot::WIDE,
+            run: dot::$dot::tile,
         }
     };
-}
-
-#[cfg(target_arch = "x86_64")]
-entered!(vnni512, dot::Vnni512, "avx512f,avx512vnni");
-#[cfg(target_arch = "x86_64")]
-entered!(wide512, dot::Wide512, "avx512f,avx512bw");
-#[cfg(target_arch = "x86_64")]
-entered!(bfloats512, dot::Bfloats512, "avx512f,avx512bf16");
-#[cfg(target_arch = "x86_64")]
-entered!(vnni256, dot::Vnni256, "avx2,avxvnni");
-#[cfg(target_arch = "x86_64")]
-entered!(wide256, dot::Wide256, "avx2");
-#[cfg(target_arch = "aarch64")]
-entered!(sdot, dot::Sdot, "dotprod");
-#[cfg(target_arch = "aarch64")]
-entered!(bfdot, dot::Bfdot, "bf16");
-
-/// # Safety
-/// As [`Microkernel::run`].
-unsafe fn plain_bytes(of: Tile<'_>, rows: usize, vectors: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { tile::<dot::PlainBytes>(of, rows, vectors) }
 }
 
 /// The kernels, the better ones of a kind first.
@@ -170,30 +138,30 @@ pub static MICROKERNELS: &[Microkernel] = &[
     #[cfg(target_arch = "x86_64")]
     floats!(Avx512, Avx512, F16, true),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, Bf16, dot::Bfloats512, bfloats512, "avx512bf16", has!(is_x86_feature_detected, "avx512bf16")),
+    small!(Avx512, Bf16, Bfloats512, "avx512bf16"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, I8, dot::Vnni512, vnni512, "avx512vnni", has!(is_x86_feature_detected, "avx512vnni")),
+    small!(Avx512, I8, Vnni512, "avx512vnni"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, I8, dot::Wide512, wide512, "avx512bw", has!(is_x86_feature_detected, "avx512bw")),
+    small!(Avx512, I8, Wide512, "avx512bw"),
     #[cfg(target_arch = "x86_64")]
     floats!(Avx2, Avx2, F32, false),
     #[cfg(target_arch = "x86_64")]
     floats!(Avx2, Avx2, F16, true),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx2, I8, dot::Vnni256, vnni256, "avxvnni", has!(is_x86_feature_detected, "avxvnni")),
+    small!(Avx2, I8, Vnni256, "avxvnni"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx2, I8, dot::Wide256, wide256, "", || true),
+    small!(Avx2, I8, Wide256, ""),
     #[cfg(target_arch = "aarch64")]
     floats!(Neon, Neon, F32, false),
     #[cfg(target_arch = "aarch64")]
     floats!(Neon, Neon, F16, true),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, Bf16, dot::Bfdot, bfdot, "bf16", has!(is_aarch64_feature_detected, "bf16")),
+    small!(Neon, Bf16, Bfdot, "bf16"),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, I8, dot::Sdot, sdot, "dotprod", has!(is_aarch64_feature_detected, "dotprod")),
+    small!(Neon, I8, Sdot, "dotprod"),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, I8, dot::PlainBytes, plain_bytes, "", || true),
+    small!(Neon, I8, PlainBytes, ""),
     floats!(Scalar, Scalar, F32, false),
     floats!(Scalar, Scalar, F16, true),
-    small!(Scalar, I8, dot::PlainBytes, plain_bytes, "", || true),
+    small!(Scalar, I8, PlainBytes, ""),
 ];
