@@ -62,7 +62,19 @@ class Taken:
     change: str = ""
 
 
-Operand = Taken | np.ndarray | TensorProto | None
+@dataclass(frozen=True)
+class Dequantised:
+    """Constants that a node `DequantizeLinear` makes of whole numbers, and what is done to them before they are used."""
+
+    numbers: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray | None = None
+    attributes: dict = field(default_factory=dict)
+    behind: Sequence[tuple[str, np.ndarray | None, dict]] = ()
+    """Operators one after another, each with a further input and attributes."""
+
+
+Operand = Taken | Dequantised | np.ndarray | TensorProto | None
 
 
 @dataclass
@@ -129,6 +141,15 @@ class Writer:
         self.constants.append(tensor)
         return name
 
+    def dequantised(self, operand: Dequantised, name: str) -> str:
+        parts = [("q", operand.numbers), ("s", operand.scale), ("z", operand.zero)]
+        names = [self.constant(f"{name}{letter}", value) for letter, value in parts if value is not None]
+        tensor = self.node("DequantizeLinear", names, f"{name}d", **operand.attributes)
+        for number, (operator, constant, attributes) in enumerate(operand.behind):
+            inputs = [tensor] if constant is None else [tensor, self.constant(f"{name}k{number}", constant)]
+            tensor = self.node(operator, inputs, f"{name}b{number}", **attributes)
+        return tensor
+
     def cut(self, tensor: str, start: int, end: int, axis: int, output: str) -> str:
         if self.opset < 10:
             return self.node("Slice", [tensor], output, starts=[start], ends=[end], axes=[axis])
@@ -183,6 +204,8 @@ class Graph:
         for number, operand in enumerate(case.inputs):
             if operand is None:
                 names.append("")
+            elif isinstance(operand, Dequantised):
+                names.append(writer.dequantised(operand, f"k{number}"))
             elif not isinstance(operand, Taken):
                 names.append(writer.constant(f"k{number}", operand))
             elif self.image:

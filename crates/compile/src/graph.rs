@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod dequantised;
 mod folded;
 mod held;
 mod import;

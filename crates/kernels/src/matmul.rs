@@ -14,6 +14,7 @@ mod halves;
 mod left;
 mod packed;
 mod places;
+mod scaled;
 mod table;
 mod tile;
 mod tiles;
@@ -34,6 +35,7 @@ use halves::Halves;
 use left::{Left, Rounded};
 use packed::Panel;
 pub use packed::{Packed, PackedFloats, Source, Values, pack};
+pub use scaled::{Scaled, Scales, Sharing, Whole};
 pub use table::{MICROKERNELS, Microkernel};
 pub use tile::PanelSize;
 use tile::{Span, Tile};
@@ -155,7 +157,7 @@ impl Matmul {
 
     /// Whether 32 bits hold every sum of an inner dimension of `k`.
     fn counts(format: Format, k: usize) -> bool {
-        format != Format::I8 || k <= i32::MAX as usize / (255 * 127)
+        format != Format::I8 || k <= i32::MAX as usize / (255 * 128)
     }
 
     /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be

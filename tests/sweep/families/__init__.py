@@ -12,6 +12,7 @@ from families import (
     reductions,
     resizing,
     shapes,
+    whole_weights,
 )
 
 FAMILIES = {
@@ -26,4 +27,5 @@ FAMILIES = {
     "reductions": reductions.cases,
     "resizing": resizing.cases,
     "shapes": shapes.cases,
+    "whole_weights": whole_weights.cases,
 }

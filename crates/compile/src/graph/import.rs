@@ -23,7 +23,7 @@ use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::contract::{Contract, Port};
 use crate::error::{Context, Error, invalid_bundle, panic_text, unsupported};
 use crate::panics::refused_to_tract;
-use crate::weights::{Encoding, Weights, holds_nan};
+use crate::weights::{Contents, Encoding, Weights, holds_nan};
 use crate::{Result, memory};
 
 impl Graph {
@@ -182,10 +182,10 @@ fn name_ports(model: &mut InferenceModel, contract: &Contract, weights: &Weights
         model.set_input_fact(i, fact).map_err(|error| classify(&error))?;
     }
     for (i, weight) in weights.iter().enumerate() {
-        let element = match weight.encoding {
-            Encoding::F32 => f32::datum_type(),
-            Encoding::F16 => f16::datum_type(),
-            Encoding::I8 => i8::datum_type(),
+        let element = match weight.contents {
+            Contents::Plain(Encoding::F16) => f16::datum_type(),
+            Contents::Plain(Encoding::I8) => i8::datum_type(),
+            _ => f32::datum_type(),
         };
         let fact = InferenceFact::dt_shape(element, &weight.shape);
         model.set_input_fact(contract.inputs.len() + i, fact).map_err(|error| classify(&error))?;
