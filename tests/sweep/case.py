@@ -8,7 +8,7 @@ back, as floats, into `velocity`. Where the operator takes one image of floats, 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -64,7 +64,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Dequantised:
-    """Constants that a node `DequantizeLinear` makes of whole numbers, and what is done to them before they are used."""
+    """Constants that `DequantizeLinear` makes of whole numbers, and what is done to them before they are used."""
 
     numbers: np.ndarray
     scale: np.ndarray
@@ -90,6 +90,8 @@ class Case:
     image: bool = True
     """Whether `x` may be handed over as it is."""
     domain: str = ""
+    chain: Callable[[Writer, list[str], str], None] | None = None
+    """Writes several nodes in place of the one, from the names of the operands to that of the answer."""
 
 
 def given(shape: Sequence[int], kind: str = "f32", change: str = "") -> Taken:
@@ -130,6 +132,9 @@ class Writer:
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
+
+    def nodes_of(self, operator: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0]))
 
     def constant(self, name: str, value: np.ndarray | TensorProto) -> str:
         if isinstance(value, TensorProto):
@@ -219,6 +224,9 @@ class Graph:
                 tensor = writer.shaped(tensor, operand.shape, f"i{number}")
                 names.append(writer.taken(tensor, operand, f"i{number}"))
                 place += size
+        if case.chain:
+            case.chain(writer, names, self.results[0])
+            return
         while names and not names[-1]:
             names.pop()
         node = helper.make_node(case.operator, names, self.results, name="n", domain=case.domain)

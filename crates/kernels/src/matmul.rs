@@ -30,7 +30,7 @@ pub(super) use dot::Bfloats512;
 pub(super) use dot::{Dot, Floats};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
-pub use format::Format;
+pub use format::{Format, scale_of_bytes, to_byte};
 use halves::Halves;
 use left::{Left, Rounded};
 use packed::Panel;

@@ -2,6 +2,7 @@
 
 from families import (
     attention,
+    dynamic_products,
     elementwise,
     indexing,
     normalisations,
@@ -27,5 +28,5 @@ FAMILIES = {
     "reductions": reductions.cases,
     "resizing": resizing.cases,
     "shapes": shapes.cases,
-    "whole_weights": whole_weights.cases,
+    "whole_numbers": lambda: [*whole_weights.cases(), *dynamic_products.cases()],
 }

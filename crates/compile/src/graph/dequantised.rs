@@ -1,7 +1,7 @@
 //! Weights that a graph stores as whole numbers: `DequantizeLinear` of initializers alone.
 //!
 //! tract would make floats of them while importing. Here the node goes, and what it made is a weight that stays in its
-//! file, with its scales; where tract needs the values, or the graph multiplies nothing by it, an initializer of floats.
+//! file, with its scales; where tract needs the values, or nothing is multiplied by it, an initializer of floats.
 
 use std::collections::HashSet;
 use std::sync::Arc;

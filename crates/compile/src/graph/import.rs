@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::standard::{self, Budget};
-use super::{Graph, folded, initializers, probe};
+use super::{Graph, dynamic, folded, initializers, probe};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::contract::{Contract, Port};
@@ -61,11 +61,8 @@ fn read(
 ) -> Result<Graph> {
     allowance.check()?;
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
-    memory::room(bytes.len().saturating_mul(DECODED))?;
-    let mut proto = pb::ModelProto::decode(&*bytes)
-        .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
     let described = bytes.len();
-    drop(bytes);
+    let mut proto = decode(bytes)?;
     annotate_nothing(&mut proto);
     room_for_nodes(&proto, described)?;
     standard::check(&mut proto, allowance)?;
@@ -74,6 +71,7 @@ fn read(
     let _budget = Budget::new(allowance);
     let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     let counts = count(graph);
+    dynamic::write_out(graph);
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
     standard::register(&mut onnx);
@@ -91,6 +89,12 @@ fn read(
     check_constants(&model)?;
     let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
     Ok(Graph { file, contract, model, weights, allowance, counts, inexact })
+}
+
+/// What a skeleton's bytes say.
+pub(super) fn decode(bytes: Vec<u8>) -> Result<pb::ModelProto> {
+    memory::room(bytes.len().saturating_mul(DECODED))?;
+    pb::ModelProto::decode(&*bytes).map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))
 }
 
 /// Bytes that prost takes for a byte of a file, at most but for files of the oddest kind.

@@ -94,7 +94,7 @@ pub(super) fn take_out(
 }
 
 /// Where a tensor's external data is, if it has any.
-fn external_part(tensor: &TensorProto, external: &ExternalData) -> Result<Option<Part>> {
+pub(super) fn external_part(tensor: &TensorProto, external: &ExternalData) -> Result<Option<Part>> {
     if tensor.data_location != Some(tensor_proto::DataLocation::External as i32) {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn place(tensor: &TensorProto) -> String {
     format!("weight '{}'", tensor.name)
 }
 
-fn encoding(tensor: &TensorProto) -> Option<Encoding> {
+pub(super) fn encoding(tensor: &TensorProto) -> Option<Encoding> {
     match tensor_proto::DataType::try_from(tensor.data_type) {
         Ok(tensor_proto::DataType::Float) => Some(Encoding::F32),
         Ok(tensor_proto::DataType::Float16) => Some(Encoding::F16),
@@ -135,7 +135,7 @@ fn declare(tensor: TensorProto) -> ValueInfoProto {
 }
 
 /// Who uses which value.
-struct Uses<'a> {
+pub(super) struct Uses<'a> {
     /// The uses of a value: a node and the place among its inputs.
     of: HashMap<&'a str, Vec<(&'a NodeProto, usize)>>,
     /// Values that depend on no input of the network: these are computed while importing.
@@ -145,7 +145,7 @@ struct Uses<'a> {
 }
 
 impl<'a> Uses<'a> {
-    fn new(graph: &'a GraphProto, initializers: &'a [String]) -> Self {
+    pub(super) fn new(graph: &'a GraphProto, initializers: &'a [String]) -> Self {
         let mut uses = Self { of: HashMap::new(), constant: HashSet::new(), opaque: HashSet::new() };
         for name in initializers {
             if !uses.constant.insert(name) {
@@ -178,7 +178,7 @@ impl<'a> Uses<'a> {
     }
 
     /// Why the weight `name`, which is used in such a way, has to be part of the graph, if it has to.
-    fn against_staying(&self, name: &'a str, first: Use) -> Option<String> {
+    pub(super) fn against_staying(&self, name: &'a str, first: Use) -> Option<String> {
         let (mut names, mut seen) = (vec![(name, first)], HashSet::from([name]));
         while let Some((name, how)) = names.pop() {
             if self.opaque.contains(name) {
@@ -203,6 +203,17 @@ impl<'a> Uses<'a> {
         None
     }
 
+    /// The nodes that use the value `name`; none if others may do so too.
+    pub(super) fn alone(&self, name: &str) -> Option<Vec<&'a NodeProto>> {
+        let users = self.of.get(name).into_iter().flatten().map(|(node, _)| *node);
+        (!self.opaque.contains(name)).then(|| users.collect())
+    }
+
+    /// Whether nodes of `operator` alone use the value `name`.
+    pub(super) fn all_are(&self, name: &str, operator: &str) -> bool {
+        self.of.get(name).is_none_or(|uses| uses.iter().all(|(node, _)| node.op_type == operator))
+    }
+
     /// Whether nothing uses the value `name`.
     fn none_of(&self, name: &str) -> bool {
         !self.of.contains_key(name) && !self.opaque.contains(name)
@@ -211,7 +222,7 @@ impl<'a> Uses<'a> {
 
 /// What a value is used as.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(super) enum Use {
     /// Whole numbers, which have to become floats before anything else is done with them.
     Whole,
     Float,
@@ -220,7 +231,7 @@ enum Use {
 }
 
 /// Whether a `Cast` makes 32-bit floats.
-fn to_float(node: &NodeProto) -> bool {
+pub(super) fn to_float(node: &NodeProto) -> bool {
     let to = node.attribute.iter().find(|attribute| attribute.name == "to");
     to.is_some_and(|to| to.i == tensor_proto::DataType::Float as i64)
 }

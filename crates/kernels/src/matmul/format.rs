@@ -15,8 +15,8 @@ pub enum Format {
     F16,
     /// Both as bfloat16, each two products and their sum in `f32`.
     Bf16,
-    /// Weights as bytes with a sign, times a scale of their column, rounded to -127 to 127; each row of the left side as bytes from 0 to 255
-    /// between its least and its greatest number. Sums are exact.
+    /// Weights as bytes with a sign times a scale of their column, -127 to 127 where they are rounded; each row of the
+    /// left side as bytes from 0 to 255 between its least and its greatest number. Sums are exact.
     I8,
 }
 
@@ -97,17 +97,25 @@ fn pack16([low, high]: [u16; 2]) -> f32 {
 /// Columns of the widest panel.
 const WIDEST: usize = 64;
 
+/// The scale by which numbers are rounded to bytes: the greatest becomes 127. Of what is not a number it is none.
+pub fn scale_of_bytes(numbers: impl Iterator<Item = f32>) -> f32 {
+    let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
+    numbers.map(f32::abs).fold(0.0, larger) / 127.0
+}
+
+/// The byte that stands for a number; 0 where the scale is 0.
+pub fn to_byte(number: f32, scale: f32) -> i8 {
+    // What divides zero by zero is not a number, which is 0.
+    (number / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+}
+
 /// Rounds to bytes that go from -127 to 127 in each column.
 fn round_to_bytes(floats: &[f32], depth: usize, width: usize, to: &mut [f32]) {
-    // Not a number stays one: it makes the scale one, and so the column.
-    let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
     let mut scales = [0.0; WIDEST];
     for (n, scale) in scales[..width].iter_mut().enumerate() {
-        *scale = (0..depth).map(|k| floats[k * width + n].abs()).fold(0.0, larger) / 127.0;
+        *scale = scale_of_bytes((0..depth).map(|k| floats[k * width + n]));
     }
-    // A column of zeros divides by zero, which is not a number, which is 0.
-    let byte = |number: f32, n: usize| (number / scales[n]).round_ties_even().clamp(-127.0, 127.0) as i8;
-    lay_bytes(floats, width, byte, |n| scales[n], to);
+    lay_bytes(floats, width, |number, n| to_byte(number, scales[n]), |n| scales[n], to);
 }
 
 /// Numbers `[depth][width]` that are bytes already, with the scales of their columns.

@@ -244,8 +244,8 @@ impl Packed {
 const TOGETHER: usize = 8;
 
 /// The panels of `size` that `source` becomes, one after another: see [`Packed::new`], whose numbers these are. What
-/// processor does it makes no difference. What is no float is rounded to the nearest number of its format; bytes that have
-/// a scale for each column stay what they are.
+/// processor does it makes no difference. What is no float is rounded to the nearest number of its format; bytes that
+/// have a scale for each column stay what they are.
 ///
 /// # Errors
 /// `OutOfMemory`.

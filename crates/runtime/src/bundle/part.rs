@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::checksum::{self, Listed};
-use super::source::Source;
+use super::source::{self, Source};
 use crate::error::{self, Context, invalid_bundle};
 use crate::{Limits, Result};
 
@@ -123,10 +123,7 @@ impl Source for Memory {
     }
 
     fn read_at(&self, _: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).ok();
-        let bytes = start.and_then(|start| self.0.get(start..start.checked_add(buffer.len())?));
-        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        source::copy(&self.0, offset, buffer)
     }
 
     fn describe(&self) -> String {
