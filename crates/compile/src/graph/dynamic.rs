@@ -20,13 +20,16 @@ const ROUNDING: f32 = 12_582_912.0;
 
 /// Writes the products of `graph` out that are known whole.
 pub(super) fn write_out(graph: &mut GraphProto) {
+    if graph.node.iter().all(|node| node.op_type != "DynamicQuantizeLinear") {
+        return;
+    }
     let names: Vec<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     let uses = Uses::new(graph, &names);
     let products: HashMap<usize, Vec<Product>> = graph
         .node
         .iter()
         .enumerate()
-        .filter(|(_, node)| node.op_type == "DynamicQuantizeLinear" && node.output.len() == 3)
+        .filter(|(_, node)| node.op_type == "DynamicQuantizeLinear")
         .filter_map(|(i, node)| Some((i, products(node, graph, &uses)?)))
         .collect();
     if products.is_empty() {
@@ -61,7 +64,10 @@ struct Product {
 
 /// What is made of the outputs of `node`, if that is nothing but products that become floats.
 fn products(node: &NodeProto, graph: &GraphProto, uses: &Uses) -> Option<Vec<Product>> {
-    let [numbers, _, zero] = node.output.as_slice() else { return None };
+    let [numbers, scale, zero] = node.output.as_slice() else { return None };
+    if [numbers, scale, zero].iter().any(|name| name.is_empty()) {
+        return None;
+    }
     let constant = |name: &String| graph.initializer.iter().find(|tensor| tensor.name == *name);
     let mut found = Vec::new();
     for product in uses.alone(numbers)? {

@@ -66,12 +66,13 @@ fn read(
     annotate_nothing(&mut proto);
     room_for_nodes(&proto, described)?;
     standard::check(&mut proto, allowance)?;
-    // Functions may have become many nodes.
+    let missing = || invalid_bundle("the ONNX file holds no graph");
+    let counts = count(proto.graph.as_ref().ok_or_else(missing)?);
+    dynamic::write_out(proto.graph.as_mut().ok_or_else(missing)?);
+    // Functions may have become many nodes, and so have some products.
     room_for_nodes(&proto, described)?;
     let _budget = Budget::new(allowance);
-    let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
-    let counts = count(graph);
-    dynamic::write_out(graph);
+    let graph = proto.graph.as_mut().ok_or_else(missing)?;
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
     standard::register(&mut onnx);

@@ -45,11 +45,12 @@ pub(super) fn take_out(
         names.chain(dequantised.iter().map(Dequantised::name)).map(str::to_owned).collect();
     let uses = Uses::new(graph, &names);
     let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
+    let mut gone = HashSet::new();
     for weight in dequantised {
         allowance.check()?;
         // Of the small ones only those that are multiplied by: of others tract may want to know the value.
-        let least = if weight.length() > LARGE { Use::Float } else { Use::Factor };
-        match uses.against_staying(weight.name(), least) {
+        let how = if weight.length() > LARGE { Use::Float } else { Use::Factor };
+        match uses.against_staying(weight.name(), how) {
             None => {
                 inputs.push(declare(weight.tensor()));
                 weights.push(weight.weight()?);
@@ -63,6 +64,7 @@ pub(super) fn take_out(
     for (mut tensor, part) in tensors.into_iter().zip(parts) {
         allowance.check()?;
         if spent.contains(&tensor.name) && uses.none_of(&tensor.name) {
+            gone.insert(tensor.name);
             continue;
         }
         let Some(part) = part else {
@@ -71,8 +73,8 @@ pub(super) fn take_out(
             continue;
         };
         if let Some(encoding) = encoding(&tensor).filter(|_| part.length() > LARGE) {
-            let least = if encoding == Encoding::I8 { Use::Whole } else { Use::Float };
-            let Some(reason) = uses.against_staying(&tensor.name, least) else {
+            let how = if encoding == Encoding::I8 { Use::Whole } else { Use::Float };
+            let Some(reason) = uses.against_staying(&tensor.name, how) else {
                 weights.push(Weight::new(&tensor.name, encoding, &tensor.dims, part)?);
                 inputs.push(declare(tensor));
                 continue;
@@ -87,7 +89,7 @@ pub(super) fn take_out(
     }
     // Older files list initializers among the inputs, too.
     let taken: HashSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-    graph.input.retain(|input| !taken.contains(input.name.as_str()));
+    graph.input.retain(|input| !taken.contains(input.name.as_str()) && !gone.contains(&input.name));
     graph.input.extend(inputs);
     graph.initializer = kept;
     Ok(weights)
