@@ -14,6 +14,7 @@ mod halves;
 mod left;
 mod packed;
 mod places;
+mod scaled;
 mod table;
 mod tile;
 mod tiles;
@@ -31,11 +32,12 @@ pub(super) use dot::Bfloats512;
 pub(super) use dot::{Dot, Floats};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
-pub use format::Format;
+pub use format::{Format, scale_of_bytes, to_byte};
 use halves::Halves;
 use left::{Left, Rounded};
 use packed::Panel;
 pub use packed::{Packed, PackedFloats, Source, Values, pack};
+pub use scaled::{Scaled, Scales, Sharing, Whole};
 pub use table::{MICROKERNELS, Microkernel};
 pub use tile::PanelSize;
 use tile::{Span, Tile};
@@ -149,7 +151,7 @@ impl Matmul {
 
     /// Whether 32 bits hold every sum of an inner dimension of `k`.
     fn counts(format: Format, k: usize) -> bool {
-        format != Format::I8 || k <= i32::MAX as usize / (255 * 127)
+        format != Format::I8 || k <= i32::MAX as usize / (255 * 128)
     }
 
     /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be
