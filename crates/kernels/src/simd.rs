@@ -77,6 +77,8 @@ pub unsafe trait Simd: Copy {
     fn widened(self, halves: Self::Halves) -> Self::V;
     /// Whole numbers of 0 to 255 as bytes.
     fn bytes(self, v: Self::V) -> Self::Bytes;
+    /// Whole numbers of 0 to 255 as numbers of 16 bits.
+    fn shorts(self, v: Self::V) -> Self::Halves;
     /// bfloat16: the nearest, ties to even.
     fn bfloats(self, v: Self::V) -> Self::Halves;
     /// Whole numbers, each less `zero` times what lies at the same place of `sums`, as floats.
@@ -213,17 +215,17 @@ impl Isa {
     /// # Panics
     /// If the processor does not have it.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        const HAS: &str = "the processor has the instruction set";
-        // SAFETY: a token is there where the processor has the set.
+        assert!(self.is_available(), "the processor does not have {self}");
+        // SAFETY: it has the set.
         unsafe {
             match self {
-                Self::Scalar => kernel.run(Scalar),
+                Self::Scalar => Scalar::enter(kernel),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => Avx2::new().expect(HAS).enter(kernel),
+                Self::Avx2 => Avx2::enter(kernel),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx512 => Avx512::new().expect(HAS).enter(kernel),
+                Self::Avx512 => Avx512::enter(kernel),
                 #[cfg(target_arch = "aarch64")]
-                Self::Neon => Neon::new().expect(HAS).enter(kernel),
+                Self::Neon => Neon::enter(kernel),
             }
         }
     }

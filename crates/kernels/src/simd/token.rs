@@ -44,10 +44,23 @@ macro_rules! token {
                 HAS.or_ask(|| $has).then_some(Self(()))
             }
 
-            /// Runs `kernel` compiled for the set.
+            /// The token without a question, where it was asked before.
+            ///
+            /// # Safety
+            /// The processor has the set.
+            #[inline(always)]
+            pub(crate) unsafe fn assume() -> Self {
+                Self(())
+            }
+
+            /// Runs `kernel` compiled for the set. It takes no token, which would have the kernel copied.
+            ///
+            /// # Safety
+            /// The processor has it.
             #[target_feature(enable = $features)]
-            pub(crate) fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
-                kernel.run(self)
+            pub(crate) unsafe fn enter<K: $crate::simd::Kernel>(kernel: K) -> K::Output {
+                // SAFETY: the caller's promise.
+                kernel.run(unsafe { Self::assume() })
             }
         }
     };
