@@ -52,6 +52,13 @@ static ft_status open_by_godot(model *self, const ft_model_options *options) {
   return status;
 }
 
+/* Whether the library can be asked for such a number. */
+static bool fits(model *self, const char *property_name, int64_t number) {
+  if (number >= 0 && number <= UINT32_MAX) return true;
+  snprintf(self->message, MESSAGE_SIZE, "FlowTurboModel.%s: %lld is out of range", property_name, (long long)number);
+  return false;
+}
+
 bool model_opened(model *self) {
   ft_model_options options;
   if (self->handle) return true;
@@ -59,12 +66,7 @@ bool model_opened(model *self) {
     snprintf(self->message, MESSAGE_SIZE, "FlowTurboModel.file is not set");
     return false;
   }
-  if (self->threads < 0 || self->threads > UINT32_MAX || self->precision < 0 || self->precision > UINT32_MAX) {
-    snprintf(self->message, MESSAGE_SIZE, "FlowTurboModel.%s: %lld is out of range",
-             self->threads < 0 || self->threads > UINT32_MAX ? "threads" : "precision",
-             (long long)(self->threads < 0 || self->threads > UINT32_MAX ? self->threads : self->precision));
-    return false;
-  }
+  if (!fits(self, "threads", self->threads) || !fits(self, "precision", self->precision)) return false;
   ft_status status = ft_model_options_init(&options, sizeof options);
   options.threads = (uint32_t)self->threads;
   options.precision = (ft_precision)self->precision;
