@@ -16,11 +16,13 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "xcframework"
 ARM64, X86_64 = 0x0100000C, 0x01000007
 MACOS, IOS, SIMULATOR = 1, 2, 7
+OLDEST_IOS = struct.pack("<4I", 0x25, 16, 10 << 16, 0)
 
 
-def mach_object(processor: int, platform: int, name: bytes = b"_ft_version\0") -> bytes:
-    build_version = struct.pack("<6I", 0x32, 24, platform, 12 << 16, 17 << 16, 0)
-    return struct.pack("<8I", 0xFEEDFACF, processor, 0, 1, 1, len(build_version), 0, 0) + build_version + name
+def mach_object(processor: int, platform: int | None, name: bytes = b"_ft_version\0") -> bytes:
+    """An object that names its platform, or the oldest iOS that it is for."""
+    command = struct.pack("<6I", 0x32, 24, platform, 12 << 16, 17 << 16, 0) if platform else OLDEST_IOS
+    return struct.pack("<8I", 0xFEEDFACF, processor, 0, 1, 1, len(command), 0, 0) + command + name
 
 
 def archive(*files: bytes) -> bytes:
@@ -68,7 +70,7 @@ class XcframeworkTest(unittest.TestCase):
         self.assertFalse(self.out.exists())
 
     def test_two_platforms_are_laid_out(self) -> None:
-        phone = archive(b"Rust's notes", mach_object(ARM64, IOS), mach_object(ARM64, IOS, b"odd"))
+        phone = archive(b"Rust's notes", mach_object(ARM64, IOS), mach_object(ARM64, None, b"odd"))
         both = [(one, archive(mach_object(one, SIMULATOR))) for one in (ARM64, X86_64)]
         ended = self.run_script(ios__arm64=phone, ios__arm64_x86_64__simulator=fat(*both))
         self.assertEqual(ended.returncode, 0, ended.stderr)
@@ -94,6 +96,7 @@ class XcframeworkTest(unittest.TestCase):
         phone = archive(mach_object(ARM64, IOS))
         self.refused("for macOS, iOS is wanted", ios__arm64=archive(mach_object(ARM64, MACOS)))
         self.refused("for iOS, the iOS simulator is wanted", ios__arm64__simulator=phone)
+        self.refused("for iOS, the iOS simulator is wanted", ios__arm64__simulator=archive(mach_object(ARM64, None)))
         self.refused("is for x86_64, not ios-arm64", ios__arm64=archive(mach_object(X86_64, IOS)))
         self.refused("is for no processor", ios__arm64=archive(b"an object of Linux"))
         self.refused("is for arm64, not", ios__arm64_x86_64__simulator=archive(mach_object(ARM64, SIMULATOR)))
