@@ -78,11 +78,11 @@ impl Contents {
         }
     }
 
-    /// The numbers that `bytes` are; of panels, those that lie there.
-    fn values<'a>(&'a self, bytes: &'a [u8]) -> Values<'a> {
+    /// The so many numbers that `bytes` are; of panels, those that lie there.
+    fn values<'a>(&'a self, bytes: &'a [u8], numbers: usize) -> Values<'a> {
         match self {
             Self::Plain(encoding) => encoding.values(bytes),
-            Self::Scaled(scales) => Values::Scaled(Scaled::new(bytes, scales)),
+            Self::Scaled(scales) => Values::Scaled(Scaled::new(bytes, scales, numbers)),
             Self::Packed(_) => Values::F32Bytes(bytes),
         }
     }
@@ -115,7 +115,7 @@ impl Weight {
     /// `NonFinite`: a scale that is infinite or NaN. `InvalidBundle`: another size than `part` has room for.
     pub fn scaled(name: &str, scales: Arc<Scales>, shape: &[usize], part: Part) -> Result<Self> {
         let weight = Self::shaped(name, Contents::Scaled(Arc::clone(&scales)), shape.to_vec(), part)?;
-        scales.serve(weight.shape.iter().product()).at(|| format!("weight '{name}'"))?;
+        scales.serve(weight.numbers()).at(|| format!("weight '{name}'"))?;
         Ok(weight)
     }
 
@@ -167,7 +167,12 @@ impl Weight {
 
     /// The numbers that its `bytes` are.
     pub fn values<'a>(&'a self, bytes: &'a [u8]) -> Values<'a> {
-        self.contents.values(bytes)
+        self.contents.values(bytes, self.numbers())
+    }
+
+    /// As many as its shape says.
+    fn numbers(&self) -> usize {
+        self.shape.iter().product()
     }
 
     /// Its floats: those of the map, or read to memory of their own.
@@ -257,9 +262,11 @@ impl Weights {
     /// `InvalidBundle`: it is of another size, or packed. Else as [`read`](Self::read).
     pub fn table(&self, index: usize, numbers: usize) -> Result<Table> {
         let mut bytes = Vec::new();
-        let Weight { name, contents, .. } = self.read(index, &mut bytes)?;
-        match contents.bytes(numbers) == Some(bytes.len()) {
-            true => Ok(Table { contents: contents.clone(), bytes }),
+        let weight = self.read(index, &mut bytes)?;
+        let Weight { name, contents, .. } = weight;
+        // Of four bits each, two counts of numbers take as many bytes.
+        match weight.numbers() == numbers && contents.bytes(numbers) == Some(bytes.len()) {
+            true => Ok(Table { contents: contents.clone(), bytes, numbers }),
             false => {
                 Err(invalid_bundle("has another size than its table takes").at(format!("weight '{name}'")))
             }
@@ -283,11 +290,12 @@ impl Weights {
 pub struct Table {
     contents: Contents,
     bytes: Vec<u8>,
+    numbers: usize,
 }
 
 impl Table {
     pub fn values(&self) -> Values<'_> {
-        self.contents.values(&self.bytes)
+        self.contents.values(&self.bytes, self.numbers)
     }
 
     /// Bytes held.
@@ -303,4 +311,27 @@ pub fn numbers<T, const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -
 
 pub fn holds_nan(name: &str) -> Error {
     non_finite(format!("weight '{name}' holds NaN; export the model again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::kernels::{Sharing, Whole};
+
+    #[test]
+    fn a_table_has_as_many_numbers_as_its_weight() {
+        for (whole, bytes) in [(Whole::I4, 8), (Whole::U4, 8), (Whole::I8, 15)] {
+            let scales = Scales::new(whole, &[3, 5], Sharing::Axis(0), vec![1.0; 3], Vec::new());
+            let part = Part::of_bytes("w", vec![0x11; bytes]);
+            let mut weights = Weights::default();
+            weights.push(Weight::scaled("w", Arc::new(scales), &[3, 5], part).unwrap());
+            assert!(weights.table(0, 15).is_ok());
+            for other in [14, 16] {
+                let error = weights.table(0, other).err().unwrap();
+                assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+                assert_eq!(error.to_string(), "weight 'w': has another size than its table takes");
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Whole numbers that are weights by scales: how graphs that were quantised elsewhere store them.
+//! Whole numbers that are weights by scales: how graphs that were quantized elsewhere store them.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,9 +83,11 @@ impl Scales {
             Sharing::Axis(axis) => (axis, 1),
             Sharing::Blocks(axis, block) => (axis, block),
         };
-        let (along, inner) = (shape[axis], shape[axis + 1..].iter().product());
+        // Sizes without numbers may multiply to anything; that nothing has a scale then is found when they serve.
+        let inner = shape[axis + 1..].iter().fold(1, |inner: usize, &n| inner.saturating_mul(n));
+        let along = shape[axis];
         let steps = match sharing {
-            Sharing::Blocks(..) => [along.div_ceil(block) * inner, inner, 1],
+            Sharing::Blocks(..) => [along.div_ceil(block).saturating_mul(inner), inner, 1],
             _ => [0, 1, 0],
         };
         Self { whole, along, inner, block, steps, scales, zeros }
@@ -107,7 +109,7 @@ impl Scales {
             return Err(invalid_bundle("has numbers without a scale"));
         }
         match scales.iter().find(|scale| !scale.is_finite()) {
-            Some(scale) => Err(non_finite(format!("has the scale {scale}; quantise the model again"))),
+            Some(scale) => Err(non_finite(format!("has the scale {scale}; quantize the model again"))),
             None => Ok(()),
         }
     }
@@ -162,19 +164,21 @@ impl Place {
 pub struct Scaled<'a> {
     bytes: &'a [u8],
     scales: &'a Scales,
+    /// All of them, before the first one too: the last byte of four-bit ones may have room for one more.
+    numbers: usize,
     start: usize,
     /// As numbers less their zeros, without the scales.
     bare: bool,
 }
 
 impl<'a> Scaled<'a> {
-    pub fn new(bytes: &'a [u8], scales: &'a Scales) -> Self {
-        Self { bytes, scales, start: 0, bare: false }
+    /// So many numbers, which `scales` [serve](Scales::serve).
+    pub fn new(bytes: &'a [u8], scales: &'a Scales, numbers: usize) -> Self {
+        Self { bytes, scales, numbers, start: 0, bare: false }
     }
 
     pub(super) fn len(&self) -> usize {
-        let per = if self.scales.whole.bytes(2) == 1 { 2 } else { 1 };
-        (self.bytes.len() * per).saturating_sub(self.start)
+        self.numbers.saturating_sub(self.start)
     }
 
     pub(super) fn from(self, i: usize) -> Self {
@@ -295,7 +299,7 @@ mod tests {
                 for zeros in [Vec::new(), (0..count as i16).map(|i| i % 7 - 3).collect()] {
                     let scales = Scales::new(whole, &shape, sharing, scales(count), zeros.clone());
                     scales.serve(60).unwrap();
-                    let scaled = Scaled::new(&bytes, &scales);
+                    let scaled = Scaled::new(&bytes, &scales, 60);
                     let expected: Vec<f32> = (0..60)
                         .map(|i| {
                             let [a, b, c] = [i / 20, i / 4 % 5, i % 4];
@@ -333,6 +337,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "a weight is shorter than it says")]
+    fn half_a_byte_behind_the_last_number_is_none() {
+        let scales = Scales::new(Whole::I4, &[3, 5], Sharing::Axis(0), scales(3), Vec::new());
+        let bytes = bytes(Whole::I4.bytes(15));
+        packed(Values::Scaled(Scaled::new(&bytes, &scales, 15)), Format::F32, [1, 4, 4], [0, 4, 1]);
+    }
+
+    #[test]
     fn bytes_that_have_a_scale_for_each_column_are_multiplied_as_they_are() {
         // Sizes, the shape in the file, the strides, which axis has the scales, where the matrix starts.
         let cases = [
@@ -352,7 +364,7 @@ mod tests {
                     let bytes = bytes(whole.bytes(numbers));
                     let zeros = if zero == 0 { Vec::new() } else { vec![zero; count] };
                     let scales = Scales::new(whole, &shape, sharing, scales(count), zeros);
-                    let values = Values::Scaled(Scaled::new(&bytes, &scales)).from(start);
+                    let values = Values::Scaled(Scaled::new(&bytes, &scales, numbers)).from(start);
                     let packed = packed(values, Format::I8, sizes, strides);
                     for panel in packed.panels() {
                         let (words, width) = (packed.panel(*panel), panel.width);
@@ -392,7 +404,7 @@ mod tests {
             let bytes = bytes(whole.bytes(96));
             let zeros = if zero == 0 { Vec::new() } else { vec![zero; count] };
             let scales = Scales::new(whole, &shape, sharing, scales(count), zeros);
-            let scaled = Scaled::new(&bytes, &scales);
+            let scaled = Scaled::new(&bytes, &scales, 96);
             let mut floats = vec![0.0; 96];
             scaled.copy(0, &mut floats);
             for format in
@@ -424,6 +436,6 @@ mod tests {
             assert_eq!(error, "has numbers without a scale");
         }
         let error = of(Sharing::All, vec![f32::NAN], Vec::new()).serve(24).unwrap_err().to_string();
-        assert_eq!(error, "has the scale NaN; quantise the model again");
+        assert_eq!(error, "has the scale NaN; quantize the model again");
     }
 }
