@@ -92,10 +92,13 @@ fn what_cannot_be_quantized_says_why() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(words), "{error}");
     };
-    refused(&quantized(), "its weights are bytes already");
+    refused(&quantized(), "its weights are whole numbers already");
     let plan = planned(original(), &PlanOptions::default());
     refused(&Bundle::from_bytes(plan, &Limits::default()).unwrap(), "is a plan, which has no ONNX files");
-    refused(&Bundle::open(crate::common::data("bundle")).unwrap(), "no weights that int8 multiplies by");
+    refused(
+        &Bundle::open(crate::common::data("bundle")).unwrap(),
+        "no large weights that int8 multiplies by",
+    );
     let cancelled = CancelToken::new();
     cancelled.cancel();
     assert_eq!(quantize(&original(), &cancelled).unwrap_err().kind(), ErrorKind::Cancelled);

@@ -11,13 +11,14 @@
 #![forbid(unsafe_code)]
 
 mod cost;
-mod dequantised;
+mod dequantized;
 mod dynamic;
 mod folded;
 mod held;
 mod import;
 mod initializers;
 mod materialise;
+mod names;
 mod operators;
 mod probe;
 mod refusal;

@@ -68,7 +68,7 @@ fn read(
     standard::check(&mut proto, allowance)?;
     let missing = || invalid_bundle("the ONNX file holds no graph");
     let counts = count(proto.graph.as_ref().ok_or_else(missing)?);
-    dynamic::write_out(proto.graph.as_mut().ok_or_else(missing)?);
+    dynamic::write_out(proto.graph.as_mut().ok_or_else(missing)?, &cuts, external, allowance)?;
     // Functions may have become many nodes, and so have some products.
     room_for_nodes(&proto, described)?;
     let _budget = Budget::new(allowance);

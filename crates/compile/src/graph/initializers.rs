@@ -11,7 +11,7 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
 
-use super::dequantised::{self, Dequantised, Initializers};
+use super::dequantized::{self, Dequantized};
 use super::standard::check_tensor;
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
@@ -38,15 +38,14 @@ pub(super) fn take_out(
         allowance.weights(bytes)?;
         memory::push(&mut parts, part)?;
     }
-    let (dequantised, spent) =
-        dequantised::take_out(graph, &Initializers { tensors: &tensors, parts: &parts })?;
+    let (dequantized, spent) = dequantized::take_out(graph, (&tensors, &parts), &mut bytes, allowance)?;
     let names = tensors.iter().map(|tensor| tensor.name.as_str());
     let names: Vec<String> =
-        names.chain(dequantised.iter().map(Dequantised::name)).map(str::to_owned).collect();
+        names.chain(dequantized.iter().map(Dequantized::name)).map(str::to_owned).collect();
     let uses = Uses::new(graph, &names);
     let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
     let mut gone = HashSet::new();
-    for weight in dequantised {
+    for weight in dequantized {
         allowance.check()?;
         // Of the small ones only those that are multiplied by: of others tract may want to know the value.
         let how = if weight.length() > LARGE { Use::Float } else { Use::Factor };
@@ -57,6 +56,8 @@ pub(super) fn take_out(
             }
             Some(reason) => {
                 log::debug!("weight '{}' is read while importing: {reason}", weight.name());
+                bytes = bytes.saturating_add(weight.widened());
+                allowance.weights(bytes)?;
                 kept.push(weight.floats()?);
             }
         }
@@ -250,6 +251,6 @@ fn does_without(operator: &str, slot: usize, how: Use) -> bool {
     }
 }
 
-fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+pub(super) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }

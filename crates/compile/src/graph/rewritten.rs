@@ -8,7 +8,9 @@ use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
 use super::initializers::{Use, Uses, encoding, external_part};
+use super::names::Names;
 use super::skeleton::Skeleton;
+use super::standard::{STANDARD, domain};
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, ListedFile, Part, Replacement};
 use crate::error::{Context, invalid_bundle, unsupported};
@@ -36,34 +38,38 @@ pub fn with_bytes(
 ) -> Result<(Replacement, usize)> {
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
     let mut model = super::import::decode(bytes)?;
-    let opset =
-        model.opset_import.iter().find(|import| import.domain.is_empty()).map_or(0, |import| import.version);
+    let mut standard = model.opset_import.iter().filter(|import| domain(&import.domain) == STANDARD);
+    let opset = standard.next().map_or(0, |import| import.version);
     if opset < OPSET {
         return Err(unsupported(format!(
             "the file uses opset {opset} of ONNX, which has no weights of bytes; export it for {OPSET} or a newer one"
         )));
     }
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
+    let taken = Names::of(graph);
     let tensors = std::mem::take(&mut graph.initializer);
     let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let factors: HashMap<&str, usize> = {
         let uses = Uses::new(graph, &names);
-        let fits = |tensor: &&TensorProto| match encoding(tensor) {
+        let fits = |tensor: &TensorProto| match encoding(tensor) {
             Some(Encoding::F32) => true,
             Some(Encoding::F16) => uses.all_are(&tensor.name, "Cast"),
             _ => false,
         };
         let multiplied = |name: &str| uses.against_staying(name, Use::Factor).is_none();
-        let named = |tensor: &TensorProto| names.iter().position(|name| *name == tensor.name);
-        let found = tensors.iter().filter(fits).filter_map(|tensor| {
-            let axis = *chosen.get(&tensor.name)?;
-            let name = names[named(tensor)?].as_str();
-            multiplied(name).then_some((name, axis))
+        let found = tensors.iter().zip(&names).filter(|(tensor, _)| fits(tensor)).filter_map(|(_, name)| {
+            let axis = *chosen.get(name)?;
+            multiplied(name).then_some((name.as_str(), axis))
         });
         found.collect()
     };
-    let taken: HashSet<&str> = names.iter().map(String::as_str).collect();
-    let mut written = Written { taken, external: format!("{}.int8", file.name()), ..Written::default() };
+    let mut written = Written {
+        initializers: Vec::new(),
+        nodes: Vec::new(),
+        data: Vec::new(),
+        external: format!("{}.int8", file.name()),
+        taken,
+    };
     let mut cuts: HashMap<usize, Part> = cuts.into_iter().collect();
     for (i, tensor) in tensors.iter().enumerate() {
         allowance.check()?;
@@ -77,8 +83,9 @@ pub fn with_bytes(
     }
     let Written { initializers, nodes, data, external, .. } = written;
     let made = nodes.len();
-    graph.input.retain(|input| nodes.iter().all(|node| node.output[0] != input.name));
-    graph.value_info.retain(|value| nodes.iter().all(|node| node.output[0] != value.name));
+    let of_nodes: HashSet<&str> = nodes.iter().map(|node| node.output[0].as_str()).collect();
+    graph.input.retain(|input| !of_nodes.contains(input.name.as_str()));
+    graph.value_info.retain(|value| !of_nodes.contains(value.name.as_str()));
     graph.initializer = initializers;
     graph.node.splice(0..0, nodes);
     let graph = encoded(&model)?;
@@ -99,19 +106,17 @@ fn encoded(model: &ModelProto) -> Result<Vec<u8>> {
 }
 
 /// A graph's initializers as they are written anew.
-#[derive(Default)]
-struct Written<'a> {
+struct Written {
     initializers: Vec<TensorProto>,
     /// What makes weights of bytes.
     nodes: Vec<NodeProto>,
     /// What lies outside of the graph, and the file it goes to.
     data: Vec<u8>,
     external: String,
-    /// Names that are used already.
-    taken: HashSet<&'a str>,
+    taken: Names,
 }
 
-impl Written<'_> {
+impl Written {
     /// Adds an initializer as it is.
     fn keep(&mut self, mut tensor: TensorProto, part: Option<&Part>, outside: bool) -> Result<()> {
         if let Some(part) = part {
@@ -161,8 +166,8 @@ impl Written<'_> {
         let scales = memory::collected(columns, (0..columns).map(|n| scale_of_bytes(of(n))))?;
         let rounded = floats.iter().enumerate().map(|(i, &x)| to_byte(x, scales[column(i)]).cast_unsigned());
         let numbers = memory::collected(floats.len(), rounded)?;
-        let named = |end: &str, data_type: DataType, dims: Vec<i64>| TensorProto {
-            name: self.unused(format!("{}.{end}", tensor.name)),
+        let mut named = |end: &str, data_type: DataType, dims: Vec<i64>| TensorProto {
+            name: self.taken.unused(format!("{}.{end}", tensor.name)),
             data_type: data_type as i32,
             dims,
             ..TensorProto::default()
@@ -172,7 +177,7 @@ impl Written<'_> {
         scale.raw_data = scales.iter().flat_map(|x| x.to_le_bytes()).collect();
         let node = NodeProto {
             op_type: "DequantizeLinear".into(),
-            name: format!("{}/DequantizeLinear", tensor.name),
+            name: self.taken.unused(format!("{}/DequantizeLinear", tensor.name)),
             input: vec![whole.name.clone(), scale.name.clone()],
             output: vec![tensor.name.clone()],
             attribute: vec![AttributeProto {
@@ -187,13 +192,5 @@ impl Written<'_> {
         memory::push(&mut self.nodes, node)?;
         memory::push(&mut self.initializers, whole)?;
         memory::push(&mut self.initializers, scale)
-    }
-
-    /// `name`, or with as many lines behind it as make it another name than all others.
-    fn unused(&self, mut name: String) -> String {
-        while self.taken.contains(name.as_str()) {
-            name.push('_');
-        }
-        name
     }
 }

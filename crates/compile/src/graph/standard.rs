@@ -34,7 +34,7 @@ use crate::allowance::Allowance;
 use crate::error::{Context, invalid_bundle, limit_exceeded, unsupported};
 
 /// The standard's own domain, in the table's words.
-const STANDARD: &str = "ai.onnx";
+pub(super) const STANDARD: &str = "ai.onnx";
 
 /// Graphs inside of graphs, at most.
 const DEEPEST: usize = 16;
@@ -79,7 +79,7 @@ impl Opsets {
     }
 }
 
-fn domain(written: &str) -> &str {
+pub(super) fn domain(written: &str) -> &str {
     if written.is_empty() { STANDARD } else { written }
 }
 

@@ -1,5 +1,7 @@
 //! Weights that stay in their files, and graphs that get them back.
 
+mod whole;
+
 use std::path::Path;
 
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -260,76 +262,4 @@ fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
         }
         assert_eq!(graph.materialise().unwrap().inputs.len(), inputs);
     }
-}
-
-/// The bundle with its predictor's matrix as bytes, and how many weights became such.
-fn with_bytes(files: &Files, axis: usize) -> Result<(Bundle, usize)> {
-    let bundle = files.open().unwrap();
-    let (graph, external) =
-        (bundle.graph(Role::Predictor).unwrap(), bundle.external_data(Role::Predictor).unwrap());
-    let chosen = [("w".to_owned(), axis)].into();
-    let (other, made) = rewritten::with_bytes(&graph, &external, &chosen, &allowance())?;
-    Ok((bundle.with_networks([(graph.name().to_owned(), other)].into()).unwrap(), made))
-}
-
-#[test]
-fn a_file_is_written_anew_with_a_weight_as_bytes_wherever_it_lies() {
-    for encoding in [Encoding::F32, Encoding::F16] {
-        for (axis, files) in [(1, files(&reverser(matrix(encoding)))), (0, external(matrix(encoding)))] {
-            let (bundle, made) = with_bytes(&files, axis).unwrap();
-            assert_eq!(made, 1);
-            bundle.verify().unwrap();
-            let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).unwrap();
-            let weight = graph.weights.iter().next().unwrap();
-            assert_eq!((weight.name.as_str(), weight.length()), ("w", (LATENT * LATENT) as u64));
-            assert!(largest_constant(&graph) < 3000);
-            // Ones are 127 times the scale.
-            assert_eq!(answer(graph), reversed());
-        }
-    }
-}
-
-#[test]
-fn what_is_not_multiplied_by_alone_is_left_as_it_is() {
-    let between = vec![cast("w", "matrix"), cast("w", "other"), node("Add", &["rows", "other"], "unused")];
-    let proto = model(matrix(Encoding::F16), between);
-    assert_eq!(with_bytes(&files(&proto), 1).unwrap().1, 0);
-    let mut old = reverser(matrix(Encoding::F32));
-    old.opset_import[0].version = 12;
-    let error = with_bytes(&files(&old), 1).err().unwrap().to_string();
-    assert!(error.starts_with("the file uses opset 12 of ONNX"), "{error}");
-}
-
-/// A predictor that rounds what it multiplies by the matrix of bytes, as `quantize_dynamic` writes it.
-fn rounding(others: Vec<NodeProto>) -> ModelProto {
-    let mut rounded = node("DynamicQuantizeLinear", &["rows"], "numbers");
-    rounded.output.extend(["scale".to_owned(), "zero".to_owned()]);
-    let product = node("MatMulInteger", &["numbers", "w", "zero"], "sums");
-    let mut between =
-        vec![rounded, product, cast("sums", "floats"), node("Mul", &["floats", "scale"], "reversed")];
-    between.extend(others);
-    let mut proto = model(matrix(Encoding::I8), between);
-    proto.graph.as_mut().unwrap().node.retain(|node| node.op_type != "MatMul");
-    proto
-}
-
-#[test]
-fn products_of_whole_numbers_are_read_as_products_of_floats_by_bytes_that_stay() {
-    let rounds = |graph: &Graph| graph.model.nodes().iter().any(|node| node.op.name().contains("Quantize"));
-    let mut proto = rounding(Vec::new());
-    // As older files do.
-    let listed = ValueInfoProto { name: "w".into(), ..ValueInfoProto::default() };
-    proto.graph.as_mut().unwrap().input.push(listed);
-    let graph = import(&files(&proto)).unwrap();
-    assert!(!rounds(&graph));
-    assert_eq!(graph.weights.iter().next().unwrap().length(), (LATENT * LATENT) as u64);
-    assert!(largest_constant(&graph) < 1000);
-    // Half a step of 255 off.
-    let off = answer(graph).iter().zip(reversed()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!((0.1..0.2871).contains(&off), "{off}");
-    // Who looks at the zero wants it as a whole number.
-    let mut looked_at = rounding(vec![cast("zero", "seen"), node("Add", &["reversed", "seen"], "moved")]);
-    let nodes = &mut looked_at.graph.as_mut().unwrap().node;
-    nodes.last_mut().unwrap().input[0] = "moved".into();
-    assert!(rounds(&import(&files(&looked_at)).unwrap()));
 }

@@ -204,6 +204,34 @@ fn a_weight_that_is_not_finite_makes_its_column_nan() {
 }
 
 #[test]
+fn the_least_byte_is_a_weight_as_others_are() {
+    let case = Case::linear(6, 40, 20, &[]);
+    // All -128, whose products are the largest that there are, then more and more of the greatest between them.
+    let number = |k: usize, n: usize| if n > 0 && k % n == 1 { 127 } else { -128i8 };
+    let bytes: Vec<u8> = (0..40 * 20).map(|i| number(i / 20, i % 20).cast_unsigned()).collect();
+    let scales = Scales::new(Whole::I8, &[40, 20], Sharing::All, vec![0.25], Vec::new());
+    let values = Values::Scaled(Scaled::new(&bytes, &scales, 40 * 20));
+    let source = Source { values, cols: 20, segment_stride: 0, row_stride: 20, col_stride: 1 };
+    for kernel in MICROKERNELS.iter().filter(|line| line.is_available() && line.format == Format::I8) {
+        let (mut mem, mut scratch) = (noise(ARENA, 3), vec![0.0; 100_000]);
+        let workers = &mut Workers::new(kernel.isa, &Inline, &mut scratch);
+        let packed = Arc::new(Packed::new(workers, kernel, 1, 40, &source).unwrap());
+        let starts = case.groups.iter().flat_map(|g| (0..g.rows).map(|r| g.a + r * case.a_stride));
+        let rows: Vec<Vec<f64>> = starts.map(|start| as_bytes(&mem[start..][..40])).collect();
+        Matmul::new(packed, case.a_stride, &[0], case.c_stride, &case.groups, &[], case.spare)
+            .run(workers, &mut mem);
+        for (r, n) in (0..6).flat_map(|r| (0..20).map(move |n| (r, n))) {
+            let products = rows[r].iter().enumerate().map(|(k, x)| x * f64::from(number(k, n)) * 0.25);
+            let (expected, got) = (products.sum::<f64>(), f64::from(mem[200_000 + r * case.c_stride + n]));
+            assert!(
+                (got - expected).abs() < 1e-5 * expected.abs().max(100.0),
+                "{kernel} {r} {n}: {got} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
 fn sums_that_32_bits_do_not_hold_are_not_taken() {
     let rows = [Group { a: 0, c: 0, row: 0, rows: 1, image: 0 }];
     for (format, k, takes) in [

@@ -1,4 +1,4 @@
-//! Where the scales of a quantised tensor lie.
+//! Where the scales of a quantized tensor lie.
 
 use crate::Result;
 use crate::error::invalid_bundle;
@@ -23,7 +23,7 @@ pub fn scales_along(shape: &[usize], scale: &[usize], along: i64, block: i64) ->
         }
         return Ok(Sharing::Blocks(along, block));
     }
-    if scale.iter().product::<usize>() == 1 {
+    if scale.iter().all(|&n| n == 1) {
         return Ok(Sharing::All);
     }
     let along = axis("axis", along, shape.len())?;

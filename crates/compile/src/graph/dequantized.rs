@@ -3,12 +3,14 @@
 //! tract would make floats of them while importing. Here the node goes, and what it made is a weight that stays in its
 //! file, with its scales; where tract needs the values, or nothing is multiplied by it, an initializer of floats.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto};
 
+use super::names::told_apart;
 use super::standard::{self, check_tensor};
+use crate::allowance::Allowance;
 use crate::bundle::Part;
 use crate::error::{Context, invalid_bundle};
 use crate::kernels::{Scales, Whole};
@@ -20,43 +22,42 @@ const UINT4: i32 = 21;
 const INT4: i32 = 22;
 
 /// A weight of whole numbers, by the name of the node's output.
-pub(super) struct Dequantised {
+pub(super) struct Dequantized {
     name: String,
     shape: Vec<usize>,
     scales: Arc<Scales>,
     part: Part,
+    /// Bytes of memory that it takes: its scales, and its numbers where they were inside the graph.
+    held: u64,
 }
 
-/// Initializers by their names, and where the data of those lies that is not in them.
-pub(super) struct Initializers<'a> {
-    pub(super) tensors: &'a [TensorProto],
-    pub(super) parts: &'a [Option<Part>],
-}
+/// Initializers by their names, each with the part of a file that its data is if that is not in it.
+type Initializers<'a> = HashMap<&'a str, Option<(&'a TensorProto, Option<&'a Part>)>>;
 
-impl Initializers<'_> {
-    /// The one of this name, if there is one alone.
-    fn named(&self, name: &str) -> Option<(&TensorProto, Option<&Part>)> {
-        let mut all = self.tensors.iter().zip(self.parts).filter(|(tensor, _)| tensor.name == name);
-        let (tensor, part) = all.next()?;
-        all.next().is_none().then_some((tensor, part.as_ref()))
-    }
-}
-
-/// Takes the nodes out of `graph` that make weights of whole numbers in `initializers`; gives what they made, and the
-/// names of those initializers.
+/// Takes the nodes out of `graph` that make weights of whole numbers in `tensors`, whose data lies in `parts` where it
+/// is not in them; gives what they made, and the names of those initializers. Adds to `bytes`, as far as `allowance`
+/// lets it, what that takes in memory.
 ///
 /// # Errors
 /// Name the node that breaks the standard, or the initializer whose data is not there.
 pub(super) fn take_out(
     graph: &mut GraphProto,
-    initializers: &Initializers,
-) -> Result<(Vec<Dequantised>, HashSet<String>)> {
+    (tensors, parts): (&[TensorProto], &[Option<Part>]),
+    bytes: &mut u64,
+    allowance: &Allowance,
+) -> Result<(Vec<Dequantized>, HashSet<String>)> {
     let (mut found, mut spent, mut taken) = (Vec::new(), HashSet::new(), HashSet::new());
+    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let initializers: Initializers = told_apart(
+        tensors.iter().zip(parts).map(|(tensor, part)| (tensor.name.as_str(), (tensor, part.as_ref()))),
+    );
     for (i, node) in graph.node.iter().enumerate().filter(|(_, node)| node.op_type == "DequantizeLinear") {
-        let output =
-            node.output.first().filter(|name| graph.output.iter().all(|output| output.name != **name));
+        allowance.check()?;
+        let output = node.output.first().filter(|name| !outputs.contains(name.as_str()));
         let Some(output) = output else { continue };
-        if let Some(weight) = dequantised(node, output, initializers).at(|| standard::place(node))? {
+        if let Some(weight) = dequantized(node, output, &initializers).at(|| standard::place(node))? {
+            *bytes += weight.held;
+            allowance.weights(*bytes)?;
             memory::push(&mut found, weight)?;
             spent.extend(node.input.iter().cloned());
             taken.insert(i);
@@ -68,9 +69,9 @@ pub(super) fn take_out(
 }
 
 /// What `node` makes of initializers; none if that is nothing known here.
-fn dequantised(node: &NodeProto, output: &str, initializers: &Initializers) -> Result<Option<Dequantised>> {
+fn dequantized(node: &NodeProto, output: &str, initializers: &Initializers) -> Result<Option<Dequantized>> {
     let operand = |place: usize| node.input.get(place).filter(|name| !name.is_empty());
-    let of = |place: usize| operand(place).and_then(|name| initializers.named(name));
+    let of = |place: usize| operand(place).and_then(|name| *initializers.get(name.as_str())?);
     let (Some((x, x_part)), Some((scale, scale_part)), zero) = (of(0), of(1), of(2)) else { return Ok(None) };
     let Some(whole) = whole(x) else { return Ok(None) };
     let float = tensor_proto::DataType::Float as i32;
@@ -91,6 +92,9 @@ fn dequantised(node: &NodeProto, output: &str, initializers: &Initializers) -> R
     }
     let (along, block) = (attribute(node, "axis").unwrap_or(1), attribute(node, "block_size").unwrap_or(0));
     let sharing = standard::scales_along(&shape, &of_scale, along, block)?;
+    if let Some(part) = x_part {
+        held(x, part.length(), |count| Some(whole.bytes(count)))?;
+    }
     let scales = floats(scale, scale_part)?;
     let mut zeros = Vec::new();
     if let Some((zero, part)) = zero {
@@ -105,11 +109,13 @@ fn dequantised(node: &NodeProto, output: &str, initializers: &Initializers) -> R
         Some(part) => part.clone(),
         None => Part::of_bytes(&x.name, stored(x, None, whole)?),
     };
+    let numbers = if x_part.is_none() { part.length() } else { 0 };
+    let held = numbers + (size_of_val(&scales[..]) + size_of_val(&zeros[..])) as u64;
     let scales = Arc::new(Scales::new(whole, &shape, sharing, scales, zeros));
-    Ok(Some(Dequantised { name: output.to_owned(), shape, scales, part }))
+    Ok(Some(Dequantized { name: output.to_owned(), shape, scales, part, held }))
 }
 
-impl Dequantised {
+impl Dequantized {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -131,6 +137,11 @@ impl Dequantised {
             dims: self.shape.iter().map(|&n| n as i64).collect(),
             ..TensorProto::default()
         }
+    }
+
+    /// Bytes of the floats that it stands for.
+    pub(super) fn widened(&self) -> u64 {
+        self.shape.iter().fold(4, |bytes, &n| bytes.saturating_mul(n as u64))
     }
 
     /// An initializer of what the node made.
@@ -162,41 +173,48 @@ fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
 }
 
+/// Holds the bytes that an initializer has to its shape: so many numbers take `size` bytes.
+fn held(tensor: &TensorProto, has: u64, size: impl Fn(usize) -> Option<usize>) -> Result<()> {
+    let dims = &tensor.dims;
+    let count = dims.iter().try_fold(1usize, |count, &n| count.checked_mul(usize::try_from(n).ok()?));
+    if count.and_then(size).map(|bytes| bytes as u64) == Some(has) {
+        return Ok(());
+    }
+    Err(invalid_bundle(format!("has {has} bytes, which is not what the shape {dims:?} takes")))
+        .at(|| place(tensor))
+}
+
+fn place(tensor: &TensorProto) -> String {
+    format!("weight '{}'", tensor.name)
+}
+
 /// The bytes of an initializer of whole numbers, which are as many as its shape takes.
 fn stored(tensor: &TensorProto, part: Option<&Part>, whole: Whole) -> Result<Vec<u8>> {
-    let place = || format!("weight '{}'", tensor.name);
-    let count = tensor.dims.iter().try_fold(1usize, |count, &n| count.checked_mul(usize::try_from(n).ok()?));
-    let wanted = count.map(|count| whole.bytes(count));
+    let here = if tensor.raw_data.is_empty() { tensor.int32_data.len() } else { tensor.raw_data.len() };
+    held(tensor, part.map_or(here as u64, Part::length), |count| Some(whole.bytes(count)))?;
     let mut bytes = Vec::new();
     match part {
-        Some(part) => part.read(&mut bytes).at(place)?,
-        None if tensor.raw_data.is_empty() => {
-            memory::reserve(&mut bytes, tensor.int32_data.len())?;
-            // Four bits lie two to a byte there too.
-            bytes.extend(tensor.int32_data.iter().map(|&number| number as u8));
-        }
+        Some(part) => part.read(&mut bytes).at(|| place(tensor))?,
         None => {
-            memory::reserve(&mut bytes, tensor.raw_data.len())?;
+            memory::reserve(&mut bytes, here)?;
             bytes.extend(&tensor.raw_data);
+            // Four bits lie two to a byte there too.
+            bytes.extend(tensor.int32_data.iter().take(here - bytes.len()).map(|&number| number as u8));
         }
     }
-    if wanted == Some(bytes.len()) {
-        return Ok(bytes);
-    }
-    let (has, dims) = (bytes.len(), &tensor.dims);
-    Err(invalid_bundle(format!("has {has} bytes, which is not what the shape {dims:?} takes"))).at(place)
+    Ok(bytes)
 }
 
 fn floats(tensor: &TensorProto, part: Option<&Part>) -> Result<Vec<f32>> {
-    let place = || format!("weight '{}'", tensor.name);
     let mut bytes = Vec::new();
     let raw = match part {
         Some(part) => {
-            part.read(&mut bytes).at(place)?;
+            held(tensor, part.length(), |count| count.checked_mul(4))?;
+            part.read(&mut bytes).at(|| place(tensor))?;
             &bytes
         }
         None => {
-            check_tensor(tensor).at(place)?;
+            check_tensor(tensor).at(|| place(tensor))?;
             &tensor.raw_data
         }
     };

@@ -16,9 +16,9 @@ use crate::{CancelToken, Result};
 /// The networks whose large linear layers become bytes, by their files.
 ///
 /// # Errors
-/// `Unsupported`: there are none, they are bytes already, or a file is of an opset before 13. Name a network's file;
+/// `Unsupported`: there are none, they are whole numbers already, or a file is of an opset before 13. Name a network's file;
 /// else as [`Compiled::new`].
-pub fn quantised(bundle: &Bundle, cancel: &CancelToken) -> Result<BTreeMap<String, Replacement>> {
+pub fn quantized(bundle: &Bundle, cancel: &CancelToken) -> Result<BTreeMap<String, Replacement>> {
     let (mut networks, mut already) = (BTreeMap::new(), false);
     for role in [Role::Predictor, Role::Refiner, Role::Decoder] {
         let file = bundle.manifest().file(role);
@@ -30,6 +30,9 @@ pub fn quantised(bundle: &Bundle, cancel: &CancelToken) -> Result<BTreeMap<Strin
         let compiled = Compiled::new(bundle, role, bundle.manifest().extent(1), &allowance)?;
         let (chosen, of_bytes) = chosen(&compiled, role);
         already |= of_bytes;
+        if chosen.is_empty() {
+            continue;
+        }
         let (graph, external) = (bundle.graph(role)?, bundle.external_data(role)?);
         let (replacement, made) =
             with_bytes(&graph, &external, &chosen, &allowance).at(|| file.to_owned())?;
@@ -39,11 +42,9 @@ pub fn quantised(bundle: &Bundle, cancel: &CancelToken) -> Result<BTreeMap<Strin
     }
     match networks.is_empty() {
         false => Ok(networks),
-        true if already => Err(unsupported("its weights are bytes already").at(bundle.describe())),
-        true => {
-            Err(unsupported("has no weights that int8 multiplies by and that are large")
-                .at(bundle.describe()))
-        }
+        true if already => Err(unsupported("its weights are whole numbers already").at(bundle.describe())),
+        true => Err(unsupported("has no large weights that int8 multiplies by and that nothing else uses")
+            .at(bundle.describe())),
     }
 }
 
