@@ -21,8 +21,8 @@ use crate::{Bundle, CancelToken, Result};
 ///
 /// # Errors
 /// [`Unsupported`](crate::ErrorKind::Unsupported): `bundle` is a plan, its weights are whole numbers already, it has no
-/// large ones that are multiplied by and have no other use, a network's opset is older than 13, or a node has no kernel,
-/// so that int8 does not run it either. Else as [`Model::load`](crate::Model::load).
+/// large ones that are multiplied by and have no other use, a network's opset is older than 13, or a node has no
+/// kernel, so that int8 does not run it either. Else as [`Model::load`](crate::Model::load).
 pub fn quantize(bundle: &Bundle, cancel: &CancelToken) -> Result<Bundle> {
     bundle.check_onnx()?;
     bundle.with_networks(flowturbo_compile::quantized(bundle, cancel)?)

@@ -16,8 +16,8 @@ use crate::{CancelToken, Result};
 /// The networks whose large linear layers become bytes, by their files.
 ///
 /// # Errors
-/// `Unsupported`: there are none, they are whole numbers already, or a file is of an opset before 13. Name a network's file;
-/// else as [`Compiled::new`].
+/// `Unsupported`: there are none, they are whole numbers already, or a file is of an opset before 13. Name a network's
+/// file; else as [`Compiled::new`].
 pub fn quantized(bundle: &Bundle, cancel: &CancelToken) -> Result<BTreeMap<String, Replacement>> {
     let (mut networks, mut already) = (BTreeMap::new(), false);
     for role in [Role::Predictor, Role::Refiner, Role::Decoder] {

@@ -316,8 +316,8 @@ fn what_whole_numbers_take_in_memory_is_held_to_the_limit_of_weights() {
     assert!(of(&floats, bytes + 16 * n * n).is_ok());
 }
 
-/// What a node makes of `bytes` of four bits, `[3, 5]`, with scales and zeros of `sizes`: number `i` of them is of block
-/// `of(i)`.
+/// Holds what a node makes of numbers of four bits, `[3, 5]`, with scales and zeros of `sizes`: which of them a row and
+/// a column have says `of`.
 fn halves(signed: bool, axis: i64, block: i64, sizes: &[i64], of: impl Fn(usize, usize) -> usize) {
     let count = sizes.iter().product::<i64>() as usize;
     let kind = if signed { 22 } else { 21 };
