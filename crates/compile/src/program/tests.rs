@@ -15,12 +15,15 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::{Condition, Input};
+use crate::bundle::Part;
 use crate::contract::{Contract, PortRole};
 use crate::executor::Call;
 use crate::files::Files;
 use crate::graph::testing::{files, written};
-use crate::kernels::{Isa, Packed, Pool};
-use crate::{Bundle, CancelToken, Role, noise};
+use crate::kernels::{Isa, Packed, Pool, Scales, Sharing, Whole};
+use crate::plan::{Address, Lookup, Operation, Step};
+use crate::weights::Weight;
+use crate::{Bundle, CancelToken, Limits, Role, noise};
 
 fn fused(threads: usize) -> Fused {
     fused_for(Isa::available()[0], threads, false)
@@ -152,6 +155,39 @@ fn a_panic_of_ours_is_told_and_the_network_is_not_left_to_tract() {
     let error = fused(1).compile(graph, Role::Predictor, &|_| panic!("by the test")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Runtime);
     assert_eq!(error.to_string(), "predictor.onnx: a bug in flowturbo, please report it: by the test");
+}
+
+/// A stranger's plan may say anything. Eight bytes have room for 16 numbers of four bits, of which 15 have scales.
+#[test]
+fn a_plan_that_looks_up_more_numbers_than_a_weight_has_is_refused() {
+    let scales = Scales::new(Whole::I4, &[3, 5], Sharing::Axis(0), vec![1.0; 3], Vec::new());
+    let mut weights = Weights::default();
+    let part = Part::of_bytes("table", vec![0; 8]);
+    weights.push(Weight::scaled("table", Arc::new(scales), &[3, 5], part).unwrap());
+    let weights = &Arc::new(weights);
+    let allowance = &Allowance::new(&Limits::default(), &CancelToken::new());
+    let engine = Engine::new(Isa::available()[0], Arc::new(Pool::new(1).unwrap()));
+    let load = |rows, width| {
+        let out = Address { buffer: 0, offset: 0 };
+        let lookup = Lookup { weight: 0, rows, width, input: 0, count: 1, out };
+        let step = Step { name: "table's".into(), operation: Operation::Lookup(lookup) };
+        let plan = Plan {
+            buffers: vec![width],
+            constants: Vec::new(),
+            inputs: vec![None],
+            given: None,
+            output: 0,
+            steps: vec![step],
+        };
+        engine.program(Network { file: "plan", precision: Precision::F32, plan, weights, allowance }, None)
+    };
+    assert!(load(3, 5).is_ok());
+    for (rows, width) in [(4, 4), (2, 8), (2, 7)] {
+        let error = load(rows, width).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+        let line = "node 'table's': weight 'table': has another size than its table takes";
+        assert_eq!(error.to_string(), line);
+    }
 }
 
 #[test]
