@@ -173,7 +173,7 @@ public class SessionTest {
         () -> new Pixels(ByteBuffer.allocate(9), PixelFormat.RGB8));
     refused(IllegalArgumentException.class, "read-only",
         () -> session.finish(new Pixels(memory.asReadOnlyBuffer(), PixelFormat.RGB8)));
-    refused(Status.INVALID_ARGUMENT, "9",
+    refused(Status.INVALID_ARGUMENT, "9 bytes",
         () -> session.finish(new Pixels(ByteBuffer.allocateDirect(9), PixelFormat.RGB8)));
   }
 
@@ -293,6 +293,7 @@ public class SessionTest {
     assertTrue(pieces > 10);
     assertArrayEquals(whole, bytes(session.finish().rgba(0)));
     assertEquals("HPPRR!", told.toString());
+    refused(IllegalArgumentException.class, "microseconds: -5", () -> session.step(-5));
     session.reset();
     refused(Status.INVALID_ARGUMENT, "", () -> session.finish());
     refused(Status.INVALID_ARGUMENT, "", () -> session.step(Session.WHOLE_STEP));
@@ -379,6 +380,11 @@ public class SessionTest {
     refused(FlowTurboException.class, "", () -> session.generate(new Request(0).size(1 << 30, 1 << 30)));
     refused(FlowTurboException.class, "", () -> session.generate(new Request(0).guidance(Float.NaN)));
     refused(IllegalArgumentException.class, "width: -8", () -> new Request(0).size(-8, 8));
+    Pixels image = new Pixels(ByteBuffer.allocateDirect(9), PixelFormat.RGB8);
+    refused(IllegalArgumentException.class, "[4, 2147483647, 8, 16, 16]: ",
+        () -> session.encode(image, Integer.MAX_VALUE));
+    refused(IllegalArgumentException.class, "268435455, 268435455]: ",
+        () -> session.encode(image, 1, Integer.MAX_VALUE, Integer.MAX_VALUE));
     refused(IllegalArgumentException.class, "classes: 1 for 2 images", () -> session.generate(new Request(0).count(2)));
     refused(IllegalArgumentException.class, "morph amounts: 1 for 2 images",
         () -> session.generate(new Request(0, 1).morph(new long[] {1, 2}, new float[1])));
@@ -397,6 +403,61 @@ public class SessionTest {
     freed.close();
     refused(Status.INVALID_HANDLE, "", () -> freed.cancel());
     assertEquals(1, session.generate(grass()).count());
+  }
+
+  @Test
+  public void nullIsTheDefaultOrRefusedByName() throws IOException {
+    ByteBuffer plan = Files.mapped(Files.TEXTURES);
+    try (Model one = Model.open(Files.TEXTURES, null); Model two = Model.openMemory(plan, null)) {
+      assertEquals(one.threads(), two.threads());
+    }
+    ByteBuffer memory = ByteBuffer.allocateDirect(128 * 128 * 4);
+    Pixels pixels = new Pixels(memory, PixelFormat.RGBA8);
+    Map<String, ThrowingRunnable> others = new LinkedHashMap<>();
+    others.put("path", () -> Model.open(null));
+    others.put("data", () -> Model.openMemory(null, null));
+    others.put("numbers", () -> new ModelOptions().precision(null));
+    others.put("name", () -> model.findClass(null));
+    others.put("memory", () -> new Pixels(null, PixelFormat.RGBA8));
+    others.put("format", () -> new Pixels(memory, null));
+    others.put("axes", () -> new Request(0).tile(null));
+    others.put("latents", () -> session.decode(null, pixels));
+    others.put("kind", () -> session.preview(null, pixels));
+    others.put("map", () -> session.map(null, pixels));
+    others.forEach((what, work) -> refused(NullPointerException.class, what + ": must not be null", work));
+    refused(NullPointerException.class, "path: must not be null", () -> pixels.savePng(128, 128, null));
+    List<ThrowingRunnable> ofPixels = List.of(() -> session.encode(null, 1),
+        () -> session.decode(new float[2048], null), () -> session.finish(null),
+        () -> session.preview(Preview.LINEAR, null), () -> session.map(MaterialMap.COLOR, null));
+    for (ThrowingRunnable work : ofPixels) refused(NullPointerException.class, "pixels: must not be null", work);
+    List<ThrowingRunnable> ofRequests = List.of(() -> model.prepare(null), () -> session.prepare(null),
+        () -> session.generate(null), () -> session.generate(null, pixels), () -> session.begin(null));
+    for (ThrowingRunnable work : ofRequests) refused(NullPointerException.class, "request: must not be null", work);
+    refused(Status.INVALID_ARGUMENT, "pixels", () -> session.generate(grass(), null));
+
+    // What was set is cleared.
+    Request request = new Request((long[]) null).prompts("moss").prompts((String[]) null).count(1).latentsOnly(true);
+    refused(Status.INVALID_ARGUMENT, "classes", () -> session.generate(request));
+    byte[] plain = made(grass());
+    assertArrayEquals(plain, made(grass().noise(new float[1]).noise(null).mask(memory).mask(null).seeds(8)
+        .seeds((long[]) null).streams(3).streams((long[]) null).preset("fast").preset(null)
+        .morph(new long[] {1}, new float[] {1}).morph(null, null).context(new float[12], 1).context(null, 0)
+        .negativePrompt("moss").negativePrompt(null).init(pixels, 1, 1).init(null, 0, 1).cancel(null).listener(null)));
+  }
+
+  @Test
+  public void aListenerMayChangeTheRequest() {
+    Request request = grass();
+    byte[] plain = made(request);
+    List<Progress> told = new ArrayList<>();
+    request.listener(step -> {
+      told.add(step);
+      request.size(256, 128).count(3).seeds(1, 2, 3).listener(null);
+    });
+    assertArrayEquals(plain, made(request));
+    assertEquals(5, told.size());
+    assertEquals(8 * 16 * 16, session.latents().length);
+    assertArrayEquals(plain, bytes(session.finish().rgba(0)));
   }
 
   @Test
