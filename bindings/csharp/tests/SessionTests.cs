@@ -154,7 +154,7 @@ static class SessionTests
             bool gap = row >= 128 || column >= 384;
             Check.Same(found[at], gap ? (byte)1 : rgb[(at / image * 128 + row) * 384 + column], "byte " + at);
         }
-        Check.Throws<FlowTurboException>(() => session.Finish(new Pixels(new byte[9], PixelFormat.Rgb8)), "9");
+        Check.Throws<FlowTurboException>(() => session.Finish(new Pixels(new byte[9], PixelFormat.Rgb8)), "9 bytes");
         Check.Throws<FlowTurboException>(() => session.Finish(default(Pixels)));
     }
 
@@ -398,6 +398,8 @@ static class SessionTests
         Check.Throws<ArgumentException>(() => session.Encode(image, 1, -8, 8), "width: -8");
         Check.Throws<ArgumentException>(() => session.Encode(image, -1), "Count: -1");
         Check.Throws<FlowTurboException>(() => session.Encode(image, 0));
+        Check.Throws<ArgumentException>(() => session.Encode(image, int.MaxValue), "count 2147483647");
+        Check.Throws<ArgumentException>(() => session.Encode(image, 1, int.MaxValue, int.MaxValue), "width 2147483647");
         Check.Throws<ArgumentException>(() => new Request(0) { Count = -1 }, "Count: -1");
         Check.Throws<ArgumentException>(
             () => session.Generate(new Request(0) { Count = 2 }), "Classes: 1 for 2 images");
@@ -410,6 +412,40 @@ static class SessionTests
         gone.Dispose();
         Check.Throws<ObjectDisposedException>(() => gone.Generate(Grass()));
         Check.That(session.Generate(Grass()).Count == 1, "the next one works");
+    }
+
+    public static void ARequestThatIsNullIsRefusedByName()
+    {
+        var pixels = new Pixels(new byte[9], PixelFormat.Rgb8);
+        var calls = new Action[]
+        {
+            () => model.Prepare(null), () => session.Prepare(null), () => session.Generate(null),
+            () => session.Generate(null, pixels), () => session.Begin(null),
+            () => session.GenerateAsync(null).GetAwaiter().GetResult(),
+        };
+        foreach (var call in calls) Check.Same(Check.Throws<ArgumentNullException>(call).ParamName, "request", "name");
+    }
+
+    public static void ALabelIsReadWhileTheModelIsDisposed()
+    {
+        var labels = Enumerable.Range(0, 2).Select(of => { using (var one = Open(materials)) return one.Label(of); })
+            .ToArray();
+        for (int turn = 0; turn < 100; turn++)
+        {
+            var other = Open(materials);
+            using (var begun = new ManualResetEventSlim())
+            {
+                var reader = Task.Run(() =>
+                {
+                    begun.Set();
+                    try { for (int of = 0; ; of ^= 1) Check.Same(other.Label(of), labels[of], "turn " + turn); }
+                    catch (ObjectDisposedException) { }
+                });
+                begun.Wait();
+                other.Dispose();
+                reader.GetAwaiter().GetResult();
+            }
+        }
     }
 
     public static void ASecondThreadIsToldThatASessionIsBusy()
