@@ -129,7 +129,8 @@ final class Native {
     for (int size : sizes) {
       bytes *= size;
       if (bytes > Integer.MAX_VALUE)
-        throw new IllegalArgumentException(Arrays.toString(sizes) + ": as many bytes are more than a buffer holds");
+        throw new IllegalArgumentException(Arrays.toString(sizes).replace(", ", " x ")
+            + " bytes are more than a buffer holds");
     }
     return ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
   }

@@ -381,9 +381,9 @@ public class SessionTest {
     refused(FlowTurboException.class, "", () -> session.generate(new Request(0).guidance(Float.NaN)));
     refused(IllegalArgumentException.class, "width: -8", () -> new Request(0).size(-8, 8));
     Pixels image = new Pixels(ByteBuffer.allocateDirect(9), PixelFormat.RGB8);
-    refused(IllegalArgumentException.class, "[4, 2147483647, 8, 16, 16]: ",
+    refused(IllegalArgumentException.class, "[4 x 2147483647 x 8 x 16 x 16] bytes",
         () -> session.encode(image, Integer.MAX_VALUE));
-    refused(IllegalArgumentException.class, "268435455, 268435455]: ",
+    refused(IllegalArgumentException.class, "x 268435455 x 268435455] bytes",
         () -> session.encode(image, 1, Integer.MAX_VALUE, Integer.MAX_VALUE));
     refused(IllegalArgumentException.class, "classes: 1 for 2 images", () -> session.generate(new Request(0).count(2)));
     refused(IllegalArgumentException.class, "morph amounts: 1 for 2 images",
