@@ -193,8 +193,7 @@ impl Attention {
             };
             match format {
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: the processor has bfloat16, by `takes`; a lane has the scratch that was asked for.
-                Format::Bf16 => unsafe { bfloats::enter(queries) },
+                Format::Bf16 => bfloats::enter(queries),
                 _ => isa.run(queries),
             }
         });
@@ -208,7 +207,7 @@ impl Kernel for BlockSize {
     type Output = usize;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> usize {
+    fn run<S: Simd>(self, _: S) -> usize {
         S::LANES * if S::REGISTERS >= 32 { 4 } else { 2 }
     }
 }
@@ -231,14 +230,14 @@ impl Kernel for Queries<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Attention { k, v, .. } = self.attention;
         // SAFETY: `Attention::run` checked all places of all pieces; floats are words as they are.
         unsafe {
             let words =
                 |at, place: &Heads| Words { at: self.memory.at(at).cast_const(), stride: place.token_stride };
             let (k, v) = (words(self.k, k), words(self.v, v));
-            self.blocks::<S, Floats<S>>(k, v);
+            self.blocks(Floats(simd), k, v);
         }
     }
 }
@@ -247,9 +246,9 @@ impl Queries<'_> {
     /// Attends block by block.
     ///
     /// # Safety
-    /// `k` and `v` are all words of the keys and values as `D` has them; `S` and `D` are available.
+    /// `k` and `v` are all words of the keys and values as `D` has them.
     #[inline(always)]
-    unsafe fn blocks<S: Simd, D: Numbers<S>>(self, k: Words, v: Words) {
+    unsafe fn blocks<S: Simd, D: Numbers<S>>(self, numbers: D, k: Words, v: Words) {
         let mut done = 0;
         while done < self.queries {
             let left = self.queries - done;
@@ -268,13 +267,13 @@ impl Queries<'_> {
                     scratch: self.scratch.as_mut_ptr(),
                 };
                 done += if S::REGISTERS >= 32 && left > 3 * S::LANES {
-                    task.attend::<S, D, 6, 4>(left)
+                    task.attend::<S, D, 6, 4>(numbers, left)
                 } else if S::REGISTERS >= 32 && left > S::LANES {
-                    task.attend::<S, D, 12, 2>(left)
+                    task.attend::<S, D, 12, 2>(numbers, left)
                 } else if left > S::LANES {
-                    task.attend::<S, D, 6, 2>(left)
+                    task.attend::<S, D, 6, 2>(numbers, left)
                 } else {
-                    task.attend::<S, D, 8, 1>(left)
+                    task.attend::<S, D, 8, 1>(numbers, left)
                 };
             }
         }

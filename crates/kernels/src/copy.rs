@@ -126,7 +126,7 @@ impl Kernel for Turn<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Turned { around, cols, from_stride, to_stride } = *self.turned;
         let end = self.copy.space.run().min(self.row + STRIP);
         let (mut from, mut to) = (0, 0);
@@ -137,15 +137,9 @@ impl Kernel for Turn<'_> {
                 // SAFETY: `Copy::run` checked all elements of both views; they are apart, and no other
                 // piece has these rows.
                 unsafe {
-                    let from = self.memory.at(from + row * from_stride + col);
-                    S::transpose(
-                        from,
-                        from_stride,
-                        self.memory.at(to + col * to_stride + row),
-                        to_stride,
-                        rows,
-                        cols,
-                    );
+                    let from = self.memory.at(from + row * from_stride + col).cast_const();
+                    let to = self.memory.at(to + col * to_stride + row);
+                    simd.transpose((from, from_stride), (to, to_stride), rows, cols);
                 }
             }
         }

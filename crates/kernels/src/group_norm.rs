@@ -175,17 +175,17 @@ impl Kernel for Chunk {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         // SAFETY: `from` has `pixels` rows and `to` two rows, all of `channels` floats.
         unsafe {
             let mut c = 0;
             while c + 4 * S::LANES <= self.channels {
-                self.columns::<S, 4>(c, S::LANES);
+                self.columns::<S, 4>(simd, c, S::LANES);
                 c += 4 * S::LANES;
             }
             while c < self.channels {
                 let n = S::LANES.min(self.channels - c);
-                self.columns::<S, 1>(c, n);
+                self.columns::<S, 1>(simd, c, n);
                 c += n;
             }
         }
@@ -195,32 +195,32 @@ impl Kernel for Chunk {
 impl Chunk {
     /// `N` vectors of channels from `c` on, the last of `n` channels.
     #[inline(always)]
-    unsafe fn columns<S: Simd, const N: usize>(&self, c: usize, n: usize) {
+    unsafe fn columns<S: Simd, const N: usize>(&self, simd: S, c: usize, n: usize) {
         // SAFETY: the caller's promise that the columns exist; whole vectors but for the last.
         unsafe {
-            let factor = S::splat(1.0 / self.pixels as f32);
-            let (mut means, mut squares) = ([S::splat(0.0); N], [S::splat(0.0); N]);
+            let factor = simd.splat(1.0 / self.pixels as f32);
+            let (mut means, mut squares) = ([simd.splat(0.0); N], [simd.splat(0.0); N]);
             for pixel in 0..self.pixels {
                 let from = self.from.add(pixel * self.stride + c);
                 for (j, mean) in means.iter_mut().enumerate() {
-                    let x = if n == S::LANES { S::load(from.add(j * n)) } else { S::load_first(from, n) };
-                    *mean = S::add(*mean, x);
+                    let x = if n == S::LANES { simd.load(from.add(j * n)) } else { simd.load_first(from, n) };
+                    *mean = simd.add(*mean, x);
                 }
             }
             for mean in &mut means {
-                *mean = S::mul(*mean, factor);
+                *mean = simd.mul(*mean, factor);
             }
             for pixel in 0..self.pixels {
                 let from = self.from.add(pixel * self.stride + c);
                 for (j, square) in squares.iter_mut().enumerate() {
-                    let x = if n == S::LANES { S::load(from.add(j * n)) } else { S::load_first(from, n) };
-                    let d = S::sub(x, means[j]);
-                    *square = S::fma(d, d, *square);
+                    let x = if n == S::LANES { simd.load(from.add(j * n)) } else { simd.load_first(from, n) };
+                    let d = simd.sub(x, means[j]);
+                    *square = simd.fma(d, d, *square);
                 }
             }
             for j in 0..N {
-                S::store_first(self.to.add(c + j * n), means[j], n);
-                S::store_first(self.to.add(self.channels + c + j * n), squares[j], n);
+                simd.store_first(self.to.add(c + j * n), means[j], n);
+                simd.store_first(self.to.add(self.channels + c + j * n), squares[j], n);
             }
         }
     }

@@ -8,108 +8,78 @@ use super::Simd;
 
 /// The polynomial with these coefficients, highest power first.
 #[inline(always)]
-unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: [f32; N]) -> S::V {
-    // SAFETY: the caller's promise that `S` is available.
-    unsafe {
-        let mut y = S::splat(coefficients[0]);
-        for c in &coefficients[1..] {
-            y = S::fma(y, x, S::splat(*c));
-        }
-        y
+fn polynomial<S: Simd, const N: usize>(simd: S, x: S::V, coefficients: [f32; N]) -> S::V {
+    let mut y = simd.splat(coefficients[0]);
+    for c in &coefficients[1..] {
+        y = simd.fma(y, x, simd.splat(*c));
     }
+    y
 }
 
 /// `e^x` within 2 units in the last place. Results below the smallest normal number may be 0; those above
 /// 2.4e38 may be infinite.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // The bound comes first and the value second: that way round a NaN passes.
-        let x = S::min(S::splat(S::EXPONENTS.1 * LN_2), x);
-        let x = S::max(S::splat(S::EXPONENTS.0 * LN_2), x);
-        let n = S::round(S::mul(x, S::splat(LOG2_E)));
-        // x - n ln 2 with ln 2 in two parts: the first has few enough bits for an exact product.
-        let r = S::fma(n, S::splat(-0.693_359_4), x);
-        let r = S::fma(n, S::splat(2.121_944_4e-4), r);
-        // Minimax on ±ln 2 / 2, relative error 2e-9.
-        let y = polynomial::<S, 7>(
-            r,
-            [1.383_819_6e-3, 8.374_964e-3, 4.166_820_6e-2, 0.166_664_18, 0.499_999_9, 1.0, 1.0],
-        );
-        S::scale(y, n)
-    }
+pub fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
+    // The bound comes first and the value second: that way round a NaN passes.
+    let x = simd.min(simd.splat(S::EXPONENTS.1 * LN_2), x);
+    let x = simd.max(simd.splat(S::EXPONENTS.0 * LN_2), x);
+    let n = simd.round(simd.mul(x, simd.splat(LOG2_E)));
+    // x - n ln 2 with ln 2 in two parts: the first has few enough bits for an exact product.
+    let r = simd.fma(n, simd.splat(-0.693_359_4), x);
+    let r = simd.fma(n, simd.splat(2.121_944_4e-4), r);
+    // Minimax on ±ln 2 / 2, relative error 2e-9.
+    let y = polynomial::<S, 7>(
+        simd,
+        r,
+        [1.383_819_6e-3, 8.374_964e-3, 4.166_820_6e-2, 0.166_664_18, 0.499_999_9, 1.0, 1.0],
+    );
+    simd.scale(y, n)
 }
 
 /// `2^x` for `x` not above 0, relative error 2.5e-7, for the weights of a softmax.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn exp2_weight<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let x = S::max(S::splat(S::EXPONENTS.0), x);
-        let n = S::round(x);
-        // Minimax on ±1/2, relative error 8e-8.
-        let y = polynomial::<S, 6>(
-            S::sub(x, n),
-            [1.327_793_9e-3, 9.675_758e-3, 5.550_709_6e-2, 0.240_221_14, 0.693_146_97, 1.000_000_1],
-        );
-        S::scale(y, n)
-    }
+pub fn exp2_weight<S: Simd>(simd: S, x: S::V) -> S::V {
+    let x = simd.max(simd.splat(S::EXPONENTS.0), x);
+    let n = simd.round(x);
+    // Minimax on ±1/2, relative error 8e-8.
+    let y = polynomial::<S, 6>(
+        simd,
+        simd.sub(x, n),
+        [1.327_793_9e-3, 9.675_758e-3, 5.550_709_6e-2, 0.240_221_14, 0.693_146_97, 1.000_000_1],
+    );
+    simd.scale(y, n)
 }
 
 /// `1 + 2^x`, as good as [`exp2_weight`]; infinite from `x` = 129 on at the latest.
 #[inline(always)]
-unsafe fn one_and_exp2<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's promise that `S` is available.
-    unsafe { S::add(S::splat(1.0), exp2_weight::<S>(S::min(S::splat(S::EXPONENTS.1), x))) }
+fn one_and_exp2<S: Simd>(simd: S, x: S::V) -> S::V {
+    simd.add(simd.splat(1.0), exp2_weight(simd, simd.min(simd.splat(S::EXPONENTS.1), x)))
 }
 
 /// `1 / (1 + e^-x)`.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let one = S::splat(1.0);
-        S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), x))))
-    }
+pub fn sigmoid<S: Simd>(simd: S, x: S::V) -> S::V {
+    let one = simd.splat(1.0);
+    simd.div(one, simd.add(one, exp(simd, simd.sub(simd.splat(0.0), x))))
 }
 
 /// `x sigmoid(x)`.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn silu<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe { S::div(x, one_and_exp2::<S>(S::mul(S::splat(-std::f32::consts::LOG2_E), x))) }
+pub fn silu<S: Simd>(simd: S, x: S::V) -> S::V {
+    simd.div(x, one_and_exp2(simd, simd.mul(simd.splat(-std::f32::consts::LOG2_E), x)))
 }
 
 /// `x P(x²) / Q(x²)`, with `x` first brought into ±`bound`.
 #[inline(always)]
-unsafe fn odd_rational<S: Simd>(x: S::V, bound: f32, p: [f32; 7], q: [f32; 5]) -> S::V {
-    // SAFETY: the caller's promise that `S` is available.
-    unsafe {
-        let x = S::max(S::splat(-bound), S::min(S::splat(bound), x));
-        let x2 = S::mul(x, x);
-        S::div(S::mul(x, polynomial::<S, 7>(x2, p)), polynomial::<S, 5>(x2, q))
-    }
+fn odd_rational<S: Simd>(simd: S, x: S::V, bound: f32, p: [f32; 7], q: [f32; 5]) -> S::V {
+    let x = simd.max(simd.splat(-bound), simd.min(simd.splat(bound), x));
+    let x2 = simd.mul(x, x);
+    simd.div(simd.mul(x, polynomial::<S, 7>(simd, x2, p)), polynomial::<S, 5>(simd, x2, q))
 }
 
 /// The hyperbolic tangent, relative error 5e-7.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
+pub fn tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     // The rational approximation that Eigen uses.
     let p = [
         -2.760_768_5e-16,
@@ -121,16 +91,12 @@ pub unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
         4.893_524_6e-3,
     ];
     let q = [0.0, 1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
-    // SAFETY: the caller's promise.
-    unsafe { odd_rational::<S>(x, 7.905_311, p, q) }
+    odd_rational(simd, x, 7.905_311, p, q)
 }
 
 /// The error function, relative error 5e-7.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn erf<S: Simd>(x: S::V) -> S::V {
+pub fn erf<S: Simd>(simd: S, x: S::V) -> S::V {
     // The rational approximation that Eigen uses.
     let p = [
         -2.726_142_3e-10,
@@ -142,38 +108,25 @@ pub unsafe fn erf<S: Simd>(x: S::V) -> S::V {
         -1.609_603_3e-2,
     ];
     let q = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
-    // SAFETY: the caller's promise.
-    unsafe { odd_rational::<S>(x, 4.0, p, q) }
+    odd_rational(simd, x, 4.0, p, q)
 }
 
 /// GELU by its tanh form, `x (1 + tanh u) / 2` with `u = √(2/π) (x + 0.044715 x³)`; that is
 /// `x sigmoid(2u)`, which takes one exponential.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn gelu_tanh<S: Simd>(x: S::V) -> S::V {
+pub fn gelu_tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     const C: f32 = -2.302_208_2; // -2 √(2/π) log2(e)
-    // SAFETY: the caller's promise.
-    unsafe {
-        let minus_2u = S::mul(x, S::fma(S::mul(x, x), S::splat(0.044_715 * C), S::splat(C)));
-        S::div(x, one_and_exp2::<S>(minus_2u))
-    }
+    let minus_2u = simd.mul(x, simd.fma(simd.mul(x, x), simd.splat(0.044_715 * C), simd.splat(C)));
+    simd.div(x, one_and_exp2(simd, minus_2u))
 }
 
 /// GELU by the error function, `x (1 + erf(x / √2)) / 2`.
-///
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-pub unsafe fn gelu_erf<S: Simd>(x: S::V) -> S::V {
+pub fn gelu_erf<S: Simd>(simd: S, x: S::V) -> S::V {
     // Where `erf` saturates, a rounding short of -1 on some processors: times a far lower `x` that would be no zero.
     const LOWEST: f32 = -5.656_854;
-    // SAFETY: the caller's promise.
-    unsafe {
-        let half = S::mul(S::max(S::splat(LOWEST), x), S::splat(0.5));
-        S::fma(half, erf::<S>(S::mul(x, S::splat(FRAC_1_SQRT_2))), half)
-    }
+    let half = simd.mul(simd.max(simd.splat(LOWEST), x), simd.splat(0.5));
+    simd.fma(half, erf(simd, simd.mul(x, simd.splat(FRAC_1_SQRT_2))), half)
 }
 
 #[cfg(test)]
@@ -200,22 +153,22 @@ mod tests {
         type Output = ();
 
         #[inline(always)]
-        unsafe fn run<S: Simd>(self) {
+        fn run<S: Simd>(self, simd: S) {
             for chunk in self.1.chunks_mut(S::LANES) {
                 // SAFETY: chunks hold at most `LANES` floats.
                 unsafe {
-                    let x = S::load_first(chunk.as_ptr(), chunk.len());
+                    let x = simd.load_first(chunk.as_ptr(), chunk.len());
                     let y = match self.0 {
-                        Exp => exp::<S>(x),
-                        Exp2 => exp2_weight::<S>(x),
-                        Sigmoid => sigmoid::<S>(x),
-                        Silu => silu::<S>(x),
-                        Tanh => tanh::<S>(x),
-                        Erf => erf::<S>(x),
-                        GeluTanh => gelu_tanh::<S>(x),
-                        GeluErf => gelu_erf::<S>(x),
+                        Exp => exp(simd, x),
+                        Exp2 => exp2_weight(simd, x),
+                        Sigmoid => sigmoid(simd, x),
+                        Silu => silu(simd, x),
+                        Tanh => tanh(simd, x),
+                        Erf => erf(simd, x),
+                        GeluTanh => gelu_tanh(simd, x),
+                        GeluErf => gelu_erf(simd, x),
                     };
-                    S::store_first(chunk.as_mut_ptr(), y, chunk.len());
+                    simd.store_first(chunk.as_mut_ptr(), y, chunk.len());
                 }
             }
         }

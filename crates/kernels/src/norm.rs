@@ -132,7 +132,7 @@ impl Kernel for NormRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Norm { x, gamma, beta, modulation, .. } = *self.norm;
         let (gain, bias) = self.scratch[..2 * x.cols].split_at_mut(x.cols);
         // SAFETY: `Norm::run` checked rows, constants and modulations of all images against the arena;
@@ -147,25 +147,25 @@ impl Kernel for NormRows<'_> {
             let (gamma, beta) = (at(gamma), at(beta));
             for c in (0..x.cols).step_by(S::LANES) {
                 let n = S::LANES.min(x.cols - c);
-                let mut g = gamma.map_or(S::splat(1.0), |p| S::load_first(p.add(c), n));
-                let mut b = beta.map_or(S::splat(0.0), |p| S::load_first(p.add(c), n));
+                let mut g = gamma.map_or(simd.splat(1.0), |p| simd.load_first(p.add(c), n));
+                let mut b = beta.map_or(simd.splat(0.0), |p| simd.load_first(p.add(c), n));
                 if let Some(scale) = scale {
-                    let factor = S::load_first(scale.add(c), n);
-                    (g, b) = (S::mul(g, factor), S::mul(b, factor));
+                    let factor = simd.load_first(scale.add(c), n);
+                    (g, b) = (simd.mul(g, factor), simd.mul(b, factor));
                 }
                 if let Some(shift) = shift {
-                    b = S::add(b, S::load_first(shift.add(c), n));
+                    b = simd.add(b, simd.load_first(shift.add(c), n));
                 }
-                S::store_first(gain.add(c), g, n);
-                S::store_first(bias.add(c), b, n);
+                simd.store_first(gain.add(c), g, n);
+                simd.store_first(bias.add(c), b, n);
             }
             let mut row = self.first;
             while row + TOGETHER <= self.last {
-                self.rows::<S, TOGETHER>(row, gain, bias);
+                self.rows::<S, TOGETHER>(simd, row, gain, bias);
                 row += TOGETHER;
             }
             while row < self.last {
-                self.rows::<S, 1>(row, gain, bias);
+                self.rows::<S, 1>(simd, row, gain, bias);
                 row += 1;
             }
         }
@@ -175,7 +175,7 @@ impl Kernel for NormRows<'_> {
 impl NormRows<'_> {
     /// `R` rows from `row` on, `y * gain + bias`.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize, gain: *const f32, bias: *const f32) {
+    unsafe fn rows<S: Simd, const R: usize>(&self, simd: S, row: usize, gain: *const f32, bias: *const f32) {
         let Norm { x, out, .. } = *self.norm;
         let count = x.cols as f32;
         // SAFETY: rows and constants that `run` has.
@@ -185,10 +185,10 @@ impl NormRows<'_> {
             let to: [*mut f32; R] =
                 std::array::from_fn(|r| self.memory.at(out.offset + (row + r) * out.stride));
             let (mut means, centred) = match self.norm.measure {
-                Measure::Deviation => (sums::<S, R>(from, x.cols).map(|sum| sum / count), true),
+                Measure::Deviation => (sums::<S, R>(simd, from, x.cols).map(|sum| sum / count), true),
                 Measure::RootMeanSquare => ([0.0; R], false),
             };
-            let (rests, mut squares) = about::<S, R>(from, x.cols, means);
+            let (rests, mut squares) = about::<S, R>(simd, from, x.cols, means);
             if centred {
                 // What rounding left of the sums about the means corrects both.
                 for r in 0..R {
@@ -199,11 +199,11 @@ impl NormRows<'_> {
             let factors = squares.map(|square| 1.0 / (square / count + self.norm.eps).sqrt());
             for c in (0..x.cols).step_by(S::LANES) {
                 let n = S::LANES.min(x.cols - c);
-                let (gain, bias) = (S::load_first(gain.add(c), n), S::load_first(bias.add(c), n));
+                let (gain, bias) = (simd.load_first(gain.add(c), n), simd.load_first(bias.add(c), n));
                 for r in 0..R {
-                    let d = S::sub(S::load_first(from[r].add(c), n), S::splat(means[r]));
-                    let y = S::fma(S::mul(d, S::splat(factors[r])), gain, bias);
-                    S::store_first(to[r].add(c), y, n);
+                    let d = simd.sub(simd.load_first(from[r].add(c), n), simd.splat(means[r]));
+                    let y = simd.fma(simd.mul(d, simd.splat(factors[r])), gain, bias);
+                    simd.store_first(to[r].add(c), y, n);
                 }
             }
         }
@@ -212,57 +212,57 @@ impl NormRows<'_> {
 
 /// Sums of `R` rows of `count` floats.
 #[inline(always)]
-pub(super) unsafe fn sums<S: Simd, const R: usize>(from: [*const f32; R], count: usize) -> [f32; R] {
-    // SAFETY: the rows hold `count` floats, and `S` is available, by the caller's promise.
+pub(super) unsafe fn sums<S: Simd, const R: usize>(simd: S, from: [*const f32; R], count: usize) -> [f32; R] {
+    // SAFETY: the rows hold `count` floats, by the caller's promise.
     unsafe {
-        let mut sums = [S::splat(0.0); R];
+        let mut sums = [simd.splat(0.0); R];
         for c in (0..count).step_by(S::LANES) {
             let n = S::LANES.min(count - c);
             for (sum, from) in sums.iter_mut().zip(from) {
-                *sum = S::add(*sum, S::load_first(from.add(c), n));
+                *sum = simd.add(*sum, simd.load_first(from.add(c), n));
             }
         }
-        reduce::<S, R>(sums)
+        reduce::<S, R>(simd, sums)
     }
 }
 
 /// Sums of `x - mean` and of `(x - mean)²` of `R` rows of `count` floats.
 #[inline(always)]
 unsafe fn about<S: Simd, const R: usize>(
+    simd: S,
     from: [*const f32; R],
     count: usize,
     means: [f32; R],
 ) -> ([f32; R], [f32; R]) {
     const ONES: [f32; 16] = [1.0; 16];
-    // SAFETY: the rows hold `count` floats, and `S` is available, by the caller's promise; no set has
-    // more than 16 lanes.
+    // SAFETY: the rows hold `count` floats, by the caller's promise; no set has more than 16 lanes.
     unsafe {
-        let (mut sums, mut squares, mut c) = ([S::splat(0.0); R], [S::splat(0.0); R], 0);
+        let (mut sums, mut squares, mut c) = ([simd.splat(0.0); R], [simd.splat(0.0); R], 0);
         while c + S::LANES <= count {
             for r in 0..R {
-                let d = S::sub(S::load(from[r].add(c)), S::splat(means[r]));
-                sums[r] = S::add(sums[r], d);
-                squares[r] = S::fma(d, d, squares[r]);
+                let d = simd.sub(simd.load(from[r].add(c)), simd.splat(means[r]));
+                sums[r] = simd.add(sums[r], d);
+                squares[r] = simd.fma(d, d, squares[r]);
             }
             c += S::LANES;
         }
         // Lanes past the end load as 0 and must stay so.
-        let ones = S::load_first(ONES.as_ptr(), count - c);
+        let ones = simd.load_first(ONES.as_ptr(), count - c);
         for r in 0..R {
-            let d = S::sub(S::load_first(from[r].add(c), count - c), S::mul(ones, S::splat(means[r])));
-            sums[r] = S::add(sums[r], d);
-            squares[r] = S::fma(d, d, squares[r]);
+            let d =
+                simd.sub(simd.load_first(from[r].add(c), count - c), simd.mul(ones, simd.splat(means[r])));
+            sums[r] = simd.add(sums[r], d);
+            squares[r] = simd.fma(d, d, squares[r]);
         }
-        (reduce::<S, R>(sums), reduce::<S, R>(squares))
+        (reduce::<S, R>(simd, sums), reduce::<S, R>(simd, squares))
     }
 }
 
 #[inline(always)]
-unsafe fn reduce<S: Simd, const R: usize>(vectors: [S::V; R]) -> [f32; R] {
+fn reduce<S: Simd, const R: usize>(simd: S, vectors: [S::V; R]) -> [f32; R] {
     let mut sums = [0.0; R];
     for (sum, vector) in sums.iter_mut().zip(vectors) {
-        // SAFETY: the caller's promise that `S` is available.
-        *sum = unsafe { S::sum(vector) };
+        *sum = simd.sum(vector);
     }
     sums
 }

@@ -117,34 +117,29 @@ impl Kernel for Fma {
     type Output = (usize, f32);
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> (usize, f32) {
-        // SAFETY: the caller's promise that the set is available; the chains leave two registers for the factors.
-        unsafe { if S::REGISTERS >= 32 { chains::<S, 24>(self.steps) } else { chains::<S, 12>(self.steps) } }
+    fn run<S: Simd>(self, simd: S) -> (usize, f32) {
+        // They leave two registers for the factors.
+        if S::REGISTERS >= 32 { chains::<S, 24>(simd, self.steps) } else { chains::<S, 12>(simd, self.steps) }
     }
 }
 
-/// # Safety
-/// Only where `S` is available.
 #[inline(always)]
-unsafe fn chains<S: Simd, const N: usize>(steps: usize) -> (usize, f32) {
-    // SAFETY: the caller's promise; no memory is touched.
-    unsafe {
-        // Towards 2, so that no number leaves the range in which all are equally fast; the compiler is not to
-        // know that all are the same, or it would make them one.
-        let (factor, add) = (S::splat(black_box(0.5)), S::splat(black_box(1.0)));
-        let mut sums = black_box([S::splat(0.0); N]);
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = S::fma(*sum, factor, add);
-            }
+fn chains<S: Simd, const N: usize>(simd: S, steps: usize) -> (usize, f32) {
+    // Towards 2, so that no number leaves the range in which all are equally fast; the compiler is not to
+    // know that all are the same, or it would make them one.
+    let (factor, add) = (simd.splat(black_box(0.5)), simd.splat(black_box(1.0)));
+    let mut sums = black_box([simd.splat(0.0); N]);
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = simd.fma(*sum, factor, add);
         }
-        // Together first: some sets can take the lanes of half of their registers only.
-        let mut total = S::splat(0.0);
-        for sum in sums {
-            total = S::add(total, sum);
-        }
-        (2 * N * S::LANES, S::sum(total))
     }
+    // Together first: some sets can take the lanes of half of their registers only.
+    let mut total = simd.splat(0.0);
+    for sum in sums {
+        total = simd.add(total, sum);
+    }
+    (2 * N * S::LANES, simd.sum(total))
 }
 
 /// Bytes in a second.
@@ -171,19 +166,18 @@ impl Kernel for Read<'_> {
     type Output = f32;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> f32 {
-        // SAFETY: the caller's promise that the set is available; a chunk has `LINES` floats, which are
-        // whole eighths of vectors of any set.
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        // SAFETY: a chunk has `LINES` floats, which are whole eighths of vectors of any set.
         unsafe {
-            let mut sums = [S::splat(0.0); 8];
+            let mut sums = [simd.splat(0.0); 8];
             for chunk in self.0.chunks_exact(LINES) {
                 for at in (0..LINES).step_by(8 * S::LANES) {
                     for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = S::add(*sum, S::load(chunk.as_ptr().add(at + i * S::LANES)));
+                        *sum = simd.add(*sum, simd.load(chunk.as_ptr().add(at + i * S::LANES)));
                     }
                 }
             }
-            sums.into_iter().fold(0.0, |total, sum| total + S::sum(sum))
+            sums.into_iter().fold(0.0, |total, sum| total + simd.sum(sum))
         }
     }
 }

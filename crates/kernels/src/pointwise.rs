@@ -182,7 +182,7 @@ impl Kernel for Chunk<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         // Registers are computed in whole vectors, whatever the last of them holds.
         let length = self.count * self.length;
         let rounded = length.next_multiple_of(S::LANES);
@@ -214,8 +214,8 @@ impl Kernel for Chunk<'_> {
                             return;
                         }
                     }
-                    Elementwise::Unary(op, a) => unary::<S>(op, at[a], target, rounded),
-                    Elementwise::Binary(op, a, b) => binary::<S>(op, at[a], at[b], target, rounded),
+                    Elementwise::Unary(op, a) => unary(simd, op, at[a], target, rounded),
+                    Elementwise::Binary(op, a, b) => binary(simd, op, at[a], at[b], target, rounded),
                 }
             }
             at[*to] = target;

@@ -102,16 +102,16 @@ impl Kernel for ReduceRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Reduce { x, reduction, out, out_stride } = *self.reduce;
         for row in self.rows {
             // SAFETY: `Reduce::run` checked rows and results, and no other piece writes these.
             unsafe {
                 let from = self.memory.at(x.offset + row * x.stride);
                 *self.memory.at(out + row * out_stride) = match reduction {
-                    Reduction::Sum => sums::<S, 1>([from], x.cols)[0],
-                    Reduction::Mean => sums::<S, 1>([from], x.cols)[0] / x.cols as f32,
-                    Reduction::Max => maximum_or_nan::<S>(from, x.cols),
+                    Reduction::Sum => sums::<S, 1>(simd, [from], x.cols)[0],
+                    Reduction::Mean => sums::<S, 1>(simd, [from], x.cols)[0] / x.cols as f32,
+                    Reduction::Max => maximum_or_nan(simd, from, x.cols),
                 };
             }
         }
@@ -162,7 +162,7 @@ impl Kernel for SoftmaxRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Softmax { x, out } = *self.softmax;
         for row in self.rows {
             // SAFETY: `Softmax::run` checked all rows; no other piece writes these, and in place each
@@ -170,15 +170,15 @@ impl Kernel for SoftmaxRows<'_> {
             unsafe {
                 let from = self.memory.at(x.offset + row * x.stride).cast_const();
                 let to = self.memory.at(out.offset + row * out.stride);
-                let max = S::splat(maximum::<S>(from, x.cols));
+                let max = simd.splat(maximum(simd, from, x.cols));
                 for c in (0..x.cols).step_by(S::LANES) {
                     let n = S::LANES.min(x.cols - c);
-                    S::store_first(to.add(c), exp::<S>(S::sub(S::load_first(from.add(c), n), max)), n);
+                    simd.store_first(to.add(c), exp(simd, simd.sub(simd.load_first(from.add(c), n), max)), n);
                 }
-                let factor = S::splat(1.0 / sums::<S, 1>([to], x.cols)[0]);
+                let factor = simd.splat(1.0 / sums::<S, 1>(simd, [to], x.cols)[0]);
                 for c in (0..x.cols).step_by(S::LANES) {
                     let n = S::LANES.min(x.cols - c);
-                    S::store_first(to.add(c), S::mul(S::load_first(to.add(c), n), factor), n);
+                    simd.store_first(to.add(c), simd.mul(simd.load_first(to.add(c), n), factor), n);
                 }
             }
         }
@@ -187,18 +187,17 @@ impl Kernel for SoftmaxRows<'_> {
 
 /// The largest of `count` floats, at least one, or NaN if one of them is.
 #[inline(always)]
-unsafe fn maximum_or_nan<S: Simd>(from: *const f32, count: usize) -> f32 {
+unsafe fn maximum_or_nan<S: Simd>(simd: S, from: *const f32, count: usize) -> f32 {
     let larger = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
-    // SAFETY: `from` holds `count` floats, no set has more lanes than there are here, and `S` is available, by the
-    // caller's promise.
+    // SAFETY: `from` holds `count` floats, by the caller's promise, and no set has more lanes than there are here.
     unsafe {
-        let (mut largest, mut c) = (S::splat(*from), 0);
+        let (mut largest, mut c) = (simd.splat(*from), 0);
         while c + S::LANES <= count {
-            largest = S::larger(largest, S::load(from.add(c)));
+            largest = simd.larger(largest, simd.load(from.add(c)));
             c += S::LANES;
         }
         let mut lanes = [f32::NEG_INFINITY; LINE];
-        S::store(lanes.as_mut_ptr(), largest);
+        simd.store(lanes.as_mut_ptr(), largest);
         let rest = (c..count).map(|c| *from.add(c));
         lanes[..S::LANES].iter().copied().chain(rest).fold(f32::NEG_INFINITY, larger)
     }
@@ -207,16 +206,16 @@ unsafe fn maximum_or_nan<S: Simd>(from: *const f32, count: usize) -> f32 {
 /// The largest of `count` floats, at least one. A NaN among them may be passed over: it comes out of a softmax all
 /// the same, by its own exponential and the sum of all.
 #[inline(always)]
-unsafe fn maximum<S: Simd>(from: *const f32, count: usize) -> f32 {
-    // SAFETY: `from` holds `count` floats, and `S` is available, by the caller's promise.
+unsafe fn maximum<S: Simd>(simd: S, from: *const f32, count: usize) -> f32 {
+    // SAFETY: `from` holds `count` floats, by the caller's promise.
     unsafe {
-        let (mut largest, mut c) = (S::splat(*from), 0);
+        let (mut largest, mut c) = (simd.splat(*from), 0);
         while c + S::LANES <= count {
-            largest = S::max(largest, S::load(from.add(c)));
+            largest = simd.max(largest, simd.load(from.add(c)));
             c += S::LANES;
         }
         let rest = (c..count).map(|c| *from.add(c));
-        rest.fold(S::maximum(largest), f32::max)
+        rest.fold(simd.maximum(largest), f32::max)
     }
 }
 

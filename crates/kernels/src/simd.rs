@@ -4,6 +4,9 @@
 //! A kernel is written once, generic over [`Simd`], as a [`Kernel`]; [`Isa::run`] enters it through a
 //! function compiled for the instruction set, into which everything `#[inline(always)]` is inlined.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod token;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -19,77 +22,138 @@ pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use token::{Known, methods};
 
-/// Vectors of one instruction set.
+/// Vectors of one instruction set, as a token: only where the processor has the set is there a value, so its methods
+/// need no other promise than the memory that some of them touch.
+///
+/// Pointers need no alignment.
 ///
 /// # Safety
-/// Every method may be called only where the instruction set is available, which [`Isa::run`] sees to.
-/// Pointers need no alignment; `load` and `store` touch `LANES` floats, the `_first` forms only the
-/// first `n <= LANES` (the other lanes load as 0).
-pub trait Simd: Copy {
+/// `V` and `Whole` are [`LANES`](Self::LANES) numbers of 32 bits, `Halves` as many of 16, `Bytes` of 8, all without
+/// padding; any bits are some.
+pub unsafe trait Simd: Copy {
     type V: Copy;
+    /// Whole numbers of 32 bits.
+    type Whole: Copy;
+    type Halves: Copy;
+    type Bytes: Copy;
+    /// As many vectors as a vector has lanes.
+    type Square: Copy + AsRef<[Self::V]> + AsMut<[Self::V]>;
     const LANES: usize;
     /// Vector registers, which bound the size of a micro-kernel's tile.
     const REGISTERS: usize;
     /// The integers that [`scale`](Self::scale) takes; the least makes 0 of any `v`, the greatest infinity.
     const EXPONENTS: (f32, f32);
 
-    unsafe fn splat(x: f32) -> Self::V;
-    unsafe fn load(from: *const f32) -> Self::V;
-    unsafe fn store(to: *mut f32, v: Self::V);
-    unsafe fn load_first(from: *const f32, n: usize) -> Self::V;
-    unsafe fn store_first(to: *mut f32, v: Self::V, n: usize);
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    fn splat(self, x: f32) -> Self::V;
+    /// Zeros.
+    fn square(self) -> Self::Square;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// As `min`, but NaN if either is: `min` and `max` give `b` then, which hides that of `a`.
-    unsafe fn smaller(a: Self::V, b: Self::V) -> Self::V;
+    fn smaller(self, a: Self::V, b: Self::V) -> Self::V;
     /// As `max`, but NaN if either is.
-    unsafe fn larger(a: Self::V, b: Self::V) -> Self::V;
+    fn larger(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once (the scalar set too).
-    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The nearest integer, ties to even.
-    unsafe fn round(a: Self::V) -> Self::V;
-    unsafe fn sqrt(a: Self::V) -> Self::V;
-    /// `2^n` for integral `n` in -126..=127.
-    unsafe fn pow2(n: Self::V) -> Self::V;
+    fn round(self, a: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
     /// `v * 2^n` for integral `n` in [`EXPONENTS`](Self::EXPONENTS) and `v` about 1.
-    unsafe fn scale(v: Self::V, n: Self::V) -> Self::V;
+    fn scale(self, v: Self::V, n: Self::V) -> Self::V;
+    /// The transpose.
+    fn turned(self, rows: Self::Square) -> Self::Square;
+    /// Sum of all lanes.
+    fn sum(self, v: Self::V) -> f32;
+    /// Largest lane; where one is NaN, perhaps another one.
+    fn maximum(self, v: Self::V) -> f32;
+    /// Float16 as floats.
+    fn widened(self, halves: Self::Halves) -> Self::V;
+    /// Whole numbers of 0 to 255 as bytes.
+    fn bytes(self, v: Self::V) -> Self::Bytes;
+    /// bfloat16: the nearest, ties to even.
+    fn bfloats(self, v: Self::V) -> Self::Halves;
+    /// Whole numbers, each less `zero` times what lies at the same place of `sums`, as floats.
+    fn lowered(self, whole: Self::Whole, zero: f32, sums: Self::Whole) -> Self::V;
+    /// Asks for the cache line of `at`, which may be any address, to be brought near: into the second cache.
+    fn prefetch(self, at: *const f32);
+
+    /// The first `n` lanes; the others are 0.
+    ///
+    /// # Safety
+    /// `n` floats are there, and no vector has fewer lanes.
+    unsafe fn load_first(self, from: *const f32, n: usize) -> Self::V;
+
+    /// Writes the first `n` lanes.
+    ///
+    /// # Safety
+    /// `n` floats are there, and no vector has fewer lanes.
+    unsafe fn store_first(self, to: *mut f32, v: Self::V, n: usize);
+
+    /// # Safety
+    /// `LANES` floats are there.
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller's promise; a vector is as many floats.
+        unsafe { from.cast::<Self::V>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// `LANES` floats are there.
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise; a vector is as many floats.
+        unsafe { to.cast::<Self::V>().write_unaligned(v) }
+    }
+
     /// Writes the transpose of a block: `rows` rows of `cols` floats, both at most `LANES`, to `cols` rows.
+    ///
+    /// # Safety
+    /// Both blocks are there, with these floats from one row to the next.
+    #[inline(always)]
     unsafe fn transpose(
-        from: *const f32,
-        from_stride: usize,
-        to: *mut f32,
-        to_stride: usize,
+        self,
+        (from, from_stride): (*const f32, usize),
+        (to, to_stride): (*mut f32, usize),
         rows: usize,
         cols: usize,
-    );
-    /// Sum of all lanes.
-    unsafe fn sum(v: Self::V) -> f32;
-    /// Largest lane; where one is NaN, perhaps another one.
-    unsafe fn maximum(v: Self::V) -> f32;
-    /// Widens `LANES` halves.
-    unsafe fn load_halves(from: *const u16) -> Self::V;
-    /// Writes whole numbers of 0 to 255 as `LANES` bytes.
-    unsafe fn store_bytes(to: *mut u8, v: Self::V);
-    /// Writes `LANES` bfloat16: the nearest, ties to even.
-    unsafe fn store_bfloats(to: *mut u16, v: Self::V);
-    /// Whole numbers of 32 bits, each less `zero` times what lies at the same place of `sums`, as floats.
-    unsafe fn lowered(whole: *const f32, zero: f32, sums: *const f32) -> Self::V;
-    /// Asks for the cache line of `at`, which may be any address, to be brought near: into the second cache.
-    unsafe fn prefetch(at: *const f32);
+    ) {
+        let mut square = self.square();
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Loops of a known length leave all in registers.
+            if rows == Self::LANES && cols == Self::LANES {
+                for (i, row) in square.as_mut().iter_mut().enumerate() {
+                    *row = self.load(from.add(i * from_stride));
+                }
+                for (i, row) in self.turned(square).as_ref().iter().enumerate() {
+                    self.store(to.add(i * to_stride), *row);
+                }
+                return;
+            }
+            for (i, row) in square.as_mut().iter_mut().enumerate().take(rows) {
+                *row = self.load_first(from.add(i * from_stride), cols);
+            }
+            for (i, row) in self.turned(square).as_ref().iter().enumerate().take(cols) {
+                self.store_first(to.add(i * to_stride), *row, rows);
+            }
+        }
+    }
 }
 
 /// Work that is compiled for each instruction set. Mark `run` `#[inline(always)]`.
+///
+/// Whoever makes one answers for the places that it touches.
 pub trait Kernel {
     type Output;
 
-    /// # Safety
-    /// Only where `S` is available.
-    unsafe fn run<S: Simd>(self) -> Self::Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
 /// An instruction set that kernels are compiled for.
@@ -119,24 +183,14 @@ impl Isa {
 
     /// Whether this processor has it; nothing is allocated to find that out.
     pub fn is_available(self) -> bool {
-        // Miri knows few of the others' instructions, whatever the processor says.
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                let widens = is_x86_feature_detected!("f16c");
-                cfg!(not(miri))
-                    && is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && widens
-            }
+            Self::Avx2 => Avx2::new().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                // Bytes are multiplied by the second where there is no VNNI.
-                cfg!(not(miri)) && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
-            }
+            Self::Avx512 => Avx512::new().is_some(),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => cfg!(not(miri)),
+            Self::Neon => Neon::new().is_some(),
         }
     }
 
@@ -155,17 +209,21 @@ impl Isa {
     }
 
     /// Runs `kernel` compiled for this instruction set.
+    ///
+    /// # Panics
+    /// If the processor does not have it.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: whoever names a set other than Scalar has asked `is_available`.
+        const HAS: &str = "the processor has the instruction set";
+        // SAFETY: a token is there where the processor has the set.
         unsafe {
             match self {
-                Self::Scalar => kernel.run::<scalar::Scalar>(),
+                Self::Scalar => kernel.run(Scalar),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx2 => avx2::enter(kernel),
+                Self::Avx2 => Avx2::new().expect(HAS).enter(kernel),
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx512 => avx512::enter(kernel),
+                Self::Avx512 => Avx512::new().expect(HAS).enter(kernel),
                 #[cfg(target_arch = "aarch64")]
-                Self::Neon => kernel.run::<neon::Neon>(),
+                Self::Neon => Neon::new().expect(HAS).enter(kernel),
             }
         }
     }
@@ -195,10 +253,10 @@ mod tests {
         type Output = usize;
 
         #[inline(always)]
-        unsafe fn run<S: Simd>(self) -> usize {
+        fn run<S: Simd>(self, simd: S) -> usize {
             let (rows, cols) = (self.2.min(S::LANES), self.3.min(S::LANES));
             // SAFETY: the test gives 16 rows of 20 floats and 16 of 18.
-            unsafe { S::transpose(self.0.as_ptr(), 20, self.1.as_mut_ptr(), 18, rows, cols) };
+            unsafe { simd.transpose((self.0.as_ptr(), 20), (self.1.as_mut_ptr(), 18), rows, cols) };
             S::LANES
         }
     }

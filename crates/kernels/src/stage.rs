@@ -167,7 +167,7 @@ impl Kernel for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let (stage, channels) = (self.stage, self.stage.channels);
         let Padding { top, left, right, .. } = stage.padding;
         let inner = stage.width * stage.enlarge;
@@ -185,13 +185,17 @@ impl Kernel for Row<'_> {
                 (scale, scale.add(channels))
             });
             match (affine, stage.silu) {
-                (None, false) => self.pixels::<S, false, false>(from, to.add(left * channels), from, from),
-                (None, true) => self.pixels::<S, false, true>(from, to.add(left * channels), from, from),
+                (None, false) => {
+                    self.pixels::<S, false, false>(simd, from, to.add(left * channels), from, from)
+                }
+                (None, true) => {
+                    self.pixels::<S, false, true>(simd, from, to.add(left * channels), from, from)
+                }
                 (Some((scale, shift)), false) => {
-                    self.pixels::<S, true, false>(from, to.add(left * channels), scale, shift);
+                    self.pixels::<S, true, false>(simd, from, to.add(left * channels), scale, shift);
                 }
                 (Some((scale, shift)), true) => {
-                    self.pixels::<S, true, true>(from, to.add(left * channels), scale, shift);
+                    self.pixels::<S, true, true>(simd, from, to.add(left * channels), scale, shift);
                 }
             }
             for x in (0..left).chain(left + inner..left + inner + right) {
@@ -225,6 +229,7 @@ impl Row<'_> {
     #[inline(always)]
     unsafe fn pixels<S: Simd, const AFFINE: bool, const SILU: bool>(
         &self,
+        simd: S,
         from: *const f32,
         to: *mut f32,
         scale: *const f32,
@@ -232,29 +237,29 @@ impl Row<'_> {
     ) {
         let Stage { channels, enlarge, pixel_stride, width, .. } = *self.stage;
         let constants = |c: usize, n: usize| {
-            // SAFETY: with `AFFINE` the caller has `channels` of each; `S` is available.
+            // SAFETY: with `AFFINE` the caller has `channels` of each.
             unsafe {
                 if AFFINE {
-                    (S::load_first(scale.add(c), n), S::load_first(shift.add(c), n))
+                    (simd.load_first(scale.add(c), n), simd.load_first(shift.add(c), n))
                 } else {
-                    (S::splat(1.0), S::splat(0.0))
+                    (simd.splat(1.0), simd.splat(0.0))
                 }
             }
         };
-        // SAFETY: the caller's promise that the row and its constants exist and `S` is available.
+        // SAFETY: the caller's promise that the row and its constants exist.
         unsafe {
             if channels <= S::LANES {
                 let constants = constants(0, channels);
                 for x in 0..width {
                     let (from, to) = (from.add(x * pixel_stride), to.add(x * enlarge * channels));
-                    self.vector::<S, AFFINE, SILU>(from, to, channels, constants);
+                    self.vector::<S, AFFINE, SILU>(simd, from, to, channels, constants);
                 }
             } else {
                 for x in 0..width {
                     let (from, to) = (from.add(x * pixel_stride), to.add(x * enlarge * channels));
                     for c in (0..channels).step_by(S::LANES) {
                         let n = S::LANES.min(channels - c);
-                        self.vector::<S, AFFINE, SILU>(from.add(c), to.add(c), n, constants(c, n));
+                        self.vector::<S, AFFINE, SILU>(simd, from.add(c), to.add(c), n, constants(c, n));
                     }
                 }
             }
@@ -265,23 +270,24 @@ impl Row<'_> {
     #[inline(always)]
     unsafe fn vector<S: Simd, const AFFINE: bool, const SILU: bool>(
         &self,
+        simd: S,
         from: *const f32,
         to: *mut f32,
         n: usize,
         (scale, shift): (S::V, S::V),
     ) {
-        // SAFETY: the caller's promise that the pixel and its repetitions exist and `S` is available.
+        // SAFETY: the caller's promise that the pixel and its repetitions exist.
         unsafe {
-            let mut v = if n == S::LANES { S::load(from) } else { S::load_first(from, n) };
+            let mut v = if n == S::LANES { simd.load(from) } else { simd.load_first(from, n) };
             if AFFINE {
-                v = S::fma(v, scale, shift);
+                v = simd.fma(v, scale, shift);
             }
             if SILU {
-                v = silu::<S>(v);
+                v = silu(simd, v);
             }
             for repeat in 0..self.stage.enlarge {
                 let to = to.add(repeat * self.stage.channels);
-                if n == S::LANES { S::store(to, v) } else { S::store_first(to, v, n) }
+                if n == S::LANES { simd.store(to, v) } else { simd.store_first(to, v, n) }
             }
         }
     }

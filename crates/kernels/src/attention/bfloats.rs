@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::super::matmul::{Bfloats512, Dot};
-use super::super::simd::{Avx512, Simd};
+use super::super::simd::{Avx512, Simd, methods};
 use super::block::{Numbers, Words};
 use super::softmax::Softmax;
 use super::{Attention, Queries};
@@ -17,10 +17,16 @@ const LANES: usize = S::LANES;
 
 /// Computes as [`Queries`] does, having made words of its keys and values.
 ///
-/// # Safety
-/// The processor has AVX512-BF16; scratch has the floats of [`Attention::scratch`].
+/// # Panics
+/// If the processor does not have AVX512-BF16, or scratch less than the floats of [`Attention::scratch`].
+pub(super) fn enter(queries: Queries<'_>) {
+    let numbers = Bfloats512::new().expect("whoever asks for bfloat16 has seen that the processor has it");
+    // SAFETY: the token is there where the processor has these features.
+    unsafe { attend(numbers, queries) }
+}
+
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn enter(queries: Queries<'_>) {
+fn attend(numbers: Bfloats512, queries: Queries<'_>) {
     let Attention { k, v, keys, dim, .. } = *queries.attention;
     let (scratch, words) = queries.scratch.split_at_mut(queries.attention.block_scratch(queries.format));
     assert!(words.len() >= keys * dim.div_ceil(2) + keys.div_ceil(2) * dim, "a lane has no room for words");
@@ -32,109 +38,115 @@ pub(super) unsafe fn enter(queries: Queries<'_>) {
         let to = words.as_mut_ptr();
         let k_words = Words { at: to, stride: dim.div_ceil(2) };
         for key in 0..keys {
-            round(from_k.add(key * k.token_stride), dim, to.add(key * k_words.stride));
+            numbers.round(from_k.add(key * k.token_stride), dim, to.add(key * k_words.stride));
         }
         let to = to.add(keys * k_words.stride);
         for key in (0..keys).step_by(2) {
             let low = from_v.add(key * v.token_stride);
             let high = (key + 1 < keys).then(|| low.add(v.token_stride).cast_const());
-            mix(low, high, dim, to.add(key / 2 * dim));
+            numbers.mix(low, high, dim, to.add(key / 2 * dim));
         }
-        queries.blocks::<S, Bfloats512>(k_words, Words { at: to, stride: dim });
+        queries.blocks(numbers, k_words, Words { at: to, stride: dim });
     }
 }
 
-/// Two vectors side by side as bfloat16, the nearest, ties to even.
-#[inline(always)]
-unsafe fn rounded(first: __m512, second: __m512) -> __m512bh {
-    // SAFETY: the caller's promise that the processor has AVX512-BF16.
-    unsafe { _mm512_cvtne2ps_pbh(second, first) }
-}
+impl Bfloats512 {
+    methods! { "avx512f,avx512bf16"
+        /// Two vectors side by side as bfloat16, the nearest, ties to even.
+        fn rounded(first: __m512, second: __m512) -> __m512bh { _mm512_cvtne2ps_pbh(second, first) }
 
-/// Words of each a number of `low` and one of `high`.
-#[inline(always)]
-unsafe fn pairs(low: __m512, high: __m512) -> __m512bh {
-    // SAFETY: the caller's promise that the processor has AVX512-BF16, and with it AVX-512BW; vectors of 64 bytes.
-    unsafe {
-        let places = const {
-            let mut places = [0u16; 32];
-            let mut i = 0;
-            while i < 32 {
-                places[i] = (i / 2 + i % 2 * 16) as u16;
-                i += 1;
+        /// Words of each a number of `low` and one of `high`.
+        fn pairs(low: __m512, high: __m512) -> __m512bh {
+            const PLACES: [u16; 32] = {
+                let mut places = [0; 32];
+                let mut i = 0;
+                while i < 32 {
+                    places[i] = (i / 2 + i % 2 * 16) as u16;
+                    i += 1;
+                }
+                places
+            };
+            // SAFETY: all are 512 bits.
+            unsafe {
+                let places = std::mem::transmute::<[u16; 32], __m512i>(PLACES);
+                let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                std::mem::transmute::<__m512i, __m512bh>(_mm512_permutexvar_epi16(places, both))
             }
-            places
-        };
-        let both = std::mem::transmute::<__m512bh, __m512i>(rounded(low, high));
-        let places = _mm512_loadu_si512(places.as_ptr().cast());
-        std::mem::transmute::<__m512i, __m512bh>(_mm512_permutexvar_epi16(places, both))
-    }
-}
-
-/// `2^x` for `x` not above 0, relative error 8e-5: bfloat16 is up to 50 times as far from what it is rounded from.
-///
-/// # Safety
-/// The processor has AVX-512F.
-#[inline(always)]
-unsafe fn exp2(x: __m512) -> __m512 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // Minimax on 0 to 1, relative error 7.5e-5.
-        let r = _mm512_sub_ps(x, _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(x));
-        let mut y = S::splat(7.802_452e-2);
-        for c in [0.226_067_16, 0.695_833_54, 0.999_925_2] {
-            y = S::fma(y, r, S::splat(c));
         }
-        // Which takes the power of 2 below `x`, and makes 0 of what is not a number if `x` is -∞.
-        _mm512_scalef_ps(y, x)
-    }
-}
 
-/// Writes the first `n` words.
-#[inline(always)]
-unsafe fn put(to: *mut f32, words: __m512bh, n: usize) {
-    // SAFETY: the caller's promise that there is room.
-    unsafe {
-        let words = std::mem::transmute::<__m512bh, __m512>(words);
-        if n == LANES { S::store(to, words) } else { S::store_first(to, words, n) }
-    }
-}
-
-/// Makes words of a row of `len` numbers.
-#[inline(always)]
-unsafe fn round(from: *const f32, len: usize, to: *mut f32) {
-    // SAFETY: the caller's promise that they are there, and room for `len / 2` words, rounded up.
-    unsafe {
-        let mut at = 0;
-        while at + 2 * LANES <= len {
-            put(to.add(at / 2), rounded(S::load(from.add(at)), S::load(from.add(at + LANES))), LANES);
-            at += 2 * LANES;
-        }
-        if at < len {
-            let left = len - at;
-            let (first, second) = (left.min(LANES), left.saturating_sub(LANES));
-            let second = S::load_first(from.wrapping_add(at + LANES), second);
-            put(to.add(at / 2), rounded(S::load_first(from.add(at), first), second), left.div_ceil(2));
+        /// `2^x` for `x` not above 0, relative error 8e-5: bfloat16 is up to 50 times as far from what it is rounded
+        /// from.
+        fn exp2(x: __m512) -> __m512 {
+            // Minimax on 0 to 1, relative error 7.5e-5.
+            let r = _mm512_sub_ps(x, _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(x));
+            let mut y = _mm512_set1_ps(7.802_452e-2);
+            for c in [0.226_067_16, 0.695_833_54, 0.999_925_2] {
+                y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(c));
+            }
+            // Which takes the power of 2 below `x`, and makes 0 of what is not a number if `x` is -∞.
+            _mm512_scalef_ps(y, x)
         }
     }
-}
 
-/// Makes words of two rows of `len` numbers; of one and zeros where there is no other.
-#[inline(always)]
-unsafe fn mix(low: *const f32, high: Option<*const f32>, len: usize, to: *mut f32) {
-    // SAFETY: the caller's promise that they are there, and room for `len` words.
-    unsafe {
-        let (high, both) = (high.unwrap_or(low), high.is_some());
-        let mut at = 0;
-        while both && at + LANES <= len {
-            put(to.add(at), pairs(S::load(low.add(at)), S::load(high.add(at))), LANES);
-            at += LANES;
+    /// Writes the first `n` words.
+    ///
+    /// # Safety
+    /// There is room.
+    #[inline(always)]
+    unsafe fn put(self, to: *mut f32, words: __m512bh, n: usize) {
+        // SAFETY: the caller's promise; vectors of the same 512 bits.
+        unsafe {
+            let words = std::mem::transmute::<__m512bh, __m512>(words);
+            if n == LANES { self.simd().store(to, words) } else { self.simd().store_first(to, words, n) }
         }
-        while at < len {
-            let left = LANES.min(len - at);
-            let second = S::load_first(high.add(at), if both { left } else { 0 });
-            put(to.add(at), pairs(S::load_first(low.add(at), left), second), left);
-            at += LANES;
+    }
+
+    /// Makes words of a row of `len` numbers.
+    ///
+    /// # Safety
+    /// They are there, and room for `len / 2` words, rounded up.
+    #[inline(always)]
+    unsafe fn round(self, from: *const f32, len: usize, to: *mut f32) {
+        let simd = self.simd();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut at = 0;
+            while at + 2 * LANES <= len {
+                let (first, second) = (simd.load(from.add(at)), simd.load(from.add(at + LANES)));
+                self.put(to.add(at / 2), self.rounded(first, second), LANES);
+                at += 2 * LANES;
+            }
+            if at < len {
+                let left = len - at;
+                let first = simd.load_first(from.add(at), left.min(LANES));
+                let second = simd.load_first(from.wrapping_add(at + LANES), left.saturating_sub(LANES));
+                self.put(to.add(at / 2), self.rounded(first, second), left.div_ceil(2));
+            }
+        }
+    }
+
+    /// Makes words of two rows of `len` numbers; of one and zeros where there is no other.
+    ///
+    /// # Safety
+    /// They are there, and room for `len` words.
+    #[inline(always)]
+    unsafe fn mix(self, low: *const f32, high: Option<*const f32>, len: usize, to: *mut f32) {
+        let simd = self.simd();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (high, both) = (high.unwrap_or(low), high.is_some());
+            let mut at = 0;
+            while both && at + LANES <= len {
+                let words = self.pairs(simd.load(low.add(at)), simd.load(high.add(at)));
+                self.put(to.add(at), words, LANES);
+                at += LANES;
+            }
+            while at < len {
+                let left = LANES.min(len - at);
+                let second = simd.load_first(high.add(at), if both { left } else { 0 });
+                self.put(to.add(at), self.pairs(simd.load_first(low.add(at), left), second), left);
+                at += LANES;
+            }
         }
     }
 }
@@ -143,42 +155,44 @@ impl Numbers<S> for Bfloats512 {
     const IN_A_WORD: usize = 2;
 
     #[inline(always)]
-    unsafe fn queries<const N: usize>(rows: *mut f32, dim: usize) {
+    unsafe fn queries<const N: usize>(self, rows: *mut f32, dim: usize) {
+        let simd = self.simd();
         // SAFETY: the caller's promise; what is written was read before.
         unsafe {
             for d in (0..dim).step_by(2) {
                 for j in 0..N {
                     let from = rows.add((d * N + j) * LANES);
-                    let high = if d + 1 < dim { S::load(from.add(N * LANES)) } else { S::splat(0.0) };
-                    put(rows.add((d / 2 * N + j) * LANES), pairs(S::load(from), high), LANES);
+                    let high = if d + 1 < dim { simd.load(from.add(N * LANES)) } else { simd.splat(0.0) };
+                    self.put(rows.add((d / 2 * N + j) * LANES), self.pairs(simd.load(from), high), LANES);
                 }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn weigh<const N: usize>(softmax: &Softmax, keys: usize) {
+    unsafe fn weigh<const N: usize>(self, softmax: &Softmax, keys: usize) {
+        let simd = self.simd();
         // SAFETY: the caller's promise; what is written was read before.
         unsafe {
-            let scale = S::splat(softmax.binary_scale());
-            let (offsets, mut totals) = softmax.offsets::<S, N>();
+            let scale = simd.splat(softmax.binary_scale());
+            let (offsets, mut totals) = softmax.offsets::<S, N>(simd);
             // Weights are summed as they are multiplied, rounded: what rounding adds or takes is divided away.
-            let one = Self::word(&f32::from_bits(0x3f80_3f80));
+            let one = self.word(0x3f80_3f80);
             for key in (0..keys).step_by(2) {
                 for j in 0..N {
                     let from = softmax.weights.add((key * N + j) * LANES);
-                    let low = exp2(S::fma(S::load(from), scale, offsets[j]));
+                    let low = self.exp2(simd.fma(simd.load(from), scale, offsets[j]));
                     let high = if key + 1 < keys {
-                        exp2(S::fma(S::load(from.add(N * LANES)), scale, offsets[j]))
+                        self.exp2(simd.fma(simd.load(from.add(N * LANES)), scale, offsets[j]))
                     } else {
-                        S::splat(0.0)
+                        simd.splat(0.0)
                     };
-                    let words = pairs(low, high);
-                    totals[j] = Self::add(totals[j], one, words);
-                    put(softmax.weights.add((key / 2 * N + j) * LANES), words, LANES);
+                    let words = self.pairs(low, high);
+                    totals[j] = self.add(totals[j], one, words);
+                    self.put(softmax.weights.add((key / 2 * N + j) * LANES), words, LANES);
                 }
             }
-            softmax.keep::<S, N>(totals);
+            softmax.keep::<S, N>(simd, totals);
         }
     }
 }
@@ -273,19 +287,15 @@ mod tests {
         }
     }
 
-    #[target_feature(enable = "avx512f")]
-    unsafe fn exp2_of(x: f32) -> f32 {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_cvtss_f32(exp2(S::splat(x))) }
-    }
-
     #[test]
     fn weights_are_powers_of_2() {
-        if !Isa::available().contains(&Isa::Avx512) {
-            return;
-        }
-        // SAFETY: it is available.
-        let exp2 = |x: f32| unsafe { exp2_of(x) };
+        let Some(numbers) = Bfloats512::new() else { return };
+        let exp2 = |x: f32| {
+            let mut lanes = [0.0; LANES];
+            // SAFETY: a vector of floats.
+            unsafe { numbers.simd().store(lanes.as_mut_ptr(), numbers.exp2(numbers.simd().splat(x))) };
+            lanes[0]
+        };
         for x in (0..100_000).map(|i| -1.26e-3 * i as f32).chain([-1e-9, 1e-6, -0.0]) {
             let want = f64::from(x).exp2();
             let error = (f64::from(exp2(x)) - want).abs() / want;

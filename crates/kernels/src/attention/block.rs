@@ -14,14 +14,14 @@ pub(super) trait Numbers<S: Simd>: Dot<Sum = S::V, Simd = S> {
     /// Makes words of queries, in place: `dim` rows of `N` vectors.
     ///
     /// # Safety
-    /// The rows are there; `S` is available.
-    unsafe fn queries<const N: usize>(rows: *mut f32, dim: usize);
+    /// The rows are there.
+    unsafe fn queries<const N: usize>(self, rows: *mut f32, dim: usize);
 
     /// Makes words of weights of `keys` rows of scores, in place.
     ///
     /// # Safety
-    /// The softmax has as many rows of `N` vectors; `S` is available.
-    unsafe fn weigh<const N: usize>(softmax: &Softmax, keys: usize);
+    /// The softmax has as many rows of `N` vectors.
+    unsafe fn weigh<const N: usize>(self, softmax: &Softmax, keys: usize);
 }
 
 impl<S: Simd> Numbers<S> for Floats<S> {
@@ -29,12 +29,12 @@ impl<S: Simd> Numbers<S> for Floats<S> {
 
     /// They are words.
     #[inline(always)]
-    unsafe fn queries<const N: usize>(_: *mut f32, _: usize) {}
+    unsafe fn queries<const N: usize>(self, _: *mut f32, _: usize) {}
 
     #[inline(always)]
-    unsafe fn weigh<const N: usize>(softmax: &Softmax, keys: usize) {
+    unsafe fn weigh<const N: usize>(self, softmax: &Softmax, keys: usize) {
         // SAFETY: the caller's promise.
-        unsafe { softmax.weigh::<S, N>(keys) }
+        unsafe { softmax.weigh::<S, N>(self.simd(), keys) }
     }
 }
 
@@ -63,13 +63,14 @@ impl Task<'_> {
     /// Attends with `N` vectors of queries, at most `left`, in tiles of `M` rows; says how many.
     ///
     /// # Safety
-    /// The pointers are good for the attention's strides and `left` queries; keys and values are words of `D`, which
-    /// the processor has.
+    /// The pointers are good for the attention's strides and `left` queries; keys and values are words of `D`.
     #[inline(always)]
     pub(super) unsafe fn attend<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(
         self,
+        numbers: D,
         left: usize,
     ) -> usize {
+        let simd = numbers.simd();
         let attention = self.attention;
         let (width, dim, step) = (N * S::LANES, attention.dim, S::LANES);
         let count = left.min(width);
@@ -91,27 +92,32 @@ impl Task<'_> {
             for (t, d) in blocks(count, dim, step) {
                 let from = self.q.add(t * attention.q.token_stride + d);
                 let (rows, cols) = (step.min(count - t), step.min(dim - d));
-                S::transpose(from, attention.q.token_stride, q.add(d * width + t), width, rows, cols);
+                simd.transpose((from, attention.q.token_stride), (q.add(d * width + t), width), rows, cols);
             }
-            D::queries::<N>(q, dim);
-            softmax.begin::<S, N>();
+            numbers.queries::<N>(q, dim);
+            softmax.begin::<S, N>(simd);
             for key in (0..attention.keys).step_by(self.at_once) {
                 let keys = self.at_once.min(attention.keys - key);
                 let bias = self.bias.map(|bias| bias.add(key));
                 let k = Words { at: self.k.at.add(key * self.k.stride), ..self.k };
                 let words = dim.div_ceil(D::IN_A_WORD);
-                sweep::<S, D, M, N, _>(keys, &Scores { k, q, words, bias, softmax });
-                D::weigh::<N>(&softmax, keys);
+                sweep::<S, D, M, N, _>(numbers, keys, &Scores { k, q, words, bias, softmax });
+                numbers.weigh::<N>(&softmax, keys);
                 let v = Words { at: self.v.at.add(key / D::IN_A_WORD * self.v.stride), ..self.v };
                 let correction = (key > 0).then_some(softmax.correction(width));
                 let words = keys.div_ceil(D::IN_A_WORD);
-                sweep::<S, D, M, N, _>(dim, &Sums { v, weights, words, sums, correction });
+                sweep::<S, D, M, N, _>(numbers, dim, &Sums { v, weights, words, sums, correction });
             }
-            softmax.divide::<S, N>(sums, dim);
+            softmax.divide::<S, N>(simd, sums, dim);
             for (t, d) in blocks(count, dim, step) {
                 let to = self.out.add(t * attention.out.token_stride + d);
                 let (rows, cols) = (step.min(dim - d), step.min(count - t));
-                S::transpose(sums.add(d * width + t), width, to, attention.out.token_stride, rows, cols);
+                simd.transpose(
+                    (sums.add(d * width + t), width),
+                    (to, attention.out.token_stride),
+                    rows,
+                    cols,
+                );
             }
         }
         count
@@ -126,34 +132,38 @@ fn blocks(rows: usize, cols: usize, step: usize) -> impl Iterator<Item = (usize,
 /// Rows of a product that are computed `M` at a time.
 trait Tile {
     /// # Safety
-    /// `M` rows from `row` on exist, `S` and `D` are available.
-    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize);
+    /// `M` rows from `row` on exist.
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, numbers: D, row: usize);
 }
 
 /// All rows, in tiles of `M` and then smaller ones.
 #[inline(always)]
-unsafe fn sweep<S: Simd, D: Numbers<S>, const M: usize, const N: usize, T: Tile>(rows: usize, product: &T) {
+unsafe fn sweep<S: Simd, D: Numbers<S>, const M: usize, const N: usize, T: Tile>(
+    numbers: D,
+    rows: usize,
+    product: &T,
+) {
     // SAFETY: no tile goes beyond `rows`, which the caller promises to exist.
     unsafe {
         let mut row = 0;
         while row + M <= rows {
-            product.tile::<S, D, M, N>(row);
+            product.tile::<S, D, M, N>(numbers, row);
             row += M;
         }
         if M > 8 && row + 8 <= rows {
-            product.tile::<S, D, 8, N>(row);
+            product.tile::<S, D, 8, N>(numbers, row);
             row += 8;
         }
         if M > 4 && row + 4 <= rows {
-            product.tile::<S, D, 4, N>(row);
+            product.tile::<S, D, 4, N>(numbers, row);
             row += 4;
         }
         if row + 2 <= rows {
-            product.tile::<S, D, 2, N>(row);
+            product.tile::<S, D, 2, N>(numbers, row);
             row += 2;
         }
         if row < rows {
-            product.tile::<S, D, 1, N>(row);
+            product.tile::<S, D, 1, N>(numbers, row);
         }
     }
 }
@@ -161,6 +171,7 @@ unsafe fn sweep<S: Simd, D: Numbers<S>, const M: usize, const N: usize, T: Tile>
 /// `tile[m] += Σ a[m * row + k * step] b[k]` over `count` rows `b` of `N` vectors each.
 #[inline(always)]
 unsafe fn multiply<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(
+    numbers: D,
     tile: &mut [[S::V; N]; M],
     a: *const f32,
     row: usize,
@@ -168,17 +179,17 @@ unsafe fn multiply<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(
     b: *const f32,
     count: usize,
 ) {
-    // SAFETY: the caller's promise that the words of `a` and `b` exist and `S` and `D` are available.
+    // SAFETY: the caller's promise that the words of `a` and `b` exist.
     unsafe {
         for k in 0..count {
-            let mut right = [D::row(b.add(k * N * S::LANES)); N];
+            let mut right = [numbers.load_row(b.add(k * N * S::LANES)); N];
             for (j, right) in right.iter_mut().enumerate().skip(1) {
-                *right = D::row(b.add((k * N + j) * S::LANES));
+                *right = numbers.load_row(b.add((k * N + j) * S::LANES));
             }
             for (m, sums) in tile.iter_mut().enumerate() {
-                let left = D::word(a.add(m * row + k * step));
+                let left = numbers.load_word(a.add(m * row + k * step));
                 for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = D::add(*sum, left, right);
+                    *sum = numbers.add(*sum, left, right);
                 }
             }
         }
@@ -198,25 +209,26 @@ struct Scores {
 
 impl Tile for Scores {
     #[inline(always)]
-    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize) {
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, numbers: D, row: usize) {
+        let simd = numbers.simd();
         // SAFETY: `row + M` keys of `words`, as many rows of queries, and scores for as many keys.
         unsafe {
-            let mut tile = [[S::splat(0.0); N]; M];
+            let mut tile = [[simd.splat(0.0); N]; M];
             if let Some(bias) = self.bias {
                 for (m, sums) in tile.iter_mut().enumerate() {
-                    *sums = [S::splat(*bias.add(row + m)); N];
+                    *sums = [simd.splat(*bias.add(row + m)); N];
                 }
             }
             let Words { at, stride } = self.k;
-            multiply::<S, D, M, N>(&mut tile, at.add(row * stride), stride, 1, self.q, self.words);
+            multiply::<S, D, M, N>(numbers, &mut tile, at.add(row * stride), stride, 1, self.q, self.words);
             for j in 0..N {
                 let at = self.softmax.max.add(j * S::LANES);
-                let mut max = S::load(at);
+                let mut max = simd.load(at);
                 for (m, sums) in tile.iter().enumerate() {
-                    max = S::max(max, sums[j]);
-                    S::store(self.softmax.weights.add(((row + m) * N + j) * S::LANES), sums[j]);
+                    max = simd.max(max, sums[j]);
+                    simd.store(self.softmax.weights.add(((row + m) * N + j) * S::LANES), sums[j]);
                 }
-                S::store(at, max);
+                simd.store(at, max);
             }
         }
     }
@@ -235,24 +247,25 @@ struct Sums {
 
 impl Tile for Sums {
     #[inline(always)]
-    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, row: usize) {
+    unsafe fn tile<S: Simd, D: Numbers<S>, const M: usize, const N: usize>(&self, numbers: D, row: usize) {
+        let simd = numbers.simd();
         // SAFETY: `words` rows of values of at least `row + M` words, as many rows of weights, and sums for `dim`.
         unsafe {
-            let mut tile = [[S::splat(0.0); N]; M];
+            let mut tile = [[simd.splat(0.0); N]; M];
             let to = self.sums.add(row * N * S::LANES);
             if let Some(correction) = self.correction {
                 for j in 0..N {
-                    let correction = S::load(correction.add(j * S::LANES));
+                    let correction = simd.load(correction.add(j * S::LANES));
                     for (m, sums) in tile.iter_mut().enumerate() {
-                        sums[j] = S::mul(S::load(to.add((m * N + j) * S::LANES)), correction);
+                        sums[j] = simd.mul(simd.load(to.add((m * N + j) * S::LANES)), correction);
                     }
                 }
             }
             let Words { at, stride } = self.v;
-            multiply::<S, D, M, N>(&mut tile, at.add(row), 1, stride, self.weights, self.words);
+            multiply::<S, D, M, N>(numbers, &mut tile, at.add(row), 1, stride, self.weights, self.words);
             for (m, sums) in tile.iter().enumerate() {
                 for (j, sum) in sums.iter().enumerate() {
-                    S::store(to.add((m * N + j) * S::LANES), *sum);
+                    simd.store(to.add((m * N + j) * S::LANES), *sum);
                 }
             }
         }

@@ -23,13 +23,13 @@ impl Softmax {
     }
 
     #[inline(always)]
-    pub(super) unsafe fn begin<S: Simd, const N: usize>(&self) {
+    pub(super) unsafe fn begin<S: Simd, const N: usize>(&self, simd: S) {
         // SAFETY: rows of `N` vectors, by the caller's promise.
         unsafe {
             for j in 0..N {
-                S::store(self.max.add(j * S::LANES), S::splat(f32::NEG_INFINITY));
-                S::store(self.max.add((N + j) * S::LANES), S::splat(f32::NEG_INFINITY));
-                S::store(self.max.add((2 * N + j) * S::LANES), S::splat(0.0));
+                simd.store(self.max.add(j * S::LANES), simd.splat(f32::NEG_INFINITY));
+                simd.store(self.max.add((N + j) * S::LANES), simd.splat(f32::NEG_INFINITY));
+                simd.store(self.max.add((2 * N + j) * S::LANES), simd.splat(0.0));
             }
         }
     }
@@ -37,19 +37,19 @@ impl Softmax {
     /// Takes the largest scores so far as what weights are relative to: gives what is added to scaled scores, and the
     /// sums of earlier weights.
     #[inline(always)]
-    pub(super) unsafe fn offsets<S: Simd, const N: usize>(&self) -> ([S::V; N], [S::V; N]) {
+    pub(super) unsafe fn offsets<S: Simd, const N: usize>(&self, simd: S) -> ([S::V; N], [S::V; N]) {
         // SAFETY: rows of `N` vectors, by the caller's promise.
         unsafe {
-            let scale = S::splat(self.binary_scale());
-            let (mut offsets, mut totals) = ([S::splat(0.0); N], [S::splat(0.0); N]);
+            let scale = simd.splat(self.binary_scale());
+            let (mut offsets, mut totals) = ([simd.splat(0.0); N], [simd.splat(0.0); N]);
             for (j, offset) in offsets.iter_mut().enumerate() {
                 let state = self.max.add(j * S::LANES);
-                let (max, before) = (S::load(state), S::load(state.add(N * S::LANES)));
-                S::store(state.add(N * S::LANES), max);
-                let correction = exp2_weight::<S>(S::mul(S::sub(before, max), scale));
-                S::store(state.add(3 * N * S::LANES), correction);
-                totals[j] = S::mul(S::load(state.add(2 * N * S::LANES)), correction);
-                *offset = S::sub(S::splat(0.0), S::mul(max, scale));
+                let (max, before) = (simd.load(state), simd.load(state.add(N * S::LANES)));
+                simd.store(state.add(N * S::LANES), max);
+                let correction = exp2_weight(simd, simd.mul(simd.sub(before, max), scale));
+                simd.store(state.add(3 * N * S::LANES), correction);
+                totals[j] = simd.mul(simd.load(state.add(2 * N * S::LANES)), correction);
+                *offset = simd.sub(simd.splat(0.0), simd.mul(max, scale));
             }
             (offsets, totals)
         }
@@ -62,50 +62,50 @@ impl Softmax {
 
     /// Keeps the sums of weights.
     #[inline(always)]
-    pub(super) unsafe fn keep<S: Simd, const N: usize>(&self, totals: [S::V; N]) {
+    pub(super) unsafe fn keep<S: Simd, const N: usize>(&self, simd: S, totals: [S::V; N]) {
         // SAFETY: rows of `N` vectors, by the caller's promise.
         unsafe {
             for (j, total) in totals.into_iter().enumerate() {
-                S::store(self.max.add((2 * N + j) * S::LANES), total);
+                simd.store(self.max.add((2 * N + j) * S::LANES), total);
             }
         }
     }
 
     /// Turns `keys` rows of scores into weights relative to the largest score.
     #[inline(always)]
-    pub(super) unsafe fn weigh<S: Simd, const N: usize>(&self, keys: usize) {
+    pub(super) unsafe fn weigh<S: Simd, const N: usize>(&self, simd: S, keys: usize) {
         // SAFETY: rows of `N` vectors, by the caller's promise.
         unsafe {
-            let scale = S::splat(self.binary_scale());
-            let (offsets, mut totals) = self.offsets::<S, N>();
+            let scale = simd.splat(self.binary_scale());
+            let (offsets, mut totals) = self.offsets::<S, N>(simd);
             for key in 0..keys {
                 for j in 0..N {
                     let at = self.weights.add((key * N + j) * S::LANES);
-                    let score = S::load(at);
+                    let score = simd.load(at);
                     let scaled = if self.masked {
-                        S::mul(S::sub(score, S::load(self.max.add(j * S::LANES))), scale)
+                        simd.mul(simd.sub(score, simd.load(self.max.add(j * S::LANES))), scale)
                     } else {
-                        S::fma(score, scale, offsets[j])
+                        simd.fma(score, scale, offsets[j])
                     };
-                    let weight = exp2_weight::<S>(scaled);
-                    totals[j] = S::add(totals[j], weight);
-                    S::store(at, weight);
+                    let weight = exp2_weight(simd, scaled);
+                    totals[j] = simd.add(totals[j], weight);
+                    simd.store(at, weight);
                 }
             }
-            self.keep::<S, N>(totals);
+            self.keep::<S, N>(simd, totals);
         }
     }
 
     /// Divides the sums by those of the weights.
     #[inline(always)]
-    pub(super) unsafe fn divide<S: Simd, const N: usize>(&self, sums: *mut f32, dim: usize) {
+    pub(super) unsafe fn divide<S: Simd, const N: usize>(&self, simd: S, sums: *mut f32, dim: usize) {
         // SAFETY: rows of `N` vectors, `dim` of them in `sums`, by the caller's promise.
         unsafe {
             for j in 0..N {
-                let factor = S::div(S::splat(1.0), S::load(self.max.add((2 * N + j) * S::LANES)));
+                let factor = simd.div(simd.splat(1.0), simd.load(self.max.add((2 * N + j) * S::LANES)));
                 for d in 0..dim {
                     let at = sums.add((d * N + j) * S::LANES);
-                    S::store(at, S::mul(S::load(at), factor));
+                    simd.store(at, simd.mul(simd.load(at), factor));
                 }
             }
         }

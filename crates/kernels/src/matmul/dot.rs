@@ -1,34 +1,24 @@
 //! What a micro-kernel is made of: one step of the inner dimension, for each kind of numbers and each processor.
 
-#[cfg(target_arch = "aarch64")]
-mod arm;
-mod plain;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
-use std::marker::PhantomData;
-
 use super::super::Simd;
-#[cfg(target_arch = "aarch64")]
-pub(super) use arm::*;
-pub(super) use plain::*;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::*;
 
-/// A word of a row times a word of each of some columns, added to their sums.
+/// A word of a row times a word of each of some columns, added to their sums. A value is a token: it is there only
+/// where the processor has what the [table](super::table) says.
 ///
 /// # Safety
-/// Every method may be called only where the processor has what the [table](super::table) says. Pointers need no
-/// alignment.
-pub(crate) trait Dot {
-    /// Sums of as many columns as there are lanes.
-    type Sum: Copy;
-    /// Their words.
-    type Row: Copy;
-    /// A word of the left side, for every column.
-    type Word: Copy;
+/// `Stored` is as many words as the vectors of `Simd` have lanes, `Packed` is [`STEP`](Self::STEP) words, both without
+/// padding; any bits are some.
+pub(crate) unsafe trait Dot: Copy {
     /// Vectors of as many columns.
     type Simd: Simd;
+    /// Sums of as many columns as there are lanes, and how they lie in memory.
+    type Sum: Copy;
+    type Stored: Copy;
+    /// Words of these columns, and how they lie in a panel.
+    type Row: Copy;
+    type Packed: Copy;
+    /// A word of the left side, for every column.
+    type Word: Copy;
     /// Rows and vectors of the largest tile that the registers hold.
     const TILE: (usize, usize);
     /// What bytes of the left side are lowered by before they are multiplied.
@@ -36,13 +26,76 @@ pub(crate) trait Dot {
     /// Words of the panel from one [`Row`](Self::Row) to the next.
     const STEP: usize;
 
-    unsafe fn zero() -> Self::Sum;
-    unsafe fn load(from: *const f32) -> Self::Sum;
-    unsafe fn store(to: *mut f32, sum: Self::Sum);
-    unsafe fn row(from: *const f32) -> Self::Row;
-    unsafe fn word(from: *const f32) -> Self::Word;
-    unsafe fn add(sum: Self::Sum, word: Self::Word, row: Self::Row) -> Self::Sum;
+    fn simd(self) -> Self::Simd;
+    fn zero(self) -> Self::Sum;
+    fn begin(self, stored: Self::Stored) -> Self::Sum;
+    fn end(self, sum: Self::Sum) -> Self::Stored;
+    fn row(self, packed: Self::Packed) -> Self::Row;
+    fn word(self, bits: u32) -> Self::Word;
+    fn add(self, sum: Self::Sum, word: Self::Word, row: Self::Row) -> Self::Sum;
+
+    /// # Safety
+    /// Words of as many columns as there are lanes are there.
+    #[inline(always)]
+    unsafe fn load_row(self, from: *const f32) -> Self::Row {
+        // SAFETY: the caller's promise; `Packed` is as many words.
+        self.row(unsafe { from.cast::<Self::Packed>().read_unaligned() })
+    }
+
+    /// # Safety
+    /// A word is there.
+    #[inline(always)]
+    unsafe fn load_word(self, from: *const f32) -> Self::Word {
+        // SAFETY: the caller's promise.
+        self.word(unsafe { from.cast::<u32>().read_unaligned() })
+    }
 }
+
+/// A kind of small numbers: the token of an instruction set where the processor has more than that, and tiles compiled
+/// for both.
+macro_rules! dot {
+    ($(#[$about:meta])* $name:ident, $simd:ident, $features:literal, $has:expr) => {
+        $(#[$about])*
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name($simd);
+
+        impl $name {
+            /// The token, where the processor has all.
+            #[inline(always)]
+            pub(crate) fn new() -> Option<Self> {
+                static HAS: $crate::simd::Known = $crate::simd::Known::new();
+                $simd::new().filter(|_| HAS.or_ask(|| $has)).map(Self)
+            }
+
+            /// Computes a tile.
+            ///
+            /// # Safety
+            /// As [`Microkernel::run`](super::super::table::Microkernel::run).
+            pub(in super::super) unsafe fn tile(of: super::super::Tile<'_>, rows: usize, vectors: usize) {
+                #[target_feature(enable = $features)]
+                unsafe fn compiled(dot: $name, of: super::super::Tile<'_>, rows: usize, vectors: usize) {
+                    // SAFETY: the caller's promise.
+                    unsafe { super::super::tile::tile(dot, of, rows, vectors) }
+                }
+                let dot = Self::new().expect("the processor has what the table says");
+                // SAFETY: the caller's promise; the token is there where the processor has these features.
+                unsafe { compiled(dot, of, rows, vectors) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+mod plain;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::*;
+pub(super) use plain::*;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::*;
 
 /// Rows and vectors of the largest tile beside a panel row and a word. More columns than rows: nine row pointers fit
 /// the general registers, and rows 4096 bytes apart fit the first cache's ways.
@@ -51,35 +104,37 @@ pub(super) const fn largest<S: Simd>() -> (usize, usize) {
 }
 
 /// Floats as they are.
-pub(crate) struct Floats<S>(PhantomData<S>);
+#[derive(Clone, Copy)]
+pub(crate) struct Floats<S>(pub(crate) S);
 
 /// Floats by float16, which is widened.
-pub(super) struct Widened<S>(PhantomData<S>);
+#[derive(Clone, Copy)]
+pub(super) struct Widened<S>(pub(super) S);
 
 macro_rules! of_floats {
-    ($name:ident, $step:expr, $row:expr) => {
-        // SAFETY of the bodies: the trait's promise.
+    ($name:ident, $packed:ident, $step:expr, |$simd:ident, $row:ident| $widened:expr) => {
+        // SAFETY: sums and words of a panel are vectors, as the trait says that they lie in memory.
         #[rustfmt::skip]
-        #[expect(clippy::undocumented_unsafe_blocks, reason = "the bodies share the line above")]
-        impl<S: Simd> Dot for $name<S> {
-            type Sum = S::V;
-            type Row = S::V;
-            type Word = S::V;
+        unsafe impl<S: Simd> Dot for $name<S> {
             type Simd = S;
+            type Sum = S::V;
+            type Stored = S::V;
+            type Row = S::V;
+            type Packed = S::$packed;
+            type Word = S::V;
             const TILE: (usize, usize) = largest::<S>();
             const STEP: usize = $step;
 
-            #[inline(always)] unsafe fn zero() -> S::V { unsafe { S::splat(0.0) } }
-            #[inline(always)] unsafe fn load(from: *const f32) -> S::V { unsafe { S::load(from) } }
-            #[inline(always)] unsafe fn store(to: *mut f32, sum: S::V) { unsafe { S::store(to, sum) } }
-            #[inline(always)] unsafe fn row(from: *const f32) -> S::V { unsafe { $row(from) } }
-            #[inline(always)] unsafe fn word(from: *const f32) -> S::V { unsafe { S::splat(*from) } }
-            #[inline(always)] unsafe fn add(sum: S::V, word: S::V, row: S::V) -> S::V {
-                unsafe { S::fma(word, row, sum) }
-            }
+            #[inline(always)] fn simd(self) -> S { self.0 }
+            #[inline(always)] fn zero(self) -> S::V { self.0.splat(0.0) }
+            #[inline(always)] fn begin(self, stored: S::V) -> S::V { stored }
+            #[inline(always)] fn end(self, sum: S::V) -> S::V { sum }
+            #[inline(always)] fn row(self, $row: S::$packed) -> S::V { let $simd = self.0; $widened }
+            #[inline(always)] fn word(self, bits: u32) -> S::V { self.0.splat(f32::from_bits(bits)) }
+            #[inline(always)] fn add(self, sum: S::V, word: S::V, row: S::V) -> S::V { self.0.fma(word, row, sum) }
         }
     };
 }
 
-of_floats!(Floats, S::LANES, S::load);
-of_floats!(Widened, S::LANES / 2, |from: *const f32| S::load_halves(from.cast()));
+of_floats!(Floats, V, S::LANES, |_simd, row| row);
+of_floats!(Widened, Halves, S::LANES / 2, |simd, row| simd.widened(row));

@@ -82,17 +82,17 @@ impl Kernel for Finish<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         // SAFETY: the maker's promise; `n` stays below `cols`, each time by as much as is touched.
         unsafe {
             for r in 0..self.rows {
                 let mut n = 0;
                 while n + 3 * S::LANES <= self.cols {
-                    self.vectors::<S, 3>(r, n, S::LANES);
+                    self.vectors::<S, 3>(simd, r, n, S::LANES);
                     n += 3 * S::LANES;
                 }
                 while n < self.cols {
-                    self.vectors::<S, 1>(r, n, S::LANES.min(self.cols - n));
+                    self.vectors::<S, 1>(simd, r, n, S::LANES.min(self.cols - n));
                     n += S::LANES;
                 }
             }
@@ -108,20 +108,22 @@ impl Finish<'_> {
     /// # Safety
     /// These columns are there, and `first == S::LANES` unless `V` is 1.
     #[inline(always)]
-    unsafe fn vectors<S: Simd, const V: usize>(&self, r: usize, n: usize, first: usize) {
+    unsafe fn vectors<S: Simd, const V: usize>(&self, simd: S, r: usize, n: usize, first: usize) {
         let (col, row) = (self.col + n, self.row + r);
         // SAFETY: the product's check that each step's places lie in the arena for all rows and columns.
         unsafe {
-            let mut x = [S::splat(0.0); V];
+            let mut x = [simd.splat(0.0); V];
             for v in 0..V {
                 let (at, sum) = (n + v * S::LANES, r * self.sums_stride);
                 x[v] = match &self.bytes {
-                    None => S::load(self.sums.add(sum + at)),
+                    None => simd.load(self.sums.add(sum + at)),
                     Some(bytes) => {
                         let row = self.mem.at(bytes.rows + r * bytes.stride);
-                        let scale = S::mul(S::splat(*row), S::load(bytes.scales.add(at)));
+                        let scale = simd.mul(simd.splat(*row), simd.load(bytes.scales.add(at)));
                         let zero = *row.add(1) - bytes.lowers;
-                        S::mul(S::lowered(self.sums.add(sum + at), zero, bytes.sums.add(at)), scale)
+                        let sums = [self.sums.add(sum + at), bytes.sums.add(at)];
+                        let [sum, of_column] = sums.map(|at| at.cast::<S::Whole>().read_unaligned());
+                        simd.mul(simd.lowered(sum, zero, of_column), scale)
                     }
                 };
             }
@@ -129,29 +131,30 @@ impl Finish<'_> {
                 match *step {
                     Epilogue::Bias { offset } => {
                         for v in 0..V {
-                            x[v] = S::add(x[v], self.load::<S>(offset + col + v * S::LANES, first));
+                            x[v] = simd.add(x[v], self.load(simd, offset + col + v * S::LANES, first));
                         }
                     }
                     Epilogue::Gelu => {
                         for v in 0..V {
-                            x[v] = math::gelu_tanh::<S>(x[v]);
+                            x[v] = math::gelu_tanh(simd, x[v]);
                         }
                     }
                     Epilogue::GeluErf => {
                         for v in 0..V {
-                            x[v] = math::gelu_erf::<S>(x[v]);
+                            x[v] = math::gelu_erf(simd, x[v]);
                         }
                     }
                     Epilogue::Silu => {
                         for v in 0..V {
-                            x[v] = math::silu::<S>(x[v]);
+                            x[v] = math::silu(simd, x[v]);
                         }
                     }
                     Epilogue::Gate { offset, image_stride } => {
                         for v in 0..V {
-                            x[v] = S::mul(
+                            x[v] = simd.mul(
                                 x[v],
-                                self.load::<S>(
+                                self.load(
+                                    simd,
                                     offset + self.image * image_stride + col + v * S::LANES,
                                     first,
                                 ),
@@ -160,22 +163,22 @@ impl Finish<'_> {
                     }
                     Epilogue::Residual { offset, stride } => {
                         for v in 0..V {
-                            x[v] = S::add(
+                            x[v] = simd.add(
                                 x[v],
-                                self.load::<S>(offset + row * stride + col + v * S::LANES, first),
+                                self.load(simd, offset + row * stride + col + v * S::LANES, first),
                             );
                         }
                     }
                     Epilogue::Scale(factor) => {
                         for v in 0..V {
-                            x[v] = S::mul(x[v], S::splat(factor));
+                            x[v] = simd.mul(x[v], simd.splat(factor));
                         }
                     }
                 }
             }
             for v in 0..V {
                 let to = self.mem.at(self.c + r * self.c_stride + col + v * S::LANES);
-                if first == S::LANES { S::store(to, x[v]) } else { S::store_first(to, x[v], first) }
+                if first == S::LANES { simd.store(to, x[v]) } else { simd.store_first(to, x[v], first) }
             }
         }
     }
@@ -183,11 +186,11 @@ impl Finish<'_> {
     /// # Safety
     /// `first` floats of the arena are at `at`.
     #[inline(always)]
-    unsafe fn load<S: Simd>(&self, at: usize, first: usize) -> S::V {
+    unsafe fn load<S: Simd>(&self, simd: S, at: usize, first: usize) -> S::V {
         // SAFETY: the caller's promise.
         unsafe {
             let from = self.mem.at(at).cast_const();
-            if first == S::LANES { S::load(from) } else { S::load_first(from, first) }
+            if first == S::LANES { simd.load(from) } else { simd.load_first(from, first) }
         }
     }
 }

@@ -247,7 +247,7 @@ impl Kernel for SumsOfRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { product, halves, mem, tile } = self;
         let (upper, lower) = (product.tiles.get(tile), product.tiles.get(tile + product.tiles.len() / 2));
         let depth = halves.depth;
@@ -259,16 +259,16 @@ impl Kernel for SumsOfRows<'_> {
                 let n = S::LANES.min(depth - k);
                 // SAFETY: the maker's promise; `n` floats from `k` on are in each half of a row.
                 unsafe {
-                    let a11 = load::<S>(mem.at(a1 + k), n);
-                    let a12 = load::<S>(mem.at(a1 + depth + k), n);
-                    let a21 = load::<S>(mem.at(a2 + k), n);
-                    let a22 = load::<S>(mem.at(a2 + depth + k), n);
-                    let s1 = S::add(a21, a22);
-                    let s2 = S::sub(s1, a11);
-                    store::<S>(mem.at(halves.sum(0, row) + k), s1, n);
-                    store::<S>(mem.at(halves.sum(1, row) + k), s2, n);
-                    store::<S>(mem.at(halves.sum(2, row) + k), S::sub(a11, a21), n);
-                    store::<S>(mem.at(halves.sum(3, row) + k), S::sub(a12, s2), n);
+                    let a11 = load(simd, mem.at(a1 + k), n);
+                    let a12 = load(simd, mem.at(a1 + depth + k), n);
+                    let a21 = load(simd, mem.at(a2 + k), n);
+                    let a22 = load(simd, mem.at(a2 + depth + k), n);
+                    let s1 = simd.add(a21, a22);
+                    let s2 = simd.sub(s1, a11);
+                    store(simd, mem.at(halves.sum(0, row) + k), s1, n);
+                    store(simd, mem.at(halves.sum(1, row) + k), s2, n);
+                    store(simd, mem.at(halves.sum(2, row) + k), simd.sub(a11, a21), n);
+                    store(simd, mem.at(halves.sum(3, row) + k), simd.sub(a12, s2), n);
                 }
                 k += S::LANES;
             }
@@ -279,17 +279,17 @@ impl Kernel for SumsOfRows<'_> {
 /// # Safety
 /// `n` floats are there.
 #[inline(always)]
-unsafe fn load<S: Simd>(from: *const f32, n: usize) -> S::V {
+unsafe fn load<S: Simd>(simd: S, from: *const f32, n: usize) -> S::V {
     // SAFETY: the caller's promise.
-    unsafe { if n == S::LANES { S::load(from) } else { S::load_first(from, n) } }
+    unsafe { if n == S::LANES { simd.load(from) } else { simd.load_first(from, n) } }
 }
 
 /// # Safety
 /// `n` floats are there.
 #[inline(always)]
-unsafe fn store<S: Simd>(to: *mut f32, v: S::V, n: usize) {
+unsafe fn store<S: Simd>(simd: S, to: *mut f32, v: S::V, n: usize) {
     // SAFETY: the caller's promise.
-    unsafe { if n == S::LANES { S::store(to, v) } else { S::store_first(to, v, n) } }
+    unsafe { if n == S::LANES { simd.store(to, v) } else { simd.store_first(to, v, n) } }
 }
 
 /// `T1` to `T4` of `len` floats, whole vectors, one after another from `t` on.
@@ -306,25 +306,25 @@ impl Kernel for SumsOfWeights {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { w, widened, t, len } = self;
         for at in (0..len).step_by(S::LANES) {
             // SAFETY: the maker's promise.
             unsafe {
-                let mut loaded = [S::splat(0.0); 4];
+                let mut loaded = [simd.splat(0.0); 4];
                 for i in 0..4 {
                     loaded[i] = match widened {
-                        true => S::load_halves(w[i].cast::<u16>().add(at)),
-                        false => S::load(w[i].add(at)),
+                        true => simd.widened(w[i].add(at / 2).cast::<S::Halves>().read_unaligned()),
+                        false => simd.load(w[i].add(at)),
                     };
                 }
                 let [w11, w12, w21, w22] = loaded;
-                let t1 = S::sub(w12, w11);
-                let t2 = S::sub(w22, t1);
-                S::store(t.add(at), t1);
-                S::store(t.add(len + at), t2);
-                S::store(t.add(2 * len + at), S::sub(w22, w12));
-                S::store(t.add(3 * len + at), S::sub(w21, t2));
+                let t1 = simd.sub(w12, w11);
+                let t2 = simd.sub(w22, t1);
+                simd.store(t.add(at), t1);
+                simd.store(t.add(len + at), t2);
+                simd.store(t.add(2 * len + at), simd.sub(w22, w12));
+                simd.store(t.add(3 * len + at), simd.sub(w21, t2));
             }
         }
     }
@@ -342,22 +342,22 @@ impl Kernel for Combine {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { products, apart, len } = self;
         for at in (0..len).step_by(S::LANES) {
             // SAFETY: the maker's promise.
             unsafe {
                 let c = products.add(at);
-                let (p1, p7) = (S::load(c), S::load(c.add(6 * apart)));
-                let u = S::add(p1, S::load(c.add(5 * apart)));
-                let v = S::add(u, S::load(c.add(4 * apart)));
-                let c11 = S::add(p1, S::load(c.add(apart)));
-                let c12 = S::add(v, S::load(c.add(2 * apart)));
-                let c21 = S::add(S::add(u, p7), S::load(c.add(3 * apart)));
-                S::store(c, c11);
-                S::store(c.add(apart), c12);
-                S::store(c.add(2 * apart), c21);
-                S::store(c.add(3 * apart), S::add(v, p7));
+                let (p1, p7) = (simd.load(c), simd.load(c.add(6 * apart)));
+                let u = simd.add(p1, simd.load(c.add(5 * apart)));
+                let v = simd.add(u, simd.load(c.add(4 * apart)));
+                let c11 = simd.add(p1, simd.load(c.add(apart)));
+                let c12 = simd.add(v, simd.load(c.add(2 * apart)));
+                let c21 = simd.add(simd.add(u, p7), simd.load(c.add(3 * apart)));
+                simd.store(c, c11);
+                simd.store(c.add(apart), c12);
+                simd.store(c.add(2 * apart), c21);
+                simd.store(c.add(3 * apart), simd.add(v, p7));
             }
         }
     }

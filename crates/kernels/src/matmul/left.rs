@@ -189,15 +189,16 @@ impl Kernel for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         // SAFETY: the maker's promise; rows of words have room for whole vectors of numbers.
         unsafe {
             match self.left.format {
-                Format::I8 => self.bytes::<S>(),
+                Format::I8 => self.bytes(simd),
                 _ => {
                     let (from, to) = (self.mem.at(self.from), self.mem.at(self.to).cast::<u16>());
                     for k in (0..self.len).step_by(S::LANES) {
-                        S::store_bfloats(to.add(k), some::<S>(from.add(k), self.len - k));
+                        let words = simd.bfloats(some(simd, from.add(k), self.len - k));
+                        to.add(k).cast::<S::Halves>().write_unaligned(words);
                     }
                 }
             }
@@ -210,50 +211,51 @@ impl Kernel for Row<'_> {
 /// # Safety
 /// The floats are there.
 #[inline(always)]
-unsafe fn some<S: Simd>(from: *const f32, n: usize) -> S::V {
+unsafe fn some<S: Simd>(simd: S, from: *const f32, n: usize) -> S::V {
     // SAFETY: the caller's promise.
-    unsafe { if n >= S::LANES { S::load(from) } else { S::load_first(from, n) } }
+    unsafe { if n >= S::LANES { simd.load(from) } else { simd.load_first(from, n) } }
 }
 
 impl Row<'_> {
     /// # Safety
     /// As [`Kernel::run`].
     #[inline(always)]
-    unsafe fn bytes<S: Simd>(&self) {
+    unsafe fn bytes<S: Simd>(&self, simd: S) {
         // SAFETY: the caller's promise.
         unsafe {
             let (from, to) = (self.mem.at(self.from), self.mem.at(self.to).cast::<u8>());
-            let (mut least, mut most) = ([S::splat(0.0); 4], [S::splat(0.0); 4]);
+            let (mut least, mut most) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
             let mut k = 0;
             while k + 4 * S::LANES <= self.len {
                 for i in 0..4 {
-                    let x = S::load(from.add(k + i * S::LANES));
-                    (least[i], most[i]) = (S::smaller(x, least[i]), S::larger(x, most[i]));
+                    let x = simd.load(from.add(k + i * S::LANES));
+                    (least[i], most[i]) = (simd.smaller(x, least[i]), simd.larger(x, most[i]));
                 }
                 k += 4 * S::LANES;
             }
             while k < self.len {
-                let x = some::<S>(from.add(k), self.len - k);
-                (least[0], most[0]) = (S::smaller(x, least[0]), S::larger(x, most[0]));
+                let x = some(simd, from.add(k), self.len - k);
+                (least[0], most[0]) = (simd.smaller(x, least[0]), simd.larger(x, most[0]));
                 k += S::LANES;
             }
             for i in 1..4 {
-                (least[0], most[0]) = (S::smaller(least[0], least[i]), S::larger(most[0], most[i]));
+                (least[0], most[0]) = (simd.smaller(least[0], least[i]), simd.larger(most[0], most[i]));
             }
             // What is not finite makes this NaN, and with it the scale and all that is computed of the row.
-            let no_number = S::sum(S::mul(S::add(least[0], most[0]), S::splat(0.0)));
-            let low = -S::maximum(S::sub(S::splat(0.0), least[0]));
-            let range = S::maximum(most[0]) - low + no_number;
+            let no_number = simd.sum(simd.mul(simd.add(least[0], most[0]), simd.splat(0.0)));
+            let low = -simd.maximum(simd.sub(simd.splat(0.0), least[0]));
+            let range = simd.maximum(most[0]) - low + no_number;
             // A row whose steps would be too small for normal numbers counts as zeros.
             let (scale, steps) = match range >= 255.0 * f32::MIN_POSITIVE {
                 true => (range / 255.0, 255.0 / range),
                 false => (no_number, 0.0),
             };
             let zero = (-low * steps).round_ties_even();
-            let (zeros, steps) = (S::splat(zero), S::splat(steps));
+            let (zeros, steps) = (simd.splat(zero), simd.splat(steps));
             for k in (0..self.len).step_by(S::LANES) {
-                let near = S::round(S::fma(some::<S>(from.add(k), self.len - k), steps, zeros));
-                S::store_bytes(to.add(k), S::min(S::max(near, S::splat(0.0)), S::splat(255.0)));
+                let near = simd.round(simd.fma(some(simd, from.add(k), self.len - k), steps, zeros));
+                let bytes = simd.bytes(simd.min(simd.max(near, simd.splat(0.0)), simd.splat(255.0)));
+                to.add(k).cast::<S::Bytes>().write_unaligned(bytes);
             }
             *self.mem.at(self.to + self.left.scale()) = scale;
             *self.mem.at(self.to + self.left.scale() + 1) = zero;

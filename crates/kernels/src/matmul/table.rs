@@ -59,7 +59,7 @@ impl Microkernel {
     /// the panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
     /// meanwhile.
     pub(super) unsafe fn run(&self, tile: Tile<'_>, rows: usize, vectors: usize) {
-        // SAFETY: the caller's promise; `Matmul::new` has seen that the processor has what it needs.
+        // SAFETY: the caller's promise.
         unsafe { (self.run)(tile, rows, vectors) }
     }
 }
@@ -71,26 +71,6 @@ impl std::fmt::Display for Microkernel {
     }
 }
 
-/// Whether the processor has a feature; Miri knows few instructions, whatever the processor says.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! has {
-    ($detected:ident, $feature:tt) => {
-        || cfg!(not(miri)) && std::arch::$detected!($feature)
-    };
-}
-
-/// A function that runs tiles by `$dot`, compiled for some features.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! entered {
-    ($name:ident, $dot:ty, $features:literal) => {
-        #[target_feature(enable = $features)]
-        unsafe fn $name(of: Tile<'_>, rows: usize, vectors: usize) {
-            // SAFETY: the caller's promise.
-            unsafe { tile::<$dot>(of, rows, vectors) }
-        }
-    };
-}
-
 /// Tiles of floats, in the form that every instruction set enters by itself.
 struct Float<'a, const HALVES: bool>(Tile<'a>, usize, usize);
 
@@ -98,13 +78,13 @@ impl<const HALVES: bool> Kernel for Float<'_, HALVES> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
+    fn run<S: Simd>(self, simd: S) {
+        // SAFETY: whoever makes one promises what `Microkernel::run` asks for.
         unsafe {
             if HALVES {
-                tile::<dot::Widened<S>>(self.0, self.1, self.2);
+                tile(dot::Widened(simd), self.0, self.1, self.2);
             } else {
-                tile::<dot::Floats<S>>(self.0, self.1, self.2);
+                tile(dot::Floats(simd), self.0, self.1, self.2);
             }
         }
     }
@@ -127,39 +107,17 @@ macro_rules! floats {
 
 /// A line of small numbers.
 macro_rules! small {
-    ($isa:ident, $format:ident, $dot:ty, $run:ident, $needs:literal, $has:expr) => {
+    ($isa:ident, $format:ident, $dot:ident, $needs:literal) => {
         Microkernel {
             isa: Isa::$isa,
             format: Format::$format,
             needs: $needs,
-            has: $has,
-            rows: <$dot>::TILE.0,
-            lowers: <$dot>::LOWERS,
-            run: $run,
+            has: || dot::$dot::new().is_some(),
+            rows: dot::$dot::TILE.0,
+            lowers: dot::$dot::LOWERS,
+            run: dot::$dot::tile,
         }
     };
-}
-
-#[cfg(target_arch = "x86_64")]
-entered!(vnni512, dot::Vnni512, "avx512f,avx512vnni");
-#[cfg(target_arch = "x86_64")]
-entered!(wide512, dot::Wide512, "avx512f,avx512bw");
-#[cfg(target_arch = "x86_64")]
-entered!(bfloats512, dot::Bfloats512, "avx512f,avx512bf16");
-#[cfg(target_arch = "x86_64")]
-entered!(vnni256, dot::Vnni256, "avx2,avxvnni");
-#[cfg(target_arch = "x86_64")]
-entered!(wide256, dot::Wide256, "avx2");
-#[cfg(target_arch = "aarch64")]
-entered!(sdot, dot::Sdot, "dotprod");
-#[cfg(target_arch = "aarch64")]
-entered!(bfdot, dot::Bfdot, "bf16");
-
-/// # Safety
-/// As [`Microkernel::run`].
-unsafe fn plain_bytes(of: Tile<'_>, rows: usize, vectors: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { tile::<dot::PlainBytes>(of, rows, vectors) }
 }
 
 /// The kernels, the better ones of a kind first.
@@ -170,30 +128,30 @@ pub static MICROKERNELS: &[Microkernel] = &[
     #[cfg(target_arch = "x86_64")]
     floats!(Avx512, Avx512, F16, true),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, Bf16, dot::Bfloats512, bfloats512, "avx512bf16", has!(is_x86_feature_detected, "avx512bf16")),
+    small!(Avx512, Bf16, Bfloats512, "avx512bf16"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, I8, dot::Vnni512, vnni512, "avx512vnni", has!(is_x86_feature_detected, "avx512vnni")),
+    small!(Avx512, I8, Vnni512, "avx512vnni"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx512, I8, dot::Wide512, wide512, "avx512bw", has!(is_x86_feature_detected, "avx512bw")),
+    small!(Avx512, I8, Wide512, "avx512bw"),
     #[cfg(target_arch = "x86_64")]
     floats!(Avx2, Avx2, F32, false),
     #[cfg(target_arch = "x86_64")]
     floats!(Avx2, Avx2, F16, true),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx2, I8, dot::Vnni256, vnni256, "avxvnni", has!(is_x86_feature_detected, "avxvnni")),
+    small!(Avx2, I8, Vnni256, "avxvnni"),
     #[cfg(target_arch = "x86_64")]
-    small!(Avx2, I8, dot::Wide256, wide256, "", || true),
+    small!(Avx2, I8, Wide256, ""),
     #[cfg(target_arch = "aarch64")]
     floats!(Neon, Neon, F32, false),
     #[cfg(target_arch = "aarch64")]
     floats!(Neon, Neon, F16, true),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, Bf16, dot::Bfdot, bfdot, "bf16", has!(is_aarch64_feature_detected, "bf16")),
+    small!(Neon, Bf16, Bfdot, "bf16"),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, I8, dot::Sdot, sdot, "dotprod", has!(is_aarch64_feature_detected, "dotprod")),
+    small!(Neon, I8, Sdot, "dotprod"),
     #[cfg(target_arch = "aarch64")]
-    small!(Neon, I8, dot::PlainBytes, plain_bytes, "", || true),
+    small!(Neon, I8, PlainBytes, ""),
     floats!(Scalar, Scalar, F32, false),
     floats!(Scalar, Scalar, F16, true),
-    small!(Scalar, I8, dot::PlainBytes, plain_bytes, "", || true),
+    small!(Scalar, I8, PlainBytes, ""),
 ];

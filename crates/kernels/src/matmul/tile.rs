@@ -21,7 +21,7 @@ impl PanelSize {
         impl Kernel for Ask {
             type Output = PanelSize;
             #[inline(always)]
-            unsafe fn run<S: Simd>(self) -> PanelSize {
+            fn run<S: Simd>(self, _: S) -> PanelSize {
                 PanelSize { vectors: dot::largest::<S>().1, lanes: S::LANES }
             }
         }
@@ -66,17 +66,17 @@ const UNROLL: usize = 4;
 /// Computes `rows` rows by `vectors` vectors.
 ///
 /// # Safety
-/// As [`Microkernel::run`](super::table::Microkernel::run), on a processor that has what `D` needs.
+/// As [`Microkernel::run`](super::table::Microkernel::run).
 #[inline(always)]
-pub(super) unsafe fn tile<D: Dot>(tile: Tile<'_>, rows: usize, vectors: usize) {
+pub(super) unsafe fn tile<D: Dot>(dot: D, tile: Tile<'_>, rows: usize, vectors: usize) {
     macro_rules! pick {
         ($($r:literal)*) => {
             // SAFETY: the caller's promise.
             unsafe {
                 match (rows, vectors) {
-                    $(($r, 1) => micro::<D, $r, 1>(tile),
-                    ($r, 2) => micro::<D, $r, 2>(tile),
-                    ($r, 3) => micro::<D, $r, 3>(tile),)*
+                    $(($r, 1) => micro::<D, $r, 1>(dot, tile),
+                    ($r, 2) => micro::<D, $r, 2>(dot, tile),
+                    ($r, 3) => micro::<D, $r, 3>(dot, tile),)*
                     _ => unreachable!("no micro-kernel of {rows} rows and {vectors} vectors"),
                 }
             }
@@ -91,7 +91,7 @@ pub(super) unsafe fn tile<D: Dot>(tile: Tile<'_>, rows: usize, vectors: usize) {
 /// As [`tile`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
-unsafe fn micro<D: Dot, const R: usize, const V: usize>(tile: Tile<'_>) {
+unsafe fn micro<D: Dot, const R: usize, const V: usize>(dot: D, tile: Tile<'_>) {
     // Known to the compiler, which then makes no code for tiles that nobody asks for.
     if const { R > D::TILE.0 || V > D::TILE.1 } {
         unreachable!("{R} rows and {V} vectors are more than the registers hold");
@@ -99,40 +99,43 @@ unsafe fn micro<D: Dot, const R: usize, const V: usize>(tile: Tile<'_>) {
     let lanes = const { <D::Simd as Simd>::LANES };
     let Tile { a, a_stride, spans, mut panel, start, start_stride, c, c_stride, .. } = tile;
     let Tile { out, out_stride, mut ahead, ahead_step, .. } = tile;
+    let simd = dot.simd();
     // SAFETY: the caller promised that rows, panel and `c` are as large as what is read here.
     unsafe {
-        let mut sums = [[D::zero(); V]; R];
+        let mut sums = [[dot.zero(); V]; R];
         if !start.is_null() {
             for r in 0..R {
                 for v in 0..V {
-                    sums[r][v] = D::load(start.add(r * start_stride + v * lanes));
+                    let from = start.add(r * start_stride + v * lanes);
+                    sums[r][v] = dot.begin(from.cast::<D::Stored>().read_unaligned());
                 }
             }
         }
         for r in 0..R {
             for v in (0..V).step_by((LINE / lanes).max(1)) {
-                D::Simd::prefetch(out.wrapping_add(r * out_stride + v * lanes));
+                simd.prefetch(out.wrapping_add(r * out_stride + v * lanes));
             }
         }
         for span in spans {
             let mut a = a.add(span.offset);
             for _ in 0..span.len / UNROLL {
                 for k in 0..UNROLL {
-                    step::<D, R, V>(&mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
-                    D::Simd::prefetch(ahead);
+                    step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
+                    simd.prefetch(ahead);
                     ahead = ahead.wrapping_add(ahead_step);
                 }
                 a = a.add(UNROLL);
                 panel = panel.add(UNROLL * V * D::STEP);
             }
             for k in 0..span.len % UNROLL {
-                step::<D, R, V>(&mut sums, a.add(k), a_stride, panel);
+                step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel);
                 panel = panel.add(V * D::STEP);
             }
         }
         for r in 0..R {
             for v in 0..V {
-                D::store(c.add(r * c_stride + v * lanes), sums[r][v]);
+                let to = c.add(r * c_stride + v * lanes);
+                to.cast::<D::Stored>().write_unaligned(dot.end(sums[r][v]));
             }
         }
     }
@@ -145,6 +148,7 @@ unsafe fn micro<D: Dot, const R: usize, const V: usize>(tile: Tile<'_>) {
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
 unsafe fn step<D: Dot, const R: usize, const V: usize>(
+    dot: D,
     sums: &mut [[D::Sum; V]; R],
     a: *const f32,
     stride: usize,
@@ -152,14 +156,14 @@ unsafe fn step<D: Dot, const R: usize, const V: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut row = [D::row(panel); V];
+        let mut row = [dot.load_row(panel); V];
         for v in 1..V {
-            row[v] = D::row(panel.add(v * D::STEP));
+            row[v] = dot.load_row(panel.add(v * D::STEP));
         }
         for r in 0..R {
-            let word = D::word(a.add(r * stride));
+            let word = dot.load_word(a.add(r * stride));
             for v in 0..V {
-                sums[r][v] = D::add(sums[r][v], word, row[v]);
+                sums[r][v] = dot.add(sums[r][v], word, row[v]);
             }
         }
     }

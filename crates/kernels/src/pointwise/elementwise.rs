@@ -69,14 +69,14 @@ impl Elementwise {
 
 /// `to[i] = op(a[i])` for `length` elements, whole vectors of them.
 #[inline(always)]
-pub(super) unsafe fn unary<S: Simd>(op: Unary, a: *const f32, to: *mut f32, length: usize) {
-    // SAFETY: the caller's promise that both hold `length` floats and `S` is available.
+pub(super) unsafe fn unary<S: Simd>(simd: S, op: Unary, a: *const f32, to: *mut f32, length: usize) {
+    // SAFETY: the caller's promise that both hold `length` floats.
     unsafe {
         macro_rules! vectors {
             ($x:ident => $y:expr) => {
                 for i in (0..length).step_by(S::LANES) {
-                    let $x = S::load(a.add(i));
-                    S::store(to.add(i), $y);
+                    let $x = simd.load(a.add(i));
+                    simd.store(to.add(i), $y);
                 }
             };
         }
@@ -88,27 +88,27 @@ pub(super) unsafe fn unary<S: Simd>(op: Unary, a: *const f32, to: *mut f32, leng
                 }
             };
         }
-        let one = S::splat(1.0);
+        let one = simd.splat(1.0);
         match op {
-            Unary::Neg => vectors!(x => S::mul(x, S::splat(-1.0))),
-            Unary::Abs => vectors!(x => S::max(S::sub(S::splat(0.0), x), x)),
-            Unary::Square => vectors!(x => S::mul(x, x)),
-            Unary::Sqrt => vectors!(x => S::sqrt(x)),
-            Unary::Rsqrt => vectors!(x => S::div(one, S::sqrt(x))),
-            Unary::Recip => vectors!(x => S::div(one, x)),
-            Unary::Exp => vectors!(x => math::exp::<S>(x)),
-            Unary::Tanh => vectors!(x => math::tanh::<S>(x)),
-            Unary::Sigmoid => vectors!(x => math::sigmoid::<S>(x)),
-            Unary::Silu => vectors!(x => math::silu::<S>(x)),
-            Unary::Erf => vectors!(x => math::erf::<S>(x)),
-            Unary::GeluTanh => vectors!(x => math::gelu_tanh::<S>(x)),
-            Unary::GeluErf => vectors!(x => math::gelu_erf::<S>(x)),
-            Unary::Add(c) => vectors!(x => S::add(x, S::splat(c))),
-            Unary::Mul(c) => vectors!(x => S::mul(x, S::splat(c))),
-            Unary::Pow(2.0) => vectors!(x => S::mul(x, x)),
-            Unary::Pow(3.0) => vectors!(x => S::mul(S::mul(x, x), x)),
+            Unary::Neg => vectors!(x => simd.mul(x, simd.splat(-1.0))),
+            Unary::Abs => vectors!(x => simd.max(simd.sub(simd.splat(0.0), x), x)),
+            Unary::Square => vectors!(x => simd.mul(x, x)),
+            Unary::Sqrt => vectors!(x => simd.sqrt(x)),
+            Unary::Rsqrt => vectors!(x => simd.div(one, simd.sqrt(x))),
+            Unary::Recip => vectors!(x => simd.div(one, x)),
+            Unary::Exp => vectors!(x => math::exp(simd, x)),
+            Unary::Tanh => vectors!(x => math::tanh(simd, x)),
+            Unary::Sigmoid => vectors!(x => math::sigmoid(simd, x)),
+            Unary::Silu => vectors!(x => math::silu(simd, x)),
+            Unary::Erf => vectors!(x => math::erf(simd, x)),
+            Unary::GeluTanh => vectors!(x => math::gelu_tanh(simd, x)),
+            Unary::GeluErf => vectors!(x => math::gelu_erf(simd, x)),
+            Unary::Add(c) => vectors!(x => simd.add(x, simd.splat(c))),
+            Unary::Mul(c) => vectors!(x => simd.mul(x, simd.splat(c))),
+            Unary::Pow(2.0) => vectors!(x => simd.mul(x, x)),
+            Unary::Pow(3.0) => vectors!(x => simd.mul(simd.mul(x, x), x)),
             Unary::Clamp(low, high) => {
-                vectors!(x => S::min(S::splat(high), S::max(S::splat(low), x)))
+                vectors!(x => simd.min(simd.splat(high), simd.max(simd.splat(low), x)))
             }
             // The platform's own differ in the last bit.
             Unary::Ln => scalars!(x => libm::logf(x)),
@@ -121,23 +121,30 @@ pub(super) unsafe fn unary<S: Simd>(op: Unary, a: *const f32, to: *mut f32, leng
 
 /// `to[i] = op(a[i], b[i])` for `length` elements, whole vectors of them.
 #[inline(always)]
-pub(super) unsafe fn binary<S: Simd>(op: Binary, a: *const f32, b: *const f32, to: *mut f32, length: usize) {
-    // SAFETY: the caller's promise that all hold `length` floats and `S` is available.
+pub(super) unsafe fn binary<S: Simd>(
+    simd: S,
+    op: Binary,
+    a: *const f32,
+    b: *const f32,
+    to: *mut f32,
+    length: usize,
+) {
+    // SAFETY: the caller's promise that all hold `length` floats.
     unsafe {
         macro_rules! vectors {
-            ($op:path) => {
+            ($op:ident) => {
                 for i in (0..length).step_by(S::LANES) {
-                    S::store(to.add(i), $op(S::load(a.add(i)), S::load(b.add(i))));
+                    simd.store(to.add(i), simd.$op(simd.load(a.add(i)), simd.load(b.add(i))));
                 }
             };
         }
         match op {
-            Binary::Add => vectors!(S::add),
-            Binary::Sub => vectors!(S::sub),
-            Binary::Mul => vectors!(S::mul),
-            Binary::Div => vectors!(S::div),
-            Binary::Max => vectors!(S::larger),
-            Binary::Min => vectors!(S::smaller),
+            Binary::Add => vectors!(add),
+            Binary::Sub => vectors!(sub),
+            Binary::Mul => vectors!(mul),
+            Binary::Div => vectors!(div),
+            Binary::Max => vectors!(larger),
+            Binary::Min => vectors!(smaller),
         }
     }
 }

@@ -157,17 +157,17 @@ impl Kernel for Sum {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { lines, parts, cols, pixels, sums } = self;
         for x in 0..pixels {
             // SAFETY: the maker's promise: lines have two pixels more, and room for a vector behind the last.
             unsafe {
-                let mut sum = S::load(lines[0].add(x * parts));
+                let mut sum = simd.load(lines[0].add(x * parts));
                 for tap in 1..TAPS {
                     let part = lines[tap / 3].add((x + tap % 3) * parts + tap * cols);
-                    sum = S::add(sum, S::load(part));
+                    sum = simd.add(sum, simd.load(part));
                 }
-                S::store(sums.add(x * LINE), sum);
+                simd.store(sums.add(x * LINE), sum);
             }
         }
     }

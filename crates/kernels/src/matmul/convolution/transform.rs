@@ -21,39 +21,33 @@ const OF_Q: f64 = 0.5 / (QQ as f64 * (QQ as f64 - PP as f64));
 
 /// `Bᵀ` times six values: the coefficients of the interpolation's polynomials.
 #[inline(always)]
-unsafe fn looked_at<S: Simd>(d: [S::V; SEEN]) -> [S::V; SEEN] {
-    // SAFETY: the caller's promise that `S` is available.
-    unsafe {
-        let c = |x: f32| S::splat(x);
-        let ends = |low, middle, high| S::fma(c(PP * QQ), low, S::fma(c(-PP - QQ), middle, high));
-        let (even_p, odd_p) = (S::fma(c(-QQ), d[2], d[4]), S::fma(c(-QQ), d[1], d[3]));
-        let (even_q, odd_q) = (S::fma(c(-PP), d[2], d[4]), S::fma(c(-PP), d[1], d[3]));
-        [
-            ends(d[0], d[2], d[4]),
-            S::fma(c(P), odd_p, even_p),
-            S::fma(c(-P), odd_p, even_p),
-            S::fma(c(Q), odd_q, even_q),
-            S::fma(c(-Q), odd_q, even_q),
-            ends(d[1], d[3], d[5]),
-        ]
-    }
+fn looked_at<S: Simd>(simd: S, d: [S::V; SEEN]) -> [S::V; SEEN] {
+    let c = |x: f32| simd.splat(x);
+    let ends = |low, middle, high| simd.fma(c(PP * QQ), low, simd.fma(c(-PP - QQ), middle, high));
+    let (even_p, odd_p) = (simd.fma(c(-QQ), d[2], d[4]), simd.fma(c(-QQ), d[1], d[3]));
+    let (even_q, odd_q) = (simd.fma(c(-PP), d[2], d[4]), simd.fma(c(-PP), d[1], d[3]));
+    [
+        ends(d[0], d[2], d[4]),
+        simd.fma(c(P), odd_p, even_p),
+        simd.fma(c(-P), odd_p, even_p),
+        simd.fma(c(Q), odd_q, even_q),
+        simd.fma(c(-Q), odd_q, even_q),
+        ends(d[1], d[3], d[5]),
+    ]
 }
 
 /// `Aᵀ` times six values: powers of the points.
 #[inline(always)]
-unsafe fn result<S: Simd>(m: [S::V; SEEN]) -> [S::V; TILE] {
-    // SAFETY: the caller's promise that `S` is available.
-    unsafe {
-        let c = |x: f32| S::splat(x);
-        let (sum_p, less_p) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        let (sum_q, less_q) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        [
-            S::add(S::add(m[0], sum_p), sum_q),
-            S::fma(c(Q), less_q, S::mul(c(P), less_p)),
-            S::fma(c(QQ), sum_q, S::mul(c(PP), sum_p)),
-            S::fma(c(Q * QQ), less_q, S::fma(c(P * PP), less_p, m[5])),
-        ]
-    }
+fn result<S: Simd>(simd: S, m: [S::V; SEEN]) -> [S::V; TILE] {
+    let c = |x: f32| simd.splat(x);
+    let (sum_p, less_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (sum_q, less_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    [
+        simd.add(simd.add(m[0], sum_p), sum_q),
+        simd.fma(c(Q), less_q, simd.mul(c(P), less_p)),
+        simd.fma(c(QQ), sum_q, simd.mul(c(PP), sum_p)),
+        simd.fma(c(Q * QQ), less_q, simd.fma(c(P * PP), less_p, m[5])),
+    ]
 }
 
 /// Weights that are transformed at once.
@@ -71,7 +65,7 @@ impl Kernel for Kernels<'_> {
     type Output = bool;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> bool {
+    fn run<S: Simd>(self, _: S) -> bool {
         let Self { from, to, size } = self;
         let mut finite = true;
         for at in (0..size).step_by(RUN) {
@@ -138,7 +132,7 @@ impl Kernel for Input<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { convolution, mem, tiles, values, apart } = self;
         let (windows, product) = (&convolution.windows, &convolution.product);
         let (k, pixel, depth) = (product.weights.k(), product.a_stride, convolution.depth());
@@ -153,31 +147,31 @@ impl Kernel for Input<'_> {
                 // SAFETY: the maker's promise: these pixels are in the arena, and values have room.
                 unsafe {
                     let from = mem.at(first + at).cast_const();
-                    let mut lines = [[S::splat(0.0); SEEN]; SEEN];
+                    let mut lines = [[simd.splat(0.0); SEEN]; SEEN];
                     for column in 0..SEEN {
-                        let mut d = [S::splat(0.0); SEEN];
+                        let mut d = [simd.splat(0.0); SEEN];
                         if whole && n == S::LANES {
                             for line in 0..SEEN {
-                                d[line] = S::load(from.add(line * windows.line + column * pixel));
+                                d[line] = simd.load(from.add(line * windows.line + column * pixel));
                             }
                         } else if column < width {
                             for line in 0..SEEN {
                                 if line < height {
                                     d[line] =
-                                        S::load_first(from.add(line * windows.line + column * pixel), n);
+                                        simd.load_first(from.add(line * windows.line + column * pixel), n);
                                 }
                             }
                         }
-                        let d = looked_at::<S>(d);
+                        let d = looked_at(simd, d);
                         for line in 0..SEEN {
                             lines[line][column] = d[line];
                         }
                     }
                     let to = values.add(t * depth + at);
                     for line in 0..SEEN {
-                        let d = looked_at::<S>(lines[line]);
+                        let d = looked_at(simd, lines[line]);
                         for column in 0..SEEN {
-                            S::store(to.add((line * SEEN + column) * apart), d[column]);
+                            simd.store(to.add((line * SEEN + column) * apart), d[column]);
                         }
                     }
                 }
@@ -203,7 +197,7 @@ impl Kernel for Output<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { convolution, mem, tiles, sums, apart, pixels } = self;
         let (windows, product) = (&convolution.windows, &convolution.product);
         let width = convolution.width();
@@ -213,21 +207,21 @@ impl Kernel for Output<'_> {
                 // SAFETY: the maker's promise: sums of this tile and room for its pixels.
                 unsafe {
                     let from = sums.add(t * width + at);
-                    let mut lines = [[S::splat(0.0); SEEN]; TILE];
+                    let mut lines = [[simd.splat(0.0); SEEN]; TILE];
                     for column in 0..SEEN {
-                        let mut m = [S::splat(0.0); SEEN];
+                        let mut m = [simd.splat(0.0); SEEN];
                         for line in 0..SEEN {
-                            m[line] = S::load(from.add((line * SEEN + column) * apart));
+                            m[line] = simd.load(from.add((line * SEEN + column) * apart));
                         }
-                        let m = result::<S>(m);
+                        let m = result(simd, m);
                         for line in 0..TILE {
                             lines[line][column] = m[line];
                         }
                     }
                     for line in 0..TILE {
-                        let m = result::<S>(lines[line]);
+                        let m = result(simd, lines[line]);
                         for column in 0..TILE {
-                            S::store(pixels.add((line * TILE + column) * width + at), m[column]);
+                            simd.store(pixels.add((line * TILE + column) * width + at), m[column]);
                         }
                     }
                 }
@@ -249,8 +243,7 @@ impl Kernel for Output<'_> {
                     row: group.row + x,
                     image: group.image,
                 };
-                // SAFETY: `S` is available; the maker promised the places.
-                unsafe { finish.run::<S>() };
+                finish.run(simd);
             }
             places.next(windows);
         }

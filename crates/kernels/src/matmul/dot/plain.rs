@@ -1,52 +1,53 @@
 //! Plain Rust: what the others are held to.
 
+use super::super::tile::{Tile, tile};
 use super::Dot;
 use crate::simd::Scalar;
 
 /// Bytes, 8 columns at a time.
+#[derive(Clone, Copy)]
 pub(in super::super) struct PlainBytes;
 
-#[expect(clippy::undocumented_unsafe_blocks, reason = "pointers are valid by the trait's promise")]
-impl Dot for PlainBytes {
-    type Sum = [i32; 8];
-    type Row = [[i8; 4]; 8];
-    type Word = [u8; 4];
+// SAFETY: arrays of 8 words.
+#[rustfmt::skip]
+unsafe impl Dot for PlainBytes {
     type Simd = Scalar;
+    type Sum = [i32; 8];
+    type Stored = [i32; 8];
+    type Row = [[i8; 4]; 8];
+    type Packed = [[i8; 4]; 8];
+    type Word = [u8; 4];
     const TILE: (usize, usize) = (6, 2);
     const STEP: usize = 8;
 
-    #[inline(always)]
-    unsafe fn zero() -> Self::Sum {
-        [0; 8]
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::Sum {
-        unsafe { from.cast::<Self::Sum>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, sum: Self::Sum) {
-        unsafe { to.cast::<Self::Sum>().write_unaligned(sum) }
-    }
-
-    #[inline(always)]
-    unsafe fn row(from: *const f32) -> Self::Row {
-        unsafe { from.cast::<Self::Row>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn word(from: *const f32) -> Self::Word {
-        unsafe { from.cast::<Self::Word>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn add(mut sum: Self::Sum, word: Self::Word, row: Self::Row) -> Self::Sum {
+    #[inline(always)] fn simd(self) -> Scalar { Scalar }
+    #[inline(always)] fn zero(self) -> [i32; 8] { [0; 8] }
+    #[inline(always)] fn begin(self, stored: [i32; 8]) -> [i32; 8] { stored }
+    #[inline(always)] fn end(self, sum: [i32; 8]) -> [i32; 8] { sum }
+    #[inline(always)] fn row(self, packed: [[i8; 4]; 8]) -> [[i8; 4]; 8] { packed }
+    #[inline(always)] fn word(self, bits: u32) -> [u8; 4] { bits.to_ne_bytes() }
+    #[inline(always)] fn add(self, mut sum: [i32; 8], word: [u8; 4], row: [[i8; 4]; 8]) -> [i32; 8] {
         for (sum, column) in sum.iter_mut().zip(row) {
             for (weight, number) in column.into_iter().zip(word) {
                 *sum += i32::from(weight) * i32::from(number);
             }
         }
         sum
+    }
+}
+
+impl PlainBytes {
+    /// Every processor has what it needs.
+    pub(in super::super) fn new() -> Option<Self> {
+        Some(Self)
+    }
+
+    /// Computes a tile.
+    ///
+    /// # Safety
+    /// As [`Microkernel::run`](super::super::table::Microkernel::run).
+    pub(in super::super) unsafe fn tile(of: Tile<'_>, rows: usize, vectors: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { tile(Self, of, rows, vectors) }
     }
 }
