@@ -113,7 +113,8 @@ impl Way {
         }
         match fs::metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Self::new_file(path),
-            Err(error) => Err(error),
+            // Windows tells nothing of its devices, such as NUL.
+            Err(error) => Ok(Self::Stream(OpenOptions::new().write(true).open(path).map_err(|_| error)?)),
             Ok(there) if there.is_dir() => Err(ErrorKind::IsADirectory.into()),
             Ok(there) if !there.is_file() => Ok(Self::Stream(OpenOptions::new().write(true).open(path)?)),
             Ok(there) => {
@@ -170,6 +171,14 @@ fn filled(out: impl Write, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     out.flush()
 }
 
+/// Makes what is created readable to its owner alone; on Windows a file is as open as its folder.
+fn hide(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    #[cfg(not(unix))]
+    let _ = options;
+}
+
 /// A new file in the folder of another one, which it may replace; gone when it is dropped.
 struct Aside {
     path: PathBuf,
@@ -186,9 +195,8 @@ impl Aside {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        #[cfg(unix)]
         if old.is_some() {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            hide(&mut options);
         }
         let create = || {
             let random = RandomState::new().build_hasher().finish();

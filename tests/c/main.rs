@@ -17,6 +17,7 @@ mod programs;
 mod released;
 mod runtime;
 mod sanitized;
+mod windows;
 
 use std::path::{Path, PathBuf};
 

@@ -11,9 +11,11 @@ use flowturbo_compile::tract_onnx::pb::{ModelProto, NodeProto};
 use crate::bundle::{self, edit_manifest, sha256};
 use crate::common::data;
 
-/// The program with `arguments`, in this test's own environment.
+/// The program with `arguments`, in this test's own environment: the one that cargo made, or another system's, by
+/// whatever runs it (`.ci/windows`).
 pub fn flowturbo<S: AsRef<str>>(arguments: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowturbo"));
+    let program = std::env::var_os("FLOWTURBO_PROGRAM");
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_flowturbo").into()));
     command.args(arguments.iter().map(AsRef::as_ref)).env_remove("RUST_LOG");
     command
 }
