@@ -45,9 +45,14 @@ macro_rules! token {
             }
 
             /// Runs `kernel` compiled for the set.
-            #[target_feature(enable = $features)]
+            #[inline(always)]
             pub(crate) fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
-                kernel.run(self)
+                #[target_feature(enable = $features)]
+                fn compiled<K: $crate::simd::Kernel>(simd: $name, kernel: K) -> K::Output {
+                    kernel.run(simd)
+                }
+                // SAFETY: the token is there where the processor has these features.
+                unsafe { compiled(self, kernel) }
             }
         }
     };
