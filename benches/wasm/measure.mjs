@@ -3,7 +3,8 @@
 //   node benches/wasm/measure.mjs [--turns N] [--onnx FOLDER] [--native PROGRAM] [--all]
 //
 // The package is in target/wasm/package (bindings/wasm/build). `--onnx` is where npm put onnxruntime-web, `--native` a
-// program of benches/bindings/calls.c; `--all` has the other options of the package too. Prints quartiles of the milliseconds, and of the ratio to the package in the same turn.
+// program of benches/bindings/calls.c; `--all` has the other options of the package too. Prints quartiles of the
+// milliseconds, and of the ratio to the package in the same turn.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

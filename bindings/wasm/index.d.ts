@@ -1,5 +1,6 @@
 /** What the library refuses or cannot do; `status` is the name of an `ft_status`. */
 export class FlowTurboError extends Error {
+  constructor(status: string, message: string);
   readonly status: string;
 }
 
