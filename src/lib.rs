@@ -90,6 +90,8 @@ mod model;
 #[doc(hidden)]
 pub mod png_file;
 mod preview;
+#[cfg(feature = "compile")]
+mod quantize;
 #[cfg(feature = "rayon")]
 mod rayon_pool;
 mod recent;
@@ -116,6 +118,8 @@ pub use model::{BackendKind, Memory, Model, ModelOptions};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;
+#[cfg(feature = "compile")]
+pub use quantize::quantize;
 #[cfg(feature = "rayon")]
 pub use rayon_pool::RayonPool;
 pub use request::{Morph, Progress, Request, Seamless, Variation};

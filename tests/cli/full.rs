@@ -85,3 +85,11 @@ fn a_device_that_is_full_is_said_in_one_line() {
     let command = format!("latents --bundle {} --class 1 --seed 1 --schedule E1 -o /dev/full", tiny());
     fail(flowturbo(&words(&command)), 1, &["/dev/full", "No space left"]);
 }
+
+#[test]
+fn a_full_disk_leaves_a_quantized_bundle_as_it_was() {
+    let folder = tempdir().unwrap();
+    let textures = argument(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("models/textures"));
+    let zip = folder.path().join("q.zip");
+    leaves_what_was_there(&format!("quantize {textures} --quiet -o {}", argument(&zip)), &zip, false);
+}

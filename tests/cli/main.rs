@@ -22,5 +22,6 @@ mod latents;
 mod maps;
 mod program;
 mod prompts;
+mod quantize;
 mod shell;
 mod tune;

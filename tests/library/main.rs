@@ -26,6 +26,7 @@ mod presets;
 #[cfg(unix)]
 mod process;
 mod prompts;
+mod quantize;
 mod seamless;
 mod stepping;
 mod streams;

@@ -234,4 +234,5 @@ families! {
     reductions_answer_as_in_onnx_runtime_or_are_refused: "reductions";
     resizes_answer_as_in_onnx_runtime_or_are_refused: "resizing";
     slices_pads_and_joins_answer_as_in_onnx_runtime_or_are_refused: "shapes";
+    products_of_whole_numbers_answer_as_in_onnx_runtime_or_are_refused: "whole_numbers";
 }

@@ -8,7 +8,7 @@ back, as floats, into `velocity`. Where the operator takes one image of floats, 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -62,7 +62,19 @@ class Taken:
     change: str = ""
 
 
-Operand = Taken | np.ndarray | TensorProto | None
+@dataclass(frozen=True)
+class Dequantised:
+    """Constants that `DequantizeLinear` makes of whole numbers, and what is done to them before they are used."""
+
+    numbers: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray | None = None
+    attributes: dict = field(default_factory=dict)
+    behind: Sequence[tuple[str, np.ndarray | None, dict]] = ()
+    """Operators one after another, each with a further input and attributes."""
+
+
+Operand = Taken | Dequantised | np.ndarray | TensorProto | None
 
 
 @dataclass
@@ -78,6 +90,8 @@ class Case:
     image: bool = True
     """Whether `x` may be handed over as it is."""
     domain: str = ""
+    chain: Callable[[Writer, list[str], str], None] | None = None
+    """Writes several nodes in place of the one, from the names of the operands to that of the answer."""
 
 
 def given(shape: Sequence[int], kind: str = "f32", change: str = "") -> Taken:
@@ -119,6 +133,9 @@ class Writer:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def nodes_of(self, operator: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0]))
+
     def constant(self, name: str, value: np.ndarray | TensorProto) -> str:
         if isinstance(value, TensorProto):
             tensor = TensorProto()
@@ -128,6 +145,15 @@ class Writer:
             tensor = numpy_helper.from_array(np.asarray(value), name)
         self.constants.append(tensor)
         return name
+
+    def dequantised(self, operand: Dequantised, name: str) -> str:
+        parts = [("q", operand.numbers), ("s", operand.scale), ("z", operand.zero)]
+        names = [self.constant(f"{name}{letter}", value) for letter, value in parts if value is not None]
+        tensor = self.node("DequantizeLinear", names, f"{name}d", **operand.attributes)
+        for number, (operator, constant, attributes) in enumerate(operand.behind):
+            inputs = [tensor] if constant is None else [tensor, self.constant(f"{name}k{number}", constant)]
+            tensor = self.node(operator, inputs, f"{name}b{number}", **attributes)
+        return tensor
 
     def cut(self, tensor: str, start: int, end: int, axis: int, output: str) -> str:
         if self.opset < 10:
@@ -183,6 +209,8 @@ class Graph:
         for number, operand in enumerate(case.inputs):
             if operand is None:
                 names.append("")
+            elif isinstance(operand, Dequantised):
+                names.append(writer.dequantised(operand, f"k{number}"))
             elif not isinstance(operand, Taken):
                 names.append(writer.constant(f"k{number}", operand))
             elif self.image:
@@ -196,6 +224,9 @@ class Graph:
                 tensor = writer.shaped(tensor, operand.shape, f"i{number}")
                 names.append(writer.taken(tensor, operand, f"i{number}"))
                 place += size
+        if case.chain:
+            case.chain(writer, names, self.results[0])
+            return
         while names and not names[-1]:
             names.pop()
         node = helper.make_node(case.operator, names, self.results, name="n", domain=case.domain)

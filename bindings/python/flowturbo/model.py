@@ -116,7 +116,7 @@ class Model:
         options.deterministic, options.release_conditioning = bool(deterministic), bool(release_conditioning)
         if limits is not None:
             options.limits = pointer(given_limits(limits))
-        run = Run(cancel)
+        run = Run(cancel or CancelToken())
         options.cancel = run.token.handle
         if isinstance(source, str | PathLike):
             return cls(opened(run, library().ft_model_open, text("path", fspath(source)), byref(options)))
@@ -141,7 +141,7 @@ class Model:
     def prepare(self, **request: Unpack[Request]) -> Memory:
         """Plans what a request needs, and tells the memory that it will take before any is taken for it."""
         told, given = sized(abi.Memory), Filled(request, self)
-        run = Run()
+        run = Run(CancelToken())
         given.raw.cancel = run.token.handle
         run(library().ft_model_prepare, self.handle, byref(given.raw), byref(told))
         return Memory(told.model_bytes, told.session_bytes, told.passing_bytes)

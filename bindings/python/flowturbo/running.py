@@ -6,6 +6,7 @@ which ctypes does without the GIL, and the main thread waits for it and cancels.
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -25,54 +26,77 @@ class Run:
 
     def __init__(
         self,
-        cancel: CancelToken | None = None,
+        token: CancelToken,
         watcher: Watcher | None = None,
         latents: tuple[int, ...] = (),
     ):
-        self.token = cancel or CancelToken()
+        self.token = token
         self.watcher, self.latents = watcher, latents  # latents: their shape
         self.steps: list[tuple[str, float]] = []
         self.callback = abi.ProgressCallback(self.watch)
         self.caller = 0
         self.failure: BaseException | None = None
-        self.told: SimpleQueue[Progress | None] = SimpleQueue()  # None is the end
+        # Of the call under way. None wakes who waits for the end.
+        self.told: SimpleQueue[Progress | None] = SimpleQueue()
         self.answers: SimpleQueue[bool] = SimpleQueue()
+        self.ended = threading.Event()
 
     def __call__(self, function: Callable[..., int], *arguments: object) -> None:
         """Calls `function` of the library, and raises what it or the watcher has to say."""
         self.caller, self.failure = threading.get_ident(), None
+        first: list[str] = []  # whose name is the first in it decides whether the call is made
         if threading.current_thread() is not threading.main_thread():
-            self.call(function, arguments)
+            self.call(first, function, arguments)
         else:
+            self.told, self.answers, self.ended = SimpleQueue(), SimpleQueue(), threading.Event()
             try:
-                threading.Thread(target=self.call, args=(function, arguments), daemon=True).start()
+                # Nothing of Python's own that Ctrl-C could leave half done, as starting a threading.Thread would.
+                _thread.start_new_thread(self.call, (first, function, arguments))
                 while (told := self.wait()) is not None:
                     self.answers.put(self.goes_on(told))
             except BaseException:
-                self.token.cancel()
-                # The thread may be at the watcher.
-                self.answers.put(False)
-                while self.wait() is not None:
-                    self.answers.put(False)
+                self.stop(first)
                 raise
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
 
-    def call(self, function: Callable[..., int], arguments: tuple[object, ...]) -> None:
+    def call(self, first: list[str], function: Callable[..., int], arguments: tuple[object, ...]) -> None:
+        first.append("call")
+        if first[0] != "call":
+            return
         try:
             check(function(*arguments))
         except BaseException as failure:  # noqa: BLE001 - raised where the call was asked for
             if self.failure is None:  # else the watcher's is the cause
                 self.failure = failure
         finally:
+            self.ended.set()
             self.told.put(None)
 
     def wait(self) -> Progress | None:
-        while True:
+        """What is told next; None once the call has ended. Ctrl-C may come when either was just taken."""
+        while not self.ended.is_set():
             try:
                 return self.told.get(timeout=PATIENCE)
             except Empty:
+                pass
+        return None
+
+    def stop(self, first: list[str]) -> None:
+        """Cancels the call and waits for its end, so that nothing works on its memory and its session any more;
+        another Ctrl-C cannot make that quicker."""
+        while True:
+            try:
+                self.token.cancel()
+                first.append("stop")
+                if first[0] == "stop":
+                    return
+                self.answers.put(False)  # the thread may be at the watcher
+                while self.wait() is not None:
+                    self.answers.put(False)
+                return
+            except KeyboardInterrupt:
                 pass
 
     def watch(self, _: int | None, pointer: Any) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from flowturbo import abi, bar
+from flowturbo.cancel import CancelToken
 from flowturbo.generation import Generation, Progress, Watcher
 from flowturbo.library import check, library, made, whole
 from flowturbo.pixels import Array, Images, given_floats, given_images, pixel_format, pixels
@@ -33,7 +34,9 @@ class Session:
         self.handle: int | None = made(library().ft_session_new, model.handle)
         self.free = weakref.finalize(self, library().ft_session_free, self.handle)
         self.given: Filled | None = None  # the generation under way, or the last one
-        self.run = Run()
+        # One for all, since Ctrl-C that comes while a token is freed would be lost.
+        self.token = CancelToken()
+        self.run = Run(self.token)
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +170,8 @@ class Session:
 
     def take(self, request: Request) -> tuple[Filled, Run]:
         given = Filled(request, self.model)
-        run = Run(given.cancel, watcher_of(given.progress), given.latents)
+        self.token.reset()
+        run = Run(given.cancel or self.token, watcher_of(given.progress), given.latents)
         given.raw.cancel, given.raw.progress = run.token.handle, run.callback
         self.given, self.run = given, run
         return given, run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ def test_images_are_pillows(made: flowturbo.Generation) -> None:
     pictures = made.pil()
     assert [picture.size for picture in pictures] == 3 * [(128, 128)]
     assert all(np.array_equal(picture, image) for picture, image in zip(pictures, made.images, strict=True))
+
+
+def test_what_is_not_installed_is_named(
+    made: flowturbo.Generation, session: flowturbo.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for absent in ("PIL", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(ImportError, match=r"pip install 'flowturbo\[pillow\]'"):
+        made.pil()
+    with pytest.raises(ImportError, match=r"pip install 'flowturbo\[progress\]'"):
+        session.generate(classes=0, progress=True)
 
 
 def test_arrays_go_to_other_libraries_without_a_copy(made: flowturbo.Generation) -> None:

@@ -158,6 +158,49 @@ def test_ctrl_c_stops_a_generation_at_once_and_the_session_goes_on(how: str) -> 
     assert len(took) == 5 and took[2] < 0.1
 
 
+PRESSED = """
+import os, random, signal, sys, threading, time
+import flowturbo
+
+model = flowturbo.Model.open(sys.argv[1], threads=1)
+session = model.session()
+request = flowturbo.Request(classes=0, schedule="E2", images=False, seed=7)
+expected = session.generate(**request).latents
+armed = threading.Event()
+
+def press():
+    while True:  # once each time
+        armed.wait()
+        armed.clear()
+        time.sleep(random.random() * 0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press, daemon=True).start()
+stopped, until = 0, time.monotonic() + 3
+while time.monotonic() < until:
+    try:
+        armed.set()
+        pressed = time.monotonic() + 0.5  # Python loses what comes while an object is freed
+        while time.monotonic() < pressed:
+            session.generate(**request)
+            session.generate(**request, progress=lambda now: None)
+            for now in session.steps(**request):
+                pass
+            flowturbo.Model.open(sys.argv[1], threads=1).close()
+    except KeyboardInterrupt:
+        stopped += 1
+print(stopped, bool((session.generate(**request).latents == expected).all()))
+"""
+
+
+def test_ctrl_c_may_come_at_any_moment() -> None:
+    environment = os.environ | {"PYTHONPATH": str(BINDING)}
+    command = [sys.executable, "-c", PRESSED, str(MAPS)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    stopped, same = ended.stdout.split()
+    assert int(stopped) > 20 and same == "True", ended.stderr
+
+
 def test_ctrl_c_reaches_the_program_from_an_opening() -> None:
     program = "import flowturbo, sys\nwhile True:\n flowturbo.Model.open(sys.argv[1]).close()\n print('.', flush=True)"
     environment = os.environ | {"PYTHONPATH": str(BINDING)}

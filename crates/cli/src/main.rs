@@ -31,6 +31,8 @@ mod numpy;
 mod options;
 mod output;
 mod prompts;
+#[cfg(feature = "compile")]
+mod quantize;
 mod sheet;
 mod shell;
 mod steps;
@@ -73,6 +75,8 @@ enum Command {
     Classes(classes::Classes),
     #[cfg(feature = "compile")]
     Compile(compile::Compile),
+    #[cfg(feature = "compile")]
+    Quantize(quantize::Quantize),
     Latents(latents::Latents),
     Decode(decode::Decode),
     Encode(encode::Encode),
@@ -91,6 +95,8 @@ impl Command {
             Self::Classes(command) => command.run(),
             #[cfg(feature = "compile")]
             Self::Compile(command) => command.run(),
+            #[cfg(feature = "compile")]
+            Self::Quantize(command) => command.run(),
             Self::Latents(command) => command.run(),
             Self::Decode(command) => command.run(),
             Self::Encode(command) => command.run(),

@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod dequantised;
+mod dynamic;
 mod folded;
 mod held;
 mod import;
@@ -19,6 +21,7 @@ mod materialise;
 mod operators;
 mod probe;
 mod refusal;
+mod rewritten;
 mod skeleton;
 mod standard;
 #[cfg(test)]
@@ -27,6 +30,7 @@ pub mod testing;
 mod tests;
 
 pub use operators::Resample;
+pub use rewritten::with_bytes;
 
 use std::sync::Arc;
 

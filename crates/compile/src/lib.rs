@@ -11,6 +11,7 @@ mod graph;
 mod lower;
 mod net;
 mod program;
+mod quantise;
 mod reference;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use flowturbo_runtime::{
 };
 
 pub use program::{Compiled, Fused};
+pub use quantise::quantised;
 pub use reference::Reference;
 /// What ONNX files are read by, for tests that write them and benches that have it beside us.
 #[doc(hidden)]

@@ -13,6 +13,7 @@
 mod attention;
 #[cfg(test)]
 mod bits;
+mod blocking;
 mod copy;
 mod default_floats;
 pub mod error;
@@ -42,7 +43,7 @@ pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
 pub use matmul::{
     Convolution, Epilogue, Form, Format, Group, MICROKERNELS, Matmul, Microkernel, Packed, PackedFloats,
-    PanelSize, Source, Values, pack,
+    PanelSize, Scaled, Scales, Sharing, Source, Values, Whole, pack, scale_of_bytes, to_byte,
 };
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;

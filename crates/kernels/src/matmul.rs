@@ -14,14 +14,17 @@ mod halves;
 mod left;
 mod packed;
 mod places;
+mod scaled;
 mod table;
 mod tile;
 mod tiles;
+mod widen;
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::blocking::{CACHES, Product, STRETCH};
 use super::{LINE, Shared, Workers};
 pub use convolution::{Convolution, Form};
 #[cfg(target_arch = "x86_64")]
@@ -29,15 +32,17 @@ pub(super) use dot::Bfloats512;
 pub(super) use dot::{Dot, Floats};
 pub use epilogue::Epilogue;
 use epilogue::{Bytes, Finish};
-pub use format::Format;
+pub use format::{Format, scale_of_bytes, to_byte};
 use halves::Halves;
 use left::{Left, Rounded};
 use packed::Panel;
 pub use packed::{Packed, PackedFloats, Source, Values, pack};
+pub use scaled::{Scaled, Scales, Sharing, Whole};
 pub use table::{MICROKERNELS, Microkernel};
 pub use tile::PanelSize;
 use tile::{Span, Tile};
 use tiles::Tiles;
+use widen::Widen;
 
 /// Rows of a product that lie evenly in the arena: row `i` is read from `a + i * a_stride` and written to
 /// `c + i * c_stride`.
@@ -80,17 +85,6 @@ struct Block {
     spans: Vec<Span>,
 }
 
-/// Longest stretch of the inner dimension that is added up at once, in words.
-const BLOCK: usize = 1152;
-/// Bytes of weights, and of sums that wait for the next stretch, that leave room in the second cache for
-/// the weights after them.
-const WEIGHTS: usize = 450 << 10;
-const SUMS: usize = 256 << 10;
-/// Bytes of the left side that stay in the second cache beside them.
-const LEFT: usize = 1 << 20;
-/// Multiply-adds below which a piece is not worth cutting.
-const SMALL: usize = 1 << 20;
-
 impl Matmul {
     /// `segments` are where the segments of a row start, from where the row starts; those that follow one
     /// another are read as one. `spare` is where the arena has as much [`room`](Self::room) as the product wants.
@@ -113,7 +107,8 @@ impl Matmul {
         assert!(Self::counts(kernel.format, weights.k()), "sums of bytes are beyond 32 bits");
         let rounded = kernel.format.rounds().then(|| {
             let spare = spare.expect("small numbers want room for the left side");
-            let rounded = Rounded::new(kernel.format, spare, weights.k(), a_stride, segments, groups);
+            let kind = (kernel.format, kernel.wide);
+            let rounded = Rounded::new(kind, spare, weights.k(), a_stride, segments, groups);
             rounded.expect("whoever packed the weights asked whether such rows are taken")
         });
         let paired = spare.filter(|_| rounded.is_none() && segments == [0] && halves::even(&weights));
@@ -145,9 +140,10 @@ impl Matmul {
 
     /// Words of the arena that a product of such rows wants: for the left side of small numbers, or to be faster.
     pub fn room(weights: &Packed, a_stride: usize, segments: &[usize], groups: &[Group]) -> usize {
-        let format = weights.kernel().format;
-        if format.rounds() {
-            let rounded = Rounded::new(format, 0, weights.k(), a_stride, segments, groups);
+        let kernel = weights.kernel();
+        if kernel.format.rounds() {
+            let kind = (kernel.format, kernel.wide);
+            let rounded = Rounded::new(kind, 0, weights.k(), a_stride, segments, groups);
             return rounded.map_or(0, |rounded| rounded.room());
         }
         halves::room(weights, groups)
@@ -155,13 +151,13 @@ impl Matmul {
 
     /// Whether 32 bits hold every sum of an inner dimension of `k`.
     fn counts(format: Format, k: usize) -> bool {
-        format != Format::I8 || k <= i32::MAX as usize / (255 * 127)
+        format != Format::I8 || k <= i32::MAX as usize / (255 * 128)
     }
 
     /// Whether a product of such rows, of `k` numbers in each segment, can be one of `format`: sums of bytes must be
     /// numbers of 32 bits, and segments whole words.
     pub fn takes(format: Format, k: usize, a_stride: usize, segments: &[usize], groups: &[Group]) -> bool {
-        let rounded = || Rounded::new(format, 0, k, a_stride, segments, groups);
+        let rounded = || Rounded::new((format, false), 0, k, a_stride, segments, groups);
         Self::counts(format, k) && (!format.rounds() || rounded().is_some())
     }
 
@@ -191,8 +187,18 @@ impl Matmul {
         }
         // More lanes make groups of fewer panels, which may come nearer to what is allowed.
         let tile = self.kernel.rows * self.width();
-        let keep = |panels: usize| if self.blocks.len() > 1 { self.most_tiles(panels) } else { 1 };
-        (1..=self.cut(1).panels).map(|panels| panels * keep(panels) * tile).max().unwrap_or(0)
+        let shape = self.shape();
+        let keep = |panels: usize| if shape.stretches > 1 { shape.most_tiles(CACHES, panels) } else { 1 };
+        let widened = if self.kernel.wide { shape.words * shape.width } else { 0 };
+        (1..=shape.cut(CACHES, 1).panels)
+            .map(|panels| panels * (keep(panels) * tile + widened))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Words of the longest stretch of the inner dimension.
+    fn longest(&self) -> usize {
+        self.blocks.iter().map(|b| b.len).max().unwrap_or(0)
     }
 
     /// Columns of the widest panel.
@@ -201,11 +207,17 @@ impl Matmul {
         vectors * lanes
     }
 
-    /// Tiles in a piece of so many panels at most, for its sums to stay near.
-    fn most_tiles(&self, panels: usize) -> usize {
-        let tile = panels * self.kernel.rows * self.width();
-        let most = if self.blocks.len() > 1 { SUMS / (tile * size_of::<f32>()) } else { usize::MAX };
-        self.tiles.len().min(most).max(1)
+    /// What it is cut by.
+    fn shape(&self) -> Product {
+        Product {
+            tiles: self.tiles.len(),
+            rows: self.kernel.rows,
+            panels: self.weights.panels().len(),
+            width: self.width(),
+            words: self.longest(),
+            stretches: self.blocks.len(),
+            direct: matches!(self.epilogue[..], [] | [Epilogue::Bias { .. }]),
+        }
     }
 
     /// Holds its places against a memory of `len` floats; against each other they were held when it was made.
@@ -227,7 +239,7 @@ impl Matmul {
             // SAFETY: `end` says that all places lie in the arena, `apart` that they are apart.
             unsafe { left.run(workers, mem) };
         }
-        let cut = self.cut(lanes);
+        let cut = self.shape().cut(CACHES, lanes);
         let (groups, parts) = (panels.len().div_ceil(cut.panels), self.tiles.len().div_ceil(cut.tiles));
         let pieces = groups * parts;
         let part = |i: usize, n: usize, of: usize| n * i / of..n * (i + 1) / of;
@@ -265,7 +277,7 @@ impl Matmul {
         let wide = panels.iter().map(|p| p.width).sum::<usize>();
         let cols = wide.min(self.weights.cols() - first);
         let keep = if self.blocks.len() > 1 { tiles.len() } else { 1 };
-        assert!(keep * self.kernel.rows * wide <= scratch.len());
+        let (scratch, widened) = scratch.split_at_mut(keep * self.kernel.rows * wide);
         // Sums that start from the bias save a step, and without another they need not wait in scratch;
         // but not where the last vector of columns goes beyond the arena's.
         let (bias, steps) = match self.epilogue[..] {
@@ -277,11 +289,23 @@ impl Matmul {
         let direct = steps.is_empty() && cols == wide && format != Format::I8;
         for (b, block) in self.blocks.iter().enumerate() {
             let last = b + 1 == self.blocks.len();
+            if self.kernel.wide {
+                for panel in panels {
+                    let words = |words: usize| self.kernel.of_panel(words, panel.width);
+                    let from = &self.weights.panel(*panel)[words(block.first)..][..words(block.len)];
+                    let to = &mut widened[(panel.col - first) * block.len..][..panel.width * block.len];
+                    self.kernel.isa.run(Widen { from, to, width: panel.width });
+                }
+            }
             for (t, rows) in self.tiles.range(tiles.clone()).enumerate() {
                 let sums = scratch[t % keep * self.kernel.rows * wide..].as_mut_ptr();
                 for (p, panel) in panels.iter().enumerate() {
                     let weights = self.weights.panel(*panel);
-                    let words = |words: usize| format.of_panel(words, panel.width);
+                    let words = |words: usize| self.kernel.of_panel(words, panel.width);
+                    let right = match self.kernel.wide {
+                        true => &widened[(panel.col - first) * block.len..],
+                        false => &weights[words(block.first)..],
+                    };
                     let (from, len) = match self.blocks.get(b + 1) {
                         Some(block) => (&weights[words(block.first)..], words(block.len)),
                         None => next.panel(p),
@@ -304,7 +328,7 @@ impl Matmul {
                             a: mem.at(rows.a),
                             a_stride: self.a_stride,
                             spans: &block.spans,
-                            panel: weights[words(block.first)..].as_ptr(),
+                            panel: right.as_ptr(),
                             start: start.0,
                             start_stride: start.1,
                             c: c.0,
@@ -338,8 +362,8 @@ impl Matmul {
                     // Each panel has what its own columns need.
                     Some(left) if format == Format::I8 => {
                         for panel in panels {
-                            let columns =
-                                &self.weights.panel(*panel)[format.of_panel(left.words(), panel.width)..];
+                            let columns = &self.weights.panel(*panel)
+                                [self.kernel.of_panel(left.words(), panel.width)..];
                             let bytes = Bytes {
                                 rows: rows.a + left.scale(),
                                 stride: self.a_stride,
@@ -361,33 +385,6 @@ impl Matmul {
             }
         }
     }
-
-    /// How much of the product is a piece, with this many lanes.
-    fn cut(&self, lanes: usize) -> Cut {
-        let longest = self.blocks.iter().map(|b| b.len).max().unwrap_or(0).max(1);
-        let width = self.width();
-        let all = self.weights.panels().len().max(1);
-        let mut panels = (WEIGHTS / (longest * width * size_of::<f32>())).clamp(1, all);
-        if self.tiles.len() * self.kernel.rows * longest * size_of::<f32>() <= LEFT {
-            // The rows stay near too: then small groups are better, whose successors are fetched meanwhile.
-            panels =
-                panels.min(if matches!(self.epilogue[..], [] | [Epilogue::Bias { .. }]) { 1 } else { 3 });
-        }
-        let rows = self.tiles.len().max(1) * self.kernel.rows;
-        let work = |panels: usize, rows: usize| panels * width * rows * longest;
-        while lanes > 1 && panels > 1 && all.div_ceil(panels) < 4 * lanes && work(panels, rows) > SMALL {
-            panels -= 1;
-        }
-        let mut tiles = self.most_tiles(panels);
-        while lanes > 1
-            && tiles > 1
-            && all.div_ceil(panels) * self.tiles.len().div_ceil(tiles) < 8 * lanes
-            && work(panels, tiles * self.kernel.rows) > SMALL
-        {
-            tiles = tiles.div_ceil(2);
-        }
-        Cut { panels, tiles }
-    }
 }
 
 /// Panels from `first` on that a lane will soon read; none if there are not so many.
@@ -401,20 +398,14 @@ impl<'a> Ahead<'a> {
     fn panel(&self, p: usize) -> (&'a [f32], usize) {
         let Some(panel) = self.weights.panels().get(self.first.saturating_add(p)) else { return (&[], 0) };
         let values = self.weights.panel(*panel);
-        (values, values.len().min(self.weights.kernel().format.of_panel(BLOCK, panel.width)))
+        (values, values.len().min(self.weights.kernel().of_panel(STRETCH, panel.width)))
     }
-}
-
-/// The size of a piece, at most.
-struct Cut {
-    panels: usize,
-    tiles: usize,
 }
 
 /// Cuts the inner dimension evenly, and puts segments that follow one another together.
 fn blocks(segments: &[usize], k: usize) -> Vec<Block> {
     let depth = segments.len() * k;
-    let count = depth.div_ceil(BLOCK).max(1);
+    let count = depth.div_ceil(STRETCH).max(1);
     let mut blocks = Vec::new();
     for i in 0..count {
         // Whole cache lines, and whole steps of the micro-kernels.

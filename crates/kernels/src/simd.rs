@@ -81,6 +81,8 @@ pub unsafe trait Simd: Copy {
     fn widened(self, halves: Self::Halves) -> Self::V;
     /// Whole numbers of 0 to 255 as bytes.
     fn bytes(self, v: Self::V) -> Self::Bytes;
+    /// Whole numbers of 0 to 255 as numbers of 16 bits.
+    fn shorts(self, v: Self::V) -> Self::Halves;
     /// bfloat16: the nearest, ties to even.
     fn bfloats(self, v: Self::V) -> Self::Halves;
     /// Whole numbers, each less `zero` times what lies at the same place of `sums`, as floats.
@@ -231,20 +233,22 @@ impl Isa {
     /// # Panics
     /// If the processor does not have it.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-        const HAS: &str = "the processor has the instruction set";
-        match self {
-            Self::Scalar => kernel.run(Scalar),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Avx2::new().expect(HAS).enter(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Avx512::new().expect(HAS).enter(kernel),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => Neon::new().expect(HAS).enter(kernel),
-            #[cfg(target_feature = "simd128")]
-            Self::Simd128 => kernel.run(Simd128::<false>),
-            #[cfg(target_feature = "simd128")]
-            Self::Simd128Exact => kernel.run(Simd128::<true>),
+        assert!(self.is_available(), "the processor does not have {self}");
+        // SAFETY: it has the set.
+        unsafe {
+            match self {
+                Self::Scalar => Scalar::enter(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => Avx2::enter(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx512 => Avx512::enter(kernel),
+                #[cfg(target_arch = "aarch64")]
+                Self::Neon => Neon::enter(kernel),
+                #[cfg(target_feature = "simd128")]
+                Self::Simd128 => Simd128::<false>::enter(kernel),
+                #[cfg(target_feature = "simd128")]
+                Self::Simd128Exact => Simd128::<true>::enter(kernel),
+            }
         }
     }
 }

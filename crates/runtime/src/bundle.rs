@@ -23,6 +23,7 @@ mod pack;
 mod parse;
 mod part;
 mod presets;
+mod replaced;
 mod role;
 mod source;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use manifest::Manifest;
 pub use maps::Map;
 pub use part::{ListedFile, Part};
 pub use presets::Preset;
+pub use replaced::Replacement;
 pub use role::Extent;
 pub use role::Role;
 pub use source::Source;

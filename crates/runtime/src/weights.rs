@@ -1,5 +1,6 @@
 //! The large weights of a network, left in their files until they are wanted.
 
+use std::fmt;
 use std::sync::Arc;
 
 use half::f16;
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Part;
 use crate::error::{Context, invalid_bundle, non_finite};
-use crate::kernels::{Floats, Format, MappedFloats, Microkernel, Packed, PackedFloats, Values};
+use crate::kernels::{
+    Floats, Format, MappedFloats, Microkernel, Packed, PackedFloats, Scaled, Scales, Values,
+};
 use crate::{Error, Result};
 
 /// Weights of more bytes than this stay in their files.
@@ -34,7 +37,7 @@ impl Encoding {
     }
 
     /// The numbers that `bytes` are.
-    pub fn values(self, bytes: &[u8]) -> Values<'_> {
+    fn values(self, bytes: &[u8]) -> Values<'_> {
         match self {
             Self::F16 => Values::F16Bytes(bytes),
             Self::I8 => Values::I8Bytes(bytes),
@@ -47,49 +50,124 @@ impl Encoding {
 pub struct Weight {
     /// Its name inside the ONNX graph.
     pub name: String,
-    pub encoding: Encoding,
+    pub contents: Contents,
     pub shape: Vec<usize>,
     part: Part,
-    /// Packed already, one panel after another: then encoding and shape say nothing.
-    packed: Option<Format>,
     /// Where its bytes lie in memory that others share.
     mapped: Option<(Arc<Mmap>, u64)>,
+}
+
+/// What a weight's bytes are.
+#[derive(Clone)]
+pub enum Contents {
+    /// Numbers, row-major.
+    Plain(Encoding),
+    /// Whole numbers, row-major, and what makes floats of them.
+    Scaled(Arc<Scales>),
+    /// Panels, one after another: then the shape says nothing.
+    Packed(Format),
+}
+
+impl Contents {
+    /// Bytes of so many numbers.
+    fn bytes(&self, numbers: usize) -> Option<usize> {
+        match self {
+            Self::Plain(encoding) => numbers.checked_mul(encoding.size()),
+            Self::Scaled(scales) => Some(scales.whole.bytes(numbers)),
+            Self::Packed(_) => None,
+        }
+    }
+
+    /// The numbers that `bytes` are; of panels, those that lie there.
+    fn values<'a>(&'a self, bytes: &'a [u8]) -> Values<'a> {
+        match self {
+            Self::Plain(encoding) => encoding.values(bytes),
+            Self::Scaled(scales) => Values::Scaled(Scaled::new(bytes, scales)),
+            Self::Packed(_) => Values::F32Bytes(bytes),
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(encoding) => write!(f, "{encoding:?}"),
+            Self::Scaled(scales) => write!(f, "{:?}", scales.whole),
+            Self::Packed(format) => write!(f, "panels of {format}"),
+        }
+    }
 }
 
 impl Weight {
     /// A weight of `dims`, as the file has them, which must be what `part` has room for.
     pub fn new(name: &str, encoding: Encoding, dims: &[i64], part: Part) -> Result<Self> {
         let shape: Option<Vec<usize>> = dims.iter().map(|&n| usize::try_from(n).ok()).collect();
-        let bytes =
-            |shape: &Vec<usize>| shape.iter().try_fold(encoding.size(), |bytes, &n| bytes.checked_mul(n));
+        let contents = Contents::Plain(encoding);
         match shape {
-            Some(shape) if bytes(&shape).map(|n| n as u64) == Some(part.length()) => {
-                Ok(Self { name: name.to_owned(), encoding, shape, part, packed: None, mapped: None })
-            }
-            _ => Err(invalid_bundle(format!(
-                "has {} bytes, which is not what the shape {dims:?} takes in {encoding:?}",
-                part.length()
-            ))
-            .at(format!("weight '{name}'"))),
+            Some(shape) => Self::shaped(name, contents, shape, part),
+            None => Err(other_size(name, &contents, &dims, &part)),
         }
     }
-}
 
-impl Weight {
+    /// A weight of whole numbers with `scales`.
+    ///
+    /// # Errors
+    /// `NonFinite`: a scale that is infinite or NaN. `InvalidBundle`: another size than `part` has room for.
+    pub fn scaled(name: &str, scales: Arc<Scales>, shape: &[usize], part: Part) -> Result<Self> {
+        let weight = Self::shaped(name, Contents::Scaled(Arc::clone(&scales)), shape.to_vec(), part)?;
+        scales.serve(weight.shape.iter().product()).at(|| format!("weight '{name}'"))?;
+        Ok(weight)
+    }
+
+    fn shaped(name: &str, contents: Contents, shape: Vec<usize>, part: Part) -> Result<Self> {
+        let numbers = shape.iter().try_fold(1usize, |numbers, &n| numbers.checked_mul(n));
+        match numbers.and_then(|numbers| contents.bytes(numbers)).map(|n| n as u64) == Some(part.length()) {
+            true => Ok(Self { name: name.to_owned(), contents, shape, part, mapped: None }),
+            false => Err(other_size(name, &contents, &shape, &part)),
+        }
+    }
+
     /// As [`new`](Self::new), of sizes that are known to be such.
     ///
     /// # Errors
     /// As there.
     pub fn of(name: &str, encoding: Encoding, shape: &[usize], part: Part) -> Result<Self> {
-        let dims: Vec<i64> = shape.iter().map(|&n| i64::try_from(n).unwrap_or(-1)).collect();
-        Self::new(name, encoding, &dims, part)
+        Self::shaped(name, Contents::Plain(encoding), shape.to_vec(), part)
     }
 
     /// A weight that was packed beforehand, and where its bytes lie in a file that is mapped.
     pub fn packed(name: &str, format: Format, part: Part, mapped: Option<(&Arc<Mmap>, u64)>) -> Self {
         let mapped = mapped.map(|(map, at)| (Arc::clone(map), at));
-        let (name, encoding, shape) = (name.to_owned(), Encoding::F32, Vec::new());
-        Self { name, encoding, shape, part, packed: Some(format), mapped }
+        Self { name: name.to_owned(), contents: Contents::Packed(format), shape: Vec::new(), part, mapped }
+    }
+
+    /// Replaces what `buffer` holds with its elements.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub fn read(&self, buffer: &mut Vec<u8>) -> Result<()> {
+        self.part.read(buffer).at(|| format!("weight '{}'", self.name))?;
+        // Whole stretches without a branch in them are many numbers at a time.
+        let nan = buffer.chunks(1 << 12).any(|stretch| match self.contents {
+            Contents::Plain(Encoding::F32) => {
+                numbers(stretch, f32::from_le_bytes).fold(false, |nan, x| nan | x.is_nan())
+            }
+            Contents::Plain(Encoding::F16) => {
+                numbers(stretch, f16::from_le_bytes).fold(false, |nan, x| nan | x.is_nan())
+            }
+            _ => false,
+        });
+        if nan { Err(holds_nan(&self.name)) } else { Ok(()) }
+    }
+
+    /// Bytes in its file.
+    pub fn length(&self) -> u64 {
+        self.part.length()
+    }
+
+    /// The numbers that its `bytes` are.
+    pub fn values<'a>(&'a self, bytes: &'a [u8]) -> Values<'a> {
+        self.contents.values(bytes)
     }
 
     /// Its floats: those of the map, or read to memory of their own.
@@ -112,6 +190,12 @@ impl Weight {
     }
 }
 
+fn other_size(name: &str, contents: &Contents, dims: &dyn fmt::Debug, part: &Part) -> Error {
+    let bytes = part.length();
+    invalid_bundle(format!("has {bytes} bytes, which is not what the shape {dims:?} takes in {contents}"))
+        .at(format!("weight '{name}'"))
+}
+
 /// Floats that are read at a time.
 const STRETCH: usize = 1 << 18;
 
@@ -128,14 +212,20 @@ impl Weights {
         self.0.len()
     }
 
-    /// How weight `index` is stored; none if it is packed, or not there.
+    /// How weight `index` is stored; none if it has scales, is packed, or not there.
     pub fn encoding(&self, index: usize) -> Option<Encoding> {
-        self.0.get(index).filter(|weight| weight.packed.is_none()).map(|weight| weight.encoding)
+        match self.0.get(index)?.contents {
+            Contents::Plain(encoding) => Some(encoding),
+            _ => None,
+        }
     }
 
     /// The format that weight `index` was packed in beforehand; none if it was not.
     pub fn packed_as(&self, index: usize) -> Option<Format> {
-        self.0.get(index)?.packed
+        match self.0.get(index)?.contents {
+            Contents::Packed(format) => Some(format),
+            _ => None,
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Weight> {
@@ -152,7 +242,7 @@ impl Weights {
         [segments, k, cols]: [usize; 3],
         kernel: &'static Microkernel,
     ) -> Result<Option<Packed>> {
-        let Some(weight) = self.0.get(index).filter(|weight| weight.packed.is_some()) else {
+        let Some(weight) = self.0.get(index).filter(|_| self.packed_as(index).is_some()) else {
             return Ok(None);
         };
         let place = || format!("weight '{}'", weight.name);
@@ -167,9 +257,9 @@ impl Weights {
     /// `InvalidBundle`: it is of another size, or packed. Else as [`read`](Self::read).
     pub fn table(&self, index: usize, numbers: usize) -> Result<Table> {
         let mut bytes = Vec::new();
-        let Weight { name, encoding, packed, .. } = self.read(index, &mut bytes)?;
-        match packed.is_none() && numbers.checked_mul(encoding.size()) == Some(bytes.len()) {
-            true => Ok(Table { encoding: *encoding, bytes }),
+        let Weight { name, contents, .. } = self.read(index, &mut bytes)?;
+        match contents.bytes(numbers) == Some(bytes.len()) {
+            true => Ok(Table { contents: contents.clone(), bytes }),
             false => {
                 Err(invalid_bundle("has another size than its table takes").at(format!("weight '{name}'")))
             }
@@ -184,26 +274,20 @@ impl Weights {
     /// `Io`: its file cannot be read. `OutOfMemory`.
     pub fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Result<&Weight> {
         let weight = self.0.get(index).ok_or_else(|| invalid_bundle(format!("has no weight {index}")))?;
-        weight.part.read(buffer).at(|| format!("weight '{}'", weight.name))?;
-        // Whole stretches without a branch in them are many numbers at a time.
-        let nan = buffer.chunks(1 << 12).any(|stretch| match weight.encoding {
-            Encoding::F32 => numbers(stretch, f32::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
-            Encoding::F16 => numbers(stretch, f16::from_le_bytes).fold(false, |nan, x| nan | x.is_nan()),
-            Encoding::I8 => false,
-        });
-        if nan { Err(holds_nan(&weight.name)) } else { Ok(weight) }
+        weight.read(buffer)?;
+        Ok(weight)
     }
 }
 
 /// A weight whose rows are looked up, as its file has it.
 pub struct Table {
-    encoding: Encoding,
+    contents: Contents,
     bytes: Vec<u8>,
 }
 
 impl Table {
     pub fn values(&self) -> Values<'_> {
-        self.encoding.values(&self.bytes)
+        self.contents.values(&self.bytes)
     }
 
     /// Bytes held.

@@ -2,6 +2,7 @@
 
 from families import (
     attention,
+    dynamic_products,
     elementwise,
     indexing,
     normalisations,
@@ -12,6 +13,7 @@ from families import (
     reductions,
     resizing,
     shapes,
+    whole_weights,
 )
 
 FAMILIES = {
@@ -26,4 +28,5 @@ FAMILIES = {
     "reductions": reductions.cases,
     "resizing": resizing.cases,
     "shapes": shapes.cases,
+    "whole_numbers": lambda: [*whole_weights.cases(), *dynamic_products.cases()],
 }

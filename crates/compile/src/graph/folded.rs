@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tract_onnx::pb::GraphProto;
 
 /// Operators whose results are the same bits on every processor: they move numbers, count, compare, or round once.
-const EXACT: [&str; 46] = [
+const EXACT: [&str; 47] = [
     "Abs",
     "Add",
     "And",
@@ -15,6 +15,7 @@ const EXACT: [&str; 46] = [
     "Constant",
     "ConstantOfShape",
     "DepthToSpace",
+    "DequantizeLinear",
     "Div",
     "Equal",
     "Expand",

@@ -17,13 +17,13 @@ use tract_onnx::tract_hir::infer::Factoid;
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::standard::{self, Budget};
-use super::{Graph, folded, initializers, probe};
+use super::{Graph, dynamic, folded, initializers, probe};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::contract::{Contract, Port};
 use crate::error::{Context, Error, invalid_bundle, panic_text, unsupported};
 use crate::panics::refused_to_tract;
-use crate::weights::{Encoding, Weights, holds_nan};
+use crate::weights::{Contents, Encoding, Weights, holds_nan};
 use crate::{Result, memory};
 
 impl Graph {
@@ -61,19 +61,18 @@ fn read(
 ) -> Result<Graph> {
     allowance.check()?;
     let Skeleton { bytes, cuts } = Skeleton::read(file)?;
-    memory::room(bytes.len().saturating_mul(DECODED))?;
-    let mut proto = pb::ModelProto::decode(&*bytes)
-        .map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))?;
     let described = bytes.len();
-    drop(bytes);
+    let mut proto = decode(bytes)?;
     annotate_nothing(&mut proto);
     room_for_nodes(&proto, described)?;
     standard::check(&mut proto, allowance)?;
-    // Functions may have become many nodes.
+    let missing = || invalid_bundle("the ONNX file holds no graph");
+    let counts = count(proto.graph.as_ref().ok_or_else(missing)?);
+    dynamic::write_out(proto.graph.as_mut().ok_or_else(missing)?);
+    // Functions may have become many nodes, and so have some products.
     room_for_nodes(&proto, described)?;
     let _budget = Budget::new(allowance);
-    let graph = proto.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
-    let counts = count(graph);
+    let graph = proto.graph.as_mut().ok_or_else(missing)?;
     let mut onnx = tract_onnx::onnx();
     onnx.provider = Arc::new(NoFiles);
     standard::register(&mut onnx);
@@ -91,6 +90,12 @@ fn read(
     check_constants(&model)?;
     let (file, weights, allowance) = (file.name().to_owned(), Arc::new(weights), allowance.clone());
     Ok(Graph { file, contract, model, weights, allowance, counts, inexact })
+}
+
+/// What a skeleton's bytes say.
+pub(super) fn decode(bytes: Vec<u8>) -> Result<pb::ModelProto> {
+    memory::room(bytes.len().saturating_mul(DECODED))?;
+    pb::ModelProto::decode(&*bytes).map_err(|error| invalid_bundle(format!("not a whole ONNX file: {error}")))
 }
 
 /// Bytes that prost takes for a byte of a file, at most but for files of the oddest kind.
@@ -182,10 +187,10 @@ fn name_ports(model: &mut InferenceModel, contract: &Contract, weights: &Weights
         model.set_input_fact(i, fact).map_err(|error| classify(&error))?;
     }
     for (i, weight) in weights.iter().enumerate() {
-        let element = match weight.encoding {
-            Encoding::F32 => f32::datum_type(),
-            Encoding::F16 => f16::datum_type(),
-            Encoding::I8 => i8::datum_type(),
+        let element = match weight.contents {
+            Contents::Plain(Encoding::F16) => f16::datum_type(),
+            Contents::Plain(Encoding::I8) => i8::datum_type(),
+            _ => f32::datum_type(),
         };
         let fact = InferenceFact::dt_shape(element, &weight.shape);
         model.set_input_fact(contract.inputs.len() + i, fact).map_err(|error| classify(&error))?;

@@ -2,8 +2,8 @@
 //!
 //! A weight that stays becomes an input of the graph. tract types a graph without the values of most
 //! weights, but not of all: some operators, and everything computed from weights alone, need them
-//! while importing. So a weight stays only if each of its uses is known to do without, with a `Cast`
-//! or an `Identity` between them at most.
+//! while importing. So a weight stays only if each of its uses is known to do without, with a `Cast`,
+//! an `Identity`, a `Transpose` or a `Reshape` between them at most.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,12 +11,13 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
 use tract_onnx::pb::{tensor_proto, tensor_shape_proto, type_proto};
 
+use super::dequantised::{self, Dequantised, Initializers};
 use super::standard::check_tensor;
-use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
 use crate::error::{Context, invalid_bundle};
 use crate::weights::{Encoding, LARGE, Weight, Weights};
+use crate::{Result, memory};
 
 /// Takes out of `graph`, whose initializers lack the data of `cuts`, the weights that stay in their
 /// files, and gives the other initializers theirs, as far as `allowance` lets it: many may lie in one place.
@@ -27,24 +28,53 @@ pub(super) fn take_out(
     allowance: &Allowance,
 ) -> Result<Weights> {
     let tensors = std::mem::take(&mut graph.initializer);
-    let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
-    let uses = Uses::new(graph, &names);
     let mut cuts: HashMap<usize, Part> = cuts.into_iter().collect();
-    let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
-    let mut bytes = 0;
-    for (i, mut tensor) in tensors.into_iter().enumerate() {
+    let (mut parts, mut bytes) = (Vec::new(), 0);
+    for (i, tensor) in tensors.iter().enumerate() {
         allowance.check()?;
         let cut = cuts.remove(&i);
-        let outside = external_part(&tensor, external).at(|| place(&tensor))?.or(cut);
-        bytes += outside.as_ref().map_or(tensor.encoded_len() as u64, Part::length);
+        let part = external_part(tensor, external).at(|| place(tensor))?.or(cut);
+        bytes += part.as_ref().map_or(tensor.encoded_len() as u64, Part::length);
         allowance.weights(bytes)?;
-        let Some(part) = outside else {
+        memory::push(&mut parts, part)?;
+    }
+    let (dequantised, spent) =
+        dequantised::take_out(graph, &Initializers { tensors: &tensors, parts: &parts })?;
+    let names = tensors.iter().map(|tensor| tensor.name.as_str());
+    let names: Vec<String> =
+        names.chain(dequantised.iter().map(Dequantised::name)).map(str::to_owned).collect();
+    let uses = Uses::new(graph, &names);
+    let (mut weights, mut inputs, mut kept) = (Weights::default(), Vec::new(), Vec::new());
+    let mut gone = HashSet::new();
+    for weight in dequantised {
+        allowance.check()?;
+        // Of the small ones only those that are multiplied by: of others tract may want to know the value.
+        let how = if weight.length() > LARGE { Use::Float } else { Use::Factor };
+        match uses.against_staying(weight.name(), how) {
+            None => {
+                inputs.push(declare(weight.tensor()));
+                weights.push(weight.weight()?);
+            }
+            Some(reason) => {
+                log::debug!("weight '{}' is read while importing: {reason}", weight.name());
+                kept.push(weight.floats()?);
+            }
+        }
+    }
+    for (mut tensor, part) in tensors.into_iter().zip(parts) {
+        allowance.check()?;
+        if spent.contains(&tensor.name) && uses.none_of(&tensor.name) {
+            gone.insert(tensor.name);
+            continue;
+        }
+        let Some(part) = part else {
             check_tensor(&tensor).at(|| place(&tensor))?;
             kept.push(tensor);
             continue;
         };
         if let Some(encoding) = encoding(&tensor).filter(|_| part.length() > LARGE) {
-            let Some(reason) = uses.against_staying(&tensor.name, encoding) else {
+            let how = if encoding == Encoding::I8 { Use::Whole } else { Use::Float };
+            let Some(reason) = uses.against_staying(&tensor.name, how) else {
                 weights.push(Weight::new(&tensor.name, encoding, &tensor.dims, part)?);
                 inputs.push(declare(tensor));
                 continue;
@@ -59,14 +89,14 @@ pub(super) fn take_out(
     }
     // Older files list initializers among the inputs, too.
     let taken: HashSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-    graph.input.retain(|input| !taken.contains(input.name.as_str()));
+    graph.input.retain(|input| !taken.contains(input.name.as_str()) && !gone.contains(&input.name));
     graph.input.extend(inputs);
     graph.initializer = kept;
     Ok(weights)
 }
 
 /// Where a tensor's external data is, if it has any.
-fn external_part(tensor: &TensorProto, external: &ExternalData) -> Result<Option<Part>> {
+pub(super) fn external_part(tensor: &TensorProto, external: &ExternalData) -> Result<Option<Part>> {
     if tensor.data_location != Some(tensor_proto::DataLocation::External as i32) {
         return Ok(None);
     }
@@ -83,7 +113,7 @@ fn place(tensor: &TensorProto) -> String {
     format!("weight '{}'", tensor.name)
 }
 
-fn encoding(tensor: &TensorProto) -> Option<Encoding> {
+pub(super) fn encoding(tensor: &TensorProto) -> Option<Encoding> {
     match tensor_proto::DataType::try_from(tensor.data_type) {
         Ok(tensor_proto::DataType::Float) => Some(Encoding::F32),
         Ok(tensor_proto::DataType::Float16) => Some(Encoding::F16),
@@ -107,7 +137,7 @@ fn declare(tensor: TensorProto) -> ValueInfoProto {
 }
 
 /// Who uses which value.
-struct Uses<'a> {
+pub(super) struct Uses<'a> {
     /// The uses of a value: a node and the place among its inputs.
     of: HashMap<&'a str, Vec<(&'a NodeProto, usize)>>,
     /// Values that depend on no input of the network: these are computed while importing.
@@ -117,7 +147,7 @@ struct Uses<'a> {
 }
 
 impl<'a> Uses<'a> {
-    fn new(graph: &'a GraphProto, initializers: &'a [String]) -> Self {
+    pub(super) fn new(graph: &'a GraphProto, initializers: &'a [String]) -> Self {
         let mut uses = Self { of: HashMap::new(), constant: HashSet::new(), opaque: HashSet::new() };
         for name in initializers {
             if !uses.constant.insert(name) {
@@ -149,45 +179,73 @@ impl<'a> Uses<'a> {
         }
     }
 
-    /// Why the weight `name` has to be part of the graph, if it has to. Whole numbers have to be floats before anything
-    /// else is done with them.
-    fn against_staying(&self, name: &'a str, encoding: Encoding) -> Option<String> {
-        let (mut names, mut seen) = (vec![(name, encoding != Encoding::I8)], HashSet::from([name]));
-        while let Some((name, float)) = names.pop() {
+    /// Why the weight `name`, which is used in such a way, has to be part of the graph, if it has to.
+    pub(super) fn against_staying(&self, name: &'a str, first: Use) -> Option<String> {
+        let (mut names, mut seen) = (vec![(name, first)], HashSet::from([name]));
+        while let Some((name, how)) = names.pop() {
             if self.opaque.contains(name) {
                 return Some("it is an output, used in a subgraph or there twice".to_owned());
             }
             for &(node, slot) in self.of.get(name).into_iter().flatten() {
                 let output = node.output.first().map_or("", String::as_str);
                 let passed_on = match node.op_type.as_str() {
-                    "Identity" => true,
-                    "Cast" => float || to_float(node),
-                    _ => false,
+                    "Identity" => Some(how),
+                    "Cast" if how == Use::Whole => to_float(node).then_some(Use::Float),
+                    "Cast" => Some(how),
+                    "Transpose" | "Reshape" if how != Use::Whole && slot == 0 => Some(how),
+                    _ => None,
                 };
-                if passed_on {
-                    let float = float || node.op_type == "Cast";
-                    names.extend(seen.insert(output).then_some((output, float)));
-                } else if !float || !does_without(&node.op_type, slot) || self.constant.contains(output) {
+                if let Some(how) = passed_on {
+                    names.extend(seen.insert(output).then_some((output, how)));
+                } else if !does_without(&node.op_type, slot, how) || self.constant.contains(output) {
                     return Some(format!("{} '{}' needs its value", node.op_type, node.name));
                 }
             }
         }
         None
     }
+
+    /// The nodes that use the value `name`; none if others may do so too.
+    pub(super) fn alone(&self, name: &str) -> Option<Vec<&'a NodeProto>> {
+        let users = self.of.get(name).into_iter().flatten().map(|(node, _)| *node);
+        (!self.opaque.contains(name)).then(|| users.collect())
+    }
+
+    /// Whether nodes of `operator` alone use the value `name`.
+    pub(super) fn all_are(&self, name: &str, operator: &str) -> bool {
+        self.of.get(name).is_none_or(|uses| uses.iter().all(|(node, _)| node.op_type == operator))
+    }
+
+    /// Whether nothing uses the value `name`.
+    fn none_of(&self, name: &str) -> bool {
+        !self.of.contains_key(name) && !self.opaque.contains(name)
+    }
+}
+
+/// What a value is used as.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Use {
+    /// Whole numbers, which have to become floats before anything else is done with them.
+    Whole,
+    Float,
+    /// A factor of products and nothing else.
+    Factor,
 }
 
 /// Whether a `Cast` makes 32-bit floats.
-fn to_float(node: &NodeProto) -> bool {
+pub(super) fn to_float(node: &NodeProto) -> bool {
     let to = node.attribute.iter().find(|attribute| attribute.name == "to");
     to.is_some_and(|to| to.i == tensor_proto::DataType::Float as i64)
 }
 
-/// True if tract types `operator` without knowing the value of its input `slot`.
-fn does_without(operator: &str, slot: usize) -> bool {
+/// True if tract types `operator` without knowing the value of its input `slot`, which is used in such a way.
+fn does_without(operator: &str, slot: usize, how: Use) -> bool {
     match operator {
-        "MatMul" | "Add" | "Sub" | "Mul" | "Div" => true,
-        "Gemm" | "Conv" => slot > 0,
-        "Gather" => slot == 0,
+        _ if how == Use::Whole => false,
+        "MatMul" => true,
+        "Gemm" | "Conv" => slot > 0 && (how == Use::Float || slot == 1),
+        "Add" | "Sub" | "Mul" | "Div" => how == Use::Float,
+        "Gather" => how == Use::Float && slot == 0,
         _ => false,
     }
 }

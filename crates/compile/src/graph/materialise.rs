@@ -15,7 +15,7 @@ use super::import::{classify, guarded};
 use crate::Result;
 use crate::contract::Port;
 use crate::error::{Context, invalid_bundle};
-use crate::weights::{Encoding, Weights, numbers};
+use crate::weights::{Contents, Encoding, Weights, numbers};
 
 impl Graph {
     /// The decluttered graph of the contract's inputs, every weight a constant in it.
@@ -111,10 +111,14 @@ impl std::fmt::Debug for Fill<'_> {
 fn tensor(weights: &Weights, index: usize) -> TractResult<Tensor> {
     let mut bytes = Vec::new();
     let weight = weights.read(index, &mut bytes)?;
-    match weight.encoding {
-        Encoding::F32 => filled(&weight.shape, numbers(&bytes, f32::from_le_bytes)),
-        Encoding::F16 => filled(&weight.shape, numbers(&bytes, f16::from_le_bytes)),
-        Encoding::I8 => filled(&weight.shape, numbers(&bytes, i8::from_le_bytes)),
+    match weight.contents {
+        Contents::Plain(Encoding::F16) => filled(&weight.shape, numbers(&bytes, f16::from_le_bytes)),
+        Contents::Plain(Encoding::I8) => filled(&weight.shape, numbers(&bytes, i8::from_le_bytes)),
+        _ => {
+            let mut tensor = Tensor::zero::<f32>(&weight.shape)?;
+            weight.values(&bytes).copy(0, tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+            Ok(tensor)
+        }
     }
 }
 

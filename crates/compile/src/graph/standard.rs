@@ -24,7 +24,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 
 pub(super) use budget::Budget;
 pub(super) use facts::{Placed, register};
-pub(super) use laws::{LONGEST, MOST_CONSTANT, shapes};
+pub(super) use laws::{LONGEST, MOST_CONSTANT, scales_along, shapes, zero_point};
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Operators, kind_name};
 pub(super) use tensors::check as check_tensor;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::Tensor;
 use tract_onnx::tract_core::ops::konst::Const;
 
@@ -67,7 +67,8 @@ fn weights_are_read_when_asked_for_wherever_they_are_and_after_the_bundle_is_gon
             assert_eq!(graph.model.inputs.len(), 4);
             assert!(largest_constant(&graph) < 1000);
             let weight = graph.weights.iter().next().unwrap();
-            assert_eq!((weight.name.as_str(), weight.encoding), ("w", encoding));
+            assert_eq!(weight.name, "w");
+            assert_eq!(graph.weights.encoding(0), Some(encoding));
             assert_eq!(weight.shape, [LATENT; 2]);
             let mut bytes = vec![7; 3];
             graph.weights.read(0, &mut bytes).unwrap();
@@ -160,11 +161,12 @@ fn a_file_cut_short_after_the_import_is_an_error_of_reading() {
 #[test]
 fn weights_whose_value_tract_may_need_are_part_of_the_graph() {
     let cast = || cast("w", "wide");
-    let uses: [(&str, usize, Vec<NodeProto>); 7] = [
+    let uses: [(&str, usize, Vec<NodeProto>); 8] = [
         ("a product", 1, vec![node("Identity", &["w"], "matrix")]),
         ("a product behind a cast", 1, vec![cast(), node("Identity", &["wide"], "matrix")]),
-        ("an unknown operator", 0, vec![node("Transpose", &["w"], "matrix")]),
-        ("one of its uses", 0, vec![node("Identity", &["w"], "matrix"), node("Transpose", &["w"], "unused")]),
+        ("a product behind a transposition", 1, vec![node("Transpose", &["w"], "matrix")]),
+        ("an unknown operator", 0, vec![node("Neg", &["w"], "matrix")]),
+        ("one of its uses", 0, vec![node("Identity", &["w"], "matrix"), node("Neg", &["w"], "unused")]),
         (
             "constants only",
             0,
@@ -246,7 +248,7 @@ fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
     for role in Role::ALL.iter().copied().filter(|&role| bundle.manifest().has(role)) {
         let graph = Graph::import(&bundle, role, bundle.manifest().extent(1)).unwrap();
         assert!(largest_constant(&graph) as u64 <= 2 * LARGE, "{role}");
-        assert!(graph.weights.iter().all(|weight| weight.encoding == Encoding::F16));
+        assert!((0..graph.weights.len()).all(|i| graph.weights.encoding(i) == Some(Encoding::F16)));
         let bytes: usize = graph.weights.iter().map(|w| 2 * w.shape.iter().product::<usize>()).sum();
         println!("{role}: {} weights, {bytes} bytes", graph.weights.len());
         assert!(bytes as u64 > bundle.size(role).unwrap() * 6 / 10, "{role}");
@@ -258,4 +260,76 @@ fn no_large_weight_of_the_bundled_model_is_read_while_importing() {
         }
         assert_eq!(graph.materialise().unwrap().inputs.len(), inputs);
     }
+}
+
+/// The bundle with its predictor's matrix as bytes, and how many weights became such.
+fn with_bytes(files: &Files, axis: usize) -> Result<(Bundle, usize)> {
+    let bundle = files.open().unwrap();
+    let (graph, external) =
+        (bundle.graph(Role::Predictor).unwrap(), bundle.external_data(Role::Predictor).unwrap());
+    let chosen = [("w".to_owned(), axis)].into();
+    let (other, made) = rewritten::with_bytes(&graph, &external, &chosen, &allowance())?;
+    Ok((bundle.with_networks([(graph.name().to_owned(), other)].into()).unwrap(), made))
+}
+
+#[test]
+fn a_file_is_written_anew_with_a_weight_as_bytes_wherever_it_lies() {
+    for encoding in [Encoding::F32, Encoding::F16] {
+        for (axis, files) in [(1, files(&reverser(matrix(encoding)))), (0, external(matrix(encoding)))] {
+            let (bundle, made) = with_bytes(&files, axis).unwrap();
+            assert_eq!(made, 1);
+            bundle.verify().unwrap();
+            let graph = Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(2)).unwrap();
+            let weight = graph.weights.iter().next().unwrap();
+            assert_eq!((weight.name.as_str(), weight.length()), ("w", (LATENT * LATENT) as u64));
+            assert!(largest_constant(&graph) < 3000);
+            // Ones are 127 times the scale.
+            assert_eq!(answer(graph), reversed());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_multiplied_by_alone_is_left_as_it_is() {
+    let between = vec![cast("w", "matrix"), cast("w", "other"), node("Add", &["rows", "other"], "unused")];
+    let proto = model(matrix(Encoding::F16), between);
+    assert_eq!(with_bytes(&files(&proto), 1).unwrap().1, 0);
+    let mut old = reverser(matrix(Encoding::F32));
+    old.opset_import[0].version = 12;
+    let error = with_bytes(&files(&old), 1).err().unwrap().to_string();
+    assert!(error.starts_with("the file uses opset 12 of ONNX"), "{error}");
+}
+
+/// A predictor that rounds what it multiplies by the matrix of bytes, as `quantize_dynamic` writes it.
+fn rounding(others: Vec<NodeProto>) -> ModelProto {
+    let mut rounded = node("DynamicQuantizeLinear", &["rows"], "numbers");
+    rounded.output.extend(["scale".to_owned(), "zero".to_owned()]);
+    let product = node("MatMulInteger", &["numbers", "w", "zero"], "sums");
+    let mut between =
+        vec![rounded, product, cast("sums", "floats"), node("Mul", &["floats", "scale"], "reversed")];
+    between.extend(others);
+    let mut proto = model(matrix(Encoding::I8), between);
+    proto.graph.as_mut().unwrap().node.retain(|node| node.op_type != "MatMul");
+    proto
+}
+
+#[test]
+fn products_of_whole_numbers_are_read_as_products_of_floats_by_bytes_that_stay() {
+    let rounds = |graph: &Graph| graph.model.nodes().iter().any(|node| node.op.name().contains("Quantize"));
+    let mut proto = rounding(Vec::new());
+    // As older files do.
+    let listed = ValueInfoProto { name: "w".into(), ..ValueInfoProto::default() };
+    proto.graph.as_mut().unwrap().input.push(listed);
+    let graph = import(&files(&proto)).unwrap();
+    assert!(!rounds(&graph));
+    assert_eq!(graph.weights.iter().next().unwrap().length(), (LATENT * LATENT) as u64);
+    assert!(largest_constant(&graph) < 1000);
+    // Half a step of 255 off.
+    let off = answer(graph).iter().zip(reversed()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!((0.1..0.2871).contains(&off), "{off}");
+    // Who looks at the zero wants it as a whole number.
+    let mut looked_at = rounding(vec![cast("zero", "seen"), node("Add", &["reversed", "seen"], "moved")]);
+    let nodes = &mut looked_at.graph.as_mut().unwrap().node;
+    nodes.last_mut().unwrap().input[0] = "moved".into();
+    assert!(rounds(&import(&files(&looked_at)).unwrap()));
 }

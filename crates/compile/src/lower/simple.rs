@@ -10,7 +10,7 @@ use crate::kernels::{
 };
 use crate::net::{Id, Op, Reducer};
 use crate::plan::{Address, Gather, Integers, Lookup, Operation};
-use crate::weights::Encoding;
+use crate::weights::{Contents, Encoding};
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, id: Id, from: &Place, to: &Place) {
@@ -250,7 +250,9 @@ impl Lowering<'_> {
         let count = net.dims(net.inputs(id)[1]).iter().product::<usize>();
         if let Op::Weight(weight) = *net.op(table)
             && self.graph.weights.iter().nth(weight).is_some_and(|known| {
-                known.encoding == Encoding::I8 || rows * width * known.encoding.size() > LARGE_TABLE
+                // Bytes would be four times as large there.
+                !matches!(known.contents, Contents::Plain(Encoding::F32 | Encoding::F16))
+                    || known.length() > LARGE_TABLE
             })
         {
             let out = Place::dense(self.buffer(net.dims(id).iter().product()), net.dims(id));
@@ -279,4 +281,4 @@ impl Lowering<'_> {
 }
 
 /// Bytes of a table beyond which it stays as its file has it: in the arena it would be there once for each session.
-const LARGE_TABLE: usize = 8 << 20;
+const LARGE_TABLE: u64 = 8 << 20;

@@ -23,6 +23,8 @@ pub(crate) unsafe trait Dot: Copy {
     const TILE: (usize, usize);
     /// What bytes of the left side are lowered by before they are multiplied.
     const LOWERS: f32 = 0.0;
+    /// Bytes are numbers of 16 bits here, on both sides: two of them are a word.
+    const WIDE: bool = false;
     /// Words of the panel from one [`Row`](Self::Row) to the next.
     const STEP: usize;
 
@@ -92,16 +94,11 @@ macro_rules! dot {
             /// Computes a tile.
             ///
             /// # Safety
-            /// As [`Microkernel::run`](super::super::table::Microkernel::run).
+            /// As [`Microkernel::run`](super::super::table::Microkernel::run), and the processor has all.
+            #[target_feature(enable = $features)]
             pub(in super::super) unsafe fn tile(of: super::super::Tile<'_>, rows: usize, vectors: usize) {
-                #[target_feature(enable = $features)]
-                unsafe fn compiled(dot: $name, of: super::super::Tile<'_>, rows: usize, vectors: usize) {
-                    // SAFETY: the caller's promise.
-                    unsafe { super::super::tile::tile(dot, of, rows, vectors) }
-                }
-                let dot = Self::new().expect("the processor has what the table says");
-                // SAFETY: the caller's promise; the token is there where the processor has these features.
-                unsafe { compiled(dot, of, rows, vectors) }
+                // SAFETY: the caller's promise.
+                unsafe { super::super::tile::tile(Self($simd::assume()), of, rows, vectors) }
             }
         }
     };

@@ -91,6 +91,11 @@ impl Kernel for Finish<'_> {
                     self.vectors::<S, 3>(simd, r, n, S::LANES);
                     n += 3 * S::LANES;
                 }
+                // A panel of sets with few registers.
+                while n + 2 * S::LANES <= self.cols {
+                    self.vectors::<S, 2>(simd, r, n, S::LANES);
+                    n += 2 * S::LANES;
+                }
                 while n < self.cols {
                     self.vectors::<S, 1>(simd, r, n, S::LANES.min(self.cols - n));
                     n += S::LANES;

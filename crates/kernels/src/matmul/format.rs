@@ -15,8 +15,8 @@ pub enum Format {
     F16,
     /// Both as bfloat16, each two products and their sum in `f32`.
     Bf16,
-    /// Weights as bytes, -127 to 127 times a scale of their column; each row of the left side as bytes from 0 to 255
-    /// between its least and its greatest number. Sums are exact.
+    /// Weights as bytes with a sign times a scale of their column, -127 to 127 where they are rounded; each row of the
+    /// left side as bytes from 0 to 255 between its least and its greatest number. Sums are exact.
     I8,
 }
 
@@ -97,27 +97,51 @@ fn pack16([low, high]: [u16; 2]) -> f32 {
 /// Columns of the widest panel.
 const WIDEST: usize = 64;
 
-/// Four rows to a row of words; then the columns' scales and sums.
-fn round_to_bytes(floats: &[f32], depth: usize, width: usize, to: &mut [f32]) {
-    let words = Format::I8.words(depth);
-    let (bytes, columns) = to.split_at_mut(words * width);
-    let (scales, sums) = columns.split_at_mut(width);
-    // Not a number stays one: it makes the scale one, and so the column.
+/// The scale by which numbers are rounded to bytes: the greatest becomes 127. Of what is not a number it is none.
+pub fn scale_of_bytes(numbers: impl Iterator<Item = f32>) -> f32 {
     let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
-    for (n, scale) in scales.iter_mut().enumerate() {
-        *scale = (0..depth).map(|k| floats[k * width + n].abs()).fold(0.0, larger) / 127.0;
+    numbers.map(f32::abs).fold(0.0, larger) / 127.0
+}
+
+/// The byte that stands for a number; 0 where the scale is 0.
+pub fn to_byte(number: f32, scale: f32) -> i8 {
+    // What divides zero by zero is not a number, which is 0.
+    (number / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+}
+
+/// Rounds to bytes that go from -127 to 127 in each column.
+fn round_to_bytes(floats: &[f32], depth: usize, width: usize, to: &mut [f32]) {
+    let mut scales = [0.0; WIDEST];
+    for (n, scale) in scales[..width].iter_mut().enumerate() {
+        *scale = scale_of_bytes((0..depth).map(|k| floats[k * width + n]));
     }
+    lay_bytes(floats, width, |number, n| to_byte(number, scales[n]), |n| scales[n], to);
+}
+
+/// Numbers `[depth][width]` that are bytes already, with the scales of their columns.
+pub(super) fn put_bytes(numbers: &[f32], width: usize, scale: impl Fn(usize) -> f32, to: &mut [f32]) {
+    lay_bytes(numbers, width, |number, _| number as i8, scale, to);
+}
+
+/// Four rows to a row of words; then the columns' scales and sums.
+fn lay_bytes(
+    numbers: &[f32],
+    width: usize,
+    byte: impl Fn(f32, usize) -> i8,
+    scale: impl Fn(usize) -> f32,
+    to: &mut [f32],
+) {
+    let depth = numbers.len() / width.max(1);
+    let (bytes, columns) = to.split_at_mut(Format::I8.words(depth) * width);
+    let (scales, sums) = columns.split_at_mut(width);
     let mut counted = [0i32; WIDEST];
     for (i, word) in bytes.iter_mut().enumerate() {
         let (k, n) = (i / width * 4, i % width);
-        let byte = |k: usize| {
-            let number = if k < depth { floats[k * width + n] / scales[n] } else { 0.0 };
-            // A column of zeros divides by zero, which is not a number, which is 0.
-            number.round_ties_even().clamp(-127.0, 127.0) as i8
-        };
-        let four = [k, k + 1, k + 2, k + 3].map(byte);
+        let of_row = |k: usize| if k < depth { byte(numbers[k * width + n], n) } else { 0 };
+        let four = [k, k + 1, k + 2, k + 3].map(of_row);
         counted[n] += four.iter().map(|&byte| i32::from(byte)).sum::<i32>();
         *word = f32::from_bits(u32::from_le_bytes(four.map(i8::cast_unsigned)));
     }
+    scales.iter_mut().enumerate().for_each(|(n, to)| *to = scale(n));
     sums.iter_mut().zip(counted).for_each(|(to, sum)| *to = f32::from_bits(sum.cast_unsigned()));
 }

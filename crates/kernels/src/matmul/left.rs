@@ -12,6 +12,8 @@ use super::{Format, Group};
 /// What is rounded, and where to.
 pub(super) struct Left {
     format: Format,
+    /// Bytes are numbers of 16 bits.
+    wide: bool,
     runs: Vec<Run>,
     /// Floats of a row, but for the last of strips.
     k: usize,
@@ -53,11 +55,16 @@ pub(super) fn stride(words: usize) -> usize {
     if stride.is_multiple_of(1024) { stride + LINE } else { stride }
 }
 
+/// Words of a row of `k` numbers: as many as a panel's words of bytes stand for.
+fn words(format: Format, wide: bool, k: usize) -> usize {
+    format.words(k) * if wide { 2 } else { 1 }
+}
+
 impl Rounded {
     /// The left side of rows of `k` floats in each of some segments, rounded to `spare`; none where such rows do not
     /// come as whole words.
     pub(super) fn new(
-        format: Format,
+        (format, wide): (Format, bool),
         spare: usize,
         k: usize,
         a_stride: usize,
@@ -65,7 +72,7 @@ impl Rounded {
         groups: &[Group],
     ) -> Option<Self> {
         match segments {
-            [0] => Some(Self::rows(format, spare, k, a_stride, groups)),
+            [0] => Some(Self::rows((format, wide), spare, k, a_stride, groups)),
             _ if format == Format::Bf16 => Self::region(format, spare, k, a_stride, segments, groups),
             _ => None,
         }
@@ -76,8 +83,14 @@ impl Rounded {
         self.left.place.len()
     }
 
-    fn rows(format: Format, spare: usize, k: usize, a_stride: usize, groups: &[Group]) -> Self {
-        let words = format.words(k);
+    fn rows(
+        (format, wide): (Format, bool),
+        spare: usize,
+        k: usize,
+        a_stride: usize,
+        groups: &[Group],
+    ) -> Self {
+        let words = words(format, wide, k);
         let scale = if format == Format::I8 { LINE } else { 0 };
         let stride = stride(words.next_multiple_of(LINE) + scale);
         let mut to = spare;
@@ -90,7 +103,7 @@ impl Rounded {
             run
         });
         let runs = runs.collect();
-        let left = Left { format, runs, k, strips: false, stride, place: spare..to };
+        let left = Left { format, wide, runs, k, strips: false, stride, place: spare..to };
         Self { left, groups: rounded, a_stride: stride, segments: vec![0], k: words }
     }
 
@@ -118,7 +131,7 @@ impl Rounded {
         let stride = STRIP / size;
         let place = spare..spare + words.next_multiple_of(stride);
         fits.then(|| Self {
-            left: Left { format, runs: vec![run], k: STRIP, strips: true, stride, place },
+            left: Left { format, wide: false, runs: vec![run], k: STRIP, strips: true, stride, place },
             groups: groups.iter().map(moved).collect(),
             a_stride: a_stride / size,
             segments: segments.iter().map(|segment| segment / size).collect(),
@@ -145,7 +158,7 @@ impl Left {
 
     /// Words of a row.
     pub(super) fn words(&self) -> usize {
-        self.format.words(self.k)
+        words(self.format, self.wide, self.k)
     }
 
     /// Where the scale of a row lies, from where its words start.
@@ -254,8 +267,12 @@ impl Row<'_> {
             let (zeros, steps) = (simd.splat(zero), simd.splat(steps));
             for k in (0..self.len).step_by(S::LANES) {
                 let near = simd.round(simd.fma(some(simd, from.add(k), self.len - k), steps, zeros));
-                let bytes = simd.bytes(simd.min(simd.max(near, simd.splat(0.0)), simd.splat(255.0)));
-                to.add(k).cast::<S::Bytes>().write_unaligned(bytes);
+                let near = simd.min(simd.max(near, simd.splat(0.0)), simd.splat(255.0));
+                if self.left.wide {
+                    to.add(2 * k).cast::<S::Halves>().write_unaligned(simd.shorts(near));
+                } else {
+                    to.add(k).cast::<S::Bytes>().write_unaligned(simd.bytes(near));
+                }
             }
             *self.mem.at(self.to + self.left.scale()) = scale;
             *self.mem.at(self.to + self.left.scale() + 1) = zero;

@@ -7,7 +7,8 @@ use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::{Floats, MappedFloats, Shared, Workers};
-use super::format::Format;
+use super::format::{Format, put_bytes};
+use super::scaled::{Columns, Scaled};
 use super::table::Microkernel;
 use super::tile::PanelSize;
 use crate::lock::lock;
@@ -23,6 +24,8 @@ pub enum Values<'a> {
     F16Bytes(&'a [u8]),
     /// Whole numbers, a byte with a sign each.
     I8Bytes(&'a [u8]),
+    /// Whole numbers times scales.
+    Scaled(Scaled<'a>),
 }
 
 impl<'a> Values<'a> {
@@ -32,6 +35,7 @@ impl<'a> Values<'a> {
             Self::F32Bytes(x) => x.len() / 4,
             Self::F16Bytes(x) => x.len() / 2,
             Self::I8Bytes(x) => x.len(),
+            Self::Scaled(x) => x.len(),
         }
     }
 
@@ -42,6 +46,7 @@ impl<'a> Values<'a> {
             Self::F32Bytes(x) => Self::F32Bytes(&x[4 * i..]),
             Self::F16Bytes(x) => Self::F16Bytes(&x[2 * i..]),
             Self::I8Bytes(x) => Self::I8Bytes(&x[i..]),
+            Self::Scaled(x) => Self::Scaled(x.from(i)),
         }
     }
 
@@ -51,6 +56,7 @@ impl<'a> Values<'a> {
             Self::F32Bytes(x) => f32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]]),
             Self::F16Bytes(x) => f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32(),
             Self::I8Bytes(x) => f32::from(x[i].cast_signed()),
+            Self::Scaled(x) => x.get(i),
         }
     }
 
@@ -79,6 +85,7 @@ impl<'a> Values<'a> {
                 let bytes = &x[start..start + to.len()];
                 to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = f32::from(byte.cast_signed()));
             }
+            Self::Scaled(x) => x.copy(start, to),
         }
     }
 }
@@ -237,7 +244,8 @@ impl Packed {
 const TOGETHER: usize = 8;
 
 /// The panels of `size` that `source` becomes, one after another: see [`Packed::new`], whose numbers these are. What
-/// processor does it makes no difference. What is no float is rounded to the nearest number of its format.
+/// processor does it makes no difference. What is no float is rounded to the nearest number of its format; bytes that
+/// have a scale for each column stay what they are.
 ///
 /// # Errors
 /// `OutOfMemory`.
@@ -258,6 +266,11 @@ pub fn pack(
     let none = segments * k * source.cols == 0;
     assert!(none || last < source.values.len(), "a weight is shorter than it says");
     let (panels, depth) = (panels(size, source.cols), segments * k);
+    let columns = match source.values {
+        Values::Scaled(scaled) if format == Format::I8 => Columns::new(scaled, source, segments, k),
+        _ => None,
+    };
+    let source = columns.as_ref().map_or(source, |columns| &columns.numbers);
     let words = |cols: usize| format.panel(depth, cols).unwrap_or(usize::MAX);
     let mut data = Floats::zeros(panels.last().map_or(0, |p| words(p.col + p.width)))?;
     let (all, pieces) = (Shared::new(&mut data), panels.len().div_ceil(TOGETHER));
@@ -279,7 +292,10 @@ pub fn pack(
         for panel in mine {
             let (floats, others) = left.split_at(panel.width * depth);
             let (words, further) = to.split_at_mut(words(panel.width));
-            format.round(floats, panel.width, words);
+            match &columns {
+                Some(columns) => put_bytes(floats, panel.width, |n| columns.scale(panel.col + n), words),
+                None => format.round(floats, panel.width, words),
+            }
             (left, to) = (others, further);
         }
     });

@@ -27,6 +27,8 @@ pub struct Microkernel {
     pub rows: usize,
     /// What bytes of the left side are lowered by before they are multiplied.
     pub(super) lowers: f32,
+    /// Bytes are widened to 16 bits before they are multiplied.
+    pub(super) wide: bool,
     run: unsafe fn(Tile<'_>, usize, usize),
 }
 
@@ -54,12 +56,17 @@ impl Microkernel {
         PanelSize::of(self.isa)
     }
 
+    /// Words of a packed panel of `width` columns that belong to so many words of the left side.
+    pub(super) fn of_panel(&self, words: usize, width: usize) -> usize {
+        if self.wide { words * width / 2 } else { self.format.of_panel(words, width) }
+    }
+
     /// Computes a tile of `rows` rows by `vectors` vectors.
     ///
     /// # Safety
-    /// `rows` and `vectors` are at least 1 and within `self.rows` and the panel; each row has the words of the spans,
-    /// the panel a row for each of them, `start` (if not null) and `c` have room for the tile, which nothing else uses
-    /// meanwhile.
+    /// It is [available](Self::is_available). `rows` and `vectors` are at least 1 and within `self.rows` and the panel;
+    /// each row has the words of the spans, the panel a row for each of them, `start` (if not null) and `c` have room
+    /// for the tile, which nothing else uses meanwhile.
     pub(super) unsafe fn run(&self, tile: Tile<'_>, rows: usize, vectors: usize) {
         // SAFETY: the caller's promise.
         unsafe { (self.run)(tile, rows, vectors) }
@@ -102,7 +109,9 @@ macro_rules! floats {
             has: || true,
             rows: dot::largest::<$simd>().0,
             lowers: 0.0,
-            run: |of, rows, vectors| Isa::$isa.run(Float::<$halves>(of, rows, vectors)),
+            wide: false,
+            // SAFETY: as `Microkernel::run`, which asks for what the processor has.
+            run: |of, rows, vectors| unsafe { <$simd>::enter(Float::<$halves>(of, rows, vectors)) },
         }
     };
 }
@@ -117,6 +126,7 @@ macro_rules! small {
             has: || dot::$dot::new().is_some(),
             rows: dot::$dot::TILE.0,
             lowers: dot::$dot::LOWERS,
+            wide: dot::$dot::WIDE,
             run: dot::$dot::tile,
         }
     };

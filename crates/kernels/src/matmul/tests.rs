@@ -186,13 +186,14 @@ fn every_tail_of_columns_is_right() {
 fn a_long_inner_dimension_is_added_up_in_stretches() {
     for cols in [70, 96] {
         let steps = [Epilogue::Bias { offset: 150_000 }, Epilogue::Scale(0.5)];
-        (0..=2).for_each(|n| Case::linear(21, 2 * BLOCK + 5, cols, &steps[..n]).holds());
+        (0..=2).for_each(|n| Case::linear(21, 2 * STRETCH + 5, cols, &steps[..n]).holds());
     }
 }
 
 #[test]
 fn no_number_of_lanes_needs_more_scratch() {
-    for (rows, k, cols) in [(4, 4, 4), (100, 256, 700), (300, BLOCK, 100), (900, 1200, 160), (700, 2300, 160)]
+    for (rows, k, cols) in
+        [(4, 4, 4), (100, 256, 700), (300, STRETCH, 100), (900, 1200, 160), (700, 2300, 160)]
     {
         let case = Case::linear(0, k, cols, &[]);
         let (workers, groups) =
@@ -201,7 +202,7 @@ fn no_number_of_lanes_needs_more_scratch() {
         product.tiles = Tiles::new(&vec![Group { rows: 1, ..groups[0] }; rows], product.kernel.rows, 1, 1);
         let tile = product.kernel.rows * product.width();
         for lanes in 1..=16 {
-            let cut = product.cut(lanes);
+            let cut = product.shape().cut(CACHES, lanes);
             let keep = if product.blocks.len() > 1 { cut.tiles } else { 1 };
             assert!(cut.panels * keep * tile <= product.scratch(), "{rows} {k} {cols} {lanes}");
         }
@@ -228,7 +229,7 @@ fn each_epilogue_does_what_it_says() {
 fn a_row_with_something_that_is_not_a_number_has_no_numbers() {
     let residual = Epilogue::Residual { offset: 100_001, stride: 200 };
     for steps in [vec![], vec![Epilogue::Gelu], vec![Epilogue::GeluErf], vec![Epilogue::Silu, residual]] {
-        for case in [Case::linear(20, 9, 83, &steps), Case::linear(20, BLOCK + 4, 192, &steps)] {
+        for case in [Case::linear(20, 9, 83, &steps), Case::linear(20, STRETCH + 4, 192, &steps)] {
             let mut mem = noise(ARENA, 3);
             mem[10 + 7 * case.a_stride + case.k - 1] = f32::NAN;
             all_workers(400_000, |workers| {
@@ -256,7 +257,7 @@ fn a_residual_may_be_where_the_row_is_written() {
         Epilogue::Residual { offset: 200_000, stride },
     ];
     Case::linear(20, 9, 83, &steps).holds();
-    Case::linear(30, BLOCK + 1, 83, &steps).holds();
+    Case::linear(30, STRETCH + 1, 83, &steps).holds();
 }
 
 #[test]
@@ -351,7 +352,7 @@ fn what_cannot_be_halved_stays_whole() {
 fn the_number_of_lanes_changes_no_bit() {
     let isa = Isa::available()[0];
     for case in [
-        Case::linear(128, BLOCK + 60, 256, &[Epilogue::Gelu]),
+        Case::linear(128, STRETCH + 60, 256, &[Epilogue::Gelu]),
         Case::linear(600, 20, 192, &[Epilogue::Gelu]).halved(),
     ] {
         let mem = noise(ARENA, 3);

@@ -112,6 +112,7 @@ unsafe fn micro<D: Dot, const R: usize, const V: usize>(dot: D, tile: Tile<'_>) 
     let Tile { a, a_stride, spans, mut panel, start, start_stride, c, c_stride, .. } = tile;
     let Tile { out, out_stride, mut ahead, ahead_step, .. } = tile;
     let simd = dot.simd();
+    let unroll = const { if D::WIDE { 1 } else { UNROLL } };
     // SAFETY: the caller promised that rows, panel and `c` are as large as what is read here.
     unsafe {
         let mut sums = [[dot.zero(); V]; R];
@@ -130,16 +131,18 @@ unsafe fn micro<D: Dot, const R: usize, const V: usize>(dot: D, tile: Tile<'_>) 
         }
         for span in spans {
             let mut a = a.add(span.offset);
-            for _ in 0..span.len / UNROLL {
+            for _ in 0..span.len / unroll {
                 unrolled!(|k| {
-                    step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
-                    simd.prefetch(ahead);
-                    ahead = ahead.wrapping_add(ahead_step);
+                    if k < unroll {
+                        step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
+                        simd.prefetch(ahead);
+                        ahead = ahead.wrapping_add(ahead_step);
+                    }
                 });
-                a = a.add(UNROLL);
-                panel = panel.add(UNROLL * V * D::STEP);
+                a = a.add(unroll);
+                panel = panel.add(unroll * V * D::STEP);
             }
-            for k in 0..span.len % UNROLL {
+            for k in 0..span.len % unroll {
                 step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel);
                 panel = panel.add(V * D::STEP);
             }

@@ -25,6 +25,14 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - n).cast()) }
 }
 
+/// Whole numbers of 0 to 255.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shorts(v: __m256) -> __m128i {
+    let whole = _mm256_cvtps_epi32(v);
+    _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole))
+}
+
 // SAFETY: 256 bits are 8 floats or whole numbers, 128 are 8 halves, and the bytes are 8.
 #[rustfmt::skip]
 unsafe impl Simd for Avx2 {
@@ -94,10 +102,10 @@ unsafe impl Simd for Avx2 {
         }
         fn widened(halves: __m128i) -> __m256 { _mm256_cvtph_ps(halves) }
         fn bytes(v: __m256) -> u64 {
-            let whole = _mm256_cvtps_epi32(v);
-            let pairs = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
-            _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)).cast_unsigned()
+            let shorts = shorts(v);
+            _mm_cvtsi128_si64(_mm_packus_epi16(shorts, shorts)).cast_unsigned()
         }
+        fn shorts(v: __m256) -> __m128i { shorts(v) }
         fn bfloats(v: __m256) -> __m128i {
             let bits = _mm256_castps_si256(v);
             let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));

@@ -81,6 +81,7 @@ unsafe impl Simd for Avx512 {
         fn maximum(v: __m512) -> f32 { _mm512_reduce_max_ps(v) }
         fn widened(halves: __m256i) -> __m512 { _mm512_cvtph_ps(halves) }
         fn bytes(v: __m512) -> __m128i { _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)) }
+        fn shorts(v: __m512) -> __m256i { _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v)) }
         fn bfloats(v: __m512) -> __m256i {
             let bits = _mm512_castps_si512(v);
             let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));

@@ -58,6 +58,13 @@ fn unless_nan(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     vbslq_f32(vceqq_f32(a, a), b, a)
 }
 
+/// Whole numbers of 0 to 255.
+#[inline]
+#[target_feature(enable = "neon")]
+fn shorts(v: V) -> uint16x8_t {
+    vcombine_u16(vmovn_u32(vcvtnq_u32_f32(v.0)), vmovn_u32(vcvtnq_u32_f32(v.1)))
+}
+
 #[inline]
 #[target_feature(enable = "neon")]
 fn bfloats(v: float32x4_t) -> uint16x4_t {
@@ -130,9 +137,8 @@ unsafe impl Simd for Neon {
             }
             float32x4x2_t(low, high)
         }
-        fn bytes(v: V) -> uint8x8_t {
-            vmovn_u16(vcombine_u16(vmovn_u32(vcvtnq_u32_f32(v.0)), vmovn_u32(vcvtnq_u32_f32(v.1))))
-        }
+        fn bytes(v: V) -> uint8x8_t { vmovn_u16(shorts(v)) }
+        fn shorts(v: V) -> uint16x8_t { shorts(v) }
         fn bfloats(v: V) -> uint16x8_t { vcombine_u16(bfloats(v.0), bfloats(v.1)) }
         fn lowered(whole: int32x4x2_t, zero: f32, sums: int32x4x2_t) -> V {
             let zero = zero as i32;

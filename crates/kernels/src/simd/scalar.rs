@@ -2,11 +2,22 @@
 
 use half::{bf16, f16};
 
-use super::Simd;
+use super::{Kernel, Simd};
 
 /// Every processor has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
+
+impl Scalar {
+    /// Runs `kernel`: by itself, so that no room is made for what it keeps on the stack where another set is chosen.
+    ///
+    /// # Safety
+    /// It is as the other sets have it; nothing is asked.
+    #[inline(never)]
+    pub(crate) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Self)
+    }
+}
 
 type V = [f32; 8];
 
@@ -63,6 +74,7 @@ unsafe impl Simd for Scalar {
     #[inline(always)] fn maximum(self, v: V) -> f32 { v.into_iter().fold(v[0], |a, b| if b > a { b } else { a }) }
     #[inline(always)] fn widened(self, halves: [u16; 8]) -> V { halves.map(|bits| f16::from_bits(bits).to_f32()) }
     #[inline(always)] fn bytes(self, v: V) -> [u8; 8] { v.map(|x| x as u8) }
+    #[inline(always)] fn shorts(self, v: V) -> [u16; 8] { v.map(|x| x as u16) }
     #[inline(always)] fn bfloats(self, v: V) -> [u16; 8] { v.map(|x| bf16::from_f32(x).to_bits()) }
     #[inline(always)] fn lowered(self, whole: [i32; 8], zero: f32, sums: [i32; 8]) -> V {
         std::array::from_fn(|i| whole[i].wrapping_sub((zero as i32).wrapping_mul(sums[i])) as f32)

@@ -44,15 +44,23 @@ macro_rules! token {
                 HAS.or_ask(|| $has).then_some(Self(()))
             }
 
-            /// Runs `kernel` compiled for the set.
+            /// The token without a question, where it was asked before.
+            ///
+            /// # Safety
+            /// The processor has the set.
             #[inline(always)]
-            pub(crate) fn enter<K: $crate::simd::Kernel>(self, kernel: K) -> K::Output {
-                #[target_feature(enable = $features)]
-                fn compiled<K: $crate::simd::Kernel>(simd: $name, kernel: K) -> K::Output {
-                    kernel.run(simd)
-                }
-                // SAFETY: the token is there where the processor has these features.
-                unsafe { compiled(self, kernel) }
+            pub(crate) unsafe fn assume() -> Self {
+                Self(())
+            }
+
+            /// Runs `kernel` compiled for the set. It takes no token, which would have the kernel copied.
+            ///
+            /// # Safety
+            /// The processor has it.
+            #[target_feature(enable = $features)]
+            pub(crate) unsafe fn enter<K: $crate::simd::Kernel>(kernel: K) -> K::Output {
+                // SAFETY: the caller's promise.
+                kernel.run(unsafe { Self::assume() })
             }
         }
     };

@@ -5,11 +5,22 @@
 
 use std::arch::wasm32::*;
 
-use super::Simd;
+use super::{Kernel, Simd};
 
 /// `EXACT` is whether [`fma`](Simd::fma) rounds once. Whoever could not run it could not load the module.
 #[derive(Clone, Copy)]
 pub(crate) struct Simd128<const EXACT: bool>;
+
+impl<const EXACT: bool> Simd128<EXACT> {
+    /// Runs `kernel`: by itself, so that no room is made for what it keeps on the stack where another set is chosen.
+    ///
+    /// # Safety
+    /// It is as the other sets have it; nothing is asked.
+    #[inline(never)]
+    pub(crate) unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Self)
+    }
+}
 
 type V = [v128; 2];
 
@@ -177,6 +188,10 @@ unsafe impl<const EXACT: bool> Simd for Simd128<EXACT> {
         let [low, high] = each(v, |v| i32x4_trunc_sat_f32x4(v));
         let pairs = i16x8_narrow_i32x4(low, high);
         u64x2_extract_lane::<0>(u8x16_narrow_i16x8(pairs, pairs))
+    }
+    #[inline(always)] fn shorts(self, v: V) -> v128 {
+        let [low, high] = each(v, |v| i32x4_trunc_sat_f32x4(v));
+        i16x8_narrow_i32x4(low, high)
     }
     #[inline(always)] fn bfloats(self, v: V) -> v128 { u16x8_narrow_i32x4(bfloats(v[0]), bfloats(v[1])) }
     #[inline(always)] fn lowered(self, whole: V, zero: f32, sums: V) -> V {

@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::sync::Arc;
 
 use super::checksum::{self, Listed};
-use super::source::Source;
-use crate::error::{Context, invalid_bundle, io};
+use super::source::{self, Source};
+use crate::error::{self, Context, invalid_bundle};
 use crate::{Limits, Result};
 
 /// A file of the bundle that exists and keeps to the limits; cheap to clone. Its hash is checked elsewhere.
@@ -43,7 +44,7 @@ impl ListedFile {
     /// `Io`: the source failed, or the file ends before the buffer is full.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let read = self.source.read_at(&self.name, offset, buffer);
-        read.map_err(|error| io(format!("cannot be read: {error}")))
+        read.map_err(|error| error::io(format!("cannot be read: {error}")))
     }
 
     /// `asked` bytes from `offset` on; without a number, up to the file's end.
@@ -76,6 +77,12 @@ pub struct Part {
 }
 
 impl Part {
+    /// Bytes that lie in memory, and their name for messages.
+    pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        let length = bytes.len() as u64;
+        Self { file: ListedFile::of(Arc::new(Memory(bytes)), name, length), offset: 0, length }
+    }
+
     /// In bytes.
     pub fn length(&self) -> u64 {
         self.length
@@ -104,5 +111,22 @@ impl Part {
             self.file.read_at(self.offset, buffer)
         };
         read().inspect_err(|_| buffer.clear()).at(|| self.file.name.to_string())
+    }
+}
+
+/// The bytes of one file, whatever its name.
+struct Memory(Vec<u8>);
+
+impl Source for Memory {
+    fn size(&self, _: &str) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, _: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        source::copy(&self.0, offset, buffer)
+    }
+
+    fn describe(&self) -> String {
+        "memory".to_owned()
     }
 }

@@ -71,3 +71,11 @@ impl Source for Folder {
         self.path.display().to_string()
     }
 }
+
+/// Fills `buffer` with those of `bytes` from `offset` on.
+pub(super) fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let start = usize::try_from(offset).ok();
+    let wanted = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
+    buffer.copy_from_slice(wanted.ok_or(io::ErrorKind::UnexpectedEof)?);
+    Ok(())
+}

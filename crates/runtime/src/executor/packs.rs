@@ -56,8 +56,8 @@ impl Stored {
 }
 
 /// The numbers of a weight, read to `buffer`.
-pub fn read<'a>(weights: &Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
-    Ok(weights.read(index, buffer)?.encoding.values(buffer))
+pub fn read<'a>(weights: &'a Weights, index: usize, buffer: &'a mut Vec<u8>) -> Result<Values<'a>> {
+    Ok(weights.read(index, buffer)?.values(buffer))
 }
 
 /// What is packed at the moment: programs of several batch sizes hold the same.

@@ -132,9 +132,12 @@ impl Planned {
             let part =
                 file.part(weight.offset, Some(weight.length)).at(|| format!("weight '{}'", weight.name))?;
             let place = self.file.map.as_ref().map(|map| (map, section.bytes.start + weight.offset));
-            weights.push(match weight.form {
-                Form::Numbers(encoding) => Weight::of(&weight.name, encoding, &weight.shape, part)?,
-                Form::Panels(format) => Weight::packed(&weight.name, format, part, place),
+            weights.push(match &weight.form {
+                Form::Numbers(encoding) => Weight::of(&weight.name, *encoding, &weight.shape, part)?,
+                Form::Scaled(scales) => {
+                    Weight::scaled(&weight.name, Arc::clone(scales), &weight.shape, part)?
+                }
+                Form::Panels(format) => Weight::packed(&weight.name, *format, part, place),
             });
         }
         Ok(weights)

@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bundle::Extent;
 use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Ports;
-use crate::kernels::Format;
+use crate::kernels::{Format, Scales};
 use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
 use crate::weights::Encoding;
 use crate::{Cost, Result, memory};
@@ -35,10 +37,11 @@ pub struct StoredWeight {
     pub length: u64,
 }
 
-/// What a weight's bytes are: numbers, row-major as its shape says, or panels, one after another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a weight's bytes are: numbers, row-major as its shape says, perhaps with scales, or panels, one after another.
+#[derive(Clone, Debug)]
 pub enum Form {
     Numbers(Encoding),
+    Scaled(Arc<Scales>),
     Panels(Format),
 }
 
@@ -50,6 +53,7 @@ enum WrittenForm {
     I8,
     PanelsF16,
     PanelsI8,
+    Scaled(Scales),
 }
 
 impl Serialize for Form {
@@ -58,6 +62,7 @@ impl Serialize for Form {
             Self::Numbers(Encoding::F32) => Some(WrittenForm::F32),
             Self::Numbers(Encoding::F16) => Some(WrittenForm::F16),
             Self::Numbers(Encoding::I8) => Some(WrittenForm::I8),
+            Self::Scaled(scales) => Some(WrittenForm::Scaled(scales.as_ref().clone())),
             Self::Panels(Format::F32) => None,
             Self::Panels(Format::F16) => Some(WrittenForm::PanelsF16),
             Self::Panels(Format::I8) => Some(WrittenForm::PanelsI8),
@@ -78,6 +83,7 @@ impl<'de> Deserialize<'de> for Form {
             None => Self::Panels(Format::F32),
             Some(WrittenForm::PanelsF16) => Self::Panels(Format::F16),
             Some(WrittenForm::PanelsI8) => Self::Panels(Format::I8),
+            Some(WrittenForm::Scaled(scales)) => Self::Scaled(scales.into()),
         })
     }
 }

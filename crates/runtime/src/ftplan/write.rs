@@ -13,7 +13,7 @@ use crate::error::{Context, unsupported};
 use crate::kernels::{Format, Inline, Isa, Source, Workers, pack};
 use crate::plan::{Layout, Numbers, Operation, Plan, Target};
 use crate::precision::Precision;
-use crate::weights::Weights;
+use crate::weights::{Contents, Weights};
 use crate::{Result, memory};
 
 /// A network to be written; `stored` has no weights yet, its plans those of `weights`.
@@ -110,9 +110,12 @@ impl<W: Write> Packing<'_, W> {
     fn write(&mut self, index: usize, packed: Option<(Layout, Format)>) -> Result<StoredWeight> {
         let mut bytes = Vec::new();
         let weight = self.weights.read(index, &mut bytes)?;
-        let (name, mut form, mut shape) =
-            (weight.name.clone(), Form::Numbers(weight.encoding), weight.shape.clone());
-        let values = weight.encoding.values(&bytes);
+        let mut form = match &weight.contents {
+            Contents::Plain(encoding) => Form::Numbers(*encoding),
+            Contents::Scaled(scales) => Form::Scaled(Arc::clone(scales)),
+            Contents::Packed(format) => Form::Panels(*format),
+        };
+        let (name, mut shape, values) = (weight.name.clone(), weight.shape.clone(), weight.values(&bytes));
         if let (Some((layout, format)), Some(size)) = (packed, self.target.panels()) {
             let Layout { offset, sizes, strides } = layout;
             let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);

@@ -3,6 +3,7 @@
 //! Operators that are not named here make what tract says.
 
 mod moves;
+mod scales;
 mod sums;
 
 use super::attributes::LARGEST;
@@ -10,6 +11,7 @@ use super::seen::{Operand, Seen, axes, axis};
 use crate::Result;
 use crate::error::{invalid_bundle, limit_exceeded, unsupported};
 use crate::graph::operators::{self, conv_transpose, pad, resize, slice};
+pub(in super::super) use scales::{scales_along, zero_point};
 
 /// The shape of each output, where the standard's is known.
 pub(in super::super) type Shapes = Vec<Option<Vec<usize>>>;
@@ -169,23 +171,9 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
             if node.int("precision").unwrap_or(0) != 0 {
                 return Err(unsupported("attribute 'precision' is not supported"));
             }
-            let (shape, scale) = (seen.shape(0)?, seen.shape(1)?);
-            let whole = scale.iter().product::<usize>() == 1;
-            if !whole {
-                let along = axis("axis", node.int("axis").unwrap_or(1), shape.len())?;
-                if scale != [shape[along]] {
-                    let message =
-                        format!("the scale is {scale:?}, but axis {along} has {} elements", shape[along]);
-                    return Err(invalid_bundle(message));
-                }
-            }
-            if let Some(zero) = seen.operand(2)
-                && zero.shape != scale
-            {
-                return Err(invalid_bundle(format!(
-                    "the zero point is {:?}, the scale {scale:?}",
-                    zero.shape
-                )));
+            scales_along(seen.shape(0)?, seen.shape(1)?, node.int("axis").unwrap_or(1), 0)?;
+            if let Some(zero) = seen.operand(2) {
+                zero_point(&zero.shape, seen.shape(1)?)?;
             }
             same()
         }

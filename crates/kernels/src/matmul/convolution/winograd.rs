@@ -17,6 +17,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::super::blocking::CACHES;
 use super::super::super::{Floats, LINE, Shared, Workers};
 use super::super::{Packed, PackedFloats, Span, Tile};
 use super::transform::{Input, Kernels, Output};
@@ -27,11 +28,6 @@ use crate::Result;
 pub(super) const SEEN: usize = TILE + 2;
 /// Products for a tile.
 pub(super) const PRODUCTS: usize = SEEN * SEEN;
-/// Bytes of a block's two sides that leave room in the second cache for weights.
-const NEAR: usize = 320 << 10;
-/// Tiles of a block, at least: as many rows as make it worth reading the weights.
-const LEAST: usize = 54;
-
 /// Floats of transformed weights.
 pub(super) fn floats(k: usize, cols: usize) -> usize {
     k.saturating_mul(cols.next_multiple_of(LINE)).saturating_mul(PRODUCTS)
@@ -77,8 +73,7 @@ impl Convolution {
     /// Tiles of all images, and of a block at most.
     fn tiles(&self) -> (usize, usize) {
         let all = self.windows.images * self.windows.tiles();
-        let near = NEAR / (PRODUCTS * (self.depth() + self.width()) * size_of::<f32>());
-        (all, near.max(LEAST).min(all))
+        (all, CACHES.winograd(all, PRODUCTS * (self.depth() + self.width())))
     }
 
     pub(super) fn winograd_scratch(&self) -> usize {
