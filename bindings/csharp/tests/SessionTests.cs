@@ -5,7 +5,6 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using System.Linq;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
@@ -14,20 +13,20 @@ using FlowTurbo;
 static class SessionTests
 {
     const string Short = "H1P2R1";
-    static readonly string textures = Check.At("models", "textures.ftplan");
+    internal static readonly string textures = Check.At("models", "textures.ftplan");
     static readonly string bundle = Check.At("models", "textures");
     static readonly string prompts = Check.At("tests", "data", "prompts", "bundle");
-    static readonly string materials = Check.At("tests", "data", "tiny-maps", "bundle");
+    internal static readonly string materials = Check.At("tests", "data", "tiny-maps", "bundle");
     static readonly string contexts = Check.At("tests", "data", "contexts", "pooled");
-    static readonly Model model = Open(textures);
-    static readonly Session session = model.NewSession();
+    internal static readonly Model model = Open(textures);
+    internal static readonly Session session = model.NewSession();
 
     internal static Model Open(string path)
     {
         return Model.Open(path, new ModelOptions { Threads = 1, Deterministic = true });
     }
 
-    static Request Grass(ulong seed = 7) { return new Request(4) { Seed = seed, Schedule = Short }; }
+    internal static Request Grass(ulong seed = 7) { return new Request(4) { Seed = seed, Schedule = Short }; }
 
     /// The compressed pixels of a PNG file; the program and the library compress alike.
     static byte[] Compressed(byte[] png)
@@ -426,28 +425,6 @@ static class SessionTests
         foreach (var call in calls) Check.Same(Check.Throws<ArgumentNullException>(call).ParamName, "request", "name");
     }
 
-    public static void ALabelIsReadWhileTheModelIsDisposed()
-    {
-        var labels = Enumerable.Range(0, 2).Select(of => { using (var one = Open(materials)) return one.Label(of); })
-            .ToArray();
-        for (int turn = 0; turn < 100; turn++)
-        {
-            var other = Open(materials);
-            using (var begun = new ManualResetEventSlim())
-            {
-                var reader = Task.Run(() =>
-                {
-                    begun.Set();
-                    try { for (int of = 0; ; of ^= 1) Check.Same(other.Label(of), labels[of], "turn " + turn); }
-                    catch (ObjectDisposedException) { }
-                });
-                begun.Wait();
-                other.Dispose();
-                reader.GetAwaiter().GetResult();
-            }
-        }
-    }
-
     public static void ASecondThreadIsToldThatASessionIsBusy()
     {
         var inside = new ManualResetEvent(false);
@@ -489,48 +466,5 @@ static class SessionTests
             })).ToArray();
             Task.WaitAll(works);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    static void Lent(byte[] plan)
-    {
-        var own = (byte[])plan.Clone();
-        var other = Model.OpenMemory(own, new ModelOptions { Threads = 1, Deterministic = true });
-        var opened = other.NewSession();
-        own = null;
-        other.Dispose();
-        GC.Collect();
-        Check.SameBytes(opened.Generate(Grass()).Rgba, session.Generate(Grass()).Rgba, "from memory");
-        opened.Dispose();
-        Check.Throws<FlowTurboException>(() => Model.OpenMemory(new byte[] { 1, 2, 3 }));
-        Check.Throws<FlowTurboException>(() => Model.OpenMemory(new byte[0]));
-    }
-
-    public static void NothingIsLeaked()
-    {
-        // More tokens than the library has at a time; some are left to the collector.
-        for (int turn = 0; turn < 10000; turn++) new CancelToken().Dispose();
-        for (int turn = 0; turn < 6000; turn++)
-        {
-            new CancelToken();
-            if (turn % 1000 != 999) continue;
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
-        }
-        var plan = File.ReadAllBytes(textures);
-        long before = 0;
-        for (int turn = 0; turn < 9; turn++)
-        {
-            Lent(plan);
-            for (int image = 0; image < 8; image++)
-                using (var own = model.NewSession())
-                    own.Generate(new Request(0) { Schedule = "E1", Progress = step => { } });
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
-            if (turn == 2) before = Check.Resident();
-        }
-        // A plan that were kept would be 22 MB a turn, a session 5 MB.
-        long grown = Check.Resident() - before;
-        Check.That(grown < 60 << 20, "memory grew by " + (grown >> 20) + " MB in six turns");
     }
 }

@@ -46,7 +46,7 @@ public class SessionTest {
     session.close();
   }
 
-  private static Request grass() {
+  static Request grass() {
     return new Request(4).seed(7).schedule(SHORT);
   }
 
@@ -68,13 +68,13 @@ public class SessionTest {
     return all;
   }
 
-  private static <T extends Throwable> T refused(Class<T> kind, String words, ThrowingRunnable work) {
+  static <T extends Throwable> T refused(Class<T> kind, String words, ThrowingRunnable work) {
     T thrown = assertThrows(kind, work);
     assertTrue(thrown.getMessage(), thrown.getMessage().contains(words) && !thrown.getMessage().contains("\n"));
     return thrown;
   }
 
-  private static FlowTurboException refused(int status, String words, ThrowingRunnable work) {
+  static FlowTurboException refused(int status, String words, ThrowingRunnable work) {
     FlowTurboException thrown = refused(FlowTurboException.class, words, work);
     assertEquals(thrown.getMessage(), status, thrown.status());
     return thrown;
@@ -403,46 +403,6 @@ public class SessionTest {
     freed.close();
     refused(Status.INVALID_HANDLE, "", () -> freed.cancel());
     assertEquals(1, session.generate(grass()).count());
-  }
-
-  @Test
-  public void nullIsTheDefaultOrRefusedByName() throws IOException {
-    ByteBuffer plan = Files.mapped(Files.TEXTURES);
-    try (Model one = Model.open(Files.TEXTURES, null); Model two = Model.openMemory(plan, null)) {
-      assertEquals(one.threads(), two.threads());
-    }
-    ByteBuffer memory = ByteBuffer.allocateDirect(128 * 128 * 4);
-    Pixels pixels = new Pixels(memory, PixelFormat.RGBA8);
-    Map<String, ThrowingRunnable> others = new LinkedHashMap<>();
-    others.put("path", () -> Model.open(null));
-    others.put("data", () -> Model.openMemory(null, null));
-    others.put("numbers", () -> new ModelOptions().precision(null));
-    others.put("name", () -> model.findClass(null));
-    others.put("memory", () -> new Pixels(null, PixelFormat.RGBA8));
-    others.put("format", () -> new Pixels(memory, null));
-    others.put("axes", () -> new Request(0).tile(null));
-    others.put("latents", () -> session.decode(null, pixels));
-    others.put("kind", () -> session.preview(null, pixels));
-    others.put("map", () -> session.map(null, pixels));
-    others.forEach((what, work) -> refused(NullPointerException.class, what + ": must not be null", work));
-    refused(NullPointerException.class, "path: must not be null", () -> pixels.savePng(128, 128, null));
-    List<ThrowingRunnable> ofPixels = List.of(() -> session.encode(null, 1),
-        () -> session.decode(new float[2048], null), () -> session.finish(null),
-        () -> session.preview(Preview.LINEAR, null), () -> session.map(MaterialMap.COLOR, null));
-    for (ThrowingRunnable work : ofPixels) refused(NullPointerException.class, "pixels: must not be null", work);
-    List<ThrowingRunnable> ofRequests = List.of(() -> model.prepare(null), () -> session.prepare(null),
-        () -> session.generate(null), () -> session.generate(null, pixels), () -> session.begin(null));
-    for (ThrowingRunnable work : ofRequests) refused(NullPointerException.class, "request: must not be null", work);
-    refused(Status.INVALID_ARGUMENT, "pixels", () -> session.generate(grass(), null));
-
-    // What was set is cleared.
-    Request request = new Request((long[]) null).prompts("moss").prompts((String[]) null).count(1).latentsOnly(true);
-    refused(Status.INVALID_ARGUMENT, "classes", () -> session.generate(request));
-    byte[] plain = made(grass());
-    assertArrayEquals(plain, made(grass().noise(new float[1]).noise(null).mask(memory).mask(null).seeds(8)
-        .seeds((long[]) null).streams(3).streams((long[]) null).preset("fast").preset(null)
-        .morph(new long[] {1}, new float[] {1}).morph(null, null).context(new float[12], 1).context(null, 0)
-        .negativePrompt("moss").negativePrompt(null).init(pixels, 1, 1).init(null, 0, 1).cancel(null).listener(null)));
   }
 
   @Test
