@@ -19,7 +19,7 @@ from typing import Any
 from flowturbo import abi
 from flowturbo.cancel import CancelToken
 from flowturbo.generation import Progress, Watcher
-from flowturbo.library import check
+from flowturbo.native import check
 
 # Seconds: on Windows a waiting thread sees no Ctrl-C.
 PATIENCE = 0.05

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from flowturbo import abi, bar
 from flowturbo.cancel import CancelToken
 from flowturbo.generation import Generation, Progress, Watcher
-from flowturbo.library import check, library, made, whole
-from flowturbo.pixels import Array, Images, given_floats, given_images, pixel_format, pixels
+from flowturbo.native import check, library, made, number
+from flowturbo.pixels import Array, Images, fits, given_floats, given_images, pixel_format, pixels
 from flowturbo.request import Filled, Request
 from flowturbo.running import WATCH, Run
 
@@ -32,7 +32,7 @@ class Session:
 
     def __init__(self, model: Model):
         self.model = model
-        self.handle: int | None = made(library().ft_session_new, model.handle)
+        self.handle = made(library().ft_session_new, model.handle)
         self.free = weakref.finalize(self, library().ft_session_free, self.handle)
         # Of the generation under way, or the last one: what the library took over.
         self.given: Filled | None = None
@@ -51,7 +51,6 @@ class Session:
 
     def close(self) -> None:
         """Frees the session. One that nobody refers to any more is closed by itself."""
-        self.handle = None
         self.free()
 
     def generate(self, **request: Unpack[Request]) -> Generation:
@@ -76,9 +75,10 @@ class Session:
 
     def step(self, seconds: float) -> bool:
         """Works on the generation for about `seconds`; whether it is done."""
-        done = c_uint8()
-        microseconds = whole("microseconds", int(seconds * 1e6), 63)
-        self.run_on()(library().ft_session_step, self.handle, microseconds, byref(done))
+        done, microseconds = c_uint8(), number("seconds", seconds) * 1e6
+        if not 0 <= microseconds < 2**63:
+            raise ValueError(f"seconds {seconds!r}: must be from 0, and below 2**63 microseconds")
+        self.run_on()(library().ft_session_step, self.handle, int(microseconds), byref(done))
         return bool(done)
 
     def steps(self, **request: Unpack[Request]) -> Iterator[Progress]:
@@ -176,10 +176,9 @@ class Session:
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """uint8 [N,H,W,3] of latents [N,C,h,w]."""
         given = given_floats("latents", latents)
-        if given.ndim != 4:
-            raise ValueError(f"latents: shape {list(given.shape)}, must be [N, C, h, w]")
-        count, _, *cells = given.shape
         shapes = self.model.shapes
+        fits("latents", given, "N", shapes.latent[0], "h", "w")
+        count, _, *cells = given.shape
         size = (cells[1] * shapes.cell[1], cells[0] * shapes.cell[0])
         images = np.empty((count, size[1], size[0], 3), np.uint8)
         check(library().ft_session_decode_sized(self.handle, floats(given), given.size, *size, place(images)))
@@ -216,6 +215,8 @@ class Session:
 def watcher_of(progress: Watcher | bool | None) -> Watcher | None:
     if isinstance(progress, bool):
         return bar.draw() if progress else None
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress {progress!r}: must be a function, or True for a bar")
     return progress
 
 

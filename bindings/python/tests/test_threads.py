@@ -151,11 +151,6 @@ def stepped():
     for _ in session.steps(**request):
         begun.set()
 
-def opened():
-    while True:
-        flowturbo.Model.open(sys.argv[1], threads=1).close()
-        begun.set()
-
 def read():
     while True:
         flowturbo.Model.open(open(sys.argv[1] + ".ftplan", "rb"), threads=1).close()
@@ -175,6 +170,25 @@ print("ended", flush=True)
 """
 
 
-@pytest.mark.parametrize("how", ["watched", "stepped", "opened", "read", "stubborn"])
+@pytest.mark.parametrize("how", ["watched", "stepped", "read", "stubborn"])
 def test_a_program_ends_while_a_daemon_thread_is_at_work(how: str) -> None:
     assert said(ENDED, TEXTURES, how) == "ended\n"
+
+
+def test_texts_of_a_model_are_read_whole_or_refused_when_another_thread_closes_it() -> None:
+    for _ in range(200):
+        model = flowturbo.Model.open(MAPS, threads=1)
+        labels, begun = model.labels, threading.Event()
+
+        def close(model: flowturbo.Model = model, begun: threading.Event = begun) -> None:
+            begun.wait()
+            model.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        begun.set()
+        try:
+            while True:
+                assert model.labels == labels
+        except flowturbo.InvalidHandle:
+            closing.join()
