@@ -1,4 +1,5 @@
-"""A session that is asked while it is at work, from inside or by another thread, and threads that Python's end meets."""
+"""Sessions that are asked while they are at work, from inside or by another thread, and threads that Python's end
+meets."""
 
 from __future__ import annotations
 
