@@ -202,6 +202,8 @@ class Filled:
             asked = given
         numbers = []
         for one in asked:
+            if isinstance(one, float | np.floating) and one.is_integer():  # as numpy makes zeros
+                one = int(one)
             number = self.find_class(one) if isinstance(one, str) else integer(one)
             if number is None or not -(2**63) <= number < 2**63:
                 raise ValueError(f"{name} {shown(one)}: must be whole numbers, or labels")

@@ -44,6 +44,8 @@ def test_images_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> 
     assert np.array_equal(session.decode(made.latents), made.images)
     again = session.generate(**request | {"classes": np.array(4, np.uint8), "seed": 8})
     assert not np.array_equal(again.images[0], made.images[1])
+    whole = session.generate(**request | {"classes": np.array([0.0, 4.0])})
+    assert np.array_equal(whole.images, made.images)
 
 
 def test_each_image_may_have_a_seed_or_a_stream_of_its_own(session: flowturbo.Session) -> None:
