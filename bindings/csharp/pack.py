@@ -4,7 +4,7 @@
     bindings/csharp/pack.py OUT linux-x64=libflowturbo.so android-arm64=... --assembly FlowTurbo.dll
 
 writes OUT/org.flowturbo, with Unity's import settings beside each file, and OUT/FlowTurbo.VERSION.nupkg. Native
-libraries lie in `runtimes/RID/native` of both.
+libraries lie in `runtimes/RID/native` of both. `--licenses FILE` puts the licences of what is linked into them in.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 NAME = "org.flowturbo"
+LICENSE = "MIT OR Apache-2.0"
 ABOUT = "On-device image generation with flow models: textures and materials while the game runs"
 
 # By .NET's name of a platform: the library's name, Unity's platform, its processor, and the editor that it also serves.
@@ -39,6 +40,7 @@ IMPORTERS = {
     ".asmdef": "AssemblyDefinitionImporter",
     ".json": "PackageManifestImporter",
     ".md": "TextScriptImporter",
+    ".txt": "TextScriptImporter",
 }
 
 
@@ -87,13 +89,24 @@ def import_settings(root: Path, path: Path) -> str:
     return f"{head}{IMPORTERS.get(path.suffix, 'DefaultImporter')}:\n  externalObjects: {{}}\n"
 
 
-def unity(root: Path, version: str, natives: dict[str, Path]) -> None:
+def readme() -> str:
+    """README.md without the links to what is not in a package."""
+    return re.sub(r"\[([^]]*)\]\((?!https:)[^)]*\)", r"\1", (HERE / "README.md").read_text(encoding="utf-8"))
+
+
+def licences(linked: Path | None) -> dict[str, Path]:
+    """The licence files of a package, by their names there."""
+    files = {name: REPOSITORY / name for name in ("LICENSE-MIT", "LICENSE-APACHE")}
+    return files | ({"LICENSES-OF-DEPENDENCIES.txt": linked} if linked else {})
+
+
+def unity(root: Path, version: str, natives: dict[str, Path], linked: Path | None) -> None:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     shutil.copytree(HERE / "Runtime", root / "Runtime")
-    shutil.copy(HERE / "README.md", root)
-    for licence in ("LICENSE-MIT", "LICENSE-APACHE"):
-        shutil.copy(REPOSITORY / licence, root)
+    (root / "README.md").write_text(readme(), encoding="utf-8")
+    for name, path in licences(linked).items():
+        shutil.copy(path, root / name)
     for rid, library in natives.items():
         folder = root / "runtimes" / rid / "native"
         folder.mkdir(parents=True)
@@ -104,15 +117,15 @@ def unity(root: Path, version: str, natives: dict[str, Path]) -> None:
         "displayName": "FlowTurbo",
         "description": ABOUT,
         "unity": "2021.3",
-        "license": "MIT OR Apache-2.0",
+        "license": LICENSE,
     }
     (root / "package.json").write_text(json.dumps(package, indent=2) + "\n", encoding="utf-8")
     for path in sorted(root.rglob("*")):
         path.with_name(path.name + ".meta").write_text(import_settings(root, path), encoding="utf-8")
 
 
-def nuget(package: Path, version: str, natives: dict[str, Path], assembly: Path) -> None:
-    files = {"lib/netstandard2.0/FlowTurbo.dll": assembly, "README.md": HERE / "README.md"}
+def nuget(package: Path, version: str, natives: dict[str, Path], linked: Path | None, assembly: Path) -> None:
+    files = {"lib/netstandard2.0/FlowTurbo.dll": assembly} | licences(linked)
     files |= {f"runtimes/{rid}/native/{PLATFORMS[rid][0]}": library for rid, library in natives.items()}
     nuspec = f"""<?xml version="1.0" encoding="utf-8"?>
 <package xmlns="http://schemas.microsoft.com/packaging/2010/07/nuspec.xsd">
@@ -120,6 +133,7 @@ def nuget(package: Path, version: str, natives: dict[str, Path], assembly: Path)
     <id>FlowTurbo</id>
     <version>{version}</version>
     <authors>flowturbo</authors>
+    <license type="expression">{LICENSE}</license>
     <description>{escape(ABOUT)}</description>
   </metadata>
 </package>
@@ -129,17 +143,21 @@ def nuget(package: Path, version: str, natives: dict[str, Path], assembly: Path)
   <Relationship Type="http://schemas.microsoft.com/packaging/2010/07/manifest" Target="/FlowTurbo.nuspec" Id="R1" />
 </Relationships>
 """
-    kinds = {Path(name).suffix[1:] for name in files} | {"nuspec"}
+    kinds = {Path(name).suffix[1:] for name in files} - {""} | {"md", "nuspec"}
     defaults = "".join(f'  <Default Extension="{kind}" ContentType="application/octet" />\n' for kind in sorted(kinds))
+    bare = "".join(
+        f'  <Override PartName="/{name}" ContentType="application/octet" />\n' for name in files if "." not in name
+    )
     types = f"""<?xml version="1.0" encoding="utf-8"?>
 <Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
   <Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml" />
-{defaults}</Types>
+{defaults}{bare}</Types>
 """
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", types)
         archive.writestr("_rels/.rels", relations)
         archive.writestr("FlowTurbo.nuspec", nuspec)
+        archive.writestr("README.md", readme())
         for name, path in files.items():
             archive.write(path, name)
 
@@ -149,7 +167,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("native", nargs="+", help=f"RID=LIBRARY; RIDs are {', '.join(PLATFORMS)}")
     parser.add_argument("--assembly", type=Path, help="FlowTurbo.dll, for a NuGet package")
+    parser.add_argument("--licenses", type=Path, metavar="FILE", help="licences of what is linked into the libraries")
     given = parser.parse_args()
+    for option, path in (("--assembly", given.assembly), ("--licenses", given.licenses)):
+        if path and not path.is_file():
+            parser.error(f"{option} {path}: there is no such file")
     natives = {}
     for one in given.native:
         rid, _, library = one.partition("=")
@@ -157,9 +179,9 @@ def main() -> None:
             parser.error(f"{one}: RID=LIBRARY is needed, a file, for one of {', '.join(PLATFORMS)}")
         natives[rid] = Path(library)
     version = re.search(r'(?m)^version = "(.+)"$', (REPOSITORY / "Cargo.toml").read_text(encoding="utf-8")).group(1)
-    unity(given.out / NAME, version, natives)
+    unity(given.out / NAME, version, natives, given.licenses)
     if given.assembly:
-        nuget(given.out / f"FlowTurbo.{version}.nupkg", version, natives, given.assembly)
+        nuget(given.out / f"FlowTurbo.{version}.nupkg", version, natives, given.licenses, given.assembly)
 
 
 if __name__ == "__main__":

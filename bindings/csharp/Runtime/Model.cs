@@ -196,11 +196,19 @@ namespace FlowTurbo
         /// <summary>The label of a class, 0 to <see cref="ClassCount"/> - 1.</summary>
         public string Label(long number)
         {
-            IntPtr label;
-            Native.Check(Native.ft_model_class_label(Handle, number, out label));
-            var text = Native.Text(label);
-            GC.KeepAlive(this);
-            return text;
+            // The text is the model's: it is not freed before that is read, whoever disposes of it meanwhile.
+            bool held = false;
+            try
+            {
+                Handle.DangerousAddRef(ref held);
+                IntPtr label;
+                Native.Check(Native.ft_model_class_label(Handle, number, out label));
+                return Native.Text(label);
+            }
+            finally
+            {
+                if (held) Handle.DangerousRelease();
+            }
         }
 
         /// <summary>The class of a label, of one of its synonyms, or of a number as text.</summary>
@@ -219,7 +227,7 @@ namespace FlowTurbo
             var memory = new ft_memory { struct_size = (uint)Native.SizeOf<ft_memory>() };
             using (var pinned = new Pinned())
             {
-                var raw = request.Raw(pinned);
+                var raw = Request.Copy(request).Raw(pinned);
                 Native.Check(Native.ft_model_prepare(Handle, ref raw, ref memory));
             }
             return new Memory

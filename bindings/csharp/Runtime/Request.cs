@@ -92,7 +92,11 @@ namespace FlowTurbo
         /// </summary>
         public Action<Progress> Progress { get; set; }
 
-        internal Request Copy() { return (Request)MemberwiseClone(); }
+        internal static Request Copy(Request request)
+        {
+            if (request == null) throw new ArgumentNullException("request");
+            return (Request)request.MemberwiseClone();
+        }
 
         internal ft_request Raw(Pinned pinned)
         {

@@ -56,7 +56,7 @@ namespace FlowTurbo
         {
             using (var pinned = new Pinned())
             {
-                var raw = request.Raw(pinned);
+                var raw = Request.Copy(request).Raw(pinned);
                 Native.Check(Native.ft_session_prepare(handle, ref raw));
             }
         }
@@ -64,7 +64,7 @@ namespace FlowTurbo
         /// <summary>Makes images, and returns when they are done.</summary>
         public Images Generate(Request request)
         {
-            request = request.Copy();
+            request = Request.Copy(request);
             // The library looks at the size before memory is taken for it.
             Prepare(request);
             var images = Room(request);
@@ -76,7 +76,7 @@ namespace FlowTurbo
         /// <see cref="Request.LatentsOnly"/>.</summary>
         public void Generate(Request request, Pixels? pixels)
         {
-            request = request.Copy();
+            request = Request.Copy(request);
             using (var pinned = new Pinned())
             {
                 var raw = request.Raw(pinned);
@@ -97,9 +97,9 @@ namespace FlowTurbo
         public async Task<Images> GenerateAsync(Request request, IProgress<Progress> progress = null,
             CancellationToken cancellation = default(CancellationToken))
         {
-            if (request.Cancel != null)
+            var own = Request.Copy(request);
+            if (own.Cancel != null)
                 throw new ArgumentException("Cancel: GenerateAsync is stopped by its CancellationToken");
-            var own = request.Copy();
             if (progress != null) own.Progress += progress.Report;
             using (own.Cancel = new CancelToken())
             using (cancellation.Register(own.Cancel.Cancel))
@@ -118,7 +118,7 @@ namespace FlowTurbo
         /// <summary>Begins a generation that <see cref="Step"/> carries out; one under way is given up.</summary>
         public void Begin(Request request)
         {
-            request = request.Copy();
+            request = Request.Copy(request);
             using (var pinned = new Pinned())
             {
                 var raw = request.Raw(pinned);
@@ -259,7 +259,11 @@ namespace FlowTurbo
         {
             int width = request.Width == 0 ? model.LatentWidth : request.Width / Math.Max(1, model.CellWidth);
             int height = request.Height == 0 ? model.LatentHeight : request.Height / Math.Max(1, model.CellHeight);
-            return new float[checked(request.Count * model.LatentChannels * height * width)];
+            double floats = (double)request.Count * model.LatentChannels * height * width;
+            if (floats > int.MaxValue)
+                throw new ArgumentException("count " + request.Count + ", width " + request.Width + ", height "
+                    + request.Height + ": such latents are more than an array holds");
+            return new float[(int)floats];
         }
     }
 }

@@ -37,7 +37,8 @@ static class Check
         catch (E e)
         {
             // The runtime's own may have more.
-            That(e is ObjectDisposedException || !e.Message.Contains("\n"), "one line: " + e.Message);
+            That(e is ObjectDisposedException || e is ArgumentNullException || !e.Message.Contains("\n"),
+                "one line: " + e.Message);
             foreach (var word in words) That(e.Message.Contains(word), "'" + word + "' in: " + e.Message);
             return e;
         }

@@ -94,6 +94,19 @@ static class MaterialGeneratorTests
         Send(generator, "OnDestroy");
     }
 
+    public static void AModelWithoutASessionGetsOneTheNextTime()
+    {
+        Application.streamingAssetsPath = Check.At("tests", "data", "tiny-maps");
+        var generator = new MaterialGenerator { path = "bundle", className = "1", seamless = false };
+        // What is left when there was no memory for a session.
+        typeof(MaterialGenerator).GetField("opened", BindingFlags.Instance | BindingFlags.NonPublic)
+            .SetValue(generator, SessionTests.Open(Path.Combine(Application.streamingAssetsPath, "bundle")));
+        generator.Generate();
+        Frames(generator);
+        Check.That(generator.Color != null, "made");
+        Send(generator, "OnDestroy");
+    }
+
     public static void AnErrorEndsTheGenerationAndIsThrownOnce()
     {
         var generator = new MaterialGenerator

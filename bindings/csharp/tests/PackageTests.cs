@@ -3,6 +3,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using System.Text.RegularExpressions;
 using FlowTurbo;
 
 static class PackageTests
@@ -52,6 +53,15 @@ static class PackageTests
         }
         int found = Directory.GetDirectories(Path.Combine(unity, "runtimes")).Length;
         Check.Same(found, expected.GetLength(0), "platforms");
+    }
+
+    public static void LicencesAreInAndTheReadmeLinksToNothingThatIsNot()
+    {
+        foreach (var name in new[] { "LICENSE-MIT", "LICENSE-APACHE", "LICENSES-OF-DEPENDENCIES.txt" })
+            Check.That(File.ReadAllText(Path.Combine(unity, name)).Length > 500, name);
+        var readme = File.ReadAllText(Path.Combine(unity, "README.md"));
+        Check.That(readme.Contains("](https:") && readme.Contains("docs/editing.md"), "links and names");
+        Check.That(!Regex.IsMatch(readme, @"\]\((?!https:)"), "relative links");
     }
 
     public static void ThePackageIsOfTheLibrarysVersion()

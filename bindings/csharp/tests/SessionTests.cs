@@ -5,7 +5,6 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using System.Linq;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
@@ -14,20 +13,20 @@ using FlowTurbo;
 static class SessionTests
 {
     const string Short = "H1P2R1";
-    static readonly string textures = Check.At("models", "textures.ftplan");
+    internal static readonly string textures = Check.At("models", "textures.ftplan");
     static readonly string bundle = Check.At("models", "textures");
     static readonly string prompts = Check.At("tests", "data", "prompts", "bundle");
-    static readonly string materials = Check.At("tests", "data", "tiny-maps", "bundle");
+    internal static readonly string materials = Check.At("tests", "data", "tiny-maps", "bundle");
     static readonly string contexts = Check.At("tests", "data", "contexts", "pooled");
-    static readonly Model model = Open(textures);
-    static readonly Session session = model.NewSession();
+    internal static readonly Model model = Open(textures);
+    internal static readonly Session session = model.NewSession();
 
     internal static Model Open(string path)
     {
         return Model.Open(path, new ModelOptions { Threads = 1, Deterministic = true });
     }
 
-    static Request Grass(ulong seed = 7) { return new Request(4) { Seed = seed, Schedule = Short }; }
+    internal static Request Grass(ulong seed = 7) { return new Request(4) { Seed = seed, Schedule = Short }; }
 
     /// The compressed pixels of a PNG file; the program and the library compress alike.
     static byte[] Compressed(byte[] png)
@@ -154,7 +153,7 @@ static class SessionTests
             bool gap = row >= 128 || column >= 384;
             Check.Same(found[at], gap ? (byte)1 : rgb[(at / image * 128 + row) * 384 + column], "byte " + at);
         }
-        Check.Throws<FlowTurboException>(() => session.Finish(new Pixels(new byte[9], PixelFormat.Rgb8)), "9");
+        Check.Throws<FlowTurboException>(() => session.Finish(new Pixels(new byte[9], PixelFormat.Rgb8)), "9 bytes");
         Check.Throws<FlowTurboException>(() => session.Finish(default(Pixels)));
     }
 
@@ -398,6 +397,8 @@ static class SessionTests
         Check.Throws<ArgumentException>(() => session.Encode(image, 1, -8, 8), "width: -8");
         Check.Throws<ArgumentException>(() => session.Encode(image, -1), "Count: -1");
         Check.Throws<FlowTurboException>(() => session.Encode(image, 0));
+        Check.Throws<ArgumentException>(() => session.Encode(image, int.MaxValue), "count 2147483647");
+        Check.Throws<ArgumentException>(() => session.Encode(image, 1, int.MaxValue, int.MaxValue), "width 2147483647");
         Check.Throws<ArgumentException>(() => new Request(0) { Count = -1 }, "Count: -1");
         Check.Throws<ArgumentException>(
             () => session.Generate(new Request(0) { Count = 2 }), "Classes: 1 for 2 images");
@@ -410,6 +411,18 @@ static class SessionTests
         gone.Dispose();
         Check.Throws<ObjectDisposedException>(() => gone.Generate(Grass()));
         Check.That(session.Generate(Grass()).Count == 1, "the next one works");
+    }
+
+    public static void ARequestThatIsNullIsRefusedByName()
+    {
+        var pixels = new Pixels(new byte[9], PixelFormat.Rgb8);
+        var calls = new Action[]
+        {
+            () => model.Prepare(null), () => session.Prepare(null), () => session.Generate(null),
+            () => session.Generate(null, pixels), () => session.Begin(null),
+            () => session.GenerateAsync(null).GetAwaiter().GetResult(),
+        };
+        foreach (var call in calls) Check.Same(Check.Throws<ArgumentNullException>(call).ParamName, "request", "name");
     }
 
     public static void ASecondThreadIsToldThatASessionIsBusy()
@@ -453,48 +466,5 @@ static class SessionTests
             })).ToArray();
             Task.WaitAll(works);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    static void Lent(byte[] plan)
-    {
-        var own = (byte[])plan.Clone();
-        var other = Model.OpenMemory(own, new ModelOptions { Threads = 1, Deterministic = true });
-        var opened = other.NewSession();
-        own = null;
-        other.Dispose();
-        GC.Collect();
-        Check.SameBytes(opened.Generate(Grass()).Rgba, session.Generate(Grass()).Rgba, "from memory");
-        opened.Dispose();
-        Check.Throws<FlowTurboException>(() => Model.OpenMemory(new byte[] { 1, 2, 3 }));
-        Check.Throws<FlowTurboException>(() => Model.OpenMemory(new byte[0]));
-    }
-
-    public static void NothingIsLeaked()
-    {
-        // More tokens than the library has at a time; some are left to the collector.
-        for (int turn = 0; turn < 10000; turn++) new CancelToken().Dispose();
-        for (int turn = 0; turn < 6000; turn++)
-        {
-            new CancelToken();
-            if (turn % 1000 != 999) continue;
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
-        }
-        var plan = File.ReadAllBytes(textures);
-        long before = 0;
-        for (int turn = 0; turn < 9; turn++)
-        {
-            Lent(plan);
-            for (int image = 0; image < 8; image++)
-                using (var own = model.NewSession())
-                    own.Generate(new Request(0) { Schedule = "E1", Progress = step => { } });
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
-            if (turn == 2) before = Check.Resident();
-        }
-        // A plan that were kept would be 22 MB a turn, a session 5 MB.
-        long grown = Check.Resident() - before;
-        Check.That(grown < 60 << 20, "memory grew by " + (grown >> 20) + " MB in six turns");
     }
 }

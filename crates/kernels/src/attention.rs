@@ -270,6 +270,8 @@ impl Queries<'_> {
                     task.attend::<S, D, 6, 4>(numbers, left)
                 } else if S::REGISTERS >= 32 && left > S::LANES {
                     task.attend::<S, D, 12, 2>(numbers, left)
+                } else if S::REGISTERS < 16 {
+                    task.attend::<S, D, 4, 1>(numbers, left)
                 } else if left > S::LANES {
                     task.attend::<S, D, 6, 2>(numbers, left)
                 } else {

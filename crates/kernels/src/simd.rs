@@ -14,6 +14,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(target_feature = "simd128")]
+mod wasm;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -24,6 +26,8 @@ pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use token::{Known, methods};
+#[cfg(target_feature = "simd128")]
+pub(crate) use wasm::Simd128;
 
 /// Vectors of one instruction set, as a token: only where the processor has the set is there a value, so its methods
 /// need no other promise than the memory that some of them touch.
@@ -60,7 +64,7 @@ pub unsafe trait Simd: Copy {
     fn smaller(self, a: Self::V, b: Self::V) -> Self::V;
     /// As `max`, but NaN if either is.
     fn larger(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a * b + c`, rounded once (the scalar set too).
+    /// `a * b + c`, rounded once (the scalar set too), but for [`Isa::Simd128`].
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The nearest integer, ties to even.
     fn round(self, a: Self::V) -> Self::V;
@@ -169,6 +173,12 @@ pub enum Isa {
     Avx512,
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// WebAssembly's, which rounds a product before it is added.
+    #[cfg(target_feature = "simd128")]
+    Simd128,
+    /// The same, with sums of products that are rounded once, by 64-bit floats.
+    #[cfg(target_feature = "simd128")]
+    Simd128Exact,
 }
 
 impl Isa {
@@ -180,6 +190,10 @@ impl Isa {
         Self::Avx2,
         #[cfg(target_arch = "aarch64")]
         Self::Neon,
+        #[cfg(target_feature = "simd128")]
+        Self::Simd128,
+        #[cfg(target_feature = "simd128")]
+        Self::Simd128Exact,
         Self::Scalar,
     ];
 
@@ -193,6 +207,8 @@ impl Isa {
             Self::Avx512 => Avx512::new().is_some(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => Neon::new().is_some(),
+            #[cfg(target_feature = "simd128")]
+            Self::Simd128 | Self::Simd128Exact => true,
         }
     }
 
@@ -201,12 +217,14 @@ impl Isa {
         Self::ALL.iter().copied().filter(|set| set.is_available()).collect()
     }
 
-    /// Those of 8 floats, best first: they add up in the same order and give the same bits, here and on other
-    /// processors.
+    /// Those of 8 floats that round once, best first: they add up in the same order and give the same bits, here and on
+    /// other processors.
     pub fn portable() -> Vec<Self> {
         let sets = Self::available().into_iter();
         #[cfg(target_arch = "x86_64")]
         let sets = sets.filter(|set| *set != Self::Avx512);
+        #[cfg(target_feature = "simd128")]
+        let sets = sets.filter(|set| *set != Self::Simd128);
         sets.collect()
     }
 
@@ -226,6 +244,10 @@ impl Isa {
                 Self::Avx512 => Avx512::enter(kernel),
                 #[cfg(target_arch = "aarch64")]
                 Self::Neon => Neon::enter(kernel),
+                #[cfg(target_feature = "simd128")]
+                Self::Simd128 => Simd128::<false>::enter(kernel),
+                #[cfg(target_feature = "simd128")]
+                Self::Simd128Exact => Simd128::<true>::enter(kernel),
             }
         }
     }
@@ -241,6 +263,10 @@ impl std::fmt::Display for Isa {
             Self::Avx512 => "AVX-512",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
+            #[cfg(target_feature = "simd128")]
+            Self::Simd128 => "SIMD128",
+            #[cfg(target_feature = "simd128")]
+            Self::Simd128Exact => "SIMD128, exact",
         })
     }
 }

@@ -17,10 +17,10 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Mutex};
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::Mmap;
 
 pub use backend::Planned;
 pub use format::MAGIC;
@@ -232,12 +232,11 @@ impl PlanFile {
         self.table.find(kind).ok_or_else(|| invalid_bundle(format!("the file has no {kind}")))
     }
 
-    /// All of a section, which is as its hash says. On pages of its own, which go back to the system at once.
-    fn read(&self, section: &Section) -> Result<MmapMut> {
+    /// All of a section, which is as its hash says.
+    fn read(&self, section: &Section) -> Result<impl Deref<Target = [u8]> + use<>> {
         let place = || section.kind.to_string();
         let len = usize::try_from(section.len()).unwrap_or(usize::MAX);
-        let pages = MmapMut::map_anon(len.max(1)).map_err(|_| memory::refused(section.len()));
-        let mut bytes = pages.at(place)?;
+        let mut bytes = pages(len.max(1)).at(place)?;
         self.fill(section.bytes.start, &mut bytes[..len]).at(place)?;
         let pieces: Vec<_> = bytes[..len].chunks(format::PIECE as usize).map(hash::of).collect();
         section.compare(&pieces)?;
@@ -267,6 +266,15 @@ impl PlanFile {
         let hashes = hash::of_all(pieces, hash_of, parallel).at(|| section.kind.to_string())?;
         section.compare(&hashes)
     }
+}
+
+/// So many bytes, on pages of their own, which go back to the system at once.
+fn pages(len: usize) -> Result<impl DerefMut<Target = [u8]>> {
+    // Where there are none, nothing goes back.
+    #[cfg(target_family = "wasm")]
+    return memory::filled(len, 0u8);
+    #[cfg(not(target_family = "wasm"))]
+    memmap2::MmapMut::map_anon(len).map_err(|_| memory::refused(len as u64))
 }
 
 /// For weights: a network's are the file of this name.

@@ -55,8 +55,8 @@ namespace FlowTurbo
                 opened = model != null
                     ? Model.OpenMemory(model.bytes, options)
                     : Model.Open(Path.Combine(Application.streamingAssetsPath, path), options);
-                session = opened.NewSession();
             }
+            if (session == null) session = opened.NewSession();
             var request = new Request { Seed = unchecked((ulong)seed), Tile = seamless ? Tile.Both : Tile.None };
             if (className != "") request.Classes = new[] { opened.FindClass(className) };
             if (prompt != "") request.Prompts = new[] { prompt };

@@ -53,6 +53,27 @@ pub(crate) unsafe trait Dot: Copy {
     }
 }
 
+/// A kind of small numbers that needs nothing of the processor but what the whole module needs.
+macro_rules! everywhere {
+    ($name:ident) => {
+        impl $name {
+            /// It is everywhere.
+            pub(in super::super) fn new() -> Option<Self> {
+                Some(Self)
+            }
+
+            /// Computes a tile.
+            ///
+            /// # Safety
+            /// As [`Microkernel::run`](super::super::table::Microkernel::run).
+            pub(in super::super) unsafe fn tile(of: super::super::Tile<'_>, rows: usize, vectors: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { super::super::tile::tile(Self, of, rows, vectors) }
+            }
+        }
+    };
+}
+
 /// A kind of small numbers: the token of an instruction set where the processor has more than that, and tiles compiled
 /// for both.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -86,19 +107,27 @@ macro_rules! dot {
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod plain;
+#[cfg(target_feature = "simd128")]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::*;
 pub(super) use plain::*;
+#[cfg(target_feature = "simd128")]
+pub(super) use wasm::*;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::*;
 
 /// Rows and vectors of the largest tile beside a panel row and a word. More columns than rows: nine row pointers fit
 /// the general registers, and rows 4096 bytes apart fit the first cache's ways.
 pub(super) const fn largest<S: Simd>() -> (usize, usize) {
-    if S::REGISTERS >= 32 { (9, 3) } else { (6, 2) }
+    match S::REGISTERS {
+        32.. => (9, 3),
+        16.. => (6, 2),
+        _ => (4, 1),
+    }
 }
 
 /// Floats as they are.

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "aarch64")]
 use super::super::simd::Neon;
 use super::super::simd::Scalar;
+#[cfg(target_feature = "simd128")]
+use super::super::simd::Simd128;
 #[cfg(target_arch = "x86_64")]
 use super::super::simd::{Avx2, Avx512};
 use super::super::{Isa, Kernel, Simd};
@@ -161,6 +163,18 @@ pub static MICROKERNELS: &[Microkernel] = &[
     small!(Neon, I8, Sdot, "dotprod"),
     #[cfg(target_arch = "aarch64")]
     small!(Neon, I8, PlainBytes, ""),
+    #[cfg(target_feature = "simd128")]
+    floats!(Simd128, Simd128<false>, F32, false),
+    #[cfg(target_feature = "simd128")]
+    floats!(Simd128, Simd128<false>, F16, true),
+    #[cfg(target_feature = "simd128")]
+    small!(Simd128, I8, Wide128, ""),
+    #[cfg(target_feature = "simd128")]
+    floats!(Simd128Exact, Simd128<true>, F32, false),
+    #[cfg(target_feature = "simd128")]
+    floats!(Simd128Exact, Simd128<true>, F16, true),
+    #[cfg(target_feature = "simd128")]
+    small!(Simd128Exact, I8, Wide128, ""),
     floats!(Scalar, Scalar, F32, false),
     floats!(Scalar, Scalar, F16, true),
     small!(Scalar, I8, PlainBytes, ""),

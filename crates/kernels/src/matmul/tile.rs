@@ -63,6 +63,18 @@ pub(super) struct Tile<'a> {
 /// Steps of the inner dimension that a loop takes at once.
 const UNROLL: usize = 4;
 
+/// As many times what takes a number below [`UNROLL`]. Not a loop, which the compiler would leave one for WebAssembly;
+/// engines carry no sum from one turn of a loop to the next in a register.
+macro_rules! unrolled {
+    (|$k:ident| $body:block) => {
+        unrolled!($k $body 0 1 2 3)
+    };
+    ($k:ident $body:block $($each:literal)*) => {$({
+        let $k: usize = $each;
+        $body
+    })*};
+}
+
 /// Computes `rows` rows by `vectors` vectors.
 ///
 /// # Safety
@@ -120,11 +132,13 @@ unsafe fn micro<D: Dot, const R: usize, const V: usize>(dot: D, tile: Tile<'_>) 
         for span in spans {
             let mut a = a.add(span.offset);
             for _ in 0..span.len / unroll {
-                for k in 0..unroll {
-                    step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
-                    simd.prefetch(ahead);
-                    ahead = ahead.wrapping_add(ahead_step);
-                }
+                unrolled!(|k| {
+                    if k < unroll {
+                        step::<D, R, V>(dot, &mut sums, a.add(k), a_stride, panel.add(k * V * D::STEP));
+                        simd.prefetch(ahead);
+                        ahead = ahead.wrapping_add(ahead_step);
+                    }
+                });
                 a = a.add(unroll);
                 panel = panel.add(unroll * V * D::STEP);
             }

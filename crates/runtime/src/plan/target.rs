@@ -49,6 +49,8 @@ impl Target {
             Isa::Avx512 => Some(Self::X86_64V4),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Some(Self::Aarch64),
+            #[cfg(target_feature = "simd128")]
+            Isa::Simd128 | Isa::Simd128Exact => None,
             Isa::Scalar => None,
         }
     }

@@ -13,7 +13,7 @@ public final class Images {
     this.count = count;
     this.width = width;
     this.height = height;
-    rgba = Native.room(4L * count * width * height);
+    rgba = Native.room(4, count, width, height);
   }
 
   public int count() {

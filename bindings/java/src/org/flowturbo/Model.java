@@ -58,17 +58,25 @@ public final class Model implements AutoCloseable {
     return open(path, new ModelOptions());
   }
 
+  /** @param options null for the defaults */
   public static Model open(String path, ModelOptions options) {
-    return new Model(Native.modelOpen(Native.direct("path", path), options));
+    return new Model(Native.modelOpen(Native.direct("path", Native.given("path", path)), orDefaults(options)));
   }
 
   /**
    * Opens a zip file or a plan that is in memory: what a direct buffer holds from its position to its limit, such as a
    * mapped file. It is lent, and must stay as it is until the model and its sessions are closed.
+   *
+   * @param options null for the defaults
    */
   public static Model openMemory(ByteBuffer data, ModelOptions options) {
-    if (!data.isDirect()) throw new IllegalArgumentException("data: must be a direct buffer (allocateDirect, map)");
-    return new Model(Native.modelOpenMemory(data.slice(), options));
+    if (!Native.given("data", data).isDirect())
+      throw new IllegalArgumentException("data: must be a direct buffer (allocateDirect, map)");
+    return new Model(Native.modelOpenMemory(data.slice(), orDefaults(options)));
+  }
+
+  private static ModelOptions orDefaults(ModelOptions options) {
+    return options == null ? new ModelOptions() : options;
   }
 
   /** The version of the native library. */
@@ -84,7 +92,7 @@ public final class Model implements AutoCloseable {
 
   /** The class of a label, of one of its synonyms, or of a number as text. */
   public long findClass(String name) {
-    return Native.modelFindClass(handle(), Native.direct("name", name));
+    return Native.modelFindClass(handle(), Native.direct("name", Native.given("name", name)));
   }
 
   /** The label of a class, 0 to {@link #classCount} - 1. */
@@ -96,7 +104,7 @@ public final class Model implements AutoCloseable {
 
   /** Plans what a request needs, and tells the memory it will take. */
   public Memory prepare(Request request) {
-    return new Memory(Native.modelPrepare(handle(), request.ready()));
+    return new Memory(Native.modelPrepare(handle(), Request.ready(request)));
   }
 
   /** Frees the model. */

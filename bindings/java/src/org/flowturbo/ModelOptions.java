@@ -34,7 +34,7 @@ public final class ModelOptions {
   }
 
   public ModelOptions precision(Precision numbers) {
-    precision = numbers.value;
+    precision = Native.given("numbers", numbers).value;
     return this;
   }
 

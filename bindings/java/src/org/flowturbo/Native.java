@@ -5,6 +5,8 @@ import java.nio.ByteOrder;
 import java.nio.CharBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Objects;
 
 /** The functions of native/flowturbo_jni.c, and memory for them: direct buffers, from their beginning. */
 final class Native {
@@ -103,14 +105,14 @@ final class Native {
 
   static ByteBuffer direct(long[] numbers) {
     if (numbers == null) return null;
-    ByteBuffer buffer = room(8L * numbers.length);
+    ByteBuffer buffer = room(8, numbers.length);
     buffer.asLongBuffer().put(numbers);
     return buffer;
   }
 
   static ByteBuffer direct(float[] numbers) {
     if (numbers == null) return null;
-    ByteBuffer buffer = room(4L * numbers.length);
+    ByteBuffer buffer = room(4, numbers.length);
     buffer.asFloatBuffer().put(numbers);
     return buffer;
   }
@@ -121,9 +123,21 @@ final class Native {
     return numbers;
   }
 
-  static ByteBuffer room(long bytes) {
-    if (bytes != (int) bytes) throw new IllegalArgumentException(bytes + " bytes are more than a buffer holds");
+  /** A buffer of as many bytes as the product of some sizes, none of which is below 0. */
+  static ByteBuffer room(int... sizes) {
+    long bytes = 1;
+    for (int size : sizes) {
+      bytes *= size;
+      if (bytes > Integer.MAX_VALUE)
+        throw new IllegalArgumentException(Arrays.toString(sizes).replace(", ", " x ")
+            + " bytes are more than a buffer holds");
+    }
     return ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
+  }
+
+  /** Refuses null, which native code would follow. */
+  static <T> T given(String what, T value) {
+    return Objects.requireNonNull(value, what + ": must not be null");
   }
 
   static int atLeastZero(String what, int value) {

@@ -14,11 +14,11 @@ public final class Pixels {
 
   /** @param memory a direct buffer, which stays the caller's */
   public Pixels(ByteBuffer memory, PixelFormat format) {
-    if (!memory.isDirect())
+    if (!Native.given("memory", memory).isDirect())
       throw new IllegalArgumentException("memory: must be a direct buffer (ByteBuffer.allocateDirect)");
     // Native code sees where a buffer begins, not its position.
     this.memory = memory.slice();
-    this.format = format.value;
+    this.format = Native.given("format", format).value;
   }
 
   /** Bytes from the start of a row, or an image, to the start of the next; 0 for none between. */
@@ -32,11 +32,13 @@ public final class Pixels {
   /** Writes the first image to a PNG file, of bytes or of grey in 16 bits. */
   public void savePng(int width, int height, String path) {
     Native.savePng(this, Native.atLeastZero("width", width), Native.atLeastZero("height", height),
-        Native.direct("path", path));
+        Native.direct("path", Native.given("path", path)));
   }
 
-  Pixels written() {
-    if (memory.isReadOnly()) throw new IllegalArgumentException("memory: is read-only");
-    return this;
+  /** Checks pixels that the library will write. */
+  static Pixels written(Pixels pixels) {
+    if (Native.given("pixels", pixels).memory.isReadOnly())
+      throw new IllegalArgumentException("memory: is read-only");
+    return pixels;
   }
 }

@@ -6,7 +6,7 @@ import java.nio.ByteBuffer;
  * One generation: an image for each class, or for each prompt where there are no classes. What is left alone is the
  * bundle's own.
  */
-public final class Request {
+public final class Request implements Cloneable {
   int imageCount;
   private long seed;
   private float guidance;
@@ -44,13 +44,13 @@ public final class Request {
   /** Of images of these classes: one for each, or none, with prompts or contexts. */
   public Request(long... classes) {
     Native.requestInit(this);
-    this.classes = classes.length == 0 ? null : Native.direct(classes);
+    this.classes = classes == null || classes.length == 0 ? null : Native.direct(classes);
   }
 
   /** What the images show, in words, for models with a text encoder: one for each, or one for all. */
   public Request prompts(String... texts) {
     promptTexts = Native.direct("prompts", texts);
-    promptAddresses = texts == null ? null : Native.room(8L * texts.length);
+    promptAddresses = texts == null ? null : Native.room(8, texts.length);
     prompts = texts == null ? 0 : texts.length;
     return this;
   }
@@ -117,7 +117,7 @@ public final class Request {
   }
 
   public Request tile(Tile axes) {
-    tile = axes.value;
+    tile = Native.given("axes", axes).value;
     return this;
   }
 
@@ -142,7 +142,7 @@ public final class Request {
 
   /** What of the images to begin with is made anew: a byte of a direct buffer for each pixel, 255 is new. */
   public Request mask(ByteBuffer bytes) {
-    mask = new Pixels(bytes, PixelFormat.GREY8).memory;
+    mask = bytes == null ? null : new Pixels(bytes, PixelFormat.GREY8).memory;
     return this;
   }
 
@@ -190,8 +190,19 @@ public final class Request {
     return this;
   }
 
-  /** Checks what native code is not told the length of. */
-  Request ready() {
+  /**
+   * A copy of a request, so that a listener may change the caller's while the library reads this one; checked for what
+   * native code is not told the length of.
+   */
+  static Request ready(Request request) {
+    try {
+      return ((Request) Native.given("request", request).clone()).checked();
+    } catch (CloneNotSupportedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private Request checked() {
     int given = classes == null ? prompts : classes.capacity() / 8;
     imageCount = count > 0 ? count : Math.max(1, given);
     forEach("classes", classes, 8);

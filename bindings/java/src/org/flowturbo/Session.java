@@ -31,15 +31,16 @@ public final class Session implements AutoCloseable {
 
   /** Does all that a request needs before its first step: for a loading screen. */
   public void prepare(Request request) {
-    Native.sessionPrepare(handle(), request.ready());
+    Native.sessionPrepare(handle(), Request.ready(request));
   }
 
   /** Makes images, and returns when they are done. */
   public Images generate(Request request) {
+    Request own = Request.ready(request);
     // The library looks at the size before memory is taken for it.
-    prepare(request);
-    Images images = room(request.imageCount, request.width, request.height);
-    generate(request, images.pixels());
+    prepare(own);
+    Images images = room(own.imageCount, own.width, own.height);
+    generate(own, images.pixels());
     return images;
   }
 
@@ -49,19 +50,23 @@ public final class Session implements AutoCloseable {
    * @param pixels null for {@link Request#latentsOnly}
    */
   public void generate(Request request, Pixels pixels) {
-    if (pixels != null) pixels.written();
-    run(request.listener, () -> Native.sessionGenerate(handle(), request.ready(), pixels));
-    taken(request);
+    if (pixels != null) Pixels.written(pixels);
+    Request own = Request.ready(request);
+    run(own.listener, () -> Native.sessionGenerate(handle(), own, pixels));
+    taken(own);
   }
 
   /** Begins a generation that {@link #step} carries out; one under way is given up. */
   public void begin(Request request) {
-    Native.sessionBegin(handle(), request.ready());
-    taken(request);
+    Request own = Request.ready(request);
+    Native.sessionBegin(handle(), own);
+    taken(own);
   }
 
-  /** Works for about so many microseconds; true once all is done. */
+  /** Works for about so many microseconds, or {@link #WHOLE_STEP}; true once all is done. */
   public boolean step(long microseconds) {
+    if (microseconds < WHOLE_STEP)
+      throw new IllegalArgumentException("microseconds: " + microseconds + ", must not be below 0, or WHOLE_STEP");
     boolean[] done = new boolean[1];
     run(listener, () -> done[0] = Native.sessionStep(handle(), microseconds));
     return done[0];
@@ -85,12 +90,12 @@ public final class Session implements AutoCloseable {
   }
 
   public void finish(Pixels pixels) {
-    run(listener, () -> Native.sessionFinish(handle(), pixels.written()));
+    run(listener, () -> Native.sessionFinish(handle(), Pixels.written(pixels)));
   }
 
   /** Draws what the generation looks like so far. */
   public void preview(Preview kind, Pixels pixels) {
-    Native.sessionPreview(handle(), kind.value, pixels.written());
+    Native.sessionPreview(handle(), Native.given("kind", kind).value, Pixels.written(pixels));
   }
 
   /** Writes one map of the images that were made last; the y of normals points up. */
@@ -99,7 +104,7 @@ public final class Session implements AutoCloseable {
   }
 
   public void map(MaterialMap map, Pixels pixels, boolean normalYDown) {
-    Native.sessionMap(handle(), map.value, normalYDown ? 1 : 0, pixels.written());
+    Native.sessionMap(handle(), Native.given("map", map).value, normalYDown ? 1 : 0, Pixels.written(pixels));
   }
 
   /** The latents of the last generation: [count, channels, height, width]. */
@@ -119,7 +124,7 @@ public final class Session implements AutoCloseable {
     Native.atLeastZero("width", width);
     Native.atLeastZero("height", height);
     ByteBuffer latents = latentRoom(count, width, height);
-    Native.sessionEncode(handle(), pixels, width, height, count, latents);
+    Native.sessionEncode(handle(), Native.given("pixels", pixels), width, height, count, latents);
     return Native.floats(latents);
   }
 
@@ -129,8 +134,8 @@ public final class Session implements AutoCloseable {
   }
 
   public void decode(float[] latents, Pixels pixels, int width, int height) {
-    Native.sessionDecode(handle(), Native.direct(latents), Native.atLeastZero("width", width),
-        Native.atLeastZero("height", height), pixels.written());
+    Native.sessionDecode(handle(), Native.direct(Native.given("latents", latents)), Native.atLeastZero("width", width),
+        Native.atLeastZero("height", height), Pixels.written(pixels));
   }
 
   /** Gives the generation under way up, or forgets the last one. */
@@ -165,7 +170,7 @@ public final class Session implements AutoCloseable {
   private ByteBuffer latentRoom(int count, int width, int height) {
     int across = width == 0 ? model.latentWidth() : width / Math.max(1, model.cellWidth());
     int down = height == 0 ? model.latentHeight() : height / Math.max(1, model.cellHeight());
-    return Native.room(4L * count * model.latentChannels() * down * across);
+    return Native.room(4, count, model.latentChannels(), down, across);
   }
 
   /** Calls the library, with progress to a listener. */

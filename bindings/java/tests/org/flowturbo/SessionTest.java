@@ -46,7 +46,7 @@ public class SessionTest {
     session.close();
   }
 
-  private static Request grass() {
+  static Request grass() {
     return new Request(4).seed(7).schedule(SHORT);
   }
 
@@ -68,13 +68,13 @@ public class SessionTest {
     return all;
   }
 
-  private static <T extends Throwable> T refused(Class<T> kind, String words, ThrowingRunnable work) {
+  static <T extends Throwable> T refused(Class<T> kind, String words, ThrowingRunnable work) {
     T thrown = assertThrows(kind, work);
     assertTrue(thrown.getMessage(), thrown.getMessage().contains(words) && !thrown.getMessage().contains("\n"));
     return thrown;
   }
 
-  private static FlowTurboException refused(int status, String words, ThrowingRunnable work) {
+  static FlowTurboException refused(int status, String words, ThrowingRunnable work) {
     FlowTurboException thrown = refused(FlowTurboException.class, words, work);
     assertEquals(thrown.getMessage(), status, thrown.status());
     return thrown;
@@ -173,7 +173,7 @@ public class SessionTest {
         () -> new Pixels(ByteBuffer.allocate(9), PixelFormat.RGB8));
     refused(IllegalArgumentException.class, "read-only",
         () -> session.finish(new Pixels(memory.asReadOnlyBuffer(), PixelFormat.RGB8)));
-    refused(Status.INVALID_ARGUMENT, "9",
+    refused(Status.INVALID_ARGUMENT, "9 bytes",
         () -> session.finish(new Pixels(ByteBuffer.allocateDirect(9), PixelFormat.RGB8)));
   }
 
@@ -293,6 +293,7 @@ public class SessionTest {
     assertTrue(pieces > 10);
     assertArrayEquals(whole, bytes(session.finish().rgba(0)));
     assertEquals("HPPRR!", told.toString());
+    refused(IllegalArgumentException.class, "microseconds: -5", () -> session.step(-5));
     session.reset();
     refused(Status.INVALID_ARGUMENT, "", () -> session.finish());
     refused(Status.INVALID_ARGUMENT, "", () -> session.step(Session.WHOLE_STEP));
@@ -379,6 +380,11 @@ public class SessionTest {
     refused(FlowTurboException.class, "", () -> session.generate(new Request(0).size(1 << 30, 1 << 30)));
     refused(FlowTurboException.class, "", () -> session.generate(new Request(0).guidance(Float.NaN)));
     refused(IllegalArgumentException.class, "width: -8", () -> new Request(0).size(-8, 8));
+    Pixels image = new Pixels(ByteBuffer.allocateDirect(9), PixelFormat.RGB8);
+    refused(IllegalArgumentException.class, "[4 x 2147483647 x 8 x 16 x 16] bytes",
+        () -> session.encode(image, Integer.MAX_VALUE));
+    refused(IllegalArgumentException.class, "x 268435455 x 268435455] bytes",
+        () -> session.encode(image, 1, Integer.MAX_VALUE, Integer.MAX_VALUE));
     refused(IllegalArgumentException.class, "classes: 1 for 2 images", () -> session.generate(new Request(0).count(2)));
     refused(IllegalArgumentException.class, "morph amounts: 1 for 2 images",
         () -> session.generate(new Request(0, 1).morph(new long[] {1, 2}, new float[1])));
@@ -397,6 +403,21 @@ public class SessionTest {
     freed.close();
     refused(Status.INVALID_HANDLE, "", () -> freed.cancel());
     assertEquals(1, session.generate(grass()).count());
+  }
+
+  @Test
+  public void aListenerMayChangeTheRequest() {
+    Request request = grass();
+    byte[] plain = made(request);
+    List<Progress> told = new ArrayList<>();
+    request.listener(step -> {
+      told.add(step);
+      request.size(256, 128).count(3).seeds(1, 2, 3).listener(null);
+    });
+    assertArrayEquals(plain, made(request));
+    assertEquals(5, told.size());
+    assertEquals(8 * 16 * 16, session.latents().length);
+    assertArrayEquals(plain, bytes(session.finish().rgba(0)));
   }
 
   @Test

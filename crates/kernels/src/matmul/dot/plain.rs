@@ -1,12 +1,13 @@
 //! Plain Rust: what the others are held to.
 
-use super::super::tile::{Tile, tile};
 use super::Dot;
 use crate::simd::Scalar;
 
 /// Bytes, 8 columns at a time.
 #[derive(Clone, Copy)]
 pub(in super::super) struct PlainBytes;
+
+everywhere!(PlainBytes);
 
 // SAFETY: arrays of 8 words.
 #[rustfmt::skip]
@@ -33,21 +34,5 @@ unsafe impl Dot for PlainBytes {
             }
         }
         sum
-    }
-}
-
-impl PlainBytes {
-    /// Every processor has what it needs.
-    pub(in super::super) fn new() -> Option<Self> {
-        Some(Self)
-    }
-
-    /// Computes a tile.
-    ///
-    /// # Safety
-    /// As [`Microkernel::run`](super::super::table::Microkernel::run).
-    pub(in super::super) unsafe fn tile(of: Tile<'_>, rows: usize, vectors: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { tile(Self, of, rows, vectors) }
     }
 }
