@@ -6,24 +6,26 @@ import os
 import subprocess
 import sysconfig
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SUFFIXES = {".so", ".dylib", ".dll"}
+# The package itself wants numpy, which who builds it need not have.
+SUFFIX = run_path(str(Path(__file__).parent / "flowturbo" / "abi.py"))["SUFFIX"]
 
 
 class LibraryHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         named = os.environ.get("FLOWTURBO_LIBRARY")
         library = Path(named) if named else self.build()
-        if library.suffix not in SUFFIXES or not library.is_file():
+        if library.suffix != SUFFIX or not library.is_file():
             raise SystemExit(f"{library}: no shared library there")
         # Of the interpreter the wheel asks nothing: ctypes needs no ABI of it.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
         build_data["pure_python"] = False
-        build_data["force_include"][str(library)] = f"flowturbo/libflowturbo{library.suffix}"
+        build_data["force_include"][str(library)] = f"flowturbo/libflowturbo{SUFFIX}"
 
     def build(self) -> Path:
         """As it is shipped: small, with the compiler of ONNX bundles and the tokenizer of prompts."""
@@ -32,5 +34,5 @@ class LibraryHook(BuildHookInterface):
         command = ["cargo", "build", "--profile", "dist", "--package", "flowturbo-capi", "--lib"]
         command += ["--no-default-features", "--features", "compile,text", "--target-dir", str(target)]
         subprocess.run(command, cwd=top, check=True)
-        (made,) = [path for path in (target / "dist").glob("*flowturbo_capi.*") if path.suffix in SUFFIXES]
+        (made,) = (target / "dist").glob(f"*flowturbo_capi{SUFFIX}")
         return made

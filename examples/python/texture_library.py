@@ -46,7 +46,7 @@ class Painter:
             files = self.files(request)
             if not all((self.images / file).exists() for file in files.values()):
                 self.make(request, files)
-        except (flowturbo.Error, ValueError, TypeError) as error:
+        except (flowturbo.Error, ValueError, TypeError, OSError, MemoryError) as error:
             return {"row": json.dumps(row, default=str), "files": "{}", "error": str(error)}
         return {"row": json.dumps(row, default=str), "files": json.dumps(files), "error": ""}
 

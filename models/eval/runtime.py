@@ -16,10 +16,11 @@ sys.path.insert(0, str(REPOSITORY / "bindings" / "python"))
 
 import flowturbo
 from flowturbo import Generation
+from flowturbo.abi import SUFFIX
 
-NAMES = {"darwin": "libflowturbo_capi.dylib", "win32": "flowturbo_capi.dll"}
 BUILD = "cargo build --release --workspace --lib"
-LIBRARY = REPOSITORY / "target" / "release" / NAMES.get(sys.platform, "libflowturbo_capi.so")
+NAME = ("" if sys.platform == "win32" else "lib") + "flowturbo_capi" + SUFFIX
+LIBRARY = REPOSITORY / "target" / "release" / NAME
 
 
 def use_library(path: Path = LIBRARY) -> None:

@@ -28,9 +28,9 @@ from flowturbo.errors import (
     Unsupported,
 )
 from flowturbo.generation import Generation, Progress
-from flowturbo.library import library
 from flowturbo.logs import set_log_level
 from flowturbo.model import Memory, Model, ModelInfo, Precision
+from flowturbo.native import library
 from flowturbo.pixels import save_png
 from flowturbo.request import Request
 from flowturbo.session import Session

@@ -6,6 +6,7 @@ tests hold the header to, `FUNCTIONS` to the header.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from ctypes import (
     CFUNCTYPE,
@@ -23,6 +24,8 @@ from ctypes import (
 from ctypes import c_uint32 as u32
 from ctypes import c_uint64 as u64
 from typing import Any
+
+SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")  # of shared libraries
 
 # By channels and numpy's name of a channel's type.
 PIXELS = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import weakref
 from ctypes import byref, c_uint8
 
-from flowturbo.library import check, library, made
+from flowturbo.native import check, library, made
 
 
 class CancelToken:
     """Stops every generation that was given it: each raises `Cancelled` after the operation at hand, milliseconds
-    later. From any thread."""
+    later. From any thread. There may be 4096 at a time, with one for each session that generated without."""
 
     def __init__(self) -> None:
         self.handle = made(library().ft_cancel_token_new)
@@ -22,6 +22,12 @@ class CancelToken:
     def reset(self) -> None:
         """Makes the token usable again."""
         check(library().ft_cancel_token_reset(self.handle))
+
+    @staticmethod
+    def given(token: CancelToken | None) -> CancelToken | None:
+        if token is not None and not isinstance(token, CancelToken):
+            raise TypeError(f"cancel {token!r}: must be a CancelToken")
+        return token
 
     @property
     def is_cancelled(self) -> bool:

@@ -6,7 +6,7 @@ import atexit
 import logging
 
 from flowturbo import abi
-from flowturbo.library import check, library
+from flowturbo.native import check, library
 
 # logging's levels by the library's, from 1.
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, logging.DEBUG - 5)

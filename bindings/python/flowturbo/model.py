@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from ctypes import byref, c_char_p, c_int64, c_uint32, c_void_p, pointer
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
+from threading import Lock
 from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeAlias, Unpack, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from flowturbo import abi
 from flowturbo.cancel import CancelToken
 from flowturbo.errors import Error
-from flowturbo.library import check, filled, library, sized, text, whole
+from flowturbo.native import check, filled, library, sized, text, whole
 from flowturbo.request import Filled, Request, Shapes
 from flowturbo.running import Run
 from flowturbo.session import Session
@@ -73,7 +74,8 @@ class Model:
     """A bundle or a plan, opened by `Model.open`. Any number of threads may have sessions of it."""
 
     def __init__(self, handle: int):
-        self.handle: int | None = handle
+        self.handle = handle  # which the library knows for one that is freed
+        self.reads = Lock()  # of texts that are the model's
         self.free = weakref.finalize(self, library().ft_model_free, handle)
         raw = sized(abi.ModelInfo)
         check(library().ft_model_get_info(handle, byref(raw)))
@@ -116,7 +118,7 @@ class Model:
         options.deterministic, options.release_conditioning = bool(deterministic), bool(release_conditioning)
         if limits is not None:
             options.limits = pointer(given_limits(limits))
-        run = Run(cancel or CancelToken())
+        run = Run(CancelToken.given(cancel) or CancelToken())
         options.cancel = run.token.handle
         if isinstance(source, str | PathLike):
             return cls(opened(run, library().ft_model_open, text("path", fspath(source)), byref(options)))
@@ -132,8 +134,8 @@ class Model:
 
     def close(self) -> None:
         """Frees the model; its sessions stay usable. What nobody refers to any more is closed by itself."""
-        self.handle = None
-        self.free()
+        with self.reads:
+            self.free()
 
     def session(self) -> Session:
         return Session(self)
@@ -141,7 +143,7 @@ class Model:
     def prepare(self, **request: Unpack[Request]) -> Memory:
         """Plans what a request needs, and tells the memory that it will take before any is taken for it."""
         told, given = sized(abi.Memory), Filled(request, self)
-        run = Run(CancelToken())
+        run = Run(given.cancel or CancelToken())
         given.raw.cancel = run.token.handle
         run(library().ft_model_prepare, self.handle, byref(given.raw), byref(told))
         return Memory(told.model_bytes, told.session_bytes, told.passing_bytes)
@@ -163,9 +165,10 @@ class Model:
 
     def texts(self, function: Callable[..., int], count: int) -> list[str]:
         found = [c_char_p() for _ in range(count)]
-        for number, place in enumerate(found):
-            check(function(self.handle, number, byref(place)))
-        return [place.value.decode() for place in found if place.value is not None]
+        with self.reads:
+            for number, place in enumerate(found):
+                check(function(self.handle, number, byref(place)))
+            return [place.value.decode() for place in found if place.value is not None]
 
     @property
     def maps(self) -> list[str]:
@@ -237,7 +240,8 @@ class File:
 
     def __init__(self, file: BinaryIO):
         self.file = file
-        self.size = file.seek(0, io.SEEK_END)
+        file.seek(0, io.SEEK_END)
+        self.size = file.tell()  # which seek of an mmap does not give before Python 3.13
         self.failure: BaseException | None = None
 
     def read(self, offset: int, count: int) -> bytes:
@@ -268,6 +272,8 @@ READ = abi.ReadCallback(read)
 def open_file(run: Run, source: BinaryIO, options: abi.ModelOptions) -> int:
     if not hasattr(source, "read") or not hasattr(source, "seek"):
         raise TypeError(f"source: {type(source).__name__}; a path, bytes, or a file that is open for reading is needed")
+    if isinstance(source, io.TextIOBase):
+        raise TypeError("source: a file that is open as text; open it as bytes, with 'rb'")
     file = File(source)
     reader = filled(abi.Reader, library().ft_reader_init)
     reader.size, reader.read, reader.release, reader.user_data = file.size, READ, RELEASE, lend(file)

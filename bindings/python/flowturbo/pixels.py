@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from flowturbo import abi
-from flowturbo.library import check, filled, library, text
+from flowturbo.native import check, filled, library, text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,7 +42,7 @@ def given_images(name: str, given: Images) -> Array:
     if pictures and all(hasattr(picture, "convert") for picture in pictures):
         images = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
     else:
-        images = np.asarray(given)
+        images = array(name, given)
     if images.dtype == np.float64:
         images = images.astype(np.float32)
     if images.ndim == 3:
@@ -53,8 +53,23 @@ def given_images(name: str, given: Images) -> Array:
     return np.ascontiguousarray(images)
 
 
+def array(name: str, given: Any) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def fits(name: str, given: Array, *wanted: int | str) -> None:
+    """Refuses other shapes, of which the library knows the bytes alone; letters are any number. What has no size, as
+    images have without a decoder, is the library's to refuse."""
+    same = (own == each or isinstance(each, str) for own, each in zip(given.shape, wanted, strict=False))
+    if 0 not in wanted and not (given.ndim == len(wanted) and all(same)):
+        raise ValueError(f"{name}: shape {list(given.shape)}, must be [{', '.join(map(str, wanted))}]")
+
+
 def given_floats(name: str, given: ArrayLike) -> NDArray[np.float32]:
-    floats = np.asarray(given)
+    floats = array(name, given)
     if floats.dtype.kind not in "fiu":
         raise ValueError(f"{name}: {floats.dtype} numbers; floats are needed")
     return np.ascontiguousarray(floats, np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ctypes import POINTER, c_char_p, c_float, c_int64, c_uint64, c_void_p, cast, pointer
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from flowturbo import abi
 from flowturbo.cancel import CancelToken
 from flowturbo.generation import Watcher
-from flowturbo.library import filled, library, text, whole
-from flowturbo.pixels import Array, Images, given_floats, given_images, pixels
+from flowturbo.native import filled, integer, library, number, text, whole
+from flowturbo.pixels import Array, Images, array, fits, given_floats, given_images, pixels
 
 if TYPE_CHECKING:
     from flowturbo.model import Model
@@ -86,23 +87,22 @@ class Filled:
         self.raw = filled(abi.Request, library().ft_request_init)
         self.kept: list[object] = []
         self.find_class = model.find_class
-        self.cancel: CancelToken | None = given.get("cancel")
+        self.cancel: CancelToken | None = CancelToken.given(given.get("cancel"))
         self.progress: Watcher | bool = given.get("progress", False)
         self.maps = given_maps(given.get("maps", ()), model)
         count = self.set_subjects(given, model.shapes)
         self.set_sampling(given)
-        self.set_noise(given, count)
-        size = self.set_size(given)
+        self.images, self.latents = model.shapes.of(count, self.set_size(given))
+        self.set_noise(given)
         self.set_edits(given, count)
         self.wants_images = bool(given.get("images", True))
         self.raw.output = abi.OUTPUT_IMAGES if self.wants_images else abi.OUTPUT_LATENTS
-        self.images, self.latents = model.shapes.of(count, size)
 
     def set_subjects(self, given: dict[str, Any], shapes: Shapes) -> int:
         """What the images show; gives how many there are."""
         classes = self.class_numbers("classes", given.get("classes", ()))
         prompts = given.get("prompts", ())
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = [prompts] if isinstance(prompts, str) else several("prompts", prompts, "texts")
         rows = 0
         for name in ("context", "negative_context"):
             if name in given:
@@ -128,43 +128,53 @@ class Filled:
                 setattr(self.raw, name, text(name, given[name]))
         for name in ("guidance", "strength", "variation"):
             if name in given:
-                setattr(self.raw, name, float(given[name]))
+                setattr(self.raw, name, number(name, given[name]))
         if given.get("preview"):
             self.raw.preview = abi.PREVIEW_LINEAR
 
-    def set_noise(self, given: dict[str, Any], count: int) -> None:
+    def set_noise(self, given: dict[str, Any]) -> None:
         for name in ("seed", "variation_seed"):
             if name in given:
                 setattr(self.raw, name, whole(name, given[name], 64))
         for name, counted in (("seeds", "seed_count"), ("streams", "stream_count")):
             if name in given:
-                numbers = [whole(name, number, 64) for number in given[name]]
+                numbers = [whole(name, number, 64) for number in several(name, given[name], "whole numbers")]
                 setattr(self.raw, name, (c_uint64 * len(numbers))(*numbers))
                 setattr(self.raw, counted, len(numbers))
         if "noise" in given:
             noise = given_floats("noise", given["noise"])
+            fits("noise", noise, *self.latents)
             self.point("noise", noise, c_float)
             self.raw.noise_count = noise.size
 
     def set_size(self, given: dict[str, Any]) -> tuple[int, int] | None:
         if "seamless" in given:
-            if given["seamless"] not in abi.SEAMLESS:
+            if given["seamless"] not in tuple(abi.SEAMLESS):
                 raise ValueError(f"seamless {given['seamless']!r}: there are {', '.join(abi.SEAMLESS)}")
             self.raw.tile = abi.SEAMLESS[given["seamless"]]
         if "size" not in given:
             return None
-        width, height = (whole("size", edge) for edge in given["size"])
+        edges = several("size", given["size"], "width and height")
+        if len(edges) != 2:
+            raise ValueError(f"size {shown(given['size'])}: must be width and height")
+        width, height = (whole("size", edge) for edge in edges)
+        if 0 in (width, height):
+            raise ValueError(
+                f"size {shown(given['size'])}: must be 1 or more; without it images are of the model's own"
+            )
         self.raw.width, self.raw.height = width, height
         return width, height
 
     def set_edits(self, given: dict[str, Any], count: int) -> None:
         if "init" in given:
             images = given_images("init", given["init"])
+            fits("init", images, "N", *self.images[1:], "C")
             self.kept.append(images)
             self.raw.init = pointer(pixels(images, images.shape[3]))
             self.raw.init_count = len(images)
         if "mask" in given:
             mask = given_mask(given["mask"])
+            fits("mask", mask, *"N"[: mask.ndim - 2], *self.images[1:])
             self.kept.append(mask)
             self.raw.mask, self.raw.mask_size = mask.ctypes.data, mask.size
         if "morph_classes" in given:
@@ -185,31 +195,43 @@ class Filled:
 
     def class_numbers(self, name: str, given: Classes) -> NDArray[np.int64]:
         """Numbers of classes of any type, labels among them."""
-        if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
-            given = [given]
-        asked = np.asarray([self.find_class(one) if isinstance(one, str) else one for one in given])
-        with np.errstate(invalid="ignore"):
-            numbers = np.ascontiguousarray(asked, np.int64)
-        if not np.array_equal(numbers, asked) or numbers.ndim != 1:
-            raise ValueError(f"{name} {asked.tolist()}: must be whole numbers, or labels")
-        return numbers
+        asked: Any = [given]
+        if isinstance(given, np.ndarray):
+            asked = np.atleast_1d(given)
+        elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
+            asked = given
+        numbers = []
+        for one in asked:
+            if isinstance(one, float | np.floating) and one.is_integer():  # as numpy makes zeros
+                one = int(one)
+            number = self.find_class(one) if isinstance(one, str) else integer(one)
+            if number is None or not -(2**63) <= number < 2**63:
+                raise ValueError(f"{name} {shown(one)}: must be whole numbers, or labels")
+            numbers.append(number)
+        return np.array(numbers, np.int64)
 
     def point(self, name: str, array: Array, kind: type[Any]) -> None:
         self.kept.append(array)
         setattr(self.raw, name, cast(c_void_p(array.ctypes.data), POINTER(kind)))
 
 
+def several(name: str, given: Iterable[Any], what: str) -> list[Any]:
+    try:
+        return list(given)
+    except TypeError:
+        raise TypeError(f"{name} {shown(given)}: must be {what}, in a list") from None
+
+
 def contexts(name: str, given: ArrayLike, shape: tuple[int, ...] | None) -> NDArray[np.float32]:
     """Contexts as the library takes them, of the model's own shape; those of a model without are its to refuse."""
     floats = given_floats(name, given)
-    if shape is not None and (floats.ndim != 1 + len(shape) or floats.shape[1:] != shape):
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"{name}: shape {list(floats.shape)}, must be [N, {wanted}]")
+    if shape is not None:
+        fits(name, floats, "N", *shape)
     return floats
 
 
 def given_mask(given: ArrayLike) -> NDArray[np.uint8]:
-    mask = np.asarray(given)
+    mask = array("mask", given)
     if mask.dtype == np.bool_:
         mask = mask * np.uint8(255)
     if mask.dtype != np.uint8 or mask.ndim not in (2, 3):
@@ -223,7 +245,8 @@ def given_maps(given: Sequence[str], model: Model) -> list[str]:
         if given != "all":
             raise ValueError(f"maps {given!r}: a list of names is needed, or 'all'")
         return [name for name in model.maps if name not in ("orm", "mask")]
-    for name in given:
+    names = several("maps", given, "names")
+    for name in names:
         if name not in model.maps:
             raise ValueError(f"maps: the model makes no {name!r}; it makes {', '.join(model.maps)}")
-    return list(given)
+    return names

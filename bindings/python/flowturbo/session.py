@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import POINTER, byref, c_float, c_uint8, c_uint32
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -14,10 +15,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from flowturbo import abi, bar
 from flowturbo.cancel import CancelToken
 from flowturbo.generation import Generation, Progress, Watcher
-from flowturbo.library import check, library, made, whole
-from flowturbo.pixels import Array, Images, given_floats, given_images, pixel_format, pixels
+from flowturbo.native import check, library, made, number
+from flowturbo.pixels import Array, Images, fits, given_floats, given_images, pixel_format, pixels
 from flowturbo.request import Filled, Request
-from flowturbo.running import Run
+from flowturbo.running import WATCH, Run
 
 if TYPE_CHECKING:
     from flowturbo.model import Model
@@ -31,12 +32,16 @@ class Session:
 
     def __init__(self, model: Model):
         self.model = model
-        self.handle: int | None = made(library().ft_session_new, model.handle)
+        self.handle = made(library().ft_session_new, model.handle)
         self.free = weakref.finalize(self, library().ft_session_free, self.handle)
-        self.given: Filled | None = None  # the generation under way, or the last one
-        # One for all, since Ctrl-C that comes while a token is freed would be lost.
-        self.token = CancelToken()
-        self.run = Run(self.token)
+        # Of the generation under way, or the last one: what the library took over.
+        self.given: Filled | None = None
+        self.run: Run | None = None
+
+    @cached_property
+    def token(self) -> CancelToken:
+        """Stops what was given no token. One for all, since Ctrl-C that comes while a token is freed would be lost."""
+        return CancelToken()
 
     def __enter__(self) -> Self:
         return self
@@ -46,31 +51,34 @@ class Session:
 
     def close(self) -> None:
         """Frees the session. One that nobody refers to any more is closed by itself."""
-        self.handle = None
         self.free()
 
     def generate(self, **request: Unpack[Request]) -> Generation:
         """Samples and decodes. Ctrl-C stops it, and what else stops it leaves the session ready for the next."""
-        given, run = self.take(request)
-        images = np.empty((*given.images, 3), np.uint8) if given.wants_images else None
+        given, run = self.read(request)
         start = perf_counter()
-        run(library().ft_session_generate, self.handle, byref(given.raw), images if images is None else place(images))
-        return self.generation(images, perf_counter() - start)
+        # The library looks at the size before memory is taken for it.
+        run(library().ft_session_prepare, self.handle, byref(given.raw))
+        images = np.empty((*given.images, 3), np.uint8) if given.wants_images else None
+        there = None if images is None else place(images)
+        self.take(given, run, library().ft_session_generate, there)
+        return self.generation(given, run, images, perf_counter() - start)
 
     def prepare(self, **request: Unpack[Request]) -> None:
         """Does all that a request needs before its first step: for a loading screen."""
-        given, run = self.take(request)
+        given, run = self.read(request)
         run(library().ft_session_prepare, self.handle, byref(given.raw))
 
     def begin(self, **request: Unpack[Request]) -> None:
         """Begins a generation that `step` and `finish` carry out. One that was under way is given up."""
-        given, run = self.take(request)
-        run(library().ft_session_begin, self.handle, byref(given.raw))
+        self.take(*self.read(request), library().ft_session_begin)
 
     def step(self, seconds: float) -> bool:
         """Works on the generation for about `seconds`; whether it is done."""
-        done = c_uint8()
-        self.run(library().ft_session_step, self.handle, whole("microseconds", int(seconds * 1e6), 63), byref(done))
+        done, microseconds = c_uint8(), number("seconds", seconds) * 1e6
+        if not 0 <= microseconds < 2**63:
+            raise ValueError(f"seconds {seconds!r}: must be from 0, and below 2**63 microseconds")
+        self.run_on()(library().ft_session_step, self.handle, int(microseconds), byref(done))
         return bool(done)
 
     def steps(self, **request: Unpack[Request]) -> Iterator[Progress]:
@@ -84,23 +92,32 @@ class Session:
             return None if watcher is None else watcher(progress)
 
         request["progress"] = keep
-        self.begin(**request)
-        done = c_uint8()
-        while not done:
-            self.run(library().ft_session_step, self.handle, abi.WHOLE_STEP, byref(done))
-            yield from told
-            told.clear()
+        given, run = self.read(request)
+        self.take(given, run, library().ft_session_begin)
+
+        def carry_out() -> Iterator[Progress]:
+            done = c_uint8()
+            while not done:
+                if self.run is not run:
+                    raise RuntimeError("steps: the session has another generation by now")
+                run(library().ft_session_step, self.handle, abi.WHOLE_STEP, byref(done))
+                yield from told
+                told.clear()
+
+        return carry_out()
 
     def finish(self) -> Generation:
         """Does what is left of the generation that was begun, and gives its images."""
-        start, images = perf_counter(), None
-        if self.given is None or self.given.wants_images:
-            images = np.empty((*(self.given.images if self.given else (0, 0, 0)), 3), np.uint8)
-            self.run(library().ft_session_finish, self.handle, place(images))
-        else:
+        start, given, run = perf_counter(), self.given, self.run_on()
+        images = None
+        if given is not None and not given.wants_images:
             while not self.step(1.0):
                 pass
-        return self.generation(images, perf_counter() - start)
+        else:
+            images = np.empty((*(given.images if given else (0, 0, 0)), 3), np.uint8)
+            run(library().ft_session_finish, self.handle, place(images))
+        assert given is not None
+        return self.generation(given, run, images, perf_counter() - start)
 
     def reset(self) -> None:
         """Gives the generation under way up, or forgets the last one."""
@@ -159,34 +176,47 @@ class Session:
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """uint8 [N,H,W,3] of latents [N,C,h,w]."""
         given = given_floats("latents", latents)
-        if given.ndim != 4:
-            raise ValueError(f"latents: shape {list(given.shape)}, must be [N, C, h, w]")
-        count, _, *cells = given.shape
         shapes = self.model.shapes
+        fits("latents", given, "N", shapes.latent[0], "h", "w")
+        count, _, *cells = given.shape
         size = (cells[1] * shapes.cell[1], cells[0] * shapes.cell[0])
         images = np.empty((count, size[1], size[0], 3), np.uint8)
         check(library().ft_session_decode_sized(self.handle, floats(given), given.size, *size, place(images)))
         return images
 
-    def take(self, request: Request) -> tuple[Filled, Run]:
+    def read(self, request: Request) -> tuple[Filled, Run]:
         given = Filled(request, self.model)
-        self.token.reset()
-        run = Run(given.cancel or self.token, watcher_of(given.progress), given.latents)
-        given.raw.cancel, given.raw.progress = run.token.handle, run.callback
-        self.given, self.run = given, run
+        run = Run(given.cancel or self.token, watcher_of(given.progress), given.latents, resets=given.cancel is None)
+        given.raw.cancel, given.raw.progress = run.token.handle, WATCH
         return given, run
 
-    def generation(self, images: NDArray[np.uint8] | None, seconds: float) -> Generation:
-        assert self.given is not None
-        latents = np.empty(self.given.latents, np.float32)
+    def take(self, given: Filled, run: Run, function: Callable[..., int], *memory: object) -> None:
+        """Has the library take a request over, which is the session's only then: another may be under way."""
+
+        def work() -> int:
+            status = function(self.handle, byref(given.raw), *memory)
+            if not status:
+                self.given, self.run = given, run
+            return status
+
+        run(work)
+
+    def run_on(self) -> Run:
+        """That of the generation that was begun; without one the library refuses what is asked for."""
+        return self.run or Run(self.token)
+
+    def generation(self, given: Filled, run: Run, images: NDArray[np.uint8] | None, seconds: float) -> Generation:
+        latents = np.empty(given.latents, np.float32)
         check(library().ft_session_get_latents(self.handle, floats(latents), latents.size))
-        maps = {name: self.map(name, np.uint16 if name == "height" else np.uint8) for name in self.given.maps}
-        return Generation(images, latents, self.run.steps, seconds, maps)
+        maps = {name: self.map(name, np.uint16 if name == "height" else np.uint8) for name in given.maps}
+        return Generation(images, latents, run.steps, seconds, maps)
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher | None:
     if isinstance(progress, bool):
         return bar.draw() if progress else None
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress {progress!r}: must be a function, or True for a bar")
     return progress
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import re
 import struct
+from typing import Any
 
 import pytest
-from shipped import REPOSITORY
+from shipped import BINDING, REPOSITORY
 
 import flowturbo
 from flowturbo import abi, errors
-from flowturbo.library import filled, library
+from flowturbo.native import filled, library
 
 HEADER = (REPOSITORY / "include" / "flowturbo.h").read_text(encoding="utf-8")
 NUMBERS = {name: int(number, 0) for name, number in re.findall(r"^#define (FT_\w+) (\d+)$", HEADER, re.MULTILINE)}
@@ -29,10 +31,51 @@ def test_every_struct_is_of_the_size_that_the_library_knows() -> None:
         assert value.struct_size == ctypes.sizeof(value)
 
 
-def test_the_functions_take_as_many_arguments_as_the_header_says() -> None:
-    declared = re.findall(r"^(?:const )?\w+ \*?(ft_\w+)\(([^;]*)\);", HEADER, re.MULTILINE)
-    counts = {name: 0 if taken == "void" else taken.count(",") + 1 for name, taken in declared}
-    assert counts == {name: len(taken) - 1 for name, taken in abi.FUNCTIONS.items()}
+CALLBACKS = {
+    "ft_log_callback": abi.LogCallback,
+    "ft_read_callback": abi.ReadCallback,
+    "ft_release_callback": abi.ReleaseCallback,
+    "ft_progress_callback": abi.ProgressCallback,
+}
+TYPEDEFS = {name: plain for plain, name in re.findall(r"^typedef (\w+) (ft_\w+);$", HEADER, re.MULTILINE)}
+NUMERIC = {f"{kind}{bits}_t": f"c_{kind}{bits}" for kind in ("int", "uint") for bits in (8, 32, 64)}
+NUMERIC |= {"size_t": "c_size_t", "float": "c_float"}
+
+
+def of_c(declared: str) -> Any:
+    """What ctypes calls a type of the header's."""
+    name, stars = re.fullmatch(r"(?:const )?(?:struct )?(\w+) ?(\**)\w*", declared.strip()).groups()
+    name, depth = TYPEDEFS.get(name, name), len(stars)
+    if name in NUMERIC:
+        kind = getattr(ctypes, NUMERIC[name])
+    elif name in abi.STRUCTS or name in CALLBACKS:
+        kind = abi.STRUCTS.get(name) or CALLBACKS[name]
+    elif depth == 0:
+        assert name == "void"
+        return None
+    else:  # a text, or what only the library or the program looks behind
+        kind, depth = ctypes.c_char_p if name == "char" else ctypes.c_void_p, depth - 1
+    for _ in range(depth):
+        kind = ctypes.POINTER(kind)
+    return kind
+
+
+def signature(result: str, taken: str) -> tuple[Any, ...]:
+    return (of_c(result), *(of_c(each) for each in taken.split(",") if taken != "void"))
+
+
+def test_functions_and_callbacks_take_and_give_what_the_header_says() -> None:
+    declared = re.findall(r"^((?:const )?\w+ \*?)(ft_\w+)\(([^;]*)\);", HEADER, re.MULTILINE)
+    assert {name: signature(result, taken) for result, name, taken in declared} == abi.FUNCTIONS
+    for name, callback in CALLBACKS.items():
+        result, taken = re.search(rf"^typedef (\w+) \(\*{name}\)\((.*)\);$", HEADER, re.MULTILINE).groups()
+        assert signature(result, taken) == (callback._restype_, *callback._argtypes_)
+
+
+def test_no_part_of_the_package_hides_behind_a_name() -> None:
+    for file in (BINDING / "flowturbo").glob("[!_]*.py"):
+        module = importlib.import_module(f"flowturbo.{file.stem}")
+        assert getattr(flowturbo, file.stem) is module
 
 
 def test_the_numbers_are_the_headers() -> None:

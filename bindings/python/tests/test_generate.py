@@ -42,8 +42,10 @@ def test_images_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> 
     assert "".join(kind for kind, _ in made.steps) == "HPPR" and made.seconds > sum(took for _, took in made.steps)
     assert np.array_equal(session.generate(**request).images, made.images)
     assert np.array_equal(session.decode(made.latents), made.images)
-    again = session.generate(**request | {"classes": np.array([4], np.uint8), "seed": 8})
+    again = session.generate(**request | {"classes": np.array(4, np.uint8), "seed": 8})
     assert not np.array_equal(again.images[0], made.images[1])
+    whole = session.generate(**request | {"classes": np.array([0.0, 4.0])})
+    assert np.array_equal(whole.images, made.images)
 
 
 def test_each_image_may_have_a_seed_or_a_stream_of_its_own(session: flowturbo.Session) -> None:
@@ -165,6 +167,65 @@ def test_what_makes_no_sense_is_refused_by_name(session: flowturbo.Session) -> N
         session.generate(seed=7)
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"cancel": 3}, "cancel 3: must be a CancelToken"),
+        ({"size": 128}, "size 128: must be width and height"),
+        ({"size": (1, 2, 3)}, r"size \(1, 2, 3\): must be width and height"),
+        ({"size": (0, 128)}, r"size \(0, 128\): must be 1 or more"),
+        ({"seeds": 5}, "seeds 5: must be whole numbers, in a list"),
+        ({"streams": ["a"]}, "streams 'a': must be a whole number"),
+        ({"maps": True}, "maps True: must be names, in a list"),
+        ({"prompts": 5}, "prompts 5: must be texts, in a list"),
+        ({"prompts": "\udcff"}, r"prompt '\\udcff': is not Unicode"),
+        ({"schedule": "\udcff"}, r"schedule '\\udcff': is not Unicode"),
+        ({"guidance": "x"}, "guidance 'x': must be a number"),
+        ({"strength": [1]}, r"strength \[1\]: must be a number"),
+        ({"progress": 3}, "progress 3: must be a function"),
+        ({"seamless": ["x"]}, r"seamless \['x'\]: there are x, y, both"),
+        ({"noise": [[1], [2, 3]]}, "noise: setting an array element"),
+        ({"mask": [[1], [2, 3]]}, "mask: setting an array element"),
+        ({"init": [[1], [2, 3]]}, "init: setting an array element"),
+        *(
+            ({name: astray}, f"{name} .*: must be whole numbers, or labels")
+            for name in ("classes", "morph_classes")
+            for astray in ({1, 2}, (one for one in "ab"), [None], 2**64, np.zeros((1, 100), int), b"a", np.array(0.5))
+        ),
+    ],
+)
+def test_a_keyword_of_another_kind_is_refused_by_its_name(
+    session: flowturbo.Session, request_: flowturbo.Request, message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{message}") as refused:
+        session.generate(**{"classes": 0} | request_)
+    assert "\n" not in str(refused.value)
+
+
+def test_arrays_of_another_shape_are_refused_though_of_as_many_numbers(session: flowturbo.Session) -> None:
+    def refused(message: str, **request: object) -> None:
+        with pytest.raises(ValueError, match=message):
+            session.generate(classes=[0, 0], schedule="E1", **request)
+
+    image = np.zeros((128, 128, 3), np.uint8)
+    for shape in ((64, 256), (256, 64)):
+        refused(r"init: shape \[1, .*, 3\], must be \[N, 128, 128, C\]", init=np.zeros((*shape, 3), np.uint8))
+        refused(r"mask: shape \[.*\], must be \[128, 128\]", init=image, mask=np.ones(shape, bool))
+        refused(r"mask: shape \[2, .*\], must be \[N, 128, 128\]", init=image, mask=np.ones((2, *shape), bool))
+    # Of a size that is asked for, too.
+    refused(r"init: .* must be \[N, 128, 256, C\]", init=np.zeros((256, 128, 3), np.uint8), size=(256, 128))
+    for shape in ((2, 16, 16, 8), (16, 8, 16, 16), (2, 8, 8, 32), (2, 2048)):
+        refused(r"noise: shape \[.*\], must be \[2, 8, 16, 16\]", noise=np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match=r"latents: shape \[1, 16, 16, 8\], must be \[N, 8, h, w\]"):
+        session.decode(np.zeros((1, 16, 16, 8), np.float32))
+
+
+def test_sizes_are_looked_at_before_memory_is_taken_for_them(session: flowturbo.Session) -> None:
+    for size in ((100_000, 100_000), (2**31, 2**31)):
+        with pytest.raises(flowturbo.LimitExceeded, match=f"size: {size[0]} x {size[1]} .*max_edge"):
+            session.generate(classes=0, size=size)
+
+
 def test_what_the_library_refuses_is_an_exception_of_its_status(session: flowturbo.Session) -> None:
     with pytest.raises(flowturbo.InvalidArgument, match="'Q' is no step") as refused:
         session.generate(classes=0, schedule="H1Q2")
@@ -189,7 +250,23 @@ def test_what_is_closed_is_told(model: flowturbo.Model) -> None:
     other.close()
     with session:  # which outlives its model
         assert session.generate(classes=0).images.shape == (1, 16, 16, 3)
-    with pytest.raises(flowturbo.Error, match="session"):
-        session.generate(classes=0)
-    with pytest.raises(flowturbo.Error, match="model"):
-        other.session()
+    for call in (
+        lambda: session.generate(classes=0),
+        lambda: session.step(1),
+        lambda: session.steps(classes=0),
+        lambda: session.steps_made,
+        session.finish,
+        session.preview,
+        session.reset,
+    ):
+        with pytest.raises(flowturbo.InvalidHandle, match="ft_session was freed already"):
+            call()
+    for call in (
+        other.session,
+        lambda: other.labels,
+        lambda: other.maps,
+        lambda: other.find_class("0"),
+        lambda: other.prepare(classes=0),
+    ):
+        with pytest.raises(flowturbo.InvalidHandle, match="ft_model was freed already"):
+            call()

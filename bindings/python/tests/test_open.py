@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shipped import BINDING, TEXTURES
+from shipped import BINDING, LIBRARY, TEXTURES
 
 import flowturbo
 from flowturbo.model import LENT
@@ -43,6 +43,9 @@ def test_bytes_and_maps_of_a_file_are_lent_as_long_as_they_are_needed(expected: 
         del session, model
         gc.collect()
     assert not LENT
+    with PLAN.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert np.array_equal(latents(flowturbo.Model.open(mapped, threads=1)), expected)
+        gc.collect()
     with pytest.raises(flowturbo.InvalidBundle):
         flowturbo.Model.open(read[:1000])
     with pytest.raises(ValueError, match="source: no bytes"):
@@ -75,6 +78,8 @@ def test_files_are_read_through_python(expected: np.ndarray) -> None:
     assert isinstance(refused.value.__cause__, ConnectionError)
     with pytest.raises(TypeError, match="source: int; a path, bytes, or a file"):
         flowturbo.Model.open(7)
+    with PLAN.open(encoding="latin1") as astray, pytest.raises(TypeError, match="source: a file that is open as text"):
+        flowturbo.Model.open(astray)
     gc.collect()
     assert not LENT
 
@@ -89,8 +94,12 @@ def test_options_are_passed_on(expected: np.ndarray) -> None:
         flowturbo.Model.open(PLAN, limits={"edge": 64})
     with pytest.raises(ValueError, match="threads -1: must be a whole number"):
         flowturbo.Model.open(PLAN, threads=-1)
+    with pytest.raises(TypeError, match="cancel 3: must be a CancelToken"):
+        flowturbo.Model.open(PLAN, cancel=3)
     with pytest.raises(ValueError, match="has a NUL"):
         flowturbo.Model.open("a\0b")
+    with pytest.raises(ValueError, match=r"path '\\udcff': is not Unicode at character 0"):
+        flowturbo.Model.open("\udcff")
 
 
 @pytest.fixture
@@ -114,10 +123,15 @@ def test_what_the_library_logs_goes_to_logging(caplog: pytest.LogCaptureFixture)
         flowturbo.set_log_level("LOUD")
 
 
-def said(program: str, **environment: str) -> tuple[int, str]:
+def said(program: str, folder: Path | None = None, **environment: str) -> tuple[int, str]:
     variables = os.environ | {"PYTHONPATH": str(BINDING)} | environment
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(PLAN)], env=variables, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(PLAN)],
+        env=variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return ended.returncode, ended.stderr
 
@@ -130,6 +144,10 @@ def test_a_program_ends_in_silence_whatever_is_open() -> None:
         "session.step(0.05)\n"
     )
     assert said(program) == (0, "")
+
+
+def test_a_library_is_found_in_the_folder_that_a_program_runs_in() -> None:
+    assert said("import flowturbo; flowturbo.CancelToken()", LIBRARY.parent, FLOWTURBO_LIBRARY=LIBRARY.name) == (0, "")
 
 
 def test_a_library_that_is_none_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,28 @@ def test_steps_are_looped_over_and_finished(session: flowturbo.Session) -> None:
     assert np.abs(session.preview(decoded=True).astype(int) - made.images).max() <= 1
 
 
+def test_steps_begin_at_once_and_are_of_their_own_generation(session: flowturbo.Session) -> None:
+    with pytest.raises(flowturbo.InvalidArgument, match="class 99"):
+        session.steps(classes=99)
+    session.generate(classes=0, schedule="E1")
+    steps = session.steps(classes=0, schedule="E3")
+    assert session.steps_made == (0, 3) and next(steps).step == 1
+    session.begin(classes=0, schedule="E2")
+    with pytest.raises(RuntimeError, match="steps: the session has another generation by now"):
+        next(steps)
+    assert len(session.finish().steps) == 2
+    assert [now.step for now in session.steps(classes=0, schedule="E2", images=False)] == [1, 2]
+
+
+def test_a_session_takes_a_token_when_it_needs_one(model: flowturbo.Model) -> None:
+    sessions = [model.session() for _ in range(5000)]  # more than there are tokens
+    token = flowturbo.CancelToken()
+    for session in sessions[:2]:
+        session.generate(classes=0, schedule="E1", images=False)
+    sessions[2].generate(classes=0, schedule="E1", images=False, cancel=token)
+    assert "token" not in vars(sessions[2])
+
+
 def test_a_generation_is_made_in_pieces(session: flowturbo.Session) -> None:
     request = flowturbo.Request(classes="wood", seed=3, schedule="H1P2R1")
     whole, pieces = session.generate(**request), 1
@@ -111,8 +134,9 @@ def test_a_generation_is_made_in_pieces(session: flowturbo.Session) -> None:
     for call in (session.finish, lambda: session.step(1), lambda: session.steps_made, session.preview):
         with pytest.raises(flowturbo.InvalidArgument, match="begun|begin"):
             call()
-    with pytest.raises(ValueError, match="microseconds -1000000: must be"):
-        session.step(-1)
+    for seconds in (-1, float("inf"), float("nan"), 1e300, "a", None):
+        with pytest.raises(ValueError, match=f"seconds {re.escape(repr(seconds))}: must be"):
+            session.step(seconds)
 
 
 INTERRUPTED = """

@@ -68,6 +68,8 @@ def test_maps_lie_beside_their_colour(tmp_path: Path) -> None:
         ({"seed": -1}, "seed -1: must be a whole number from 0"),
         ({"width": math.inf}, "width inf: must be a whole number"),
         ({"width": 64}, "size: 64 x 128 (width x height), must be at least 128 x 128"),
+        ({"width": 100_000}, "size: 100000 x 128 (width x height)"),
+        ({"name": 300 * "a"}, "File name too long"),
     ],
 )
 def test_a_bad_request_is_told_in_its_row(tmp_path: Path, change: dict[str, object], message: str) -> None:

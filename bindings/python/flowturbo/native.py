@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable
 from ctypes import byref, c_void_p, sizeof
 from functools import cache
+from operator import index
 from pathlib import Path
-from typing import TypeVar
+from reprlib import repr as shown
+from typing import Any, TypeVar
 
 from flowturbo import abi, errors
-
-SUFFIXES = {"darwin": ".dylib", "win32": ".dll"}
 
 Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
 @cache
 def library() -> ctypes.CDLL:
-    own = Path(__file__).with_name("libflowturbo" + SUFFIXES.get(sys.platform, ".so"))
+    own = Path(__file__).with_name("libflowturbo" + abi.SUFFIX)
     named = os.environ.get("FLOWTURBO_LIBRARY")
     if not named and not own.is_file():
         raise ImportError(f"{own}: no library there; install the wheel, or name a library in FLOWTURBO_LIBRARY")
-    loaded = ctypes.CDLL(named or str(own))
+    # A name alone would be looked for where the system has its libraries.
+    loaded = ctypes.CDLL(str(Path(named).absolute() if named else own))
     for name, (result, *arguments) in abi.FUNCTIONS.items():
         try:
             function = getattr(loaded, name)
@@ -63,15 +63,32 @@ def sized(struct: type[Struct]) -> Struct:
 
 def text(name: str, given: str) -> bytes:
     if not isinstance(given, str):
-        raise TypeError(f"{name} {given!r}: must be a text")
+        raise TypeError(f"{name} {shown(given)}: must be a text")
     if "\0" in given:
         raise ValueError(f"{name} {given!r}: has a NUL, where the library would take it to end")
-    return given.encode()
+    try:
+        return given.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} {given!r}: is not Unicode at character {error.start}, and has no UTF-8") from None
 
 
 def whole(name: str, given: object, bits: int = 32) -> int:
     """A whole number that fits; ctypes would cut it off without a word."""
-    number = given.__index__() if hasattr(given, "__index__") else None
+    number = integer(given)
     if number is None or not 0 <= number < 2**bits:
-        raise ValueError(f"{name} {given!r}: must be a whole number from 0 to 2**{bits} - 1")
-    return int(number)
+        raise ValueError(f"{name} {shown(given)}: must be a whole number from 0 to 2**{bits} - 1")
+    return number
+
+
+def integer(given: Any) -> int | None:
+    try:
+        return index(given)
+    except TypeError:
+        return None
+
+
+def number(name: str, given: Any) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} {shown(given)}: must be a number") from None
