@@ -178,8 +178,8 @@ def test_ctrl_c_stops_a_generation_at_once_and_the_session_goes_on(how: str) -> 
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     took = sorted(map(float, ended.stdout.split()))
-    # A step takes some 25 ms with one thread, an operation one or two; the machine may be busy.
-    assert len(took) == 5 and took[2] < 0.1
+    # An operation takes a millisecond or two, the whole 25 s; the machine may be busy.
+    assert len(took) == 5 and took[2] < 1
 
 
 PRESSED = """
