@@ -64,7 +64,11 @@ test("a generation leaves the thread its turns, tells of its steps and is what o
   const made = await session.generate({ ...request, progress: ({ made, all }) => told.push([made, all]) });
   clearInterval(timer);
   assert.ok(turns > 3, `${turns} turns`);
-  assert.deepEqual(told.filter(([made]) => made), [[1, 4], [2, 4], [3, 4], [4, 4]]);
+  // Steps that one turn makes are told of at once.
+  const steps = told.map(([made]) => made);
+  assert.deepEqual(steps, [...new Set(steps)].sort());
+  assert.ok(steps.length > 2 && told.every(([, all]) => all === 4), `${told}`);
+  assert.deepEqual(told.at(-1), [4, 4]);
   assert.deepEqual(session.steps, { made: 4, all: 4 });
   const again = model.session().generateSync(request);
   assert.deepEqual(rgb(made.images), rgb(again.images));
