@@ -1,10 +1,10 @@
-// Generations in WebAssembly beside peers, one thread each, in turns:
+// Generations in WebAssembly beside peers, one thread each but for `--threads`, in turns:
 //
-//   node benches/wasm/measure.mjs [--turns N] [--onnx FOLDER] [--native PROGRAM] [--all]
+//   node benches/wasm/measure.mjs [--turns N] [--onnx FOLDER] [--native PROGRAM] [--threads] [--all]
 //
 // The package is in target/wasm/package (bindings/wasm/build). `--onnx` is where npm put onnxruntime-web, `--native` a
-// program of benches/bindings/calls.c; `--all` has the other options of the package too. Prints quartiles of the
-// milliseconds, and of the ratio to the package in the same turn.
+// program of benches/bindings/calls.c; `--threads` has the package with two, `--all` its other options too. Prints
+// quartiles of the milliseconds, and of the ratio to the package in the same turn.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     onnx: { type: "string" },
     native: { type: "string" },
     all: { type: "boolean", default: false },
+    threads: { type: "boolean", default: false },
   },
 });
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -41,6 +42,7 @@ class Program {
 
 const ours = (kind = "") => new Program(process.execPath, path("flowturbo.mjs"), plan, values.schedule, kind);
 const programs = { flowturbo: ours() };
+if (values.threads) programs["... two threads"] = ours("threads");
 if (values.all) Object.assign(programs, { "... int8": ours("int8"), "... deterministic": ours("deterministic") });
 if (values.onnx) {
   const bundle = path("../../models/textures");

@@ -117,6 +117,8 @@ export interface ModelOptions {
   precision?: "f32" | "f16-weights" | "int8";
   /** The bits of every other platform's deterministic models; slower, README.md says how much. */
   deterministic?: boolean;
+  /** From 1, the default, to 64. More want Node, or a worker of a cross-origin isolated page; else there is one. */
+  threads?: number;
 }
 
 /** A plan, opened: what `flowturbo compile` makes of a bundle. */
@@ -127,6 +129,10 @@ export class Model {
   readonly classes: string[];
   readonly presets: string[];
   readonly maps: MapName[];
+  /** How many there are. */
+  readonly threads: number;
+  /** Why there is one thread where more were asked for, or null. */
+  readonly unthreaded: string | null;
   /** The number of a class, by its label or one of its synonyms. */
   findClass(name: string): bigint;
   session(): Session;
@@ -169,6 +175,8 @@ export class ModelWorker {
   readonly classes: string[];
   readonly presets: string[];
   readonly maps: MapName[];
+  readonly threads: number;
+  readonly unthreaded: string | null;
   generate(
     request: Watched & { maps?: readonly MapName[] },
   ): Promise<Generation & { maps: Partial<Record<MapName, Picture[]>> }>;
@@ -176,8 +184,11 @@ export class ModelWorker {
   close(): void;
 }
 
-/** Loads the library; `Model.open` does so by itself, from beside the package's files. */
-export function load(source?: Source | WebAssembly.Module): Promise<unknown>;
+/**
+ * Loads the library; `Model.open` does so by itself, from beside the package's files: one for models with a thread, one
+ * for those with more.
+ */
+export function load(source?: Source | WebAssembly.Module, options?: { threads?: boolean }): Promise<unknown>;
 
 /** The bytes of a PNG file. */
 export function png(image: Picture): Promise<Uint8Array>;

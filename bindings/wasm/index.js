@@ -1,10 +1,12 @@
 // Images from FlowTurbo models, in WebAssembly: models, and sessions that generate.
 
 import { numbers } from "./header.js";
-import { FlowTurboError, Library } from "./library.js";
+import { FlowTurboError } from "./error.js";
+import { Library } from "./library.js";
 import { fill, floatsOf, pictures, pixels, whole } from "./request.js";
+import { unthreaded } from "./threads.js";
 
-export { FlowTurboError } from "./library.js";
+export { FlowTurboError } from "./error.js";
 export { png } from "./png.js";
 
 const PRECISIONS = {
@@ -25,16 +27,25 @@ const MAPS = {
 };
 /** Microseconds that `generate` computes before others on the thread have their turn. */
 const TURN = 12_000n;
+const MOST_THREADS = 64;
 
-let shared;
+/** The module, by whether it has threads. Addresses are whole, for bundlers to find. */
+const ours = (threads) =>
+  threads ? new URL("./flowturbo-threads.wasm", import.meta.url) : new URL("./flowturbo.wasm", import.meta.url);
 
-/** Loads the library, once: `Model.open` does so by itself. `source` is where flowturbo.wasm is, its bytes, or it
- * compiled; by default it lies beside this file. */
-export function load(source = new URL("./flowturbo.wasm", import.meta.url)) {
-  shared ??= compiled(source).then((module) => Library.of(module));
-  // What failed may be tried again.
-  shared.catch(() => (shared = undefined));
-  return shared;
+/** The libraries that were loaded, by whether they have threads. */
+const loaded = new Map();
+
+/** Loads a library, once: `Model.open` does so by itself. `source` is where its module is, its bytes, or it compiled;
+ * by default it lies beside this file. */
+export function load(source, { threads = false } = {}) {
+  if (!loaded.has(threads)) {
+    const loading = compiled(source ?? ours(threads)).then((module) => Library.of(module, threads));
+    // What failed may be tried again.
+    loading.catch(() => loaded.delete(threads));
+    loaded.set(threads, loading);
+  }
+  return loaded.get(threads);
 }
 
 async function compiled(source) {
@@ -98,8 +109,10 @@ class Handle {
 export class Model {
   #handle;
 
-  constructor(library, at) {
+  constructor(library, at, threads) {
     this.library = library;
+    this.threads = threads.count;
+    this.unthreaded = threads.why;
     this.#handle = new Handle(this, library, "ft_model_free", at);
     this.info = library.with((room) => {
       const raw = room.struct("ft_model_info");
@@ -127,14 +140,20 @@ export class Model {
   }
 
   /** Opens a plan: its address (in Node also a path), a Response, or its bytes. */
-  static async open(source, { precision = "f32", deterministic = false } = {}) {
+  static async open(source, { precision = "f32", deterministic = false, threads = 1 } = {}) {
     if (!Object.hasOwn(PRECISIONS, precision)) {
       throw new TypeError(`precision '${precision}': there are ${Object.keys(PRECISIONS).join(", ")}`);
     }
-    const [library, bytes] = await Promise.all([load(), bytesOf(source)]);
-    return library.with((room) => {
+    if (!(whole("threads", threads) >= 1 && threads <= MOST_THREADS)) {
+      throw new TypeError(`threads ${threads}: must be from 1 to ${MOST_THREADS}`);
+    }
+    const why = threads > 1 ? unthreaded() : null;
+    const count = why ? 1 : Number(threads);
+    const [library, bytes] = await Promise.all([load(undefined, { threads: count > 1 }), bytesOf(source)]);
+    const workers = await library.crew.gather(count - 1);
+    return library.crew.lend(workers, () => library.with((room) => {
       const options = room.struct("ft_model_options", "ft_model_options_init");
-      options.set("threads", 1);
+      options.set("threads", count);
       options.set("deterministic", deterministic ? 1 : 0);
       options.set("precision", PRECISIONS[precision]);
       const place = room.take(4);
@@ -142,8 +161,8 @@ export class Model {
       const data = library.take(bytes.length);
       library.bytes(data, bytes.length).set(bytes);
       library.call("ft_model_open_memory", data, bytes.length, library.freeing, data, options.at, place);
-      return new Model(library, library.view.getUint32(place, true));
-    });
+      return new Model(library, library.view.getUint32(place, true), { count, why });
+    }));
   }
 
   get handle() {

@@ -79,8 +79,8 @@ function serve() {
     async open({ source, options }) {
       model = await Model.open(source, options);
       session = model.session();
-      const { info, classes, presets, maps } = model;
-      return [{ info, classes, presets, maps }];
+      const { info, classes, presets, maps, threads, unthreaded } = model;
+      return [{ info, classes, presets, maps, threads, unthreaded }];
     },
     async generate({ id, request: { maps = [], ...request } }) {
       const { signal } = stops.get(id);

@@ -85,10 +85,11 @@ at("lit").addEventListener("change", draw);
 at("cancel").addEventListener("click", () => stop?.abort());
 
 try {
-  const model = await ModelWorker.open("textures.ftplan");
+  const model = await ModelWorker.open("textures.ftplan", { threads: Math.min(navigator.hardwareConcurrency, 8) });
   at("class").append(...model.classes.map((label, number) => new Option(label.split(",")[0], number)));
   for (const id of ["class", "generate"]) at(id).disabled = false;
-  at("status").textContent = `${model.info.name}: ${model.info.classCount} materials.`;
+  at("status").textContent = `${model.info.name}: ${model.info.classCount} materials, ${model.threads} threads.`;
+  if (model.unthreaded) console.info(model.unthreaded);
   at("request").addEventListener("submit", (event) => {
     event.preventDefault();
     generate(model);

@@ -99,6 +99,49 @@ test("mistakes come out of a worker as they are", async () => {
   assert.match(told[2][2], /404/);
 });
 
+/** The image of a model in a worker of the page, and what that says of its threads. */
+const generated = (page, options) =>
+  page.evaluate(async (options) => {
+    const { ModelWorker } = await import("flowturbo/worker");
+    const model = await ModelWorker.open("textures.ftplan", options);
+    const { images } = await model.generate({ classes: 4, schedule: "H1P1R2", seed: 1 });
+    model.close();
+    return { bytes: [...images[0].data], threads: model.threads, unthreaded: model.unthreaded };
+  }, options);
+
+test("threads make the image that one thread makes, to the byte, in a worker of an isolated page", async () => {
+  assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+  const one = await generated(page, {});
+  assert.deepEqual([one.threads, one.unthreaded], [1, null]);
+  for (const threads of [2, 3]) {
+    const more = await generated(page, { threads });
+    assert.deepEqual([more.threads, more.unthreaded], [threads, null]);
+    assert.deepEqual(more.bytes, one.bytes);
+  }
+  const deterministic = [{}, { threads: 2 }].map((options) => generated(page, { ...options, deterministic: true }));
+  const [alone, both] = await Promise.all(deterministic);
+  assert.deepEqual(both.bytes, alone.bytes);
+});
+
+test("where the page is not isolated, or may not wait, there is one thread, and it is said why", async () => {
+  const onPage = await page.evaluate(async () => {
+    const { Model } = await import(new URL("flowturbo/index.js", location.href));
+    const model = await Model.open("textures.ftplan", { threads: 2 });
+    return [model.threads, model.unthreaded];
+  });
+  assert.equal(onPage[0], 1);
+  assert.match(onPage[1], /^one thread: .*worker/);
+  const open = await serve(path("target/wasm/demo"), { isolated: false });
+  const other = await browser.newPage();
+  await other.goto(open.address);
+  const one = await generated(other, { threads: 2 });
+  assert.equal(one.threads, 1);
+  assert.match(one.unthreaded, /^one thread: .*cross-origin isolated/);
+  assert.deepEqual(one.bytes, (await generated(page, {})).bytes);
+  await other.close();
+  open.server.close();
+});
+
 test("a deterministic model's image in the browser is that of every other platform, to the byte", async () => {
   const bytes = await page.evaluate(async () => {
     const { ModelWorker } = await import("flowturbo/worker");

@@ -1,9 +1,11 @@
 // The package, laid out in target/wasm/package, under Node: node --test bindings/wasm/tests/package.test.mjs
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { inflateSync } from "node:zlib";
 
 const root = new URL("../../../", import.meta.url);
@@ -166,6 +168,9 @@ test("bad input is refused by one line that names it", async () => {
   assert.throws(() => session.finish(), argument(/nothing/));
   assert.throws(() => session.map("normals"), /no map is called 'normals'/);
   assert.equal(session.generateSync({ classes: 1, schedule: "E1" }).images.length, 1);
+  for (const threads of [0, 65, 1.5, "2"]) {
+    await assert.rejects(Model.open(PLAN, { threads }), /^TypeError: threads .*: must be (from 1 to 64|a whole number)$/);
+  }
   await assert.rejects(Model.open(new URL("no.ftplan", root)), refusal("FT_ERROR_IO", /no\.ftplan/));
   // Weights are looked at when they are first used.
   const broken = readFileSync(PLAN).fill(7, 5e6, 5.1e6);
@@ -200,6 +205,66 @@ test("memory that was taken is taken again: twenty models, two hundred generatio
   assert.equal(library.size, after);
 });
 
+test("threads make the images that one thread makes, to the byte", async () => {
+  const request = { classes: ["brick", "sand"], seed: 7, schedule: "H1P1R2", seamless: "both" };
+  for (const options of [{}, { deterministic: true }, { precision: "int8" }]) {
+    const one = await Model.open(PLAN, options);
+    const made = one.session().generateSync(request);
+    assert.deepEqual([one.threads, one.unthreaded], [1, null]);
+    for (const threads of [2, 3]) {
+      const more = await Model.open(PLAN, { ...options, threads });
+      assert.deepEqual([more.threads, more.unthreaded], [threads, null]);
+      const session = more.session();
+      const again = await session.generate(request);
+      assert.deepEqual(rgb(again.images), rgb(made.images), `${threads} ${JSON.stringify(options)}`);
+      assert.deepEqual(again.latents, made.latents);
+      more.close();
+      session.close();
+    }
+    one.close();
+  }
+});
+
+test("threads come back with their model, models have their own, and memory is taken again", async () => {
+  const both = await Promise.all([3, 3].map((threads) => Model.open(PLAN, { threads })));
+  const { library } = both[0];
+  assert.notEqual(library, model.library);
+  for (const one of both) one.session().generateSync({ classes: 1, schedule: "E1", output: "latents" });
+  for (const one of both) one.close();
+  let after;
+  for (let i = 0; i < 12; i++) {
+    const other = await Model.open(PLAN, { threads: 3 });
+    const session = other.session();
+    for (let j = 0; j < 5; j++) session.generateSync({ classes: 1, schedule: "E1", seed: j, output: "latents" });
+    session.close();
+    other.close();
+    if (i === 3) after = library.size;
+  }
+  assert.equal(library.size, after);
+  await assert.rejects(Model.open(new Uint8Array(100), { threads: 2 }), refusal("FT_ERROR_INVALID_BUNDLE", /./));
+});
+
+test("a thread that fails ends the library with what it said, and who waits for it goes on", () => {
+  // A program of its own: a library that is lost stays so. The thread calls what is no function.
+  const program = `
+    import { Model } from ${JSON.stringify(new URL("target/wasm/package/index.js", root))};
+    const { library } = await Model.open(${JSON.stringify(fileURLToPath(PLAN))}, { threads: 2 });
+    const { imports } = library.crew;
+    const place = library.take(4);
+    const workers = await library.crew.gather(1);
+    console.log(library.crew.lend(workers, () => imports.pthread_create(place, 0, 1 << 30, 0)));
+    try {
+      imports.pthread_join(library.view.getUint32(place, true));
+    } catch ({ status, message }) {
+      console.log(status, message);
+    }`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  assert.match(stdout, /^0\nFT_ERROR_PANIC a mistake inside flowturbo.*WebAssembly.*\n$/, stderr);
+});
+
 test("files of images are PNG", async () => {
   const image = { width: 3, height: 2, data: Uint8Array.from({ length: 24 }, (_, i) => 10 * i) };
   const file = Buffer.from(await png(image));
@@ -212,8 +277,10 @@ test("files of images are PNG", async () => {
 test("functions of the header are all there", () => {
   const header = readFileSync(new URL("include/flowturbo.h", root), "utf8");
   const declared = new Set([...header.matchAll(/\b(ft_[a-z0-9_]+)\(/g)].map(([, name]) => name));
-  const module = new WebAssembly.Module(readFileSync(new URL("target/wasm/package/flowturbo.wasm", root)));
-  const exported = WebAssembly.Module.exports(module).map(({ name }) => name).filter((name) => name.startsWith("ft_"));
-  assert.deepEqual(exported.sort(), [...declared].sort());
+  for (const name of ["flowturbo", "flowturbo-threads"]) {
+    const module = new WebAssembly.Module(readFileSync(new URL(`target/wasm/package/${name}.wasm`, root)));
+    const exported = WebAssembly.Module.exports(module).map((one) => one.name);
+    assert.deepEqual(exported.filter((one) => one.startsWith("ft_")).sort(), [...declared].sort(), name);
+  }
   assert.equal(numbers.FT_ERROR_OUT_OF_MEMORY, 12);
 });

@@ -2,7 +2,8 @@
 
 import { FlowTurboError, Model, png, type Generation, type Picture } from "../../../target/wasm/package/index.js";
 
-const model: Model = await Model.open("textures.ftplan", { deterministic: true, precision: "int8" });
+const model: Model = await Model.open("textures.ftplan", { deterministic: true, precision: "int8", threads: 2 });
+const why: string | null = model.unthreaded;
 const session = model.session();
 const stop = new AbortController();
 const made: Generation = await session.generate({
@@ -25,4 +26,4 @@ new Model();
 // @ts-expect-error No such number.
 await Model.open("textures.ftplan", { precision: "bf16" });
 const wrong: string = new FlowTurboError("FT_ERROR_IO", "").status;
-export { file, heights, wrong };
+export { file, heights, why, wrong };

@@ -9,6 +9,7 @@
 //! that can fail runs inside `boundary::guard`, the one panic boundary. Handles are numbers, not addresses
 //! (`registry`), so a stale one is an error and never a wild pointer.
 
+#![cfg_attr(all(target_family = "wasm", target_feature = "atomics"), feature(asm_experimental_arch))]
 #![allow(clippy::missing_safety_doc, reason = "the header says what the caller promises")]
 #![allow(non_camel_case_types, reason = "Rust and C names are equal: one search finds both sides")]
 
@@ -41,6 +42,8 @@ pub mod coding;
 pub mod map;
 
 mod boundary;
+#[cfg(all(target_family = "wasm", target_feature = "atomics"))]
+mod heap;
 #[cfg(test)]
 mod layout;
 mod of_process;

@@ -48,8 +48,13 @@ struct Body(*const (dyn Fn(usize) + Sync));
 unsafe impl Send for Body {}
 
 /// Looks at the next job before a thread goes to sleep: some tens of microseconds, which to those that check the order
-/// of things are as good as two looks.
-const SPINS: usize = if cfg!(any(miri, interleavings)) { 2 } else { 20_000 };
+/// of things are as good as two looks. WebAssembly has no instruction that makes a look take its time, and who wakes
+/// there comes late; now and then one looks away there too, and sleeps for that moment (`bindings/wasm/threads.js`).
+const SPINS: usize = match (cfg!(any(miri, interleavings)), cfg!(target_family = "wasm")) {
+    (true, _) => 2,
+    (_, true) => 1_000_000,
+    _ => 20_000,
+};
 /// The gate's lowest bits count threads, the next one says that the job may be entered, the others number it.
 const OPEN: usize = 1 << 15;
 const JOB: usize = OPEN << 1;
