@@ -827,6 +827,11 @@ typedef struct ft_model_info {
  */
 #define FT_PRECISION_INT8 3
 
+/**
+ * What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
+ */
+#define FT_PRECISION_AUTO 4
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus

@@ -249,6 +249,7 @@ enum class precision : std::uint32_t {
   f16_weights = FT_PRECISION_F16_WEIGHTS,
   bf16 = FT_PRECISION_BF16,
   int8 = FT_PRECISION_INT8,
+  automatic = FT_PRECISION_AUTO,
 };
 
 struct model_options {

@@ -132,7 +132,8 @@ impl Model {
         &self.0.bundle
     }
 
-    /// In what numbers predictor, refiner and decoder multiply: what was asked for, or what a plan was packed in.
+    /// In what numbers predictor, refiner and decoder multiply: what was asked for, what a plan was packed in, or what
+    /// [`Precision::Auto`] came to.
     pub fn precision(&self) -> Precision {
         self.0.backend.precision()
     }

@@ -29,8 +29,8 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
     let isa = plan.isa(&sets(options))?;
     let (target, asked, packed) = (plan.target(), options.precision, plan.precision());
     let precision = match (target, asked) {
-        (Target::Generic, _) => asked,
-        (_, Precision::F32) => packed,
+        (Target::Generic, _) => asked.taken(bundle.measured(), isa, options.deterministic),
+        (_, Precision::F32 | Precision::Auto) => packed,
         (_, asked) if asked == packed => packed,
         _ => {
             let other =
@@ -48,7 +48,7 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
 
 /// The backend of an ONNX bundle.
 #[cfg(feature = "compile")]
-fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Backend>> {
+fn onnx(bundle: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Backend>> {
     use flowturbo_compile::{Fused, Reference};
 
     let reference = match (&options.parallel, options.threads) {
@@ -59,14 +59,15 @@ fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Ba
     if options.backend.is_reference() {
         return match (options.deterministic, options.precision) {
             (true, _) => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
-            (_, Precision::F32) => Ok(Box::new(reference)),
+            (_, Precision::F32 | Precision::Auto) => Ok(Box::new(reference)),
             (_, other) => Err(invalid_argument(format!(
                 "precision: {other} asked for, plain tract computes in f32; take the fused backend"
             ))),
         };
     }
-    let engine = engine(sets(options)[0], options, threads)?
-        .with_precision(options.precision, options.deterministic)?;
+    let isa = sets(options)[0];
+    let precision = options.precision.taken(bundle.measured(), isa, options.deterministic);
+    let engine = engine(isa, options, threads)?.with_precision(precision, options.deterministic)?;
     Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 

@@ -44,7 +44,8 @@ pub struct ModelOptions {
     /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
     pub deterministic: bool,
     /// In what numbers networks multiply. Another than [`F32`](Precision::F32) is for the fused backend. A plan whose
-    /// weights are packed keeps its own when this is `F32`, and refuses another one.
+    /// weights are packed keeps its own when this is `F32` or [`Auto`](Precision::Auto), and refuses another one.
+    /// [`Model::precision`](crate::Model::precision) tells what was taken.
     pub precision: Precision,
     /// Stops the loading from another thread; of no use later, see [`Request::cancel`](crate::Request::cancel).
     pub cancel: CancelToken,

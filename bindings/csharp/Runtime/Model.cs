@@ -11,6 +11,8 @@ namespace FlowTurbo
         F16Weights = 1,
         Bf16 = 2,
         Int8 = 3,
+        /// <summary>What flowturbo tune stored in the bundle, as far as this processor has it; else F32.</summary>
+        Auto = 4,
     }
 
     /// <summary>Networks that a model may have besides its predictor.</summary>

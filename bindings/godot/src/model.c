@@ -142,7 +142,7 @@ static const property properties[] = {
     {"file", GD_STRING, offsetof(model, file), GD_HINT_FILE, "*.ftplan,*.zip", NULL},
     {"threads", GD_INT, offsetof(model, threads), GD_HINT_RANGE, "0,64,1", NULL},
     {"precision", GD_INT, offsetof(model, precision), GD_HINT_ENUM,
-     "Float32:0,Float16 weights:1,BFloat16:2,Int8:3", NULL},
+     "Float32:0,Float16 weights:1,BFloat16:2,Int8:3,As tuned:4", NULL},
     {"deterministic", GD_BOOL, offsetof(model, deterministic), GD_HINT_NONE, NULL, NULL},
     {0},
 };
@@ -164,6 +164,7 @@ static const constant constants[] = {
     {"Precision", "PRECISION_F16_WEIGHTS", FT_PRECISION_F16_WEIGHTS, false},
     {"Precision", "PRECISION_BF16", FT_PRECISION_BF16, false},
     {"Precision", "PRECISION_INT8", FT_PRECISION_INT8, false},
+    {"Precision", "PRECISION_AUTO", FT_PRECISION_AUTO, false},
     {0},
 };
 

@@ -23,7 +23,7 @@ from flowturbo.request import Filled, Request, Shapes
 from flowturbo.running import Run
 from flowturbo.session import Session
 
-Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8"]
+Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8", "auto"]
 Source: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 

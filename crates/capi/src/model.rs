@@ -53,6 +53,8 @@ pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
 pub const FT_PRECISION_BF16: ft_precision = 2;
 /// Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate.
 pub const FT_PRECISION_INT8: ft_precision = 3;
+/// What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
+pub const FT_PRECISION_AUTO: ft_precision = 4;
 
 /// How a model is opened; filled by `ft_model_options_init`, then by hand.
 #[repr(C)]
@@ -347,6 +349,7 @@ unsafe fn open(
         FT_PRECISION_F16_WEIGHTS => Precision::F16Weights,
         FT_PRECISION_BF16 => Precision::Bf16,
         FT_PRECISION_INT8 => Precision::Int8,
+        FT_PRECISION_AUTO => Precision::Auto,
         other => {
             return Err(Failure::argument(format!(
                 "options.precision is {other}, which is none of FT_PRECISION_...; call ft_model_options_init first"

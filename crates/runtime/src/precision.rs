@@ -31,11 +31,14 @@ pub enum Precision {
     /// token itself; sums are exact. Convolutions and attention as [`Bf16`](Self::Bf16) where the processor has it,
     /// else as [`F16Weights`](Self::F16Weights). Approximate.
     Int8,
+    /// What `flowturbo tune` measured and stored in the bundle ([`Bundle::measured`](crate::Bundle::measured)), as far
+    /// as this processor has it; else `f32`.
+    Auto,
 }
 
 impl Precision {
     /// Every one.
-    pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8];
+    pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8, Self::Auto];
 
     /// Holds that this processor has what it takes, with the kernels of `isa`, and gives the same bits as any other if
     /// that is asked for.
@@ -55,6 +58,30 @@ impl Precision {
                  and f16-weights run everywhere"
             ),
         }))
+    }
+
+    /// What [`Auto`](Self::Auto) comes to where `measured` is stored, others as they are; a log line says so.
+    #[must_use]
+    pub fn taken(self, measured: Option<Self>, isa: Isa, deterministic: bool) -> Self {
+        if self != Self::Auto {
+            return self;
+        }
+        let Some(measured) = measured else {
+            log::info!(
+                "precision: auto is f32, nothing else is stored in the bundle; flowturbo tune --write measures"
+            );
+            return Self::F32;
+        };
+        match measured.check(isa, deterministic) {
+            Ok(()) => {
+                log::info!("precision: auto is {measured}, as flowturbo tune stored it");
+                measured
+            }
+            Err(error) => {
+                log::warn!("precision: auto is f32, not the stored {measured}: {error}");
+                Self::F32
+            }
+        }
     }
 
     /// That of the network that plays `role`.
@@ -80,7 +107,7 @@ impl Precision {
     /// Whether weights are packed in it for `target`: f32 alone where nothing is packed, and nothing that only some
     /// processors of a target have.
     pub fn packs(self, target: Target) -> bool {
-        self == Self::F32 || (target != Target::Generic && self != Self::Bf16)
+        self == Self::F32 || (target != Target::Generic && !matches!(self, Self::Bf16 | Self::Auto))
     }
 
     /// The number that stands for it in a file.
@@ -124,7 +151,7 @@ impl Precision {
     /// The format that both sides of a product are rounded to, if they are.
     fn rounded(self, product: &plan::Matmul, there_is: impl Fn(Format) -> bool) -> Option<Format> {
         let formats: &[Format] = match self {
-            Self::F32 | Self::F16Weights => &[],
+            Self::F32 | Self::F16Weights | Self::Auto => &[],
             Self::Bf16 => &[Format::Bf16],
             Self::Int8 => &[Format::I8, Format::Bf16],
         };
@@ -160,6 +187,7 @@ impl fmt::Display for Precision {
             Self::F16Weights => "f16-weights",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Auto => "auto",
         })
     }
 }
@@ -190,7 +218,7 @@ mod tests {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), *precision);
         }
         let error = "fp16".parse::<Precision>().unwrap_err().to_string();
-        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8");
+        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8, auto");
     }
 
     #[test]
