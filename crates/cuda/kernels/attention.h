@@ -20,9 +20,9 @@ struct Place {
         return heads.offset + image * heads.image_stride + head * heads.head_stride;
     }
 
-    // What is added to a key's score.
+    // What is added to a key's score; 0 for one that is not there.
     DEVICE_MEMBER float bias(const Attention &attention, const float *arena, uint32_t key) const {
-        if (attention.bias == NOWHERE) return 0.0f;
+        if (attention.bias == NOWHERE || key >= attention.keys) return 0.0f;
         return read(arena + attention.bias + image * attention.bias_stride + key);
     }
 };
@@ -32,8 +32,9 @@ DEVICE float4 of_token(const Attention &attention, const float *head, const Head
                        uint32_t tokens, uint32_t at) {
     const int count = token < tokens ? (int)attention.dim - (int)at : 0;
     const float *from = head + token * heads.token_stride + at;
-    if (!attention.aligned) return read_some(from, count);
     float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
-    if (count > 0) x = read((const float4 *)from);
+    if (count <= 0) return x;
+    if (attention.aligned) return read((const float4 *)from);
+    ROLLED for (int i = 0; i < 4; ++i) x = {x.y, x.z, x.w, i < count ? read(from + i) : 0.0f};
     return x;
 }

@@ -95,11 +95,14 @@ template <class Type, int DIM> DEVICE void attend(const Attention &attention, fl
 
         float most[2] = {largest[0], largest[1]};
         UNROLL for (int j = 0; j < KEYS / 8; ++j) {
-            UNROLL for (int i = 0; i < 4; ++i) {
-                const uint32_t key = first + j * 8 + t * 2 + i % 2;
-                float &score = scores[j][i];
-                score = key < attention.keys ? (score + place.bias(attention, arena, key)) * factor : -INFINITY;
-                most[i / 2] = fmaxf(most[i / 2], score);
+            UNROLL for (int i = 0; i < 2; ++i) {
+                const uint32_t key = first + j * 8 + t * 2 + i;
+                const float more = place.bias(attention, arena, key);
+                UNROLL for (int half = 0; half < 2; ++half) {
+                    float &score = scores[j][half * 2 + i];
+                    score = key < attention.keys ? (score + more) * factor : -INFINITY;
+                    most[half] = fmaxf(most[half], score);
+                }
             }
         }
         UNROLL for (int half = 0; half < 2; ++half) {

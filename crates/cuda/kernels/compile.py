@@ -27,8 +27,14 @@ PINNED = {
     13: ("13.0.88", ["sm_110"]),
 }
 
-# Static shared memory of a block, and registers of a multiprocessor.
-SHARED, REGISTERS = 48 << 10, 64 << 10
+# Bytes of shared memory that a block can have without asking.
+SHARED = 48 << 10
+
+# Bytes of stack that are no registers put aside: a table for the sine of what is large.
+STACK = {"pointwise": 32}
+
+# Bytes of all binaries at most: what the feature may add to a library.
+TOTAL = 3 << 20
 
 
 @dataclass
@@ -129,6 +135,8 @@ def check_uses(target: str, binary: bytes) -> None:
         print(f"{target:8} {name:22} {use.registers:4} registers {use.stack:5} stack {use.shared:6} shared")
         if use.shared > SHARED:
             raise SystemExit(f"{target}: {name} takes {use.shared} bytes of shared memory")
+        if use.stack > STACK.get(name, 0):
+            raise SystemExit(f"{target}: {name} keeps registers in {use.stack} bytes of memory")
 
 
 def main() -> None:
@@ -158,6 +166,8 @@ def main() -> None:
         raise SystemExit(f"{', '.join(different)}: not what the sources make; run 'make cubins'")
     total = sum(path.stat().st_size for path in BINARIES.iterdir())
     print(f"{len(list(BINARIES.iterdir()))} binaries, {total} bytes")
+    if total > TOTAL:
+        raise SystemExit(f"more than {TOTAL} bytes")
 
 
 if __name__ == "__main__":

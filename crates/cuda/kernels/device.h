@@ -19,6 +19,8 @@
 #define DEVICE_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define UNROLL_SOME _Pragma("unroll 4")
+#define UNROLL_PAIRS _Pragma("unroll 2")
+#define ROLLED _Pragma("unroll 1")
 #define INFINITY __int_as_float(0x7f800000)
 
 // A kernel by its name, the struct that it takes, the threads of a block, and how many blocks a multiprocessor should

@@ -29,15 +29,10 @@ template <int ROWS, int COLS> DEVICE void multiply_floats(const Matmul &product,
     const uint32_t my_row = thread / 4, my_k = thread % 4 * 4;
     Left left;
     left.begin(product, my_k);
-    const float *from[QUADS];
     float4 ahead[QUADS];
-    UNROLL for (int i = 0; i < QUADS; ++i) {
-        const Row row = rows[my_row + i * (THREADS / 4)];
-        from[i] = row.c == NOWHERE ? nullptr : arena + row.a;
-    }
     auto load = [&] {
         UNROLL for (int i = 0; i < QUADS; ++i) {
-            ahead[i] = from[i] ? left.load(product, from[i]) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+            ahead[i] = left.load(product, arena, rows[my_row + i * (THREADS / 4)]);
         }
     };
     // Rows of the second half of a stretch are exchanged by eights, so that stores meet no bank twice.
@@ -63,22 +58,8 @@ template <int ROWS, int COLS> DEVICE void multiply_floats(const Matmul &product,
 
     const uint32_t y = lane / 8, x = lane % 8;
     float c[8][8] = {};
-    if (stretches > 0) {
-        copy(0, 0);
-        load();
-        store(0);
-    }
-    for (uint32_t stretch = 0; stretch < stretches; ++stretch) {
-        const int buffer = stretch % 2;
-        const bool more = stretch + 1 < stretches;
-        wait_for_copies();
-        barrier();
-        if (more) {
-            copy(1 - buffer, stretch + 1);
-            left.advance(product, STRETCH);
-            load();
-        }
-        UNROLL for (int k = 0; k < STRETCH; ++k) {
+    auto multiply = [&](int buffer) {
+        UNROLL_PAIRS for (int k = 0; k < STRETCH; ++k) {
             float4 a[2], b[2];
             UNROLL for (int half = 0; half < 2; ++half) {
                 const uint32_t row = (warp_row + half * 16 + y * 4) ^ (k & 8);
@@ -91,10 +72,21 @@ template <int ROWS, int COLS> DEVICE void multiply_floats(const Matmul &product,
                 UNROLL for (int j = 0; j < 8; ++j) c[i][j] = fmaf(of_rows[i], of_cols[j], c[i][j]);
             }
         }
-        if (more) store(1 - buffer);
+    };
+    // In each turn one stretch is fetched, and the one before is multiplied.
+    for (uint32_t turn = 0; turn <= stretches; ++turn) {
+        const int next = turn % 2, buffer = 1 - next;
+        if (turn < stretches) {
+            copy(next, turn);
+            load();
+            left.advance(product, STRETCH);
+        }
+        if (turn > 0) multiply(buffer);
+        if (turn < stretches) store(next);
+        wait_for_copies();
+        barrier();
     }
 
-    barrier();
     const Places<float4> sums = operands.template as<float4>(warp * (Sums::FLOATS / 4));
     for (int i = 0; i < 8; ++i) {
         UNROLL for (int at = 0; at < 8; ++at) {

@@ -106,15 +106,11 @@ DEVICE void multiply_tile(const Matmul &product, float *arena) {
 
     Left left;
     left.begin(product, Corner<Type>(thread).k);
-    const float *from[QUADS];
     float4 ahead[QUADS];
-    UNROLL for (int i = 0; i < QUADS; ++i) {
-        const Row row = rows[Corner<Type>(thread + i * THREADS).row];
-        from[i] = row.c == NOWHERE ? nullptr : arena + row.a;
-    }
     auto load = [&] {
         UNROLL for (int i = 0; i < QUADS; ++i) {
-            ahead[i] = from[i] ? left.load(product, from[i]) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+            const Row &row = rows[Corner<Type>(thread + i * THREADS).row];
+            ahead[i] = left.load(product, arena, row);
         }
     };
     auto store = [&](int buffer) {
@@ -133,21 +129,7 @@ DEVICE void multiply_tile(const Matmul &product, float *arena) {
     };
 
     float c[WARP_ROWS / 16][WARP_COLS / 8][4] = {};
-    if (stretches > 0) {
-        copy(0, 0);
-        load();
-        store(0);
-    }
-    for (uint32_t stretch = 0; stretch < stretches; ++stretch) {
-        const int buffer = stretch % 2;
-        const bool more = stretch + 1 < stretches;
-        wait_for_copies();
-        barrier();
-        if (more) {
-            copy(1 - buffer, stretch + 1);
-            left.advance(product, Type::STRETCH);
-            load();
-        }
+    auto multiply = [&](int buffer) {
         UNROLL for (int block = 0; block < 2; ++block) {
             uint4 b[WARP_COLS / 16];
             UNROLL for (int j = 0; j < WARP_COLS / 16; ++j) {
@@ -163,11 +145,22 @@ DEVICE void multiply_tile(const Matmul &product, float *arena) {
                 }
             }
         }
-        if (more) store(1 - buffer);
+    };
+    // In each turn one stretch is fetched, and the one before is multiplied.
+    for (uint32_t turn = 0; turn <= stretches; ++turn) {
+        const int next = turn % 2, buffer = 1 - next;
+        if (turn < stretches) {
+            copy(next, turn);
+            load();
+            left.advance(product, Type::STRETCH);
+        }
+        if (turn > 0) multiply(buffer);
+        if (turn < stretches) store(next);
+        wait_for_copies();
+        barrier();
     }
 
     // Sums lie in pairs of columns; through shared memory they come to be written in whole lines.
-    barrier();
     const Places<float> sums = operands.template as<float>(warp * (Sums::FLOATS / 4));
     for (int i = 0; i < WARP_ROWS / 16; ++i) {
         UNROLL for (int at = 0; at < WARP_ROWS / 16; ++at) {
@@ -186,11 +179,18 @@ DEVICE void multiply_tile(const Matmul &product, float *arena) {
     }
 }
 
-KERNEL(matmul_f16_128, Matmul, 256, 2) { multiply_tile<F16, 128, 128, 64>(arguments, arena); }
+// Turing's multiprocessor has shared memory for one large tile only.
+#ifdef HAS_BF16
+#define LARGE_TILES 2
+#else
+#define LARGE_TILES 1
+#endif
+
+KERNEL(matmul_f16_128, Matmul, 256, LARGE_TILES) { multiply_tile<F16, 128, 128, 64>(arguments, arena); }
 KERNEL(matmul_f16_64, Matmul, 128, 4) { multiply_tile<F16, 64, 64, 32>(arguments, arena); }
 #ifdef HAS_BF16
-KERNEL(matmul_bf16_128, Matmul, 256, 2) { multiply_tile<Bf16, 128, 128, 64>(arguments, arena); }
+KERNEL(matmul_bf16_128, Matmul, 256, LARGE_TILES) { multiply_tile<Bf16, 128, 128, 64>(arguments, arena); }
 KERNEL(matmul_bf16_64, Matmul, 128, 4) { multiply_tile<Bf16, 64, 64, 32>(arguments, arena); }
-KERNEL(matmul_tf32_128, Matmul, 256, 2) { multiply_tile<Tf32, 128, 128, 64>(arguments, arena); }
+KERNEL(matmul_tf32_128, Matmul, 256, LARGE_TILES) { multiply_tile<Tf32, 128, 128, 64>(arguments, arena); }
 KERNEL(matmul_tf32_64, Matmul, 128, 4) { multiply_tile<Tf32, 64, 64, 32>(arguments, arena); }
 #endif

@@ -60,18 +60,14 @@ struct Left {
         settle(product);
     }
 
-    // The 4 numbers of a row; zeros behind its end.
-    DEVICE_MEMBER float4 load(const Matmul &product, const float *row) const {
+    // The 4 numbers of a row; zeros behind its end, and where there is no row.
+    DEVICE_MEMBER float4 load(const Matmul &product, const float *arena, const Row &row) const {
         float4 x = {0.0f, 0.0f, 0.0f, 0.0f};
-        if (product.aligned) {
-            if (segment < product.segment_count) x = read((const float4 *)(row + start + within));
-            return x;
-        }
+        if (segment >= product.segment_count || row.c == NOWHERE) return x;
+        const float *from = arena + row.a;
+        if (product.aligned) return read((const float4 *)(from + start + within));
         Left at = *this;
-        x.x = at.next(product, row);
-        x.y = at.next(product, row);
-        x.z = at.next(product, row);
-        x.w = at.next(product, row);
+        ROLLED for (int i = 0; i < 4; ++i) x = {x.y, x.z, x.w, at.next(product, from)};
         return x;
     }
 

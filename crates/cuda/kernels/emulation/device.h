@@ -9,6 +9,8 @@
 #define DEVICE_MEMBER inline
 #define UNROLL
 #define UNROLL_SOME
+#define UNROLL_PAIRS
+#define ROLLED
 
 struct alignas(16) float4 {
     float x, y, z, w;

@@ -77,10 +77,19 @@ emulation_switch:
 #error "the emulation switches fibres on x86-64 and 64-bit Arm only"
 #endif
 
+// Fibres never leave their last frames, which the address sanitizer goes on to guard.
+#if defined(__SANITIZE_ADDRESS__)
+extern "C" void __asan_unpoison_memory_region(const volatile void *, size_t);
+#else
+static void __asan_unpoison_memory_region(const volatile void *, size_t) {}
+#endif
+
 namespace emulation {
 
 static const uint32_t WARP = 32, THREADS = 1024;
 static const uint64_t STACK = 256 << 10;
+// More than kernels use of one.
+static const uint64_t FRAMES = 32 << 10;
 
 Block block;
 uint32_t thread;
@@ -282,6 +291,7 @@ static void run_block() {
         fibre.copies.clear();
         // As if it had been left at its beginning; the stack is as a call leaves it.
         void **top = (void **)(stacks + (i + 1) * STACK);
+        __asan_unpoison_memory_region((char *)top - FRAMES, FRAMES);
 #if defined(__x86_64__)
         *--top = nullptr;
         *--top = (void *)begin;
