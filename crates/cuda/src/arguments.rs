@@ -49,8 +49,8 @@ macro_rules! structs {
         )*
 
         /// Each struct's name and size, and each field's name and offset: what C must have too.
-        #[cfg(test)]
-        pub(crate) fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize)>)> {
+        #[doc(hidden)]
+        pub fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize)>)> {
             vec![$((
                 stringify!($name),
                 std::mem::size_of::<$name>(),

@@ -63,7 +63,7 @@ kernels! {
     ATTENTION_BF16_64 = "attention_bf16_64", 128, 80;
     ATTENTION_BF16_80 = "attention_bf16_80", 128, 80;
     ATTENTION_BF16_128 = "attention_bf16_128", 128, 80;
-    NORM = "norm", 128, 75;
+    NORM = "norm_rows", 128, 75;
     GROUP_NORM_PARTIALS = "group_norm_partials", 256, 75;
     GROUP_NORM_FOLD = "group_norm_fold", 128, 75;
     STAGE = "stage", 256, 75;
