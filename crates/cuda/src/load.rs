@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::sync::{Arc, Mutex, Weak};
 
-use flowturbo_runtime::allowance::Allowance;
 use flowturbo_runtime::engine::Network;
 use flowturbo_runtime::error::{Context, unsupported};
 use flowturbo_runtime::executor::PlacedPlan;
@@ -107,11 +106,10 @@ impl Shared {
 }
 
 /// What a network multiplies, beside its first and last product and what else is exact.
-pub struct Setting<'a> {
-    pub number: Number,
-    pub file: &'a str,
-    pub weights: &'a Weights,
-    pub allowance: &'a Allowance,
+struct Setting<'a> {
+    number: Number,
+    file: &'a str,
+    weights: &'a Weights,
 }
 
 impl Executable {
@@ -122,7 +120,7 @@ impl Executable {
     /// weights. `LimitExceeded`, `Cancelled`: by the allowance. `Runtime`: the device fails.
     pub fn load(shared: &Arc<Shared>, network: Network, number: Number) -> Result<Self> {
         let Network { file, plan, weights, allowance, .. } = network;
-        let setting = Setting { number, file, weights, allowance };
+        let setting = Setting { number, file, weights };
         let plan = PlacedPlan::new(plan, allowance)?;
         let products =
             plan.steps.iter().filter(|step| matches!(step.operation, Operation::Matmul(_))).count();

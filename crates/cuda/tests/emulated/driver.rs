@@ -76,11 +76,13 @@ fn each_call_that_opens_a_device_may_fail_and_nothing_is_left_of_it() {
         let gpu = fake.gpu()?;
         Cuda::new(&gpu, Precision::F32, false)
     };
-    drop(open().unwrap());
+    // What is given back later is of no use to anybody when it fails.
+    let opened = open().unwrap();
     let calls = fake.calls();
+    drop(opened);
     assert!(calls.len() > 10, "{calls:?}");
     let mut counts = std::collections::BTreeMap::new();
-    for call in calls.iter().filter(|call| !call.starts_with("cuCtxPop") && !frees(call)) {
+    for call in calls.iter().filter(|call| !frees(call)) {
         let nth = counts.entry(call).and_modify(|nth| *nth += 1).or_insert(1i64);
         for (status, name, kind) in
             [(1, "INVALID_VALUE", ErrorKind::Runtime), (999, "UNKNOWN", ErrorKind::Unsupported)]
@@ -97,7 +99,7 @@ fn each_call_that_opens_a_device_may_fail_and_nothing_is_left_of_it() {
     assert!(open().is_ok());
 }
 
-/// Whether a call gives something back: what it says then is of no use to anybody.
+/// Whether a call gives something back.
 pub fn frees(call: &str) -> bool {
     ["Free", "Release", "Destroy", "Unload", "Pop"].iter().any(|word| call.contains(word))
 }
