@@ -34,7 +34,7 @@ extern uint32_t thread;
 // Notes what went wrong, the first time in a launch.
 void fault(const char *format, ...);
 // Whether a kernel may touch these bytes.
-bool allowed(const void *at, uint64_t bytes);
+bool allowed(const void *at, uint64_t bytes, uint64_t boundary);
 // Waits until the block's threads are all here.
 void meet_block();
 
@@ -131,14 +131,14 @@ DEVICE float shuffle_xor(float x, uint32_t lanes) {
 }
 
 template <class T> DEVICE T read(const T *from) {
-    if (!emulation::allowed(from, sizeof(T))) return T{};
+    if (!emulation::allowed(from, sizeof(T), alignof(T))) return T{};
     T value;
     memcpy(&value, from, sizeof value);
     return value;
 }
 
 template <class T> DEVICE void write(T *to, T value) {
-    if (emulation::allowed(to, sizeof(T))) memcpy(to, &value, sizeof value);
+    if (emulation::allowed(to, sizeof(T), alignof(T))) memcpy(to, &value, sizeof value);
 }
 
 DEVICE uint32_t bits_of(float x) {
@@ -159,6 +159,7 @@ DEVICE uint32_t half_bits(float x) {
     const float size = fabsf(x);
     if (size != size) return 0x7fff;
     if (size >= 65520.0f) return sign | 0x7c00;
+    if (size == 0.0f) return sign;
     // Steps of the last place: of numbers below the smallest normal one they do not shrink further.
     int exponent;
     frexpf(size, &exponent);
@@ -188,7 +189,7 @@ DEVICE uint32_t to_tf32(float x) {
 }
 
 DEVICE void copy_ahead(void *to, const void *from) {
-    if (emulation::allowed(from, 16)) emulation::copy_later(to, from);
+    if (emulation::allowed(from, 16, 16)) emulation::copy_later(to, from);
 }
 
 DEVICE void wait_for_copies() { emulation::finish_copies(); }

@@ -137,9 +137,9 @@ void fault(const char *format, ...) {
     }
 }
 
-bool allowed(const void *at, uint64_t bytes) {
+bool allowed(const void *at, uint64_t bytes, uint64_t boundary) {
     const uint64_t first = (uint64_t)at;
-    if (first % (bytes < 16 ? bytes : 16) != 0) {
+    if (first % boundary != 0) {
         fault("%llu bytes at %p are not on their boundary", (unsigned long long)bytes, at);
         return false;
     }

@@ -5,6 +5,9 @@
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod attention;
+mod elements;
 mod emulation;
 mod layout;
 mod matmul;
+mod rows;
