@@ -24,6 +24,8 @@ pub unsafe trait Plain: std::marker::Copy + 'static {}
 
 // SAFETY: a number has no gaps.
 unsafe impl Plain for u64 {}
+// SAFETY: likewise.
+unsafe impl Plain for f32 {}
 
 /// The bytes of a table.
 pub fn bytes<T: Plain>(table: &[T]) -> &[u8] {

@@ -31,11 +31,16 @@ pub enum Precision {
     /// token itself; sums are exact. Convolutions and attention as [`Bf16`](Self::Bf16) where the processor has it,
     /// else as [`F16Weights`](Self::F16Weights). Approximate.
     Int8,
+    /// float16, with sums in `f32`: approximate. For CUDA devices.
+    F16,
+    /// As [`F32`](Self::F32), but what linear layers and convolutions multiply is rounded to 10 bits of mantissa, with
+    /// sums in `f32`: approximate. For CUDA devices of compute capability 8.0 and newer.
+    Tf32,
 }
 
 impl Precision {
     /// Every one.
-    pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8];
+    pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8, Self::F16, Self::Tf32];
 
     /// Holds that this processor has what it takes, with the kernels of `isa`, and gives the same bits as any other if
     /// that is asked for.
@@ -43,6 +48,11 @@ impl Precision {
     /// # Errors
     /// `Unsupported`.
     pub fn check(self, isa: Isa, deterministic: bool) -> Result<()> {
+        if self.is_of_devices() {
+            return Err(unsupported(format!(
+                "precision: {self} is for CUDA devices (device cuda); the cpu takes f32, f16-weights, bf16 or int8"
+            )));
+        }
         if self != Self::Bf16 || Self::available(isa, deterministic)(Format::Bf16) {
             return Ok(());
         }
@@ -55,6 +65,11 @@ impl Precision {
                  and f16-weights run everywhere"
             ),
         }))
+    }
+
+    /// Whether no processor computes in it.
+    fn is_of_devices(self) -> bool {
+        matches!(self, Self::F16 | Self::Tf32)
     }
 
     /// That of the network that plays `role`.
@@ -80,7 +95,8 @@ impl Precision {
     /// Whether weights are packed in it for `target`: f32 alone where nothing is packed, and nothing that only some
     /// processors of a target have.
     pub fn packs(self, target: Target) -> bool {
-        self == Self::F32 || (target != Target::Generic && self != Self::Bf16)
+        let everywhere = self != Self::Bf16 && !self.is_of_devices();
+        self == Self::F32 || (target != Target::Generic && everywhere)
     }
 
     /// The number that stands for it in a file.
@@ -124,7 +140,7 @@ impl Precision {
     /// The format that both sides of a product are rounded to, if they are.
     fn rounded(self, product: &plan::Matmul, there_is: impl Fn(Format) -> bool) -> Option<Format> {
         let formats: &[Format] = match self {
-            Self::F32 | Self::F16Weights => &[],
+            Self::F32 | Self::F16Weights | Self::F16 | Self::Tf32 => &[],
             Self::Bf16 => &[Format::Bf16],
             Self::Int8 => &[Format::I8, Format::Bf16],
         };
@@ -160,6 +176,8 @@ impl fmt::Display for Precision {
             Self::F16Weights => "f16-weights",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::F16 => "f16",
+            Self::Tf32 => "tf32",
         })
     }
 }
@@ -190,18 +208,19 @@ mod tests {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), *precision);
         }
         let error = "fp16".parse::<Precision>().unwrap_err().to_string();
-        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8");
+        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8, f16, tf32");
     }
 
     #[test]
-    fn only_bfloat16_asks_for_a_processor() {
+    fn only_bfloat16_asks_for_a_processor_and_some_for_a_device() {
         for isa in Isa::available() {
             for precision in Precision::ALL {
+                let of_processors = !precision.is_of_devices();
                 let has = *precision != Precision::Bf16 || Microkernel::of(isa, Format::Bf16).is_some();
-                assert_eq!(precision.check(isa, false).is_ok(), has, "{isa} {precision}");
+                assert_eq!(precision.check(isa, false).is_ok(), of_processors && has, "{isa} {precision}");
                 assert_eq!(
                     precision.check(isa, true).is_ok(),
-                    *precision != Precision::Bf16,
+                    of_processors && *precision != Precision::Bf16,
                     "{isa} {precision}"
                 );
             }

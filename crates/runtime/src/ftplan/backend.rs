@@ -11,7 +11,7 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, ListedFile, Role};
 use crate::contract::Contract;
-use crate::engine::{Conditioning, Engine, FusedProgram, Network};
+use crate::engine::{Conditioning, Engine, Network};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
@@ -92,7 +92,7 @@ impl Planned {
             weights: &weights,
             allowance,
         };
-        let program = Arc::new(self.engine.program(network, conditions)?);
+        let program = self.engine.program(network, conditions)?;
         Ok(PlannedProgram { program, file: Arc::clone(&self.file), engine: Arc::clone(&self.engine), role })
     }
 
@@ -181,7 +181,7 @@ impl Backend for Planned {
 
 /// A network whose weights may not have been held against their hash yet.
 struct PlannedProgram {
-    program: Arc<FusedProgram>,
+    program: Arc<dyn Program>,
     file: Arc<PlanFile>,
     engine: Arc<Engine>,
     role: Role,

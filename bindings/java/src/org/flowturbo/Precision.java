@@ -5,7 +5,9 @@ public enum Precision {
   F32(0),
   F16_WEIGHTS(1),
   BF16(2),
-  INT8(3);
+  INT8(3),
+  F16(4),
+  TF32(5);
 
   final int value;
 
