@@ -1,9 +1,9 @@
-// What kernels are called with. Each takes one of these structs by value and then the address of the arena, so that the
-// same arguments serve every instance of a network.
+// What kernels are called with. Each takes one of these structs by value and then the address of the arena, so that
+// the same arguments serve every instance of a network.
 //
-// A place is a number of floats from the arena's start, which lies on a boundary of 256 bytes. An address is one in the
-// device's memory: of weights and tables, which all instances share. crates/cuda/src/arguments.rs has the same structs,
-// and a test holds the two together.
+// A place is a number of floats from the arena's start, which lies on a boundary of 256 bytes. An address is one in
+// the device's memory: of weights and tables, which all instances share. crates/cuda/src/arguments.rs has the same
+// structs, and a test holds the two together.
 #pragma once
 
 #ifdef __CUDACC_RTC__
@@ -80,8 +80,8 @@ typedef long long int64_t;
 #define ENCODING_F32 0
 #define ENCODING_F16 1
 
-// Rows of a product that lie evenly: row i is read at a + i * a_stride and written at c + i * c_stride. All groups of a
-// product have the same number of rows.
+// Rows of a product that lie evenly: row i is read at a + i * a_stride and written at c + i * c_stride. All groups of
+// a product have the same number of rows.
 struct Group {
     uint64_t a;
     uint64_t c;
@@ -173,7 +173,8 @@ struct Norm {
     uint32_t reserved;
 };
 
-// The statistics of a group norm as a scale and a shift for each channel: of group_norm_partials, then group_norm_fold.
+// The statistics of a group norm as a scale and a shift for each channel: of group_norm_partials, then
+// group_norm_fold.
 struct GroupNorm {
     uint64_t x;
     uint64_t x_stride;
@@ -283,8 +284,8 @@ struct Softmax {
     uint32_t cols;
 };
 
-// Rows of a table in the arena by integers. These are int64_t from a place with an even number on; whoever launches it
-// has held them to the table's rows, but for negative ones, which count from its end.
+// Rows of a table in the arena by integers. These are int64_t from a place with an even number on; whoever launches
+// it has held them to the table's rows, but for negative ones, which count from its end.
 struct Gather {
     uint64_t table;
     uint64_t integers;

@@ -1,5 +1,5 @@
-// Products of floats, exact up to rounding: no tensor cores. A block makes a tile of the result, a warp 32 by 64 of it,
-// a thread 8 by 8: rows and columns in two halves, so that what a warp reads of shared memory are neighbours.
+// Products of floats, exact up to rounding: no tensor cores. A block makes a tile of the result, a warp 32 by 64 of
+// it, a thread 8 by 8: rows and columns in two halves, so that what a warp reads of shared memory are neighbours.
 #include "product.h"
 
 template <int ROWS, int COLS> DEVICE void multiply_floats(const Matmul &product, float *arena) {

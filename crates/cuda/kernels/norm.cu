@@ -1,5 +1,5 @@
-// Norms of rows with what is done to them next: a warp has a row, which stays in the first cache while it is read three
-// times, for its mean, its squares about that, and its result.
+// Norms of rows with what is done to them next: a warp has a row, which stays in the first cache while it is read
+// three times, for its mean, its squares about that, and its result.
 #include "functions.h"
 
 KERNEL(norm_rows, Norm, 128, 8) {

@@ -111,8 +111,8 @@ fn launch(kernel: &'static Kernel, grid: [u32; 3]) -> Option<Launch> {
 }
 
 impl Matmul {
-    /// The product in `number`s, by tiles of 128 by 128 where these keep `multiprocessors` busy twice, else by those of
-    /// 64 by 64.
+    /// The product in `number`s, by tiles of 128 by 128 where these keep `multiprocessors` busy twice, else by those
+    /// of 64 by 64.
     pub fn launch(&self, number: Number, multiprocessors: u32) -> Option<Launch> {
         let tiles = |side| u64::from(self.rows.div_ceil(side)) * u64::from(self.cols.div_ceil(side));
         let large = tiles(128) >= 2 * u64::from(multiprocessors);

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! libcuda.so.1 ──driver──▶ gpu: memory, modules, streams, graphs
+//! kernels/*.cu ──compile.py──▶ kernels/binaries ──binaries──▶ a module
 //! Plan ──load──▶ launches: kernel, grid, arguments (arguments, product) ──program──▶ a graph for each instance
 //! ```
 
 pub mod arguments;
+pub mod binaries;
 mod driver;
 mod gpu;
 pub mod kernel;

@@ -169,8 +169,9 @@ pub fn packed_bytes(number: Number, depth: usize, cols: usize) -> usize {
 /// Packs weights `[depth, cols]`, of which `get` gives each, as the kernel for `number` reads them: panels of 64
 /// columns, each with all rows.
 ///
-/// A panel of `f32` has row after row. In the others a warp's share of a tensor-core instruction lies together: blocks
-/// of 16 columns by 16 rows (8 of `tf32`), in each 16 bytes for every lane, which are its operands of two instructions.
+/// A panel of `f32` has row after row. In the others a warp's share of a tensor-core instruction lies together:
+/// blocks of 16 columns by 16 rows (8 of `tf32`), in each 16 bytes for every lane, which are its operands of two
+/// instructions.
 ///
 /// # Errors
 /// `OutOfMemory`.

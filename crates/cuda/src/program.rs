@@ -11,6 +11,7 @@ use flowturbo_runtime::executor::Conditions;
 use flowturbo_runtime::{CancelToken, Precision, Result};
 
 //BIN
+use crate::binaries::Binary;
 use crate::gpu::{Buffer, Gpu, Graph, Staging, Stream};
 use crate::kernel::Number;
 use crate::load::{Executable, Place, Shared};
@@ -39,7 +40,7 @@ impl Cuda {
                 wanted % 10
             )));
         }
-        let binary = b"//\0".to_vec();
+        let binary = Binary::of(major, minor)?.unpack()?;
         Ok(Self(Arc::new(Shared::new(device, &binary)?)))
     }
 }

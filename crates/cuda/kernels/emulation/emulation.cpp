@@ -304,13 +304,21 @@ static void run_block() {
         fibre.stack_pointer = top;
     }
     memset(warps, 0, sizeof warps);
+    // A warp goes as far as it can before the next one does anything, which shows best where a barrier is missing.
+    bool further;
     do {
-        progress = false;
-        for (uint32_t i = 0; i < threads; ++i) {
-            thread = reversed ? threads - 1 - i : i;
-            if (!fibres[thread].done) emulation_switch(&scheduler, fibres[thread].stack_pointer);
+        further = false;
+        for (uint32_t first = 0; first < threads; first += WARP) {
+            do {
+                progress = false;
+                for (uint32_t i = first; i < first + WARP; ++i) {
+                    thread = reversed ? threads - 1 - i : i;
+                    if (!fibres[thread].done) emulation_switch(&scheduler, fibres[thread].stack_pointer);
+                }
+                further |= progress;
+            } while (progress);
         }
-    } while (progress && alive > 0);
+    } while (further && alive > 0);
     if (alive > 0) fault("%u threads wait for ever", alive);
 }
 
@@ -329,7 +337,7 @@ extern "C" int flowturbo_emulate(const char *name, const uint32_t grid[3], const
         fault("no kernel '%s'", name);
         return 1;
     }
-    if (size[0] != kernel->threads || size[1] != 1 || size[2] != 1 || grid[2] != 1 || shared_bytes != 0) {
+    if (size[0] != kernel->threads || size[0] % WARP != 0 || size[1] != 1 || size[2] != 1 || grid[2] != 1 || shared_bytes != 0) {
         fault("%s takes blocks of %u threads and no more shared memory", name, kernel->threads);
         return 1;
     }
