@@ -65,7 +65,9 @@ fn latents_are_those_of_the_official_code() {
         write_npy(file("noise.npy"), &golden4(&format!("case{}_noise", case.index))).unwrap();
         let classes: Vec<String> = case.classes.iter().map(ToString::to_string).collect();
         let expected = golden4(&format!("case{}_latent", case.index));
-        for (precision, near) in [("f32", 1e-4), ("f16", 0.02)] {
+        let also_small = case.index == 0 || on_gpu();
+        for (precision, near) in [("f32", 1e-4), ("f16", 0.02)].into_iter().take(1 + usize::from(also_small))
+        {
             run(&[
                 "latents",
                 &bundle,
@@ -138,8 +140,22 @@ fn a_picture_is_the_processors_but_for_rounding() {
 
 #[test]
 fn auto_takes_the_device_and_says_so() {
-    let latents =
-        ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", "auto", "-o", "-", "-v"];
+    let tiny = data("bundle").to_str().unwrap().to_owned();
+    let latents = [
+        "latents",
+        &tiny,
+        "--class",
+        "0",
+        "--seed",
+        "1",
+        "--schedule",
+        "E1",
+        "--device",
+        "auto",
+        "-o",
+        "-",
+        "-v",
+    ];
     let Output { status, stderr, .. } = program(&latents).output().unwrap();
     let log = String::from_utf8_lossy(&stderr);
     assert!(status.success() && log.contains("cuda:0: "), "{log}");
@@ -163,9 +179,24 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
     if on_gpu() {
         return;
     }
-    let latents =
-        |device| ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", device, "-o", "-"];
-    let quickest = (0..5).map(|_| {
+    let latents = |device| {
+        [
+            "latents",
+            textures(),
+            "--class",
+            "0",
+            "--seed",
+            "1",
+            "--schedule",
+            "E1",
+            "--device",
+            device,
+            "-o",
+            "-",
+        ]
+    };
+    // Beside other work the quickest says most.
+    let quickest = (0..20).map(|_| {
         let started = Instant::now();
         let line = refused(without_driver(&latents("cuda")), 2);
         let took = started.elapsed();
@@ -184,8 +215,19 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
 #[test]
 fn what_the_device_cannot_is_refused_by_name() {
     let latents = |more: &[&'static str]| {
-        let mut arguments =
-            vec!["latents", textures(), "--class", "0", "--schedule", "E1", "-o", "-", "--device"];
+        let mut arguments = vec![
+            "latents",
+            textures(),
+            "--class",
+            "0",
+            "--seed",
+            "1",
+            "--schedule",
+            "E1",
+            "-o",
+            "-",
+            "--device",
+        ];
         arguments.extend(more);
         refused(program(&arguments), 2)
     };
@@ -197,7 +239,6 @@ fn what_the_device_cannot_is_refused_by_name() {
             "device cuda:0: deterministic: a CUDA device adds up in another order",
         ),
         (&["cuda", "--backend", "reference"], "device cuda:0: plain tract computes on the cpu"),
-        (&["gpu"], "no device 'gpu'; there are cpu, cuda, cuda:N and auto"),
         (&["cpu", "--precision", "f16"], "precision: f16 is for CUDA devices"),
     ] {
         let line = latents(more);
@@ -207,7 +248,10 @@ fn what_the_device_cannot_is_refused_by_name() {
     let packed = folder.path().join("packed.ftplan").to_str().unwrap().to_owned();
     let bundle = data("bundle").to_str().unwrap().to_owned();
     run(&["compile", "-m", &bundle, "--target", "x86-64-v3", "-o", &packed]);
-    let line = refused(program(&["latents", &packed, "--class", "0", "--device", "cuda", "-o", "-"]), 2);
+    let line = refused(
+        program(&["latents", &packed, "--class", "0", "--seed", "1", "--device", "cuda", "-o", "-"]),
+        2,
+    );
     assert!(line.contains("the plan's weights are packed for x86-64-v3, which no device reads"), "{line}");
 }
 
@@ -217,7 +261,20 @@ fn a_driver_that_cannot_is_one_line_too() {
     if on_gpu() {
         return;
     }
-    let latents = ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", "cuda", "-o", "-"];
+    let latents = [
+        "latents",
+        textures(),
+        "--class",
+        "0",
+        "--seed",
+        "1",
+        "--schedule",
+        "E1",
+        "--device",
+        "cuda",
+        "-o",
+        "-",
+    ];
     for (told, code, words) in [
         ("version=11080", 2, "the NVIDIA display driver is too old: it speaks CUDA 11.8"),
         ("devices=0", 2, "the driver sees no device"),
