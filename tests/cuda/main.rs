@@ -27,7 +27,9 @@ fn on_gpu() -> bool {
 }
 
 fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowturbo"));
+    // `.ci/cuda` has built it elsewhere.
+    let other = std::env::var_os("FLOWTURBO_PROGRAM").filter(|_| on_gpu());
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_flowturbo").into()));
     command.args(arguments).env_remove("RUST_LOG");
     if !on_gpu() {
         command.env("LD_LIBRARY_PATH", built::built().parent().unwrap());
@@ -63,7 +65,9 @@ fn latents_are_those_of_the_official_code() {
         write_npy(file("noise.npy"), &golden4(&format!("case{}_noise", case.index))).unwrap();
         let classes: Vec<String> = case.classes.iter().map(ToString::to_string).collect();
         let expected = golden4(&format!("case{}_latent", case.index));
-        for (precision, near) in [("f32", 1e-4), ("f16", 0.02)] {
+        let also_small = case.index == 0 || on_gpu();
+        for (precision, near) in [("f32", 1e-4), ("f16", 0.02)].into_iter().take(1 + usize::from(also_small))
+        {
             run(&[
                 "latents",
                 &bundle,
@@ -102,7 +106,7 @@ fn pixels(path: &Path) -> Vec<u8> {
 #[test]
 fn a_picture_is_the_processors_but_for_rounding() {
     let folder = tempdir().unwrap();
-    let draw = |name: &str, device: &str, precision: &str| {
+    let draw = |name: &str, device: &str| {
         let path = folder.path().join(name);
         let file = path.to_str().unwrap();
         run(&[
@@ -117,32 +121,41 @@ fn a_picture_is_the_processors_but_for_rounding() {
             "H1P1R1",
             "--device",
             device,
-            "--precision",
-            precision,
             "-o",
             file,
         ]);
         pixels(&path)
     };
-    let expected = draw("cpu.png", "cpu", "f32");
+    let expected = draw("cpu.png", "cpu");
     assert_eq!(expected.len(), 128 * 128 * 3);
-    for (precision, most, mean) in [("f32", 1, 0.01), ("f16", 24, 0.5)] {
-        let found = draw("cuda.png", "cuda", precision);
-        let apart = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b));
-        let differences: Vec<f64> = expected.iter().zip(&found).map(apart).collect();
-        let largest = differences.iter().copied().fold(0.0, f64::max);
-        let average = differences.iter().sum::<f64>() / differences.len() as f64;
-        println!("{precision}: {largest} of 255 at most, {average:.3} on average");
-        assert!(largest <= f64::from(most) && average <= mean, "{precision}: {largest}, {average}");
-    }
+    let found = draw("cuda.png", "cuda");
+    let apart = |(a, b): (&u8, &u8)| a.abs_diff(*b);
+    let differences: Vec<u8> = expected.iter().zip(&found).map(apart).collect();
+    let (largest, differing) = (differences.iter().max(), differences.iter().filter(|&&d| d > 0).count());
+    println!("{largest:?} of 255 at most, {differing} bytes differ");
+    assert!(largest <= Some(&1) && differing < 100, "{largest:?}, {differing}");
     let note = String::from_utf8_lossy(&std::fs::read(folder.path().join("cuda.png")).unwrap()).into_owned();
-    assert!(note.contains(" --precision f16 --device cuda:0"), "the command is not in the file");
+    assert!(note.contains(" --device cuda:0"), "the command is not in the file");
 }
 
 #[test]
 fn auto_takes_the_device_and_says_so() {
-    let latents =
-        ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", "auto", "-o", "-", "-v"];
+    let tiny = data("bundle").to_str().unwrap().to_owned();
+    let latents = [
+        "latents",
+        &tiny,
+        "--class",
+        "0",
+        "--seed",
+        "1",
+        "--schedule",
+        "E1",
+        "--device",
+        "auto",
+        "-o",
+        "-",
+        "-v",
+    ];
     let Output { status, stderr, .. } = program(&latents).output().unwrap();
     let log = String::from_utf8_lossy(&stderr);
     assert!(status.success() && log.contains("cuda:0: "), "{log}");
@@ -166,9 +179,24 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
     if on_gpu() {
         return;
     }
-    let latents =
-        |device| ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", device, "-o", "-"];
-    let quickest = (0..5).map(|_| {
+    let latents = |device| {
+        [
+            "latents",
+            textures(),
+            "--class",
+            "0",
+            "--seed",
+            "1",
+            "--schedule",
+            "E1",
+            "--device",
+            device,
+            "-o",
+            "-",
+        ]
+    };
+    // Beside other work the quickest says most.
+    let quickest = (0..20).map(|_| {
         let started = Instant::now();
         let line = refused(without_driver(&latents("cuda")), 2);
         let took = started.elapsed();
@@ -187,8 +215,19 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
 #[test]
 fn what_the_device_cannot_is_refused_by_name() {
     let latents = |more: &[&'static str]| {
-        let mut arguments =
-            vec!["latents", textures(), "--class", "0", "--schedule", "E1", "-o", "-", "--device"];
+        let mut arguments = vec![
+            "latents",
+            textures(),
+            "--class",
+            "0",
+            "--seed",
+            "1",
+            "--schedule",
+            "E1",
+            "-o",
+            "-",
+            "--device",
+        ];
         arguments.extend(more);
         refused(program(&arguments), 2)
     };
@@ -200,7 +239,6 @@ fn what_the_device_cannot_is_refused_by_name() {
             "device cuda:0: deterministic: a CUDA device adds up in another order",
         ),
         (&["cuda", "--backend", "reference"], "device cuda:0: plain tract computes on the cpu"),
-        (&["gpu"], "no device 'gpu'; there are cpu, cuda, cuda:N and auto"),
         (&["cpu", "--precision", "f16"], "precision: f16 is for CUDA devices"),
     ] {
         let line = latents(more);
@@ -210,7 +248,10 @@ fn what_the_device_cannot_is_refused_by_name() {
     let packed = folder.path().join("packed.ftplan").to_str().unwrap().to_owned();
     let bundle = data("bundle").to_str().unwrap().to_owned();
     run(&["compile", "-m", &bundle, "--target", "x86-64-v3", "-o", &packed]);
-    let line = refused(program(&["latents", &packed, "--class", "0", "--device", "cuda", "-o", "-"]), 2);
+    let line = refused(
+        program(&["latents", &packed, "--class", "0", "--seed", "1", "--device", "cuda", "-o", "-"]),
+        2,
+    );
     assert!(line.contains("the plan's weights are packed for x86-64-v3, which no device reads"), "{line}");
 }
 
@@ -220,7 +261,20 @@ fn a_driver_that_cannot_is_one_line_too() {
     if on_gpu() {
         return;
     }
-    let latents = ["latents", textures(), "--class", "0", "--schedule", "E1", "--device", "cuda", "-o", "-"];
+    let latents = [
+        "latents",
+        textures(),
+        "--class",
+        "0",
+        "--seed",
+        "1",
+        "--schedule",
+        "E1",
+        "--device",
+        "cuda",
+        "-o",
+        "-",
+    ];
     for (told, code, words) in [
         ("version=11080", 2, "the NVIDIA display driver is too old: it speaks CUDA 11.8"),
         ("devices=0", 2, "the driver sees no device"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowturbo_cuda::Cuda;
+use flowturbo_cuda::{Cuda, Driver, Gpu};
 use flowturbo_runtime::allowance::Allowance;
 use flowturbo_runtime::backend::{Backend, Input, Instance, Pace, Program};
 use flowturbo_runtime::contract::Contract;
@@ -31,8 +31,8 @@ fn backend(bundle: &Bundle, engine: Engine) -> Planned {
     Planned::new(bundle.plan().unwrap(), engine, false)
 }
 
-fn on(fake: &Fake, bundle: &Bundle, precision: Precision) -> Result<Planned> {
-    let runner = Arc::new(Cuda::new(&fake.gpu()?, precision, false)?);
+fn on(gpu: Result<Arc<Gpu>>, bundle: &Bundle, precision: Precision) -> Result<Planned> {
+    let runner = Arc::new(Cuda::new(&gpu?, precision, false)?);
     Ok(backend(bundle, engine().with_runner(runner, precision)))
 }
 
@@ -92,38 +92,46 @@ fn apart(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).map(difference).fold(0.0, f32::max) / most
 }
 
+/// Each precision, how near it is, and which networks are asked in it: the large ones take their time in emulation.
+const PRECISIONS: [(Precision, f32, &[Role]); 4] = [
+    (Precision::F32, 1e-4, &[Role::Predictor, Role::Refiner, Role::Decoder]),
+    (Precision::Tf32, 0.01, &[Role::Refiner]),
+    (Precision::F16, 0.01, &[Role::Predictor, Role::Refiner]),
+    (Precision::Bf16, 0.06, &[Role::Refiner]),
+];
+
+/// With `FLOWTURBO_GPU=1` on the first GPU of this machine.
 #[test]
 fn every_network_of_the_bundled_model_gives_what_the_processor_does() {
     let bundle = bundle();
-    let fake = Fake::new();
+    let fake = std::env::var_os("FLOWTURBO_GPU").is_none().then(Fake::new);
     let exact = backend(&bundle, engine());
     for (role, batch) in ROLES {
         let given = Given::new(&bundle, role, batch);
         let expected = given.run(instance(&exact, &bundle, role, batch).unwrap().as_mut()).unwrap();
-        for (precision, near) in
-            [(Precision::F32, 1e-4), (Precision::Tf32, 0.01), (Precision::F16, 0.01), (Precision::Bf16, 0.06)]
-        {
-            let cuda = on(&fake, &bundle, precision).unwrap();
+        for (precision, near, roles) in PRECISIONS {
+            if fake.is_some() && !roles.contains(&role) {
+                continue;
+            }
+            let gpu = fake.as_ref().map_or_else(|| Gpu::open(&Driver::open()?, 0), Fake::gpu);
+            let cuda = on(gpu, &bundle, precision).unwrap();
             let mut instance = instance(&cuda, &bundle, role, batch).unwrap();
+            let begun = std::time::Instant::now();
             let found = given.run(instance.as_mut()).unwrap();
-            let error = apart(&found, &expected);
-            println!("{role} in {precision}: {error:.1e}");
+            let (error, took) = (apart(&found, &expected), begun.elapsed());
+            println!("{role} in {precision}: {error:.1e}, {took:.1?}");
             assert!(error <= near, "{role} in {precision}: {error}");
             assert!(precision == Precision::F32 || found != expected, "{role} in {precision} rounds nothing");
-            // A graph runs as often as it is asked to.
-            if precision == Precision::F32 {
-                assert_eq!(given.run(instance.as_mut()).unwrap(), found);
-            }
         }
     }
-    assert_eq!(fake.living(), []);
+    assert!(fake.is_none_or(|fake| fake.living().is_empty()));
 }
 
 #[test]
 fn a_call_is_one_graph_and_takes_no_memory() {
     let bundle = bundle();
     let fake = Fake::new();
-    let cuda = on(&fake, &bundle, Precision::F32).unwrap();
+    let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
     let given = Given::new(&bundle, Role::Refiner, 2);
     let program = program(&cuda, &bundle, Role::Refiner, 2).unwrap();
     fake.calls();
@@ -147,8 +155,10 @@ fn a_call_is_one_graph_and_takes_no_memory() {
     );
     assert!(ended < place("cuGraphInstantiateWithFlags").0);
     assert!(!calls.iter().any(|call| call == "cuGraphLaunch"));
+    let first = given.run(instance.as_mut()).unwrap();
+    fake.calls();
     for _ in 0..2 {
-        given.run(instance.as_mut()).unwrap();
+        assert_eq!(given.run(instance.as_mut()).unwrap(), first);
         let call = ["cuCtxPushCurrent_v2", "cuGraphLaunch", "cuStreamSynchronize", "cuCtxPopCurrent_v2"];
         assert_eq!(fake.calls(), call);
     }
@@ -171,7 +181,7 @@ fn a_call_is_one_graph_and_takes_no_memory() {
 fn batch_sizes_share_their_weights() {
     let bundle = bundle();
     let fake = Fake::new();
-    let cuda = on(&fake, &bundle, Precision::F32).unwrap();
+    let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
     let first = program(&cuda, &bundle, Role::Predictor, 2).unwrap();
     let allocations =
         |fake: &Fake| fake.living().iter().find(|one| one.0 == "allocations").map_or(0, |one| one.1);
@@ -186,10 +196,10 @@ fn batch_sizes_share_their_weights() {
 fn each_call_that_loads_or_runs_a_network_may_fail_and_the_next_one_works() {
     let bundle = bundle();
     let fake = Fake::new();
-    let given = Given::new(&bundle, Role::Decoder, 1);
+    let given = Given::new(&bundle, Role::Refiner, 2);
     let attempt = || -> Result<(Planned, Box<dyn Instance>)> {
-        let cuda = on(&fake, &bundle, Precision::F32)?;
-        let mut instance = instance(&cuda, &bundle, Role::Decoder, 1)?;
+        let cuda = on(fake.gpu(), &bundle, Precision::F32)?;
+        let mut instance = instance(&cuda, &bundle, Role::Refiner, 2)?;
         given.run(instance.as_mut())?;
         Ok((cuda, instance))
     };
@@ -218,7 +228,7 @@ fn a_device_without_memory_says_how_much_there_is() {
     let bundle = bundle();
     let fake = Fake::new();
     let load = || -> Result<Box<dyn Instance>> {
-        let cuda = on(&fake, &bundle, Precision::F32)?;
+        let cuda = on(fake.gpu(), &bundle, Precision::F32)?;
         instance(&cuda, &bundle, Role::Predictor, 2)
     };
     fake.set_memory(1 << 20);
@@ -236,9 +246,9 @@ fn a_device_without_memory_says_how_much_there_is() {
 fn a_lost_device_ends_its_models_and_no_others() {
     let bundle = bundle();
     let fake = Fake::new();
-    let given = Given::new(&bundle, Role::Decoder, 1);
-    let cuda = on(&fake, &bundle, Precision::F32).unwrap();
-    let mut first = instance(&cuda, &bundle, Role::Decoder, 1).unwrap();
+    let given = Given::new(&bundle, Role::Refiner, 2);
+    let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
+    let mut first = instance(&cuda, &bundle, Role::Refiner, 2).unwrap();
     let expected = given.run(first.as_mut()).unwrap();
     fake.fail("cuGraphLaunch", 1, 719);
     for _ in 0..2 {
@@ -252,15 +262,15 @@ fn a_lost_device_ends_its_models_and_no_others() {
     }
     drop((first, cuda));
     assert_eq!(fake.living(), []);
-    let cuda = on(&fake, &bundle, Precision::F32).unwrap();
-    assert_eq!(given.run(instance(&cuda, &bundle, Role::Decoder, 1).unwrap().as_mut()).unwrap(), expected);
+    let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
+    assert_eq!(given.run(instance(&cuda, &bundle, Role::Refiner, 2).unwrap().as_mut()).unwrap(), expected);
 }
 
 #[test]
 fn what_is_cancelled_or_of_another_shape_never_reaches_the_device() {
     let bundle = bundle();
     let fake = Fake::new();
-    let cuda = on(&fake, &bundle, Precision::F32).unwrap();
+    let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
     let given = Given::new(&bundle, Role::Decoder, 1);
     let mut instance = instance(&cuda, &bundle, Role::Decoder, 1).unwrap();
     fake.calls();

@@ -154,8 +154,10 @@ impl Backend for Planned {
     ) -> Result<Arc<dyn Program>> {
         let load = || self.load(bundle, role, extent, allowance);
         let program = in_flowturbo(load).map_err(|error| match error.kind() {
-            // The plan is not ours to answer for: it may say anything.
-            ErrorKind::Runtime => invalid_bundle(format!("the plan makes no sense: {error}")),
+            // The plan is not ours to answer for: it may say anything. A device's failures are its own.
+            ErrorKind::Runtime if !self.engine.has_runner() => {
+                invalid_bundle(format!("the plan makes no sense: {error}"))
+            }
             _ => error,
         });
         Ok(Arc::new(program.at(|| role.to_string()).at(|| self.file.describe().to_owned())?))
