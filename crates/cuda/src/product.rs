@@ -56,8 +56,8 @@ impl Product {
         let (segments, k) = joined(shape.segments, k);
         let (groups, rows_per_group) = even(shape.groups, a_stride, c_stride)?;
         let starts = groups.iter().map(|group| group.a as usize);
-        let places = [a_stride, k].into_iter().chain(segments.iter().copied()).chain(starts);
-        let aligned = places.fold(true, |all, n| all && n.is_multiple_of(4));
+        let mut places = [a_stride, k].into_iter().chain(segments.iter().copied()).chain(starts);
+        let aligned = places.all(|n| n.is_multiple_of(4));
         let mut arguments = Matmul {
             a_stride: a_stride as u64,
             c_stride: c_stride as u64,
