@@ -468,14 +468,9 @@ impl Stream {
         let Launch { function, grid, threads, arguments } = launch;
         let mut words = [arguments.as_slice(), &[arena.at]].concat();
         let mut bytes = size_of_val(words.as_slice());
-        // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END.
-        let mut extra: [*mut c_void; 5] = [
-            1 as *mut c_void,
-            words.as_mut_ptr().cast(),
-            2 as *mut c_void,
-            (&raw mut bytes).cast(),
-            std::ptr::null_mut(),
-        ];
+        // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END: numbers in the place of addresses.
+        let [pointer, size, end] = [1, 2, 0].map(std::ptr::without_provenance_mut::<c_void>);
+        let mut extra = [pointer, words.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
         let driver = &self.0.device.driver;
         // SAFETY: the arguments are those of the kernel, copied before this returns; the places that they name were
         // held against the arena when the network was loaded.

@@ -10,7 +10,6 @@ use flowturbo_runtime::error::{Context, runtime, unsupported};
 use flowturbo_runtime::executor::Conditions;
 use flowturbo_runtime::{CancelToken, Precision, Result};
 
-//BIN
 use crate::binaries::Binary;
 use crate::gpu::{Buffer, Gpu, Graph, Staging, Stream};
 use crate::kernel::Number;

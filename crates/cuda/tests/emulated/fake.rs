@@ -47,7 +47,7 @@ impl Fake {
         unsafe {
             let fail: Symbol<unsafe extern "C" fn(*const c_char, c_long, c_int)> =
                 self.library.get(b"fake_fail").unwrap();
-            fail(name.as_ptr(), nth as c_long, status);
+            fail(name.as_ptr(), nth, status);
         }
     }
 
@@ -92,7 +92,7 @@ impl Fake {
         let live =
             unsafe { self.library.get::<unsafe extern "C" fn(c_int) -> c_long>(b"fake_live") }.unwrap();
         // SAFETY: it takes the number of a kind.
-        let counted = (0..).zip(LIVING).map(|(kind, name)| (name, unsafe { live(kind) } as i64));
+        let counted = (0..).zip(LIVING).map(|(kind, name)| (name, unsafe { live(kind) }));
         counted.filter(|(_, count)| *count != 0).collect()
     }
 }
