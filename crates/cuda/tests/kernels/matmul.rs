@@ -64,7 +64,7 @@ impl Case {
         let packed =
             pack(number, self.depth(), self.cols, |row, col| weights[row * self.cols + col]).unwrap();
         let mut lines = vec![[0u64; 2]; packed.len() / 16 + 1];
-        let skip = usize::from(!(lines.as_ptr() as u64).is_multiple_of(16));
+        let skip = lines.as_flattened().as_ptr().align_offset(16);
         let words = &mut lines.as_flattened_mut()[skip..][..packed.len() / 8];
         for (word, bytes) in words.iter_mut().zip(packed.as_chunks().0) {
             *word = u64::from_ne_bytes(*bytes);
