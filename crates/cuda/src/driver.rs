@@ -130,8 +130,8 @@ impl Driver {
         let library = library.ok_or_else(|| {
             let reason = refused.map_or_else(|| "none is known".to_owned(), |error| error.to_string());
             unsupported(format!(
-                "no NVIDIA display driver is here ({reason}); install one that speaks CUDA 12.0 (525 or newer), or take \
-                 the cpu"
+                "no NVIDIA display driver is here ({reason}); install one that speaks CUDA 12.0 (525 or newer), or \
+                 take the cpu"
             ))
         })?;
         let functions = Functions::of(&library)?;
@@ -177,8 +177,8 @@ impl Driver {
 
 fn too_old(how: &str) -> Error {
     unsupported(format!(
-        "the NVIDIA display driver is too old: {how}; update it to one that speaks CUDA 12.0 (525 or newer), or take the \
-         cpu"
+        "the NVIDIA display driver is too old: {how}; update it to one that speaks CUDA 12.0 (525 or newer), or take \
+         the cpu"
     ))
 }
 
