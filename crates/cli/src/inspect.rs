@@ -58,7 +58,7 @@ impl Inspect {
     }
 
     fn options(&self) -> ModelOptions {
-        ModelOptions::default().with_precision(self.numbers.precision)
+        self.numbers.apply(ModelOptions::default())
     }
 
     fn plans(&self) -> Result<(), Failure> {

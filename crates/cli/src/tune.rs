@@ -167,8 +167,11 @@ impl Tune {
             found.push(Found { name, budget, outcome, stays: None });
         }
         let pace = device.pace();
-        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen.
-        let open = self.computing.numbers.precision == Precision::F32 && model.precision() == Precision::F32;
+        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is of processors.
+        let on_cpu = model.device() == flowturbo::Device::Cpu;
+        let open = on_cpu
+            && self.computing.numbers.precision == Precision::F32
+            && model.precision() == Precision::F32;
         let open = open && self.name.is_none() && self.computing.backend == Backend::Fused;
         let numbers = if open { numbers::measure(self, &model, &all)? } else { Vec::new() };
         let precision = numbers::best(&numbers, self.most_error);

@@ -70,6 +70,24 @@ impl Pointwise {
         Self { space, inputs, out: views[0], steps: placed, registers }
     }
 
+    /// The shape in the order in which views have their strides.
+    pub fn shape(&self) -> &[usize] {
+        self.space.shape()
+    }
+
+    pub fn inputs(&self) -> &[View] {
+        &self.inputs
+    }
+
+    pub fn out(&self) -> &View {
+        &self.out
+    }
+
+    /// Each step and the register of its value, of which there are 32 at most; operands are registers too.
+    pub fn steps(&self) -> &[(Elementwise, usize)] {
+        &self.steps
+    }
+
     /// Floats of scratch for each lane.
     pub fn scratch(&self) -> usize {
         self.registers * BLOCK

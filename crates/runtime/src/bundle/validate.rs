@@ -253,7 +253,8 @@ fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
 
 fn measured(m: &Measured) -> Result<()> {
     let place = "sampling.precision.numbers";
-    let known = m.numbers.parse::<Precision>().is_ok_and(|precision| precision != Precision::Auto);
+    let of_processors = |numbers: Precision| numbers != Precision::Auto && !numbers.is_of_devices();
+    let known = m.numbers.parse().is_ok_and(of_processors);
     require(known, place, || format!("must be f32, f16-weights, bf16 or int8, is {}", quoted(&m.numbers)))?;
     line("sampling.precision.device", Some(&m.device))?;
     let place = "sampling.precision.speedup";

@@ -6,8 +6,10 @@ public enum Precision {
   F16_WEIGHTS(1),
   BF16(2),
   INT8(3),
+  F16(4),
+  TF32(5),
   /** What flowturbo tune stored in the bundle, as far as this processor has it; else F32. */
-  AUTO(4);
+  AUTO(6);
 
   final int value;
 
