@@ -103,6 +103,10 @@ class XcframeworkTest(unittest.TestCase):
         self.refused("is no static library", ios__arm64=b"something else")
         self.refused("no library of flowturbo", ios__arm64=archive(mach_object(ARM64, IOS, b"_other\0")))
         self.refused("cut short", ios__arm64=archive(mach_object(ARM64, IOS)[:40]))
+        self.refused("damaged or cut short", ios__arm64=phone[:-8])
+        self.refused("damaged or cut short", ios__arm64=phone[:56] + b"-60       `\n" + phone[68:])
+        endless = struct.pack("<8I", 0xFEEDFACF, ARM64, 0, 1, 0xFFFFFFFF, 8, 0, 0) + bytes(64)
+        self.refused("commands have no end", ios__arm64=archive(endless))
         self.refused("No such file", ios__arm64=self.folder / "nothing.a")
         self.refused("IDENTIFIER=ARCHIVE is wanted", tvos__arm64=phone)
 

@@ -1,29 +1,12 @@
 /* Contexts: what a model says of them, one for all images or one for each, what guidance goes away from, refusals.
  * Arguments: a bundle that takes contexts [N, 12], and one that takes none. */
-#include "check.h"
+#include "latents.h"
 
 enum { FLOATS = 12 };
-static const int64_t CLASSES[2] = {0, 2};
 static float contexts[2 * FLOATS], zeros[2 * FLOATS];
-static float latents[3][2 * MAX_LATENT];
-
-static ft_request asked(void) {
-  ft_request request = request_for(CLASSES, NULL);
-  request.image_count = 2;
-  request.output = FT_OUTPUT_LATENTS;
-  request.seed = 3;
-  return request;
-}
-
-static void sample(ft_session *session, const ft_request *request, float *out) {
-  OK(ft_session_generate(session, request, NULL));
-  OK(ft_session_get_latents(session, out, 2 * LATENT));
-}
-
-static bool same(const float *a, const float *b) { return !memcmp(a, b, 2 * LATENT * sizeof *a); }
 
 static void are_taken(ft_session *session) {
-  ft_request request = asked();
+  ft_request request = asked(CLASSES);
   sample(session, &request, latents[0]);
   /* No context is one of zeros, for all images or for each. */
   request.context = zeros;
@@ -67,7 +50,7 @@ static void are_taken(ft_session *session) {
   CHECK(!same(latents[1], latents[2]));
 
   /* A request without is what it was. */
-  request = asked();
+  request = asked(CLASSES);
   sample(session, &request, latents[1]);
   CHECK(same(latents[0], latents[1]));
 }
@@ -75,7 +58,7 @@ static void are_taken(ft_session *session) {
 /* Without classes an image is of no class. */
 static void are_enough(ft_session *session, int64_t null_class) {
   const int64_t none[2] = {null_class, null_class};
-  ft_request request = asked();
+  ft_request request = asked(CLASSES);
   request.context = contexts;
   request.context_count = FLOATS;
   request.classes = none;
@@ -90,7 +73,7 @@ static void are_enough(ft_session *session, int64_t null_class) {
 }
 
 static void are_refused(ft_session *session) {
-  ft_request request = asked();
+  ft_request request = asked(CLASSES);
   request.context = contexts;
   request.context_count = FLOATS - 1;
   FAILS(ft_session_prepare(session, &request), FT_ERROR_INVALID_ARGUMENT,
@@ -142,7 +125,7 @@ int main(int count, char **arguments) {
   CHECK(info.context_width == 0 && info.context_tokens == 0);
   session = new_session(model);
   const int64_t classes[2] = {0, 1};
-  ft_request request = asked();
+  ft_request request = asked(CLASSES);
   request.classes = classes;
   request.context = contexts;
   request.context_count = FLOATS;

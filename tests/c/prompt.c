@@ -1,25 +1,8 @@
 /* Prompts: one for all images or one for each, without a class, what guidance goes away from, refusals.
  * Arguments: a bundle with a text encoder, and one without. */
-#include "check.h"
+#include "latents.h"
 
-static const int64_t CLASSES[2] = {0, 2};
 static const char *const PROMPTS[2] = {"mossy stone wall", "\xe6\x9c\xa8\xe3\x81\xae\xe5\xba\x8a"};
-static float latents[3][2 * MAX_LATENT];
-
-static ft_request asked(const int64_t *classes) {
-  ft_request request = request_for(classes, NULL);
-  request.image_count = 2;
-  request.output = FT_OUTPUT_LATENTS;
-  request.seed = 3;
-  return request;
-}
-
-static void sample(ft_session *session, const ft_request *request, float *out) {
-  OK(ft_session_generate(session, request, NULL));
-  OK(ft_session_get_latents(session, out, 2 * LATENT));
-}
-
-static bool same(const float *a, const float *b) { return !memcmp(a, b, 2 * LATENT * sizeof *a); }
 
 static void are_taken(ft_session *session, int64_t null_class) {
   ft_request request = asked(CLASSES);

@@ -1,4 +1,5 @@
 #include "engine.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,10 +19,37 @@ void engine_error(const char *message) {
   gd.print_error_with_message(message, "", "flowturbo", "flowturbo", 0, 1);
 }
 
+/* Names that were asked for. Objects are made and set on any thread. */
+typedef struct known {
+  const char *literal;
+  name name;
+  struct known *next;
+} known;
+static _Atomic(known *) names;
+
 name name_of(const char *literal) {
+  known *first = atomic_load(&names);
+  for (known *k = first; k; k = k->next)
+    if (k->literal == literal) return k->name;
   name made_name;
-  gd.string_name_new_with_latin1_chars(&made_name, literal, 1);
+  gd.string_name_new_with_latin1_chars(&made_name, literal, 0);
+  /* Two threads may keep the same; without memory a name is kept for good. */
+  known *added = malloc(sizeof *added);
+  if (!added) return made_name;
+  *added = (known){literal, made_name, first};
+  while (!atomic_compare_exchange_weak(&names, &added->next, added)) {
+  }
   return made_name;
+}
+
+void engine_unload(void) {
+  known *next = atomic_exchange(&names, NULL);
+  while (next) {
+    known *gone = next;
+    next = gone->next;
+    gd.variant_get_ptr_destructor(GD_STRING_NAME)(&gone->name);
+    free(gone);
+  }
 }
 
 /* Godot has each name once, so that the same name is the same pointer. */
@@ -48,6 +76,7 @@ variant of_bool(bool value) {
 
 variant of_int(int64_t value) { return of_type(GD_INT, &value); }
 variant of_float(double value) { return of_type(GD_FLOAT, &value); }
+variant of_success(bool right) { return of_int(right ? GD_ERROR_OK : GD_ERROR_FAILED); }
 variant of_object(void *object) { return object ? of_type(GD_OBJECT, &object) : nil(); }
 variant of_bytes(const bytes *value) { return of_type(GD_PACKED_BYTE_ARRAY, value); }
 

@@ -34,8 +34,11 @@ bool engine_load(gd_get_proc_address get, void *library);
 /* Writes one line to Godot's log of errors. */
 void engine_error(const char *message);
 
-/* Names are made of literals and kept by Godot: they need not be destroyed. */
+/* A name by its literal, ours until the library goes: they need not be destroyed. Godot has a copy of the text, for it
+ * keeps names longer than it keeps a library that is loaded anew. */
 name name_of(const char *literal);
+/* Gives up all names; nothing of Godot may be called any more. */
+void engine_unload(void);
 bool same_name(const void *left, const char *literal);
 
 /* What is made here is destroyed by the caller, with gd.variant_destroy. */
@@ -43,6 +46,8 @@ variant nil(void);
 variant of_bool(bool value);
 variant of_int(int64_t value);
 variant of_float(double value);
+/* Godot's OK, or its FAILED. */
+variant of_success(bool right);
 variant of_text(const char *text);
 variant of_name(const char *literal);
 variant of_object(void *object);

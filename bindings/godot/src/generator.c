@@ -91,7 +91,7 @@ static bool generate(generator *self) {
 
 static void generate_in_background(void *self, const variant *argument, variant *result) {
   (void)argument;
-  *result = of_int(generate(self) ? GD_ERROR_OK : GD_ERROR_FAILED);
+  *result = of_success(generate(self));
 }
 
 /* On a thread of Godot's pool: nothing of Godot is called here. */

@@ -15,6 +15,7 @@ static void deinitialize(void *userdata, uint32_t level) {
   (void)userdata;
   if (level != GD_LEVEL_SCENE) return;
   for (int i = TABLE_COUNT; i-- > 0;) class_unregister(tables[i]);
+  engine_unload();
 }
 
 #ifdef _WIN32

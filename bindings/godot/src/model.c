@@ -89,7 +89,7 @@ static bool opened(model *self) {
 
 static void open_model(void *self, const variant *argument, variant *result) {
   (void)argument;
-  *result = of_int(opened(self) ? GD_ERROR_OK : GD_ERROR_FAILED);
+  *result = of_success(opened(self));
 }
 
 static void get_error_message(void *instance, const variant *argument, variant *result) {

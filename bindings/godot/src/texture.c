@@ -166,7 +166,7 @@ static bool generate(texture *self) {
 
 static void generate_now(void *self, const variant *argument, variant *result) {
   (void)argument;
-  *result = of_int(generate(self) ? GD_ERROR_OK : GD_ERROR_FAILED);
+  *result = of_success(generate(self));
 }
 
 static void regenerate(void *instance, const variant *argument, variant *result) {

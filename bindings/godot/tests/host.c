@@ -95,7 +95,7 @@ static void *get_binding(void *which, void *token, const gd_binding_callbacks *c
 static uint8_t get_class_name(const void *which, void *library, void *result) {
   const object *o = which;
   if (library != &loaded) host_die("another library asks");
-  *(void **)result = (void *)(uintptr_t)name_value(o->of->name);
+  name_lend(result, o->of->name);
   return 1;
 }
 
@@ -291,6 +291,7 @@ void host_unload(void) {
     classes = next;
   }
   engine_end();
+  engine_unload();
   if (atomic_load(&live)) host_die("%d objects, strings or arrays are left", atomic_load(&live));
   names_free();
   dlclose(loaded.library);

@@ -15,6 +15,8 @@ typedef struct string {
 atomic_int live;
 static atomic_int copies;
 static string *names;
+/* Names that were asked for, less those given up. */
+static atomic_int held;
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 
 _Static_assert(sizeof(value) == 24, "as Godot's Variant");
@@ -40,6 +42,11 @@ const char *text(const void *which) {
   return s ? s->data : "";
 }
 
+void name_lend(void *result, const char *wanted) {
+  atomic_fetch_add(&held, 1);
+  *(const void **)result = name_value(wanted);
+}
+
 const void *name_value(const char *wanted) {
   string *found;
   pthread_mutex_lock(&names_lock);
@@ -54,6 +61,7 @@ const void *name_value(const char *wanted) {
 }
 
 void names_free(void) {
+  if (atomic_load(&held)) host_die("%d names are left", atomic_load(&held));
   while (names) {
     string *next = names->next;
     free(names);
@@ -202,7 +210,10 @@ static gd_to_type to_type(uint32_t type) {
 }
 
 static void free_string(void *s) { string_release(*(string **)s); }
-static void free_name(void *s) { (void)s; }
+static void free_name(void *s) {
+  (void)s;
+  atomic_fetch_sub(&held, 1);
+}
 static void free_array(void *array) { bytes_release(*(byte_array **)array); }
 
 static gd_destructor destructor(uint32_t type) {
@@ -282,8 +293,8 @@ static int64_t to_utf8(const void *s, char *out, int64_t size) {
 }
 
 static void new_name(void *result, const char *contents, uint8_t is_static) {
-  (void)is_static;
-  *(const void **)result = name_value(contents);
+  if (is_static) host_die("%s lies in a library that may go before its name", contents);
+  name_lend(result, contents);
 }
 
 static uint8_t *at(void *which, int64_t index) {

@@ -36,6 +36,8 @@ extern atomic_int live;
 /* The characters of a String or a StringName. */
 const char *text(const void *string);
 const void *name_value(const char *wanted);
+/* The same as a StringName that is to be given back. */
+void name_lend(void *result, const char *wanted);
 void names_free(void);
 
 void value_clear(value *v);

@@ -121,18 +121,17 @@ static jclass failure, progress_class, session_class;
 static jmethodID new_failure, new_progress, on_progress;
 static jfieldID request_init, request_texts, request_listener, request_cancel, options_cancel, progress_preview;
 
+/* A field, unless one before it was not found. */
+static jfieldID find_field(JNIEnv *env, jclass of, const char *name, const char *type) {
+  return of && !(*env)->ExceptionCheck(env) ? (*env)->GetFieldID(env, of, name, type) : NULL;
+}
+
 static void find_numbers(JNIEnv *env, jclass of, struct number *numbers, size_t count) {
-  for (size_t i = 0; of && i < count && !(*env)->ExceptionCheck(env); i++)
-    numbers[i].field = (*env)->GetFieldID(env, of, numbers[i].name, numbers[i].type);
+  for (size_t i = 0; i < count; i++) numbers[i].field = find_field(env, of, numbers[i].name, numbers[i].type);
 }
 
 static void find_buffers(JNIEnv *env, jclass of, struct buffer *buffers, size_t count) {
-  for (size_t i = 0; of && i < count && !(*env)->ExceptionCheck(env); i++)
-    buffers[i].field = (*env)->GetFieldID(env, of, buffers[i].name, "Ljava/nio/ByteBuffer;");
-}
-
-static jfieldID find_field(JNIEnv *env, jclass of, const char *name, const char *type) {
-  return of && !(*env)->ExceptionCheck(env) ? (*env)->GetFieldID(env, of, name, type) : NULL;
+  for (size_t i = 0; i < count; i++) buffers[i].field = find_field(env, of, buffers[i].name, "Ljava/nio/ByteBuffer;");
 }
 
 /* A class, kept for as long as the library is. */

@@ -54,6 +54,8 @@ class Run:
             call.make_elsewhere()
         if call.failure is not None:
             failure, call.failure = call.failure, None
+            if ENDING.is_set() and threading.current_thread().daemon:
+                raise SystemExit from failure  # which ends the thread without a word: nobody is left to be told
             raise failure
 
 

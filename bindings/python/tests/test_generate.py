@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_a_model_multiplies_in_other_numbers() -> None:
         assert model.info.device == "cpu"
     with pytest.raises(flowturbo.Unsupported, match="this build has no CUDA"):
         flowturbo.devices()
+
+
+def test_a_deterministic_models_images_are_every_other_languages() -> None:
+    known = dict(line.split(": ") for line in (DATA / "deterministic.txt").read_text().splitlines())
+    requests = {
+        "image": flowturbo.Request(classes=4, schedule="H1P1R2", seed=1),
+        "seamless image": flowturbo.Request(classes=5, schedule="E1", seed=2, seamless="both"),
+        "unguided image": flowturbo.Request(classes=0, schedule="H1R1", seed=3, guidance=1.0),
+    }
+    with flowturbo.Model.open(TEXTURES, threads=1, deterministic=True) as model, model.session() as session:
+        for name, request in requests.items():
+            assert sha256(session.generate(**request).images.tobytes()).hexdigest() == known[name], name
 
 
 def test_images_are_the_seeds_and_steps_are_told(session: flowturbo.Session) -> None:

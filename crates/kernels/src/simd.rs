@@ -94,13 +94,23 @@ pub unsafe trait Simd: Copy {
     ///
     /// # Safety
     /// `n` floats are there, and no vector has fewer lanes.
-    unsafe fn load_first(self, from: *const f32, n: usize) -> Self::V;
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, n: usize) -> Self::V {
+        let mut v = self.splat(0.0);
+        // SAFETY: the caller's promise; a vector is as many floats.
+        unsafe { (&raw mut v).cast::<f32>().copy_from_nonoverlapping(from, n) };
+        v
+    }
 
     /// Writes the first `n` lanes.
     ///
     /// # Safety
     /// `n` floats are there, and no vector has fewer lanes.
-    unsafe fn store_first(self, to: *mut f32, v: Self::V, n: usize);
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the caller's promise; a vector is as many floats.
+        unsafe { to.copy_from_nonoverlapping((&raw const v).cast::<f32>(), n) };
+    }
 
     /// # Safety
     /// `LANES` floats are there.

@@ -152,18 +152,4 @@ unsafe impl Simd for Neon {
         // SAFETY: no address is read. The intrinsic is not stable yet.
         unsafe { asm!("prfm pldl2keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags)) }
     }
-
-    #[inline(always)]
-    unsafe fn load_first(self, from: *const f32, n: usize) -> V {
-        let mut lanes = [0.0; 8];
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n); self.load(lanes.as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, v: V, n: usize) {
-        let mut lanes = [0.0; 8];
-        // SAFETY: the caller's promise.
-        unsafe { self.store(lanes.as_mut_ptr(), v); std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n) }
-    }
 }

@@ -80,18 +80,4 @@ unsafe impl Simd for Scalar {
         std::array::from_fn(|i| whole[i].wrapping_sub((zero as i32).wrapping_mul(sums[i])) as f32)
     }
     #[inline(always)] fn prefetch(self, _: *const f32) {}
-
-    #[inline(always)]
-    unsafe fn load_first(self, from: *const f32, n: usize) -> V {
-        let mut v = [0.0; 8];
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(from, v.as_mut_ptr(), n) };
-        v
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, v: V, n: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), to, n) }
-    }
 }

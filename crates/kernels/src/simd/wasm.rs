@@ -2,6 +2,7 @@
 //!
 //! There is no fused multiply-add, and the relaxed one may fuse or not: one seed would be two images. So there are two
 //! sets: one that rounds twice, and one that gives the bits of every other set by way of 64-bit floats, more slowly.
+//! Nor is relaxed SIMD asked of the compiler: it makes relaxed minima of exact ones then, which lose NaN.
 
 use std::arch::wasm32::*;
 
@@ -199,20 +200,6 @@ unsafe impl<const EXACT: bool> Simd for Simd128<EXACT> {
         pairs(whole, sums, |whole, sums| f32x4_convert_i32x4(i32x4_sub(whole, i32x4_mul(zero, sums))))
     }
     #[inline(always)] fn prefetch(self, _: *const f32) {}
-
-    #[inline(always)]
-    unsafe fn load_first(self, from: *const f32, n: usize) -> V {
-        let mut lanes = [0.0; 8];
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n); self.load(lanes.as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, v: V, n: usize) {
-        let mut lanes = [0.0; 8];
-        // SAFETY: the caller's promise.
-        unsafe { self.store(lanes.as_mut_ptr(), v); std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n) }
-    }
 }
 
 #[cfg(test)]
