@@ -337,7 +337,8 @@ extern "C" int flowturbo_emulate(const char *name, const uint32_t grid[3], const
         fault("no kernel '%s'", name);
         return 1;
     }
-    if (size[0] != kernel->threads || size[0] % WARP != 0 || size[1] != 1 || size[2] != 1 || grid[2] != 1 || shared_bytes != 0) {
+    if (size[0] != kernel->threads || size[0] % WARP != 0 || size[1] != 1 || size[2] != 1 || grid[2] != 1 ||
+        shared_bytes != 0) {
         fault("%s takes blocks of %u threads and no more shared memory", name, kernel->threads);
         return 1;
     }
