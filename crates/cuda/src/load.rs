@@ -14,10 +14,13 @@ use flowturbo_runtime::weights::Weights;
 use flowturbo_runtime::{Result, memory};
 
 use crate::arguments::{self, Plain, Program, bytes, counted};
+use crate::binaries::Binary;
+use crate::buffer::Buffer;
 use crate::driver::mistake;
-use crate::gpu::{Buffer, Function, Gpu, Launch, Module};
+use crate::gpu::{Function, Gpu, Module};
 use crate::kernel::{self, Number};
 use crate::product::{Product, Shape, pack};
+use crate::stream::Launch;
 
 /// What all networks of a model share on a device.
 pub struct Shared {
@@ -73,10 +76,10 @@ pub enum Place {
 }
 
 impl Shared {
-    pub fn new(device: &Arc<Gpu>, binary: &[u8]) -> Result<Self> {
+    pub fn new(device: &Arc<Gpu>, binaries: &[&Binary]) -> Result<Self> {
         Ok(Self {
             device: Arc::clone(device),
-            module: Module::new(device, binary)?,
+            module: Module::new(device, binaries)?,
             functions: Mutex::default(),
             packs: Mutex::default(),
         })
