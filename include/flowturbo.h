@@ -653,8 +653,8 @@ typedef uint32_t ft_device;
 #define FT_DEVICE_AUTO 1
 
 /**
- * NVIDIA's GPU 0; those after it follow: `FT_DEVICE_CUDA` + 1 is GPU 1. 4095 is the last. Needs a library that was built
- * with the feature `cuda`, and a display driver; never anything else in silence (docs/cuda.md).
+ * NVIDIA's GPU 0; those after it follow: `FT_DEVICE_CUDA` + 1 is GPU 1. 4095 is the last. Needs a library that was
+ * built with the feature `cuda`, and a display driver; never anything else in silence (docs/cuda.md).
  */
 #define FT_DEVICE_CUDA 4096
 

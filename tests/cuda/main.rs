@@ -1,5 +1,5 @@
-//! The program on a GPU, as a user runs it: the official code's numbers, whole pictures, and what is said where there is
-//! none.
+//! The program on a GPU, as a user runs it: the official code's numbers, whole pictures, and what is said where there
+//! is none.
 //!
 //! On the emulated device of `crates/cuda/tests`, or, with `FLOWTURBO_GPU=1`, on the first GPU of this machine. Needs a
 //! C and a C++ compiler for the emulation.

@@ -31,7 +31,8 @@ static class HeaderTests
                 found.Add(name + "." + field.Name + " " + Marshal.OffsetOf(type, field.Name) + " "
                     + Marshal.SizeOf(field.FieldType));
         }
-        Check.Same(string.Join(" ", missing), "ft_reader ft_option ft_limits ft_device_info", "structs that are not here");
+        Check.Same(string.Join(" ", missing), "ft_reader ft_option ft_limits ft_device_info",
+            "structs that are not here");
         var expected = table.Where(line => !missing.Contains(line.Split(' ', '.')[0]));
         Check.Same(string.Join("\n", found), string.Join("\n", expected), "layout");
         Check.That(found.Count > 80, "structs are there");
@@ -92,7 +93,8 @@ static class HeaderTests
     }
 
     // What .NET has other means for, or nobody has asked for yet.
-    static readonly string[] notBound = { "ft_device_count", "ft_device_get_info", "ft_limits_init", "ft_log_set", "ft_model_open_reader", "ft_reader_init",
+    static readonly string[] notBound = { "ft_device_count", "ft_device_get_info",
+        "ft_limits_init", "ft_log_set", "ft_model_open_reader", "ft_reader_init",
         "ft_session_decode", "ft_status_name", "ft_version" };
 
     public static void EveryFunctionOfTheHeaderIsBoundOrListed()

@@ -257,9 +257,9 @@ STRUCTS = {
     "ft_model_options": ModelOptions,
     "ft_limits": Limits,
     "ft_model_info": ModelInfo,
-    "ft_device_info": DeviceInfo,
     "ft_progress": Progress,
     "ft_request": Request,
+    "ft_device_info": DeviceInfo,
     "ft_memory": Memory,
 }
 

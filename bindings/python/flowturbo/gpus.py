@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import byref, c_uint32
 from typing import NamedTuple
 
 from flowturbo import abi
@@ -22,7 +22,7 @@ class DeviceInfo(NamedTuple):
 
 def devices() -> list[DeviceInfo]:
     """The GPUs that "cuda:N" names by their places; raises where there are none, and says why."""
-    count = abi.u32()
+    count = c_uint32()
     check(library().ft_device_count(byref(count)))
     found = []
     for index in range(count.value):

@@ -15,8 +15,8 @@ pub type ft_device = u32;
 pub const FT_DEVICE_CPU: ft_device = 0;
 /// The first GPU that can be used, else the processor; `ft_model_info.device` says which it was.
 pub const FT_DEVICE_AUTO: ft_device = 1;
-/// NVIDIA's GPU 0; those after it follow: `FT_DEVICE_CUDA` + 1 is GPU 1. 4095 is the last. Needs a library that was built
-/// with the feature `cuda`, and a display driver; never anything else in silence (docs/cuda.md).
+/// NVIDIA's GPU 0; those after it follow: `FT_DEVICE_CUDA` + 1 is GPU 1. 4095 is the last. Needs a library that was
+/// built with the feature `cuda`, and a display driver; never anything else in silence (docs/cuda.md).
 pub const FT_DEVICE_CUDA: ft_device = 4096;
 
 /// A GPU as its driver describes it.

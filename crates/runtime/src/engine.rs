@@ -46,8 +46,8 @@ pub trait Runner: Send + Sync {
     /// Loads a network, with the conditions that its plan is given.
     ///
     /// # Errors
-    /// `Unsupported`: names the node that the device has no kernel for. `OutOfMemory`: of the device too. `Runtime`: the
-    /// device fails. Else as [`Executable::load`].
+    /// `Unsupported`: names the node that the device has no kernel for. `OutOfMemory`: of the device too. `Runtime`:
+    /// the device fails. Else as [`Executable::load`].
     fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>>;
 }
 
