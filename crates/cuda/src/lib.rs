@@ -16,6 +16,8 @@ mod load;
 pub mod product;
 mod program;
 mod stream;
+#[doc(hidden)]
+pub mod trial;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(

@@ -271,15 +271,12 @@ impl Loading<'_> {
 
     /// A launch, if there is anything to do.
     fn launch<T: Plain>(&mut self, launch: Option<kernel::Launch>, arguments: &T) -> Result<()> {
-        let Some(kernel::Launch { kernel, grid }) = launch else {
+        let Some(launch) = launch else {
             self.patches.retain(|(launch, _)| *launch < self.launches.len());
             return Ok(());
         };
-        let (words, rest) = bytes(std::slice::from_ref(arguments)).as_chunks();
-        debug_assert!(rest.is_empty(), "arguments are whole words");
-        let arguments = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-        let function = self.shared.function(kernel.name)?;
-        self.launches.push((kernel, Launch { function, grid, threads: kernel.threads, arguments }));
+        let function = self.shared.function(launch.kernel.name)?;
+        self.launches.push((launch.kernel, Launch::new(function, launch, arguments)));
         Ok(())
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use flowturbo_runtime::Result;
 
+use crate::arguments::{Plain, bytes};
 use crate::buffer::{Buffer, Byte, Staging};
 use crate::driver::mistake;
 use crate::gpu::{Function, Gpu, OF_THIS_THREAD, Owned};
+use crate::kernel;
 
 /// One launch of a kernel, but for the arena's address.
 pub struct Launch {
@@ -17,6 +19,17 @@ pub struct Launch {
     pub threads: u32,
     /// Its first argument, a struct, as words: the arena's address comes behind.
     pub arguments: Vec<u64>,
+}
+
+impl Launch {
+    /// A launch of `function`, which is its kernel in a module.
+    pub fn new<T: Plain>(function: Function, launch: kernel::Launch, arguments: &T) -> Self {
+        let kernel::Launch { kernel, grid } = launch;
+        let (words, rest) = bytes(std::slice::from_ref(arguments)).as_chunks();
+        debug_assert!(rest.is_empty(), "arguments are whole words");
+        let arguments = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        Self { function, grid, threads: kernel.threads, arguments }
+    }
 }
 
 /// What the device does in its own time, one after another.

@@ -1,5 +1,7 @@
 //! The driver by itself: in which order it is asked, what becomes of its errors.
 
+use flowturbo_cuda::arguments::Integers;
+use flowturbo_cuda::trial::Trial;
 use flowturbo_cuda::{Cuda, Gpu};
 use flowturbo_runtime::{ErrorKind, Precision};
 
@@ -142,6 +144,26 @@ fn a_device_that_takes_no_machine_code_gets_the_text() {
     assert!(Cuda::new(&gpu, Precision::F32, false).is_err());
     assert_eq!(fake.calls().iter().filter(|call| *call == "cuModuleLoadData").count(), 1);
     drop(gpu);
+    assert_eq!(fake.living(), []);
+}
+
+/// As the tests of kernels do on a GPU.
+#[test]
+fn a_kernel_by_itself_runs_on_a_device() {
+    let fake = Fake::new();
+    let trial = Trial::new(&fake.gpu().unwrap()).unwrap();
+    let table = trial.table(&[7; 16]).unwrap();
+    assert!(table.address() > 0);
+    let mut floats: Vec<f32> =
+        [3i64, -2].iter().flat_map(|n| [*n as u32, (*n >> 32) as u32]).map(f32::from_bits).collect();
+    floats.extend([0.5; 3]);
+    let integers = Integers { integers: 0, out: 4, count: 2, reserved: 0 };
+    trial.launch(integers.launch().unwrap(), &integers, &mut floats).unwrap();
+    assert_eq!(floats[4..], [3.0, -2.0, 0.5]);
+    let beyond = Integers { count: 4, ..integers };
+    let error = trial.launch(beyond.launch().unwrap(), &beyond, &mut floats).unwrap_err().to_string();
+    assert!(error.contains("running a network failed (CUDA_ERROR_LAUNCH_FAILED"), "{error}");
+    drop((trial, table));
     assert_eq!(fake.living(), []);
 }
 
