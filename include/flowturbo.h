@@ -632,7 +632,7 @@ typedef struct ft_device_info {
    */
   char name[128];
   /**
-   * "GPU-" and 32 hex digits in five groups, that ends with 0: as nvidia-smi has it.
+   * "GPU-", or "MIG-" of a part of one, and 32 hex digits in five groups, that ends with 0: as nvidia-smi has it.
    */
   char uuid[48];
 } ft_device_info;

@@ -174,11 +174,9 @@ fn without_driver(arguments: &[&str]) -> Command {
     command
 }
 
+/// `.ci/cuda` passes over it by name.
 #[test]
 fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
-    if on_gpu() {
-        return;
-    }
     let latents = |device| {
         [
             "latents",
@@ -255,12 +253,9 @@ fn what_the_device_cannot_is_refused_by_name() {
     assert!(line.contains("the plan's weights are packed for x86-64-v3, which no device reads"), "{line}");
 }
 
-/// As `crates/cuda/tests/fake_libcuda.c` is told by its environment.
+/// As `crates/cuda/tests/fake_libcuda.c` is told by its environment; `.ci/cuda` passes over it by name.
 #[test]
 fn a_driver_that_cannot_is_one_line_too() {
-    if on_gpu() {
-        return;
-    }
     let latents = [
         "latents",
         textures(),

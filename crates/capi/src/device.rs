@@ -39,7 +39,7 @@ pub struct ft_device_info {
     pub memory_bytes: u64,
     /// What its maker calls it: UTF-8 that ends with 0, perhaps cut.
     pub name: [c_char; 128],
-    /// "GPU-" and 32 hex digits in five groups, that ends with 0: as nvidia-smi has it.
+    /// "GPU-", or "MIG-" of a part of one, and 32 hex digits in five groups, that ends with 0: as nvidia-smi has it.
     pub uuid: [c_char; 48],
 }
 

@@ -154,7 +154,11 @@ DEVICE void multiply_tile(const Matmul &product, float *arena) {
             load();
             left.advance(product, Type::STRETCH);
         }
-        if (turn > 0) multiply(buffer);
+        if (turn > 0) {
+            // Lanes fetched each by its own branches.
+            warp_barrier();
+            multiply(buffer);
+        }
         if (turn < stretches) store(next);
         wait_for_copies();
         barrier();

@@ -293,6 +293,9 @@ impl GroupNorm {
     pub fn new(norm: &kernels::GroupNorm) -> Result<Self> {
         let kernels::GroupNorm { x, images, image_stride, groups, eps, gamma, beta, partial, out } = *norm;
         let nothing = x.cols == 0;
+        // Blocks of a launch are counted too.
+        let chunks = if nothing { 0 } else { norm.chunks() };
+        counted(images.saturating_mul(chunks.max(groups)))?;
         Ok(Self {
             x: place(x.offset),
             x_stride: x.stride as u64,
@@ -306,7 +309,7 @@ impl GroupNorm {
             channels: counted(x.cols)?,
             groups: counted(groups)?,
             chunk: if nothing { 0 } else { counted(norm.chunk())? },
-            chunks: if nothing { 0 } else { counted(norm.chunks())? },
+            chunks: counted(chunks)?,
             eps,
             reserved: 0,
         })

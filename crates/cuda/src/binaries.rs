@@ -44,24 +44,33 @@ pub static BINARIES: &[Binary] = binaries! {
     "compute_80", 80, true;
 };
 
+/// Compute capabilities of Jetson and its kin, which run no machine code but their own, and none of which others run.
+const OF_BOARDS: [u32; 4] = [87, 88, 101, 110];
+
 impl Binary {
-    /// The one for a GPU of compute capability `major.minor`: machine code of the same major number and at most the
-    /// same minor one, else the text.
+    /// Those for a GPU of compute capability `major.minor`, the best first: machine code of the same major number and
+    /// at most the same minor one, then the text.
     ///
     /// # Errors
     /// `Unsupported`: the GPU is older than all of them.
-    pub fn of(major: u32, minor: u32) -> Result<&'static Self> {
+    pub fn of(major: u32, minor: u32) -> Result<Vec<&'static Self>> {
         let capability = 10 * major + minor;
+        let alone =
+            |binary: &Self| OF_BOARDS.iter().any(|&one| one == capability || one == binary.capability);
         let fits = |binary: &&Self| match binary.is_text {
             true => binary.capability <= capability,
+            false if alone(binary) => binary.capability == capability,
             false => binary.capability / 10 == major && binary.capability <= capability,
         };
         let of_code = BINARIES.iter().rev().filter(|binary| !binary.is_text).find(fits);
-        of_code.or_else(|| BINARIES.iter().find(|binary| binary.is_text && fits(binary))).ok_or_else(|| {
-            unsupported(format!(
+        let text = BINARIES.iter().find(|binary| binary.is_text && fits(binary));
+        let binaries: Vec<_> = of_code.into_iter().chain(text).collect();
+        match binaries.is_empty() {
+            true => Err(unsupported(format!(
                 "a GPU of compute capability {major}.{minor}; the CUDA kernels take 7.5 or newer"
-            ))
-        })
+            ))),
+            false => Ok(binaries),
+        }
     }
 
     /// What the driver loads: text ends with a zero.
@@ -89,10 +98,11 @@ mod tests {
     use crate::kernel::KERNELS;
 
     #[test]
-    fn a_gpu_loads_the_newest_code_that_it_runs() {
-        let name = |major, minor| Binary::of(major, minor).map(|binary| binary.name);
+    fn a_gpu_loads_the_newest_code_that_it_runs_else_the_text() {
+        let names = |major, minor| -> Result<Vec<_>> {
+            Ok(Binary::of(major, minor)?.iter().map(|binary| binary.name).collect())
+        };
         for (major, minor, want) in [
-            (7, 5, "sm_75"),
             (8, 0, "sm_80"),
             (8, 6, "sm_86"),
             (8, 7, "sm_87"),
@@ -102,11 +112,15 @@ mod tests {
             (10, 3, "sm_100"),
             (11, 0, "sm_110"),
             (12, 1, "sm_120"),
-            (13, 0, "compute_80"),
         ] {
-            assert_eq!(name(major, minor).unwrap(), want);
+            assert_eq!(names(major, minor).unwrap(), [want, "compute_80"]);
         }
-        let error = name(7, 2).unwrap_err().to_string();
+        assert_eq!(names(7, 5).unwrap(), ["sm_75"]);
+        // New ones, and boards without code of their own.
+        for (major, minor) in [(8, 8), (10, 1), (11, 1), (13, 0)] {
+            assert_eq!(names(major, minor).unwrap(), ["compute_80"]);
+        }
+        let error = names(7, 2).unwrap_err().to_string();
         assert_eq!(error, "a GPU of compute capability 7.2; the CUDA kernels take 7.5 or newer");
     }
 

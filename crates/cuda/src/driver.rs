@@ -61,12 +61,12 @@ functions! {
     primary_release = "cuDevicePrimaryCtxRelease_v2"(c_int);
     context_push = "cuCtxPushCurrent_v2"(Handle);
     context_pop = "cuCtxPopCurrent_v2"(*mut Handle);
+    exchange_capture_mode = "cuThreadExchangeStreamCaptureMode"(*mut c_int);
     mem_get_info = "cuMemGetInfo_v2"(*mut usize, *mut usize);
     mem_alloc = "cuMemAlloc_v2"(*mut u64, usize);
     mem_free = "cuMemFree_v2"(u64);
     host_alloc = "cuMemHostAlloc"(*mut *mut c_void, usize, c_uint);
     host_free = "cuMemFreeHost"(*mut c_void);
-    copy_to_device = "cuMemcpyHtoD_v2"(u64, *const c_void, usize);
     copy_to_device_async = "cuMemcpyHtoDAsync_v2"(u64, *const c_void, usize, Handle);
     copy_to_host_async = "cuMemcpyDtoHAsync_v2"(*mut c_void, u64, usize, Handle);
     module_load = "cuModuleLoadData"(*mut Handle, *const c_void);
@@ -120,7 +120,7 @@ impl Driver {
     pub fn load<P: AsRef<OsStr>>(names: &[P]) -> Result<Arc<Self>> {
         let mut refused = None;
         // SAFETY: loading the driver's library runs the driver's own code, which is what was asked for.
-        let library = names.iter().find_map(|name| match unsafe { Library::new(name.as_ref()) } {
+        let library = names.iter().find_map(|name| match unsafe { library(name.as_ref()) } {
             Ok(library) => Some(library),
             Err(error) => {
                 refused.get_or_insert(error);
@@ -156,12 +156,12 @@ impl Driver {
     /// # Errors
     /// `OutOfMemory`: of the device. `Unsupported`: there is no device. Else `Runtime`.
     pub fn check(&self, status: Status, doing: &str) -> Result<()> {
-        if status == 0 { Ok(()) } else { Err(self.error(status, doing)) }
+        if status == 0 { Ok(()) } else { Err(self.error(status, doing, advice(status))) }
     }
 
-    fn error(&self, status: Status, doing: &str) -> Error {
+    /// The error that a status is, with whose fault it is and what to do.
+    pub fn error(&self, status: Status, doing: &str, (kind, advice): (ErrorKind, &str)) -> Error {
         let functions = &self.functions;
-        let (kind, advice) = advice(status);
         let text = |ask: unsafe extern "system" fn(Status, *mut *const c_char) -> Status| {
             let mut text = std::ptr::null();
             // SAFETY: it takes a place for the address of a text that stays, or of none.
@@ -173,6 +173,27 @@ impl Driver {
         let more = text(functions.get_error_string).map_or(String::new(), |text| format!(", {text}"));
         Error::new(kind, format!("cuda: {doing} failed ({name}{more}); {advice}"))
     }
+}
+
+/// A library: on Windows one of the system's own folder, where the driver is, and no other's of that name.
+///
+/// # Safety
+/// Its code runs.
+#[cfg(windows)]
+unsafe fn library(name: &OsStr) -> std::result::Result<Library, libloading::Error> {
+    use libloading::os::windows::{LOAD_LIBRARY_SEARCH_SYSTEM32, Library};
+    // SAFETY: the caller's.
+    unsafe { Library::load_with_flags(name, LOAD_LIBRARY_SEARCH_SYSTEM32) }.map(Into::into)
+}
+
+/// A library.
+///
+/// # Safety
+/// Its code runs.
+#[cfg(not(windows))]
+unsafe fn library(name: &OsStr) -> std::result::Result<Library, libloading::Error> {
+    // SAFETY: the caller's.
+    unsafe { Library::new(name) }
 }
 
 fn too_old(how: &str) -> Error {
@@ -194,7 +215,12 @@ fn advice(status: Status) -> (ErrorKind, &'static str) {
             "the driver sees no device: take the cpu, or look at what nvidia-smi says",
         ),
         101 => (ErrorKind::Unsupported, "there is no such device: flowturbo devices lists them"),
-        3 | 4 | 46 | 304 | 800 | 802 | 803 | 804 | 999 => (
+        3 => (
+            ErrorKind::Runtime,
+            "CUDA goes on in no process that was forked when it had begun: start another program, or open models in \
+             the child alone",
+        ),
+        4 | 46 | 304 | 800 | 802 | 803 | 804 | 999 => (
             ErrorKind::Unsupported,
             "the driver does not work here: look at what nvidia-smi says, update the driver or start the machine anew",
         ),
@@ -202,9 +228,9 @@ fn advice(status: Status) -> (ErrorKind, &'static str) {
             ErrorKind::Unsupported,
             "the kernels are not for this device and driver: update the driver, or take the cpu",
         ),
-        214 | 220 | 700..=720 => (
+        214 | 220 | 700 | 702 | 710 | 714..=719 => (
             ErrorKind::Runtime,
-            "the device is lost to this process's models: free all of them and load again, or start the program anew",
+            "the device is lost to this process: start the program anew, or take the cpu",
         ),
         _ => (ErrorKind::Runtime, "try again, or take the cpu"),
     }

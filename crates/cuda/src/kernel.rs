@@ -175,7 +175,8 @@ impl Stage {
     pub fn launch(&self) -> Option<Launch> {
         let height = self.height * self.enlarge + self.top + self.bottom;
         let width = self.width * self.enlarge + self.left + self.right;
-        let nothing = self.height * self.width * self.enlarge == 0;
+        // Not their product, which may be 0 without them.
+        let nothing = [self.height, self.width, self.enlarge].contains(&0);
         let pieces = (width * self.channels).div_ceil(STAGE.threads).min(GRID);
         launch(&STAGE, [if nothing { 0 } else { self.images * height }, pieces, 1])
     }
@@ -223,5 +224,42 @@ impl Lookup {
 impl Integers {
     pub fn launch(&self) -> Option<Launch> {
         launch(&INTEGERS, [self.count.div_ceil(INTEGERS.threads), 1, 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_is_not_taken_for_nothing() {
+        // 2^32 pixels.
+        let stage =
+            Stage { images: 1, height: 1 << 16, width: 1 << 16, enlarge: 1, channels: 1, ..Stage::default() };
+        assert_eq!(stage.launch().unwrap().grid, [1 << 16, 256, 1]);
+        for nothing in
+            [Stage { height: 0, ..stage }, Stage { width: 0, ..stage }, Stage { enlarge: 0, ..stage }]
+        {
+            assert_eq!(nothing.launch(), None);
+        }
+    }
+
+    #[test]
+    fn more_blocks_than_are_counted_are_refused() {
+        let x = flowturbo_kernels::Rows { offset: 0, stride: 1, rows: 1 << 20, cols: 1 };
+        let norm = flowturbo_kernels::GroupNorm {
+            x,
+            images: 1 << 20,
+            image_stride: 1,
+            groups: 1,
+            eps: 0.0,
+            gamma: None,
+            beta: None,
+            partial: 0,
+            out: 0,
+        };
+        assert!(GroupNorm::new(&norm).is_ok());
+        let error = GroupNorm::new(&flowturbo_kernels::GroupNorm { groups: 1 << 12, ..norm }).unwrap_err();
+        assert!(error.to_string().starts_with("a size of 4294967296 is beyond"), "{error}");
     }
 }

@@ -14,10 +14,13 @@ use flowturbo_runtime::weights::Weights;
 use flowturbo_runtime::{Result, memory};
 
 use crate::arguments::{self, Plain, Program, bytes, counted};
+use crate::binaries::Binary;
+use crate::buffer::Buffer;
 use crate::driver::mistake;
-use crate::gpu::{Buffer, Function, Gpu, Launch, Module};
+use crate::gpu::{Function, Gpu, Module};
 use crate::kernel::{self, Number};
 use crate::product::{Product, Shape, pack};
+use crate::stream::Launch;
 
 /// What all networks of a model share on a device.
 pub struct Shared {
@@ -73,10 +76,10 @@ pub enum Place {
 }
 
 impl Shared {
-    pub fn new(device: &Arc<Gpu>, binary: &[u8]) -> Result<Self> {
+    pub fn new(device: &Arc<Gpu>, binaries: &[&Binary]) -> Result<Self> {
         Ok(Self {
             device: Arc::clone(device),
-            module: Module::new(device, binary)?,
+            module: Module::new(device, binaries)?,
             functions: Mutex::default(),
             packs: Mutex::default(),
         })
@@ -268,15 +271,12 @@ impl Loading<'_> {
 
     /// A launch, if there is anything to do.
     fn launch<T: Plain>(&mut self, launch: Option<kernel::Launch>, arguments: &T) -> Result<()> {
-        let Some(kernel::Launch { kernel, grid }) = launch else {
+        let Some(launch) = launch else {
             self.patches.retain(|(launch, _)| *launch < self.launches.len());
             return Ok(());
         };
-        let (words, rest) = bytes(std::slice::from_ref(arguments)).as_chunks();
-        debug_assert!(rest.is_empty(), "arguments are whole words");
-        let arguments = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-        let function = self.shared.function(kernel.name)?;
-        self.launches.push((kernel, Launch { function, grid, threads: kernel.threads, arguments }));
+        let function = self.shared.function(launch.kernel.name)?;
+        self.launches.push((launch.kernel, Launch::new(function, launch, arguments)));
         Ok(())
     }
 

@@ -11,9 +11,11 @@ use flowturbo_runtime::executor::Conditions;
 use flowturbo_runtime::{CancelToken, Precision, Result};
 
 use crate::binaries::Binary;
-use crate::gpu::{Buffer, Gpu, Graph, Staging, Stream};
+use crate::buffer::{Buffer, Staging};
+use crate::gpu::Gpu;
 use crate::kernel::Number;
 use crate::load::{Executable, Place, Shared};
+use crate::stream::{Graph, Stream};
 
 /// Runs the networks of a model on a device.
 pub struct Cuda(Arc<Shared>);
@@ -39,8 +41,7 @@ impl Cuda {
                 wanted % 10
             )));
         }
-        let binary = Binary::of(major, minor)?.unpack()?;
-        Ok(Self(Arc::new(Shared::new(device, &binary)?)))
+        Ok(Self(Arc::new(Shared::new(device, &Binary::of(major, minor)?)?)))
     }
 }
 

@@ -1,134 +1,7 @@
 // A display driver without a device, for tests: the device's memory is the process's, graphs are lists of what was
 // asked for, kernels are computed by the emulation that it is linked with. It holds every call to what cuda.h says,
 // counts what lives, and fails when it is told to. Nothing of it is in a library that is shipped.
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef int CUresult;
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
-       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, CAPTURE_WRONG = 901, LOST = 700 };
-enum { MODULES, STREAMS, GRAPHS, EXECUTABLES, ALLOCATIONS, HOST_ALLOCATIONS, CONTEXTS, PUSHED, KINDS };
-
-// Of kernels/emulation: runs a kernel with the addresses of its arguments; other than 0 if something is wrong.
-int flowturbo_emulate(const char *kernel, const uint32_t grid[3], const uint32_t block[3], uint32_t shared,
-                      void **parameters);
-const char *flowturbo_emulate_error(void);
-void flowturbo_emulate_allow(const void *address, uint64_t bytes);
-void flowturbo_emulate_forget(const void *address);
-
-struct Allocation {
-    struct Allocation *next;
-    char *at;
-    size_t bytes;
-    int of_host;
-};
-struct Module {
-    struct Function *functions;
-};
-struct Function {
-    struct Function *next;
-    char name[128];
-};
-struct Work {
-    struct Work *next;
-    struct Function *function;
-    uint32_t grid[3], block[3], shared;
-    // Of a launch its arguments; of a copy NULL.
-    void *arguments;
-    // Of either.
-    size_t bytes;
-    char *to;
-    const char *from;
-};
-struct Graph {
-    struct Work *first, *last;
-};
-struct Stream {
-    struct Graph *capture;
-};
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct Allocation *allocations;
-static long live[KINDS];
-static int started, devices = 1, version = 12040, lost, capability_major = 8, capability_minor = 6;
-static size_t memory = (size_t)8 << 30, used;
-static char calls[1 << 20];
-static size_t calls_length;
-static char failing[64];
-static long failing_nth;
-static CUresult failing_status;
-static __thread long stack;
-static char context_of_device;
-
-// What tests tell and ask.
-void fake_reset(void) {
-    pthread_mutex_lock(&mutex);
-    started = 0, devices = 1, version = 12040, lost = 0, memory = (size_t)8 << 30;
-    capability_major = 8, capability_minor = 6;
-    calls_length = 0, calls[0] = 0, failing[0] = 0;
-    pthread_mutex_unlock(&mutex);
-}
-// The nth call of `name` from now on, counted from 1, gives `status`; 0 for every call from now on.
-void fake_fail(const char *name, long nth, CUresult status) {
-    snprintf(failing, sizeof failing, "%s", name);
-    failing_nth = nth, failing_status = status;
-}
-void fake_set_devices(int count) { devices = count; }
-void fake_set_capability(int major, int minor) { capability_major = major, capability_minor = minor; }
-void fake_set_version(int number) { version = number; }
-void fake_set_memory(size_t bytes) { memory = bytes; }
-long fake_live(int kind) { return live[kind]; }
-const char *fake_calls(void) { return calls; }
-void fake_forget_calls(void) { calls_length = 0, calls[0] = 0; }
-
-// The same for a whole program: FAKE_CUDA=devices=0 version=11080 memory=1000 fail=cuInit:1:100
-__attribute__((constructor)) static void of_environment(void) {
-    const char *text = getenv("FAKE_CUDA");
-    char name[64];
-    long a, b;
-    for (; text && *text; text += strcspn(text, " "), text += strspn(text, " ")) {
-        if (sscanf(text, "devices=%ld", &a) == 1) devices = (int)a;
-        else if (sscanf(text, "version=%ld", &a) == 1) version = (int)a;
-        else if (sscanf(text, "memory=%ld", &a) == 1) memory = (size_t)a;
-        else if (sscanf(text, "fail=%63[^:]:%ld:%ld", name, &a, &b) == 3) fake_fail(name, a, (CUresult)b);
-        else fprintf(stderr, "FAKE_CUDA: what is '%s'?\n", text), abort();
-    }
-}
-
-// Notes a call, and whether it is the one that fails.
-static CUresult noted(const char *name) {
-    size_t length = strlen(name) + 1;
-    if (calls_length + length + 1 < sizeof calls) {
-        memcpy(calls + calls_length, name, length - 1);
-        calls[calls_length + length - 1] = '\n';
-        calls[calls_length += length] = 0;
-    }
-    if (!*failing || strcmp(name, failing)) return OK;
-    if (failing_nth > 0) {
-        if (--failing_nth > 0) return OK;
-        *failing = 0;
-    }
-    if (failing_status >= LOST && failing_status <= LOST + 20) lost = failing_status;
-    return failing_status;
-}
-#define BEGIN(name)                         \
-    pthread_mutex_lock(&mutex);             \
-    CUresult status = noted(name);          \
-    if (status) goto end
-#define STARTED if (!started) { status = NOT_INITIALIZED; goto end; }
-#define WITHIN                                             \
-    STARTED                                                \
-    if (!stack) { status = INVALID_CONTEXT; goto end; }    \
-    if (lost) { status = lost; goto end; }
-#define HOLD(truth, error) if (!(truth)) { status = (error); goto end; }
-#define END                          \
-    end:                             \
-    pthread_mutex_unlock(&mutex);    \
-    return status
+#include "fake_libcuda.h"
 
 CUresult cuDriverGetVersion(int *number) {
     BEGIN("cuDriverGetVersion");
@@ -148,7 +21,8 @@ CUresult cuGetErrorName(CUresult of, const char **name) {
         {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED"}, {NO_DEVICE, "CUDA_ERROR_NO_DEVICE"},
         {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"}, {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
         {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE"}, {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
-        {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"}, {LOST, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+        {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"}, {NO_BINARY, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+        {CAPTURE_FORBIDS, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}, {LOST, "CUDA_ERROR_ILLEGAL_ADDRESS"},
         {719, "CUDA_ERROR_LAUNCH_FAILED"}, {CAPTURE_WRONG, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
         {999, "CUDA_ERROR_UNKNOWN"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -203,6 +77,7 @@ CUresult cuDevicePrimaryCtxRetain(void **context, int device) {
     BEGIN("cuDevicePrimaryCtxRetain");
     STARTED;
     HOLD(device >= 0 && device < devices, INVALID_DEVICE);
+    HOLD(!lost, lost);
     live[CONTEXTS]++;
     *context = &context_of_device;
     END;
@@ -211,8 +86,9 @@ CUresult cuDevicePrimaryCtxRelease_v2(int device) {
     BEGIN("cuDevicePrimaryCtxRelease_v2");
     STARTED;
     HOLD(device >= 0 && live[CONTEXTS] > 0, INVALID_CONTEXT);
-    // A context that nobody has takes all with it that was left, and what ailed it.
-    if (--live[CONTEXTS] == 0) lost = 0;
+    // What was lost is lost to the process, whoever gives up what.
+    live[CONTEXTS]--;
+    status = lost;
     END;
 }
 CUresult cuCtxPushCurrent_v2(void *context) {
@@ -226,6 +102,13 @@ CUresult cuCtxPopCurrent_v2(void **context) {
     HOLD(stack > 0, INVALID_CONTEXT);
     stack--, live[PUSHED]--;
     *context = &context_of_device;
+    END;
+}
+CUresult cuThreadExchangeStreamCaptureMode(int *mode) {
+    BEGIN("cuThreadExchangeStreamCaptureMode");
+    HOLD(*mode >= 0 && *mode <= 2, INVALID_VALUE);
+    const int before = capture_mode;
+    capture_mode = *mode, *mode = before;
     END;
 }
 CUresult cuMemGetInfo_v2(size_t *unused, size_t *all) {
@@ -271,6 +154,7 @@ static int inside(const char *at, size_t bytes, int of_host) {
 CUresult cuMemAlloc_v2(uint64_t *at, size_t bytes) {
     BEGIN("cuMemAlloc_v2");
     WITHIN;
+    UNDISTURBING;
     char *place;
     status = allocated(&place, bytes, 0);
     if (!status) *at = (uint64_t)(uintptr_t)place;
@@ -287,6 +171,7 @@ CUresult cuMemFree_v2(uint64_t at) {
 CUresult cuMemHostAlloc(void **at, size_t bytes, unsigned flags) {
     BEGIN("cuMemHostAlloc");
     WITHIN;
+    UNDISTURBING;
     HOLD(flags == 0, INVALID_VALUE);
     char *place;
     status = allocated(&place, bytes, 1);
@@ -300,17 +185,9 @@ CUresult cuMemFreeHost(void *at) {
     if (!status) status = lost;
     END;
 }
-CUresult cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
-    BEGIN("cuMemcpyHtoD_v2");
-    WITHIN;
-    HOLD(inside((char *)(uintptr_t)to, bytes, 0), INVALID_VALUE);
-    memcpy((void *)(uintptr_t)to, from, bytes);
-    END;
-}
 
-static struct Work *recorded(struct Stream *stream) {
+static struct Work *entered(struct Graph *graph) {
     struct Work *work = calloc(1, sizeof *work);
-    struct Graph *graph = stream->capture;
     if (graph->last) graph->last->next = work;
     else graph->first = work;
     return graph->last = work;
@@ -323,32 +200,69 @@ static CUresult done(const struct Work *work) {
     fprintf(stderr, "%s: %s\n", work->function->name, flowturbo_emulate_error());
     return lost = 719;
 }
+static void emptied(struct Graph *graph) {
+    for (struct Work *one = graph->first, *next; one; one = next) next = one->next, free(one->arguments), free(one);
+    graph->first = graph->last = NULL;
+}
+static CUresult finished(struct Stream *stream) {
+    CUresult status = OK;
+    for (struct Work *one = stream->later.first; one && !status; one = one->next) status = done(one);
+    emptied(&stream->later);
+    return status;
+}
+// As late as may be: when somebody waits for it.
 static CUresult copied(struct Stream *stream, char *to, const char *from, size_t bytes) {
-    struct Work now = {.to = to, .from = from, .bytes = bytes};
-    if (!stream->capture) return done(&now);
-    *recorded(stream) = now;
+    struct Graph *graph = stream->capture ? stream->capture : &stream->later;
+    *entered(graph) = (struct Work){.to = to, .from = from, .bytes = bytes};
     return OK;
 }
 CUresult cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, struct Stream *stream) {
     BEGIN("cuMemcpyHtoDAsync_v2");
     WITHIN;
-    HOLD(inside((char *)(uintptr_t)to, bytes, 0) && inside(from, bytes, 1), INVALID_VALUE);
+    HOLD(stream && inside((char *)(uintptr_t)to, bytes, 0), INVALID_VALUE);
+    // A graph copies again and again what lies there; only pinned memory stays where it is.
+    HOLD(!stream->capture || inside(from, bytes, 1), INVALID_VALUE);
     status = copied(stream, (char *)(uintptr_t)to, from, bytes);
     END;
 }
 CUresult cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, struct Stream *stream) {
     BEGIN("cuMemcpyDtoHAsync_v2");
     WITHIN;
-    HOLD(inside((char *)(uintptr_t)from, bytes, 0) && inside(to, bytes, 1), INVALID_VALUE);
+    HOLD(stream && inside((char *)(uintptr_t)from, bytes, 0) && inside(to, bytes, 1), INVALID_VALUE);
     status = copied(stream, to, (char *)(uintptr_t)from, bytes);
     END;
+}
+static int is_code(const char *image) { return !memcmp(image, "\177ELF", 4); }
+// Whether an image, machine code or text, has a kernel of this name.
+static int has(const struct Module *module, const char *name) {
+    char wanted[160];
+    const int code = is_code(module->image);
+    const int length = snprintf(wanted, sizeof wanted, code ? ".text.%s" : ".entry %s(", name);
+    return memmem(module->image, module->bytes, wanted, (size_t)length + (code ? 1 : 0)) != NULL;
 }
 CUresult cuModuleLoadData(struct Module **module, const void *image) {
     BEGIN("cuModuleLoadData");
     WITHIN;
-    // Machine code is ELF, PTX is text.
-    HOLD(!memcmp(image, "\177ELF", 4) || !memcmp(image, "//", 2), 200);
-    *module = calloc(1, sizeof **module);
+    UNDISTURBING;
+    HOLD(is_code(image) || !memcmp(image, "//", 2), INVALID_IMAGE);
+    HOLD(!is_code(image) || !text_only, NO_BINARY);
+    struct Module made = {.bytes = is_code(image) ? 0 : strlen(image)};
+    if (is_code(image)) {
+        // An ELF file ends with its tables, of sections or of segments.
+        Elf64_Ehdr head;
+        memcpy(&head, image, sizeof head);
+        const size_t sections = head.e_shoff + (size_t)head.e_shnum * head.e_shentsize;
+        const size_t segments = head.e_phoff + (size_t)head.e_phnum * head.e_phentsize;
+        made.bytes = sections > segments ? sections : segments;
+    }
+    made.image = malloc(made.bytes);
+    memcpy(made.image, image, made.bytes);
+    if (!has(&made, "matmul_f32_64")) {
+        free(made.image);
+        HOLD(0, INVALID_IMAGE);
+    }
+    *module = malloc(sizeof **module);
+    **module = made;
     live[MODULES]++;
     END;
 }
@@ -356,7 +270,7 @@ CUresult cuModuleUnload(struct Module *module) {
     BEGIN("cuModuleUnload");
     HOLD(stack, INVALID_CONTEXT);
     for (struct Function *one = module->functions, *next; one; one = next) next = one->next, free(one);
-    free(module);
+    free(module->image), free(module);
     live[MODULES]--;
     status = lost;
     END;
@@ -364,6 +278,7 @@ CUresult cuModuleUnload(struct Module *module) {
 CUresult cuModuleGetFunction(struct Function **function, struct Module *module, const char *name) {
     BEGIN("cuModuleGetFunction");
     WITHIN;
+    HOLD(has(module, name), NOT_FOUND);
     struct Function *made = calloc(1, sizeof *made);
     snprintf(made->name, sizeof made->name, "%s", name);
     made->next = module->functions;
@@ -383,14 +298,15 @@ CUresult cuLaunchKernel(struct Function *function, unsigned gx, unsigned gy, uns
     struct Work now = {.function = function, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared,
                        .bytes = bytes, .arguments = malloc(bytes)};
     memcpy(now.arguments, extra[1], bytes);
-    if (stream->capture) *recorded(stream) = now;
+    if (stream->capture) *entered(stream->capture) = now;
     else status = done(&now), free(now.arguments);
     END;
 }
 CUresult cuStreamCreate(struct Stream **stream, unsigned flags) {
     BEGIN("cuStreamCreate");
     WITHIN;
-    HOLD(flags <= 1, INVALID_VALUE);
+    // Never one that meets the driver's own, on which applications work.
+    HOLD(flags == 1, INVALID_VALUE);
     *stream = calloc(1, sizeof **stream);
     live[STREAMS]++;
     END;
@@ -398,7 +314,7 @@ CUresult cuStreamCreate(struct Stream **stream, unsigned flags) {
 CUresult cuStreamDestroy_v2(struct Stream *stream) {
     BEGIN("cuStreamDestroy_v2");
     HOLD(stack, INVALID_CONTEXT);
-    free(stream);
+    emptied(&stream->later), free(stream);
     live[STREAMS]--;
     status = lost;
     END;
@@ -406,11 +322,12 @@ CUresult cuStreamDestroy_v2(struct Stream *stream) {
 CUresult cuStreamSynchronize(struct Stream *stream) {
     BEGIN("cuStreamSynchronize");
     WITHIN;
-    HOLD(!stream->capture, CAPTURE_WRONG);
+    HOLD(stream && !stream->capture, CAPTURE_WRONG);
+    status = finished(stream);
     END;
 }
 static void dropped(struct Graph *graph) {
-    for (struct Work *one = graph->first, *next; one; one = next) next = one->next, free(one->arguments), free(one);
+    emptied(graph);
     free(graph);
 }
 CUresult cuStreamBeginCapture_v2(struct Stream *stream, int mode) {
@@ -436,7 +353,7 @@ CUresult cuGraphInstantiateWithFlags(struct Graph **executable, struct Graph *gr
     BEGIN("cuGraphInstantiateWithFlags");
     WITHIN;
     HOLD(flags == 0, INVALID_VALUE);
-    struct Stream stream = {calloc(1, sizeof(struct Graph))};
+    struct Graph *made = calloc(1, sizeof *made);
     for (struct Work *one = graph->first; one; one = one->next) {
         struct Work copy = *one;
         copy.next = NULL;
@@ -444,9 +361,9 @@ CUresult cuGraphInstantiateWithFlags(struct Graph **executable, struct Graph *gr
             copy.arguments = malloc(one->bytes);
             memcpy(copy.arguments, one->arguments, one->bytes);
         }
-        *recorded(&stream) = copy;
+        *entered(made) = copy;
     }
-    *executable = stream.capture;
+    *executable = made;
     live[EXECUTABLES]++;
     END;
 }
@@ -462,6 +379,7 @@ CUresult cuGraphLaunch(struct Graph *executable, struct Stream *stream) {
     BEGIN("cuGraphLaunch");
     WITHIN;
     HOLD(!stream->capture, CAPTURE_WRONG);
+    status = finished(stream);
     for (struct Work *one = executable->first; one && !status; one = one->next) status = done(one);
     END;
 }

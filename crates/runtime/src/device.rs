@@ -56,7 +56,7 @@ impl FromStr for Device {
 pub struct DeviceInfo {
     /// What its maker calls it.
     pub name: String,
-    /// As `nvidia-smi -L` writes it: `GPU-2d1c1a3e-…`.
+    /// As `nvidia-smi -L` writes it: `GPU-2d1c1a3e-…`, `MIG-…` of a part of one.
     pub uuid: String,
     /// Bytes of memory.
     pub memory: u64,

@@ -1,5 +1,7 @@
 //! The driver by itself: in which order it is asked, what becomes of its errors.
 
+use flowturbo_cuda::arguments::Integers;
+use flowturbo_cuda::trial::Trial;
 use flowturbo_cuda::{Cuda, Gpu};
 use flowturbo_runtime::{ErrorKind, Precision};
 
@@ -99,9 +101,80 @@ fn each_call_that_opens_a_device_may_fail_and_nothing_is_left_of_it() {
     assert!(open().is_ok());
 }
 
-/// Whether a call gives something back.
+/// Whether a call gives something back, or may do.
 pub fn frees(call: &str) -> bool {
-    ["Free", "Release", "Destroy", "Unload", "Pop"].iter().any(|word| call.contains(word))
+    ["Free", "Release", "Destroy", "Unload", "Pop", "Exchange"].iter().any(|word| call.contains(word))
+}
+
+#[test]
+fn an_application_that_records_on_another_thread_is_not_disturbed() {
+    let fake = Fake::new();
+    fake.set_records_elsewhere();
+    let gpu = fake.gpu().unwrap();
+    Cuda::new(&gpu, Precision::F32, false).unwrap();
+    assert_eq!(fake.capture_mode(), 0, "the thread's own mode is back");
+    fake.fail("cuThreadExchangeStreamCaptureMode", 1, 999);
+    let line = Cuda::new(&gpu, Precision::F32, false).err().unwrap().to_string();
+    assert!(line.starts_with("cuda: entering the device's context failed (CUDA_ERROR_UNKNOWN"), "{line}");
+    assert_eq!(fake.capture_mode(), 0);
+    drop(gpu);
+    assert_eq!(fake.living(), []);
+}
+
+#[test]
+fn a_device_that_takes_no_machine_code_gets_the_text() {
+    let fake = Fake::new();
+    fake.set_text_only();
+    let gpu = fake.gpu().unwrap();
+    fake.calls();
+    Cuda::new(&gpu, Precision::F32, false).unwrap();
+    let loaded = fake.calls().iter().filter(|call| *call == "cuModuleLoadData").count();
+    assert_eq!(loaded, 2);
+    // What is older than the text has none.
+    fake.set_capability(7, 5);
+    let line = Cuda::new(&fake.gpu().unwrap(), Precision::F32, false).err().unwrap().to_string();
+    assert_eq!(
+        line,
+        "cuda: loading the kernels failed (CUDA_ERROR_NO_BINARY_FOR_GPU, as the fake driver was told); the kernels \
+         are not for this device and driver: update the driver, or take the cpu"
+    );
+    // No other error is tried again.
+    fake.calls();
+    fake.fail("cuModuleLoadData", 1, 200);
+    assert!(Cuda::new(&gpu, Precision::F32, false).is_err());
+    assert_eq!(fake.calls().iter().filter(|call| *call == "cuModuleLoadData").count(), 1);
+    drop(gpu);
+    assert_eq!(fake.living(), []);
+}
+
+/// As the tests of kernels do on a GPU.
+#[test]
+fn a_kernel_by_itself_runs_on_a_device() {
+    let fake = Fake::new();
+    let trial = Trial::new(&fake.gpu().unwrap()).unwrap();
+    let table = trial.table(&[7; 16]).unwrap();
+    assert!(table.address() > 0);
+    let mut floats: Vec<f32> =
+        [3i64, -2].iter().flat_map(|n| [*n as u32, (*n >> 32) as u32]).map(f32::from_bits).collect();
+    floats.extend([0.5; 3]);
+    let integers = Integers { integers: 0, out: 4, count: 2, reserved: 0 };
+    trial.launch(integers.launch().unwrap(), &integers, &mut floats).unwrap();
+    assert_eq!(floats[4..], [3.0, -2.0, 0.5]);
+    let beyond = Integers { count: 4, ..integers };
+    let error = trial.launch(beyond.launch().unwrap(), &beyond, &mut floats).unwrap_err().to_string();
+    assert!(error.contains("running a network failed (CUDA_ERROR_LAUNCH_FAILED"), "{error}");
+    drop((trial, table));
+    assert_eq!(fake.living(), []);
+}
+
+#[test]
+fn a_forked_process_is_told_what_it_is() {
+    let fake = Fake::new();
+    let gpu = fake.gpu().unwrap();
+    fake.fail("cuCtxPushCurrent_v2", 1, 3);
+    let error = Cuda::new(&gpu, Precision::F32, false).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Runtime);
+    assert!(error.to_string().contains("CUDA goes on in no process that was forked"), "{error}");
 }
 
 #[test]

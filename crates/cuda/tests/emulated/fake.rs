@@ -75,6 +75,30 @@ impl Fake {
         unsafe { self.library.get::<unsafe extern "C" fn(usize)>(b"fake_set_memory").unwrap()(bytes) }
     }
 
+    /// A device that takes no machine code.
+    pub fn set_text_only(&self) {
+        // SAFETY: as fake_libcuda.c declares it.
+        unsafe { self.library.get::<unsafe extern "C" fn(c_int)>(b"fake_set_text_only").unwrap()(1) }
+    }
+
+    /// An application that records a graph on another thread, so that others may not disturb it.
+    pub fn set_records_elsewhere(&self) {
+        // SAFETY: as fake_libcuda.c declares it.
+        unsafe { self.library.get::<unsafe extern "C" fn(c_int)>(b"fake_set_records_elsewhere").unwrap()(1) }
+    }
+
+    /// What this thread's recording forbids others: 0, all that may disturb it, as long as nobody changed it.
+    pub fn capture_mode(&self) -> i32 {
+        // SAFETY: as fake_libcuda.c declares it.
+        unsafe { self.library.get::<unsafe extern "C" fn() -> c_int>(b"fake_capture_mode").unwrap()() }
+    }
+
+    /// What a new program finds.
+    pub fn start_anew(&self) {
+        // SAFETY: as fake_libcuda.c declares it.
+        unsafe { self.library.get::<unsafe extern "C" fn()>(b"fake_reset").unwrap()() }
+    }
+
     /// The calls so far, in their order; then there are none.
     pub fn calls(&self) -> Vec<String> {
         // SAFETY: as fake_libcuda.c declares them; the text is copied before it changes.

@@ -145,10 +145,12 @@ fn a_call_is_one_graph_and_takes_no_memory() {
     let (begun, ended) = (place("cuStreamBeginCapture_v2").0, place("cuStreamEndCapture").0);
     // Memory first, then what is captured, then the graph; nothing runs yet.
     assert!(place("cuMemAlloc_v2").1 < begun && place("cuMemHostAlloc").1 < begun);
-    assert!(
-        begun < place("cuMemcpyHtoDAsync_v2").0
-            && place("cuMemcpyHtoDAsync_v2").1 < place("cuLaunchKernel").0
-    );
+    let copy = "cuMemcpyHtoDAsync_v2";
+    assert!(begun < place(copy).1 && place(copy).1 < place("cuLaunchKernel").0);
+    // What the arena holds from the start is there before anything else is asked for.
+    for (i, _) in calls[..begun].iter().enumerate().filter(|(_, call)| *call == copy) {
+        assert_eq!(calls[i + 1], "cuStreamSynchronize");
+    }
     assert!(
         place("cuLaunchKernel").1 < place("cuMemcpyDtoHAsync_v2").0
             && place("cuMemcpyDtoHAsync_v2").1 < ended
@@ -159,7 +161,14 @@ fn a_call_is_one_graph_and_takes_no_memory() {
     fake.calls();
     for _ in 0..2 {
         assert_eq!(given.run(instance.as_mut()).unwrap(), first);
-        let call = ["cuCtxPushCurrent_v2", "cuGraphLaunch", "cuStreamSynchronize", "cuCtxPopCurrent_v2"];
+        let call = [
+            "cuCtxPushCurrent_v2",
+            "cuThreadExchangeStreamCaptureMode",
+            "cuGraphLaunch",
+            "cuStreamSynchronize",
+            "cuThreadExchangeStreamCaptureMode",
+            "cuCtxPopCurrent_v2",
+        ];
         assert_eq!(fake.calls(), call);
     }
     // Another instance shares the weights.
@@ -218,6 +227,9 @@ fn each_call_that_loads_or_runs_a_network_may_fail_and_the_next_one_works() {
             assert!(line.contains("cuda: ") && !line.contains('\n'), "{call}: {line}");
             assert_eq!(error.kind(), ErrorKind::Runtime, "{call}: {line}");
             assert_eq!(fake.living(), [], "after call {nth} of {call} failed: {line}");
+            if call == "cuGraphLaunch" {
+                fake.start_anew();
+            }
         }
     }
     assert!(attempt().is_ok());
@@ -240,10 +252,16 @@ fn a_device_without_memory_says_how_much_there_is() {
     assert_eq!(fake.living(), []);
     fake.set_memory(1 << 30);
     assert!(load().is_ok());
+    // Of the processor's that it copies from.
+    fake.fail("cuMemHostAlloc", 1, 2);
+    let error: Error = load().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    assert!(error.to_string().contains("; the processor has too little memory that stays"), "{error}");
+    assert_eq!(fake.living(), []);
 }
 
 #[test]
-fn a_lost_device_ends_its_models_and_no_others() {
+fn a_lost_device_is_lost_until_the_program_starts_anew() {
     let bundle = bundle();
     let fake = Fake::new();
     let given = Given::new(&bundle, Role::Refiner, 2);
@@ -256,12 +274,15 @@ fn a_lost_device_ends_its_models_and_no_others() {
         assert_eq!(error.kind(), ErrorKind::Runtime);
         let line = error.to_string();
         assert!(
-            line.contains("(CUDA_ERROR_LAUNCH_FAILED") && line.contains("free all of them and load again"),
+            line.contains("(CUDA_ERROR_LAUNCH_FAILED") && line.contains("start the program anew"),
             "{line}"
         );
     }
     drop((first, cuda));
     assert_eq!(fake.living(), []);
+    let line = on(fake.gpu(), &bundle, Precision::F32).err().unwrap().to_string();
+    assert!(line.contains("opening the device failed (CUDA_ERROR_LAUNCH_FAILED"), "{line}");
+    fake.start_anew();
     let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
     assert_eq!(given.run(instance(&cuda, &bundle, Role::Refiner, 2).unwrap().as_mut()).unwrap(), expected);
 }

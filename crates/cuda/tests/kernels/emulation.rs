@@ -1,4 +1,5 @@
-//! The kernels as a library for the host, and memory that they may touch.
+//! The kernels as a library for the host, and memory that they may touch; or, with `FLOWTURBO_GPU=1`, the binaries on
+//! the first GPU of this machine.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use std::sync::{Mutex, OnceLock};
 
 use flowturbo_cuda::arguments::{Plain, bytes};
 use flowturbo_cuda::kernel::{KERNELS, Launch};
+use flowturbo_cuda::trial::{Table, Trial};
+use flowturbo_cuda::{Driver, Gpu};
 use flowturbo_kernels::{Inline, Isa, Workers};
 use libloading::Library;
 
@@ -52,11 +55,19 @@ type Emulate = unsafe extern "C" fn(*const c_char, *const u32, *const u32, u32, 
 #[repr(C, align(256))]
 struct Line([f32; 64]);
 
+/// The GPU that runs them, if one is to.
+fn gpu() -> Option<&'static Trial> {
+    static GPU: OnceLock<Option<Trial>> = OnceLock::new();
+    let open = || Trial::new(&Gpu::open(&Driver::open()?, 0)?);
+    GPU.get_or_init(|| std::env::var_os("FLOWTURBO_GPU").map(|_| open().unwrap())).as_ref()
+}
+
 /// An arena, and tables beside it.
 pub struct Memory {
     lines: Vec<Line>,
     len: usize,
     tables: Vec<(u64, usize)>,
+    on_gpu: Vec<Table>,
 }
 
 impl Memory {
@@ -66,7 +77,7 @@ impl Memory {
         for (line, floats) in lines.iter_mut().zip(floats.chunks(64)) {
             line.0[..floats.len()].copy_from_slice(floats);
         }
-        Self { lines, len: floats.len(), tables: Vec::new() }
+        Self { lines, len: floats.len(), tables: Vec::new(), on_gpu: Vec::new() }
     }
 
     pub fn floats(&self) -> &[f32] {
@@ -76,12 +87,18 @@ impl Memory {
 
     /// Lets kernels read a table, which must outlive this; gives its address.
     pub fn table<T: Plain>(&mut self, table: &[T]) -> u64 {
+        if let Some(gpu) = gpu() {
+            let table = gpu.table(bytes(table)).unwrap();
+            let address = table.address();
+            self.on_gpu.push(table);
+            return address;
+        }
         let (address, len) = (table.as_ptr() as u64, bytes(table).len());
         self.tables.push((address, len));
         address
     }
 
-    /// Runs a kernel; gives what the emulation complains of.
+    /// Runs a kernel in emulation; gives what this complains of.
     pub fn try_launch<T: Plain>(
         &mut self,
         launch: Launch,
@@ -117,12 +134,26 @@ impl Memory {
         }
     }
 
-    /// Runs a kernel, in both orders of threads, which must not matter; those of one order are left.
+    fn must_launch<T: Plain>(&mut self, launch: Launch, arguments: &T, reversed: bool) {
+        let outcome = match gpu() {
+            Some(gpu) => {
+                // SAFETY: lines are floats without gaps.
+                let floats =
+                    unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) };
+                gpu.launch(launch, arguments, floats).map_err(|error| error.to_string())
+            }
+            None => self.try_launch(launch, arguments, reversed),
+        };
+        outcome.unwrap_or_else(|error| panic!("{launch:?}: {error}"));
+    }
+
+    /// Runs a kernel twice, in emulation in both orders of threads, which must not matter; what is made in the usual
+    /// one is left.
     pub fn launch<T: Plain>(&mut self, launch: Launch, arguments: &T) {
         let before = self.lines.clone();
-        self.try_launch(launch, arguments, true).unwrap_or_else(|error| panic!("{launch:?}: {error}"));
+        self.must_launch(launch, arguments, true);
         let other = std::mem::replace(&mut self.lines, before);
-        self.try_launch(launch, arguments, false).unwrap_or_else(|error| panic!("{launch:?}: {error}"));
+        self.must_launch(launch, arguments, false);
         let same = other.iter().zip(&self.lines).all(|(a, b)| a.0.map(f32::to_bits) == b.0.map(f32::to_bits));
         assert!(same, "{launch:?}: the order of threads matters");
     }
