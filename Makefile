@@ -1,5 +1,5 @@
 # What one types while working on flowturbo; each line can be typed by itself. CONTRIBUTING.md says more.
-.PHONY: check test full bench header
+.PHONY: check test full bench header cubins
 
 check: # what the compiler and the linters say, without building
 	cargo fmt --check
@@ -16,3 +16,6 @@ bench: # kernels, networks and C calls beside their peers
 
 header: # writes include/flowturbo.h, made of crates/capi
 	FLOWTURBO_BLESS=1 cargo test --release --test c header::
+
+cubins: # compiles the CUDA kernels for each architecture, after a change of crates/cuda/kernels
+	.ci/cubins write

@@ -3,7 +3,7 @@
 # (tables: each row), which a Cast and a Mul make floats of before float32 products. There is no MatMulInteger, no
 # DynamicQuantizeLinear and no zero point in it, so products scaled behind instead give the same embedding to rounding:
 # models/export/bert.py does that, and keeps the weights int8.
-# Seen: 38 Cast of int8 tensors, 38 Mul by scales, no quantised operator, ir 10, opset 17
+# Seen: 38 Cast of int8 tensors, 38 Mul by scales, no quantized operator, ir 10, opset 17
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -22,9 +22,9 @@ casts = [node for node in model.graph.node if node.op_type == "Cast" and node.in
 made = {node.output[0] for node in casts}
 scaled = [node for node in model.graph.node if node.op_type == "Mul" and node.input[0] in made]
 assert all(kinds[node.input[1]] == onnx.TensorProto.FLOAT for node in scaled)
-quantised = {node.op_type for node in model.graph.node if "Integer" in node.op_type or "Quantize" in node.op_type}
+quantized = {node.op_type for node in model.graph.node if "Integer" in node.op_type or "Quantize" in node.op_type}
 opset = model.opset_import[0].version
 counts = f"{len(casts)} Cast of int8 tensors, {len(scaled)} Mul by scales"
-print(f"{counts}, ir {model.ir_version}, opset {opset}", *quantised)
-assert (len(casts), len(scaled), quantised, model.ir_version, opset) == (38, 38, set(), 10, 17)
+print(f"{counts}, ir {model.ir_version}, opset {opset}", *quantized)
+assert (len(casts), len(scaled), quantized, model.ir_version, opset) == (38, 38, set(), 10, 17)
 PYTHON

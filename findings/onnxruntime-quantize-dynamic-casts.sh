@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # quantize_dynamic of ONNX Runtime 1.32.0 looks for weights among the graph's constants only. Where they are stored as
-# float16 behind a Cast, which halves a file, each MatMul is left in float32 without a word of it, and the "quantised"
+# float16 behind a Cast, which halves a file, each MatMul is left in float32 without a word of it, and the "quantized"
 # model is as slow as before; a Conv with such weights and a bias ends in ValueError. Casts need to be folded first:
-# benches/peers/quantise.py.
+# benches/peers/quantize.py.
 # Seen: weights float32, MatMulInteger 1, MatMul 0; weights behind Cast, MatMulInteger 0, MatMul 1;
 # Conv: ValueError: Expected w to be an initializer
 set -euo pipefail
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 
-def quantised(operator, x, shape, y, cast):
+def quantized(operator, x, shape, y, cast):
     weights = np.random.default_rng(0).standard_normal(shape)
     constant = numpy_helper.from_array(weights.astype(np.float16 if cast else np.float32), "stored" if cast else "w")
     nodes = [helper.make_node("Cast", ["stored"], ["w"], to=TensorProto.FLOAT)] if cast else []
@@ -42,11 +42,11 @@ def quantised(operator, x, shape, y, cast):
 
 
 for cast in (False, True):
-    counts = quantised("MatMul", [4, 64], (64, 64), [4, 64], cast)
+    counts = quantized("MatMul", [4, 64], (64, 64), [4, 64], cast)
     print(f"weights {'behind Cast' if cast else 'float32'}: MatMulInteger {counts[0]}, MatMul {counts[1]}")
     assert counts == ((0, 1) if cast else (1, 0))
 try:
-    quantised("Conv", [1, 8, 4, 4], (8, 8, 2, 2), [1, 8, 3, 3], True)
+    quantized("Conv", [1, 8, 4, 4], (8, 8, 2, 2), [1, 8, 3, 3], True)
     raise SystemExit("Conv: no error any more")
 except ValueError as error:
     print(f"Conv: {error}")

@@ -593,6 +593,94 @@ ft_status ft_limits_init(struct ft_limits *limits, size_t struct_size);
 }  // extern "C"
 #endif  // __cplusplus
 
+/* ==== device What computes networks beside the processor ================================================= */
+
+/**
+ * A GPU as its driver describes it.
+ */
+typedef struct ft_device_info {
+  /**
+   * sizeof(ft_device_info), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Compute capability 9.0 is 9 here
+   */
+  uint32_t capability_major;
+  /**
+   * and 0 here.
+   */
+  uint32_t capability_minor;
+  /**
+   * The newest CUDA that the driver speaks: 12.4 is 12 here
+   */
+  uint32_t driver_major;
+  /**
+   * and 4 here.
+   */
+  uint32_t driver_minor;
+  /**
+   * 1 if its memory is the processor's too, as on a Jetson board, else 0.
+   */
+  uint32_t integrated;
+  /**
+   * All of its memory.
+   */
+  uint64_t memory_bytes;
+  /**
+   * What its maker calls it: UTF-8 that ends with 0, perhaps cut.
+   */
+  char name[128];
+  /**
+   * "GPU-", or "MIG-" of a part of one, and 32 hex digits in five groups, that ends with 0: as nvidia-smi has it.
+   */
+  char uuid[48];
+} ft_device_info;
+
+/**
+ * Where networks are computed: `FT_DEVICE_CPU`, `FT_DEVICE_AUTO`, or `FT_DEVICE_CUDA` + N.
+ */
+typedef uint32_t ft_device;
+
+/**
+ * The processor.
+ */
+#define FT_DEVICE_CPU 0
+
+/**
+ * The first GPU that can be used, else the processor; `ft_model_info.device` says which it was.
+ */
+#define FT_DEVICE_AUTO 1
+
+/**
+ * NVIDIA's GPU 0; those after it follow: `FT_DEVICE_CUDA` + 1 is GPU 1. 4095 is the last. Needs a library that was
+ * built with the feature `cuda`, and a display driver; never anything else in silence (docs/cuda.md).
+ */
+#define FT_DEVICE_CUDA 4096
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Counts the GPUs that `ft_model_options.device` can name.
+ *
+ * Errors: `FT_ERROR_UNSUPPORTED` (the library was built without the feature `cuda`, or the machine has no driver, an
+ * old one or no GPU; `ft_last_error` says which), `FT_ERROR_INVALID_ARGUMENT`. Threads: any.
+ */
+ft_status ft_device_count(uint32_t *out_count);
+
+/**
+ * Describes GPU `index`, below `ft_device_count`.
+ *
+ * The caller sets `out_info->struct_size`. Errors: as `ft_device_count`. Threads: any.
+ */
+ft_status ft_device_get_info(uint32_t index, struct ft_device_info *out_info);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 /* ==== model A bundle planned for this machine ============================================================ */
 
 /**
@@ -703,9 +791,10 @@ typedef struct ft_model_options {
    */
   ft_precision precision;
   /**
-   * 0.
+   * Where networks are computed. On another than `FT_DEVICE_CPU` nothing is left to tract: a node without a kernel
+   * is refused by its name.
    */
-  uint32_t reserved;
+  ft_device device;
 } ft_model_options;
 
 /**
@@ -805,6 +894,14 @@ typedef struct ft_model_info {
    * Tokens of a context; 0 if contexts are one row of `context_width` floats, or there are none.
    */
   uint32_t context_tokens;
+  /**
+   * Where networks are computed: what was asked for, or what `FT_DEVICE_AUTO` took.
+   */
+  ft_device device;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } ft_model_info;
 
 /**
@@ -818,14 +915,31 @@ typedef struct ft_model_info {
 #define FT_PRECISION_F16_WEIGHTS 1
 
 /**
- * bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16, else `FT_ERROR_UNSUPPORTED`.
+ * bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16 and GPUs of compute capability 8.0 and newer,
+ * else `FT_ERROR_UNSUPPORTED`.
  */
 #define FT_PRECISION_BF16 2
 
 /**
- * Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate.
+ * Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate. Not for GPUs.
  */
 #define FT_PRECISION_INT8 3
+
+/**
+ * float16, approximate; for GPUs (`FT_DEVICE_CUDA`), else `FT_ERROR_UNSUPPORTED`.
+ */
+#define FT_PRECISION_F16 4
+
+/**
+ * float32 rounded to 10 bits of mantissa where it is multiplied, but for attention; for GPUs of compute capability 8.0
+ * and newer, else `FT_ERROR_UNSUPPORTED`.
+ */
+#define FT_PRECISION_TF32 5
+
+/**
+ * What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
+ */
+#define FT_PRECISION_AUTO 6
 
 #ifdef __cplusplus
 extern "C" {

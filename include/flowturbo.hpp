@@ -249,7 +249,24 @@ enum class precision : std::uint32_t {
   f16_weights = FT_PRECISION_F16_WEIGHTS,
   bf16 = FT_PRECISION_BF16,
   int8 = FT_PRECISION_INT8,
+  f16 = FT_PRECISION_F16,
+  tf32 = FT_PRECISION_TF32,
+  automatic = FT_PRECISION_AUTO,
 };
+
+/// The GPUs that FT_DEVICE_CUDA + N names by their places.
+inline result<std::vector<ft_device_info>> devices() {
+  using list = std::vector<ft_device_info>;
+  std::uint32_t count = 0;
+  ft_status status = ft_device_count(&count);
+  list found(count);
+  for (std::uint32_t i = 0; status == FT_OK && i < count; i++) {
+    found[i].struct_size = sizeof found[i];
+    status = ft_device_get_info(i, &found[i]);
+  }
+  if (status != FT_OK) return detail::fail<list>(error(status));
+  return found;
+}
 
 struct model_options {
   std::uint32_t threads = 0, batch = 0;
@@ -265,6 +282,8 @@ struct model_options {
   /// See ft_option.
   std::vector<std::pair<std::string, std::string>> named;
   flowturbo::precision precision = flowturbo::precision::f32;
+  /// FT_DEVICE_CPU, FT_DEVICE_AUTO, or FT_DEVICE_CUDA + N.
+  ft_device device = FT_DEVICE_CPU;
 };
 
 struct request;
@@ -371,6 +390,7 @@ class model {
     raw.release_conditioning = options.release_conditioning ? 1 : 0;
     raw.deterministic = options.deterministic ? 1 : 0;
     raw.precision = static_cast<ft_precision>(options.precision);
+    raw.device = options.device;
     raw.cancel = options.cancel ? options.cancel->handle() : nullptr;
     raw.threads = options.threads;
     raw.batch = options.batch;

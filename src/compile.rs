@@ -23,8 +23,8 @@ use crate::{CancelToken, Model, ModelOptions, Output, Request, Result, Schedule,
 pub struct PlanOptions {
     /// How weights are stored.
     pub target: Target,
-    /// What weights are packed in, for a target; any but bfloat16. A plan of the generic target has none: how it is
-    /// computed is said when it is opened.
+    /// What weights are packed in, for a target: any but bfloat16. [`Auto`](Precision::Auto) is what was measured, if
+    /// that can be packed. A plan of the generic target has none: how it is computed is said when it is opened.
     pub precision: Precision,
     /// Images that are computed in one call of a network, each at least 1; none is 1. Requests of more are computed
     /// by several calls.
@@ -166,7 +166,12 @@ impl PlanOptions {
 /// written after an error is of no use.
 pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result<()> {
     bundle.check_onnx()?;
-    let (precision, target) = (options.precision, options.target);
+    let (mut precision, target) = (options.precision, options.target);
+    if precision == Precision::Auto {
+        // What nothing is packed in is for whoever opens the plan: its manifest still says what was measured.
+        precision = bundle.measured().filter(|measured| measured.packs(target)).unwrap_or_default();
+        log::info!("precision: auto is {precision} for {target}");
+    }
     if !precision.packs(target) {
         return Err(invalid_argument(match target {
             Target::Generic => format!(

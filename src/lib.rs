@@ -57,6 +57,11 @@
 //! bits on every machine ([`noise`]); what the networks make of it differs between processors and thread counts by
 //! rounding only, below 1e-5 in a latent on the networks that the tests run.
 //!
+//! # Devices
+//!
+//! With the feature `cuda` networks may be computed on a GPU of NVIDIA's ([`ModelOptions::device`]): the noise, the
+//! sampler and the conditions stay the processor's. Nothing of CUDA is linked; docs/cuda.md says what it takes.
+//!
 //! # Memory
 //!
 //! A model holds its large weights once, packed for this processor, whatever the batch sizes; a [`Session`]
@@ -110,11 +115,12 @@ use flowturbo_runtime::{
 pub use compile::{PlanOptions, compile};
 #[doc(inline)]
 pub use flowturbo_runtime::{
-    Bundle, CancelToken, Contract, Cost, ElementType, Error, ErrorKind, Fallback, Image, Limits, Manifest,
-    Map, NormalY, Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole, Precision, Preset, Result,
-    Role, Schedule, Source, StepKind, Target, draw_map, manifest, noise, to_pixels,
+    Bundle, CancelToken, Contract, Cost, Device, DeviceInfo, ElementType, Error, ErrorKind, Fallback, Image,
+    Limits, Manifest, Map, NormalY, Parallel, Peaks, PixelFormat, Pixels, PixelsRef, Port, PortRole,
+    Precision, Preset, Result, Role, Schedule, Source, StepKind, Target, draw_map, manifest, noise,
+    to_pixels,
 };
-pub use model::{BackendKind, Memory, Model, ModelOptions};
+pub use model::{BackendKind, Memory, Model, ModelOptions, devices};
 /// The arrays of this crate's interface; its version is part of it.
 pub use ndarray;
 pub use preview::PreviewKind;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod device;
 mod options;
 mod programs;
 mod prompts;
@@ -25,7 +26,10 @@ use crate::request::{check_batch, per_call};
 use crate::sampler::guidance::{parts, refiner_parts};
 use crate::sampler::style;
 use crate::text::Texts;
-use crate::{CancelToken, Cost, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory};
+use crate::{
+    CancelToken, Cost, Device, Error, ErrorKind, Fallback, Output, Request, Result, Session, memory,
+};
+pub use device::devices;
 pub use options::{BackendKind, ModelOptions};
 use programs::Programs;
 
@@ -41,6 +45,7 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     bundle: Bundle,
     backend: Arc<dyn Backend>,
+    device: Device,
     programs: Mutex<Programs>,
     /// The networks whose files were found right.
     checked: Mutex<Vec<Role>>,
@@ -95,13 +100,14 @@ impl Model {
         let _default = DefaultFloats::enter();
         memory::spare()?;
         check_batch(options.batch, bundle.limits())?;
-        let backend = backend::of(&bundle, options)?;
+        let (backend, device) = backend::of(&bundle, options)?;
         if options.release_conditioning {
             backend.release_conditioning();
         }
         let model = Self(Arc::new(Inner {
             bundle,
             backend: backend.into(),
+            device,
             programs: Mutex::default(),
             checked: Mutex::default(),
             texts: Texts::default(),
@@ -132,12 +138,19 @@ impl Model {
         &self.0.bundle
     }
 
-    /// In what numbers predictor, refiner and decoder multiply: what was asked for, or what a plan was packed in.
+    /// In what numbers predictor, refiner and decoder multiply: what was asked for, what a plan was packed in, or what
+    /// [`Precision::Auto`] came to.
     pub fn precision(&self) -> Precision {
         self.0.backend.precision()
     }
 
-    /// Threads that one network call uses.
+    /// Where networks are computed: what was asked for, or what [`Device::Auto`] took.
+    pub fn device(&self) -> Device {
+        self.0.device
+    }
+
+    /// Threads that one network call uses; on another device than the processor only what times, classes and pooled
+    /// contexts alone decide.
     pub fn threads(&self) -> usize {
         self.0.backend.threads()
     }

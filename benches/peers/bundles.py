@@ -38,13 +38,13 @@ class Network:
         """See weights.py."""
         return self.cache / "torch" / f"{self.digest}.pt"
 
-    def quantised(self, kind: str) -> Path:
-        """A folder that quantise.py makes."""
-        return self.cache / "quantised" / f"{self.digest}-{kind}"
+    def quantized(self, kind: str) -> Path:
+        """A folder that quantize.py makes."""
+        return self.cache / "quantized" / f"{self.digest}-{kind}"
 
 
 class Bundle:
-    """A bundle in a folder; `cache` is where its weights for PyTorch and its quantised graphs are kept."""
+    """A bundle in a folder; `cache` is where its weights for PyTorch and its quantized graphs are kept."""
 
     def __init__(self, folder: Path, cache: Path):
         self.folder, self.cache = folder, cache
@@ -96,13 +96,13 @@ class Bundle:
             command = [sys.executable, Path(__file__).with_name("weights.py"), self.folder, self.cache]
             subprocess.run([*command, *(network.role for network in missing)], check=True)
 
-    def make_quantised(self, kinds: Iterable[str]) -> None:
+    def make_quantized(self, kinds: Iterable[str]) -> None:
         """Likewise."""
         for kind in kinds:
-            missing = [role for role, network in self.networks.items() if not network.quantised(kind).is_dir()]
+            missing = [role for role, network in self.networks.items() if not network.quantized(kind).is_dir()]
             if missing:
                 print(f"making {kind} of {self.name}: {', '.join(missing)}", file=sys.stderr)
-                command = [sys.executable, Path(__file__).with_name("quantise.py"), self.folder, self.cache, kind]
+                command = [sys.executable, Path(__file__).with_name("quantize.py"), self.folder, self.cache, kind]
                 subprocess.run([*command, *missing], check=True, stdout=sys.stderr)
 
     def warm_file_cache(self) -> None:

@@ -17,7 +17,7 @@ Function = Callable[..., np.ndarray]
 
 
 class Engine:
-    """`kind` is the quantised graph that it opens (quantise.py), empty for the bundle's own."""
+    """`kind` is the quantized graph that it opens (quantize.py), empty for the bundle's own."""
 
     kind = ""
 
@@ -39,7 +39,7 @@ class OnnxRuntime(Engine):
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_free_dimension_override_by_name("N", network.batch)
-        path = network.quantised(self.kind) / "model.onnx" if self.kind else network.path
+        path = network.quantized(self.kind) / "model.onnx" if self.kind else network.path
         session = self.package.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         names, outputs = network.inputs, [network.output]
         return lambda **inputs: session.run(outputs, {names[key]: array for key, array in inputs.items()})[0]
@@ -84,7 +84,7 @@ class OpenVino(Engine):
         }
 
     def open(self, network: Network) -> Function:
-        model = self.core.read_model(network.quantised(self.kind) / "model.xml" if self.kind else network.path)
+        model = self.core.read_model(network.quantized(self.kind) / "model.xml" if self.kind else network.path)
         model.reshape({network.inputs[key]: list(shape) for key, shape in network.shapes.items()})
         compiled = self.core.compile_model(model, "CPU", self.config)
         self.check(compiled)

@@ -88,7 +88,7 @@ def measure_bundle(
     if any(peer.name.startswith("torch") for peer in peers):
         bundle.make_torch_files()
     kinds = dict.fromkeys(ENGINES[peer.name].kind for peer in peers if peer.name in ENGINES)
-    bundle.make_quantised(kind for kind in kinds if kind)
+    bundle.make_quantized(kind for kind in kinds if kind)
     found |= {"start_threads": max(chosen.threads), "starts": {}, "agreement": {}, "errors": {}, "threads": {}}
     if chosen.starts:
         found["starts"] = starts(bundle, peers, max(chosen.threads), chosen.starts)

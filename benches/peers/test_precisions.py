@@ -1,4 +1,4 @@
-"""Peers of small numbers: quantised as asked for, refused where they are not, and told apart in the tables."""
+"""Peers of small numbers: quantized as asked for, refused where they are not, and told apart in the tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import precisions
 import pytest
-import quantise
+import quantize
 from errors import distance
 from onnx import TensorProto, helper, numpy_helper
 from peers import Flowturbo, PeerError, make
@@ -94,26 +94,26 @@ def product(operator: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
-def test_every_product_is_quantised_and_none_is_left_out_in_silence(operator: str, tmp_path: Path) -> None:
+def test_every_product_is_quantized_and_none_is_left_out_in_silence(operator: str, tmp_path: Path) -> None:
     model, out = product(operator), tmp_path / "out"
     onnx.save(model, tmp_path / "stored.onnx")
     out.mkdir()
-    quantise.make_dynamic(SimpleNamespace(path=tmp_path / "stored.onnx"), None, out, reduced=True)
+    quantize.make_dynamic(SimpleNamespace(path=tmp_path / "stored.onnx"), None, out, reduced=True)
     x = np.random.default_rng(1).standard_normal((4, 8)).astype(np.float32)
     exact, rounded = (
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
         for path in (tmp_path / "stored.onnx", out / "model.onnx")
     )
     assert 0 < np.abs(rounded - exact).max() < 0.05 * np.abs(exact).max()
-    quantise.fold_casts(model.graph)
-    with pytest.raises(SystemExit, match="1 products were not quantised, product the first"):
-        quantise.check_products(model.graph)
+    quantize.fold_casts(model.graph)
+    with pytest.raises(SystemExit, match="1 products were not quantized, product the first"):
+        quantize.check_products(model.graph)
 
 
 def test_weights_are_folded_to_the_numbers_that_are_computed_with() -> None:
     model = product("MatMul")
     stored = numpy_helper.to_array(model.graph.initializer[0])
-    quantise.fold_casts(model.graph)
+    quantize.fold_casts(model.graph)
     (folded,) = model.graph.initializer
     assert [node.op_type for node in model.graph.node] == ["MatMul"]
     assert folded.name == "w" and folded.data_type == TensorProto.FLOAT

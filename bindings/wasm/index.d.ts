@@ -114,7 +114,7 @@ export type Source = string | URL | Response | ArrayBuffer | ArrayBufferView;
 
 export interface ModelOptions {
   /** docs/precision.md. */
-  precision?: "f32" | "f16-weights" | "int8";
+  precision?: "f32" | "f16-weights" | "int8" | "auto";
   /** The bits of every other platform's deterministic models; slower, README.md says how much. */
   deterministic?: boolean;
   /** From 1, the default, to 64. More want Node, or a worker of a cross-origin isolated page; else there is one. */

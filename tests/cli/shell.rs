@@ -55,7 +55,8 @@ fn verbose_tells_what_goes_on_and_twice_more() {
 
 #[test]
 fn completions_and_manual_pages_know_every_command_and_its_options() {
-    let commands = ["generate", "inspect", "bench", "tune", "classes", "latents", "decode", "encode"];
+    let commands =
+        ["generate", "inspect", "bench", "tune", "classes", "devices", "latents", "decode", "encode"];
     for (shell, sign) in
         [("bash", "complete -F"), ("zsh", "#compdef flowturbo"), ("fish", "complete -c flowturbo")]
     {

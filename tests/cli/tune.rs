@@ -36,6 +36,11 @@ fn the_report_holds_what_was_measured_and_every_preset_keeps_to_its_budget() {
         assert!(report["parts"][part].as_f64().unwrap() > 0.0, "{part}: {report}");
     }
     assert_eq!(report["own"]["schedule"], "H1P5R3");
+    let tried = report["precision"]["tried"].as_array().unwrap();
+    let of = |numbers: &str| tried.iter().find(|one| one["numbers"] == numbers).unwrap();
+    assert_eq!((&of("f32")["error"], &of("f16-weights")["error"]), (&json!(0.0), &json!(0.0)));
+    assert!(of("int8")["error"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(tried.contains(of(report["precision"]["auto"].as_str().unwrap())));
     for (name, part) in [("best", 1.0), ("balanced", 2.0), ("fast", 3.0)] {
         let preset = &report["presets"][name];
         let number = |field: &str| preset[field].as_f64().unwrap();
@@ -69,6 +74,9 @@ fn people_are_told_what_goes_on_and_what_came_out() {
         "(own)      H1P5R3",
         "of the predictor",
         "fast       stays H60: it comes closer",
+        "precision         image   f32 / it      error\n",
+        "f16-weights",
+        "   auto\n",
         "bundle.json: written\n",
     ] {
         assert!(text.contains(part), "'{part}' is not in:\n{text}");
@@ -100,7 +108,13 @@ fn presets_written_to_a_folder_are_there_for_every_command_and_the_rest_stays() 
     }
     assert_eq!(presets["mine"], json!({ "schedule": "H1R1", "guidance": 4.0 }));
     let mut rest = manifest(&copy);
-    rest["sampling"].as_object_mut().unwrap().shift_remove("presets").unwrap();
+    let sampling = rest["sampling"].as_object_mut().unwrap();
+    sampling.shift_remove("presets").unwrap();
+    let stored = sampling.shift_remove("precision").unwrap();
+    assert_eq!(stored["numbers"], report["precision"]["auto"]);
+    assert!(stored["device"].as_str().unwrap().ends_with(", 1 thread"), "{stored}");
+    assert_eq!(rest["format_version"], "1.1");
+    rest["format_version"] = "1.0".into();
     assert_eq!(rest, serde_json::from_str::<Value>(&before).unwrap());
     assert_eq!(names(&copy), ["bundle.json", "predictor.onnx", "refiner.onnx"]);
 

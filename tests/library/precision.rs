@@ -189,12 +189,74 @@ fn what_is_not_packed_is_refused_before_it_is_written() {
 #[test]
 fn a_precision_that_this_build_does_not_know_is_refused() {
     let mut plan = plan(Target::Generic, Precision::F32);
-    for (at, byte, field) in [(13, 9, "precision"), (13, 3, "precision"), (14, 1, "target")] {
+    for (at, byte, field) in
+        [(13, 9, "precision"), (13, 3, "precision"), (13, 4, "precision"), (14, 1, "target")]
+    {
         let before = std::mem::replace(&mut plan[at], byte);
         let error = Bundle::from_bytes(plan.clone(), &Limits::default()).unwrap_err();
         plan[at] = before;
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let wanted = format!("{field}: not known to this build; compile the bundle again");
         assert!(error.to_string().ends_with(&wanted), "{error}");
+    }
+}
+
+#[test]
+fn auto_is_what_was_stored_as_far_as_this_processor_has_it() {
+    let bundle = || Bundle::open(textures()).unwrap();
+    let auto = |bundle: Bundle, more: fn(ModelOptions) -> ModelOptions| {
+        Model::load(bundle, &more(options(Precision::Auto))).unwrap()
+    };
+    let of =
+        |measured: Precision| bundle().with_measured(measured, "a device, 2 threads", 1.5, 0.02).unwrap();
+    assert_eq!(bundle().measured(), None);
+    assert_eq!(auto(bundle(), |options| options).precision(), Precision::F32);
+    assert_eq!(of(Precision::Int8).measured(), Some(Precision::Int8));
+    assert_eq!(of(Precision::Int8).manifest().format_version, "1.1");
+    let bytes = auto(of(Precision::Int8), |options| options);
+    assert_eq!(bytes.precision(), Precision::Int8);
+    assert!(made(&bytes) == made(&model(Precision::Int8).unwrap()));
+    // Bundles travel to where there is less, and deterministic models are the same everywhere.
+    let here = if can(Precision::Bf16) { Precision::Bf16 } else { Precision::F32 };
+    assert_eq!(auto(of(Precision::Bf16), |options| options).precision(), here);
+    let same = |options: ModelOptions| options.with_deterministic(true);
+    assert_eq!(auto(of(Precision::Bf16), same).precision(), Precision::F32);
+    assert_eq!(auto(of(Precision::Int8), same).precision(), Precision::Int8);
+    let oracle = |options: ModelOptions| options.with_backend(BackendKind::Reference);
+    assert_eq!(auto(of(Precision::Int8), oracle).precision(), Precision::F32);
+}
+
+#[test]
+fn plans_are_packed_in_what_was_stored_and_keep_it() {
+    let target = Target::of_this_processor();
+    let made = |bundle: Bundle, target: Target| {
+        let options = PlanOptions::default().with_target(target).with_precision(Precision::Auto);
+        open(&planned(bundle, &options), Precision::Auto).unwrap().precision()
+    };
+    let bundle = || Bundle::open(data("bundle")).unwrap();
+    let of = |measured: Precision| bundle().with_measured(measured, "a device", 1.5, 0.02).unwrap();
+    assert_eq!(made(bundle(), target), Precision::F32);
+    assert_eq!(made(of(Precision::Int8), target), Precision::Int8);
+    // Nothing is packed there, but the plan still knows.
+    assert_eq!(made(of(Precision::Int8), Target::Generic), Precision::Int8);
+    if target != Target::Generic {
+        assert_eq!(made(of(Precision::Bf16), target), Precision::F32, "which nothing is packed in");
+        let packed = plan(target, Precision::F16Weights);
+        assert_eq!(open(&packed, Precision::Auto).unwrap().precision(), Precision::F16Weights);
+    }
+}
+
+#[test]
+fn what_cannot_be_stored_as_measured_is_refused() {
+    let bundle = Bundle::open(data("bundle")).unwrap();
+    for (measured, device, speedup, error, wanted) in [
+        (Precision::Auto, "a", 1.0, 0.0, "numbers: must be f32, f16-weights, bf16 or int8, is \"auto\""),
+        (Precision::Int8, "a\nb", 1.0, 0.0, "device: "),
+        (Precision::Int8, "a", 0.0, 0.0, "speedup: must be above 0, is 0"),
+        (Precision::Int8, "a", 1.0, -0.5, "error: must be at least 0, is -0.5"),
+        (Precision::Int8, "a", 1.0, f32::NAN, "error: "),
+    ] {
+        let line = bundle.with_measured(measured, device, speedup, error).unwrap_err().to_string();
+        assert!(line.contains(&format!("bundle.json: sampling.precision.{wanted}")), "{line}");
     }
 }

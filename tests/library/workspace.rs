@@ -5,11 +5,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, those of ours that it is built on, and those that its tests ask for besides: from the lowest one up.
-const CRATES: [(&str, &[&str], &[&str]); 6] = [
+const CRATES: [(&str, &[&str], &[&str]); 7] = [
     ("flowturbo-kernels", &[], &[]),
     ("flowturbo-runtime", &["flowturbo-kernels"], &[]),
     ("flowturbo-compile", &["flowturbo-runtime"], &[]),
-    ("flowturbo", &["flowturbo-compile", "flowturbo-runtime"], &[]),
+    ("flowturbo-cuda", &["flowturbo-kernels", "flowturbo-runtime"], &[]),
+    ("flowturbo", &["flowturbo-compile", "flowturbo-cuda", "flowturbo-runtime"], &[]),
     ("flowturbo-capi", &["flowturbo", "flowturbo-runtime"], &[]),
     ("flowturbo-cli", &["flowturbo"], &["flowturbo-compile"]),
 ];

@@ -63,7 +63,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Dequantised:
+class Dequantized:
     """Constants that `DequantizeLinear` makes of whole numbers, and what is done to them before they are used."""
 
     numbers: np.ndarray
@@ -74,7 +74,7 @@ class Dequantised:
     """Operators one after another, each with a further input and attributes."""
 
 
-Operand = Taken | Dequantised | np.ndarray | TensorProto | None
+Operand = Taken | Dequantized | np.ndarray | TensorProto | None
 
 
 @dataclass
@@ -146,7 +146,7 @@ class Writer:
         self.constants.append(tensor)
         return name
 
-    def dequantised(self, operand: Dequantised, name: str) -> str:
+    def dequantized(self, operand: Dequantized, name: str) -> str:
         parts = [("q", operand.numbers), ("s", operand.scale), ("z", operand.zero)]
         names = [self.constant(f"{name}{letter}", value) for letter, value in parts if value is not None]
         tensor = self.node("DequantizeLinear", names, f"{name}d", **operand.attributes)
@@ -209,8 +209,8 @@ class Graph:
         for number, operand in enumerate(case.inputs):
             if operand is None:
                 names.append("")
-            elif isinstance(operand, Dequantised):
-                names.append(writer.dequantised(operand, f"k{number}"))
+            elif isinstance(operand, Dequantized):
+                names.append(writer.dequantized(operand, f"k{number}"))
             elif not isinstance(operand, Taken):
                 names.append(writer.constant(f"k{number}", operand))
             elif self.image:

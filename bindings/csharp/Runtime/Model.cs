@@ -11,6 +11,18 @@ namespace FlowTurbo
         F16Weights = 1,
         Bf16 = 2,
         Int8 = 3,
+        F16 = 4,
+        Tf32 = 5,
+        /// <summary>What flowturbo tune stored in the bundle, as far as this processor has it; else F32.</summary>
+        Auto = 6,
+    }
+
+    /// <summary>Where networks are computed (docs/cuda.md). GPU N is <c>Device.Cuda + N</c>.</summary>
+    public enum Device : uint
+    {
+        Cpu = 0,
+        Auto = 1,
+        Cuda = 4096,
     }
 
     /// <summary>Networks that a model may have besides its predictor.</summary>
@@ -49,6 +61,7 @@ namespace FlowTurbo
         /// <summary>The same request gives the same bits everywhere.</summary>
         public bool Deterministic { get; set; }
         public Precision Precision { get; set; }
+        public Device Device { get; set; }
         /// <summary>Stops the opening.</summary>
         public CancelToken Cancel { get; set; }
 
@@ -61,6 +74,7 @@ namespace FlowTurbo
             raw.release_conditioning = ReleaseConditioning ? 1u : 0;
             raw.deterministic = Deterministic ? 1u : 0;
             raw.precision = (uint)Precision;
+            raw.device = (uint)Device;
             if (Cancel != null) raw.cancel = Cancel.Raw;
             return raw;
         }
@@ -118,6 +132,8 @@ namespace FlowTurbo
         /// <summary>Floats of a context, or of each of its tokens; 0 if the model takes none.</summary>
         public int ContextWidth { get; private set; }
         public int ContextTokens { get; private set; }
+        /// <summary>Where networks are computed: what was asked for, or what <c>Device.Auto</c> took.</summary>
+        public Device Device { get; private set; }
         /// <summary>Presets that a request may name.</summary>
         public string[] Presets { get; private set; }
         public Maps Maps { get; private set; }
@@ -180,6 +196,7 @@ namespace FlowTurbo
             Tiles = info.tiles != 0;
             ContextWidth = (int)info.context_width;
             ContextTokens = (int)info.context_tokens;
+            Device = (Device)info.device;
             Presets = Enumerable.Range(0, (int)info.preset_count).Select(Preset).ToArray();
             uint maps;
             Native.Check(Native.ft_model_get_maps(Handle, out maps));

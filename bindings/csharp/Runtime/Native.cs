@@ -47,7 +47,7 @@ namespace FlowTurbo
         public uint deterministic;
         public IntPtr cancel;
         public uint precision;
-        public uint reserved;
+        public uint device;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -76,6 +76,8 @@ namespace FlowTurbo
         public UIntPtr reserved_end;
         public uint context_width;
         public uint context_tokens;
+        public uint device;
+        public uint reserved;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -67,9 +67,11 @@ bool model_opened(model *self) {
     return false;
   }
   if (!fits(self, "threads", self->threads) || !fits(self, "precision", self->precision)) return false;
+  if (!fits(self, "device", self->device)) return false;
   ft_status status = ft_model_options_init(&options, sizeof options);
   options.threads = (uint32_t)self->threads;
   options.precision = (ft_precision)self->precision;
+  options.device = (ft_device)self->device;
   options.deterministic = self->deterministic;
   if (status == FT_OK && strstr(self->file, "://")) return open_by_godot(self, &options) == FT_OK;
   if (status == FT_OK) status = ft_model_open(self->file, &options, &self->handle);
@@ -142,7 +144,8 @@ static const property properties[] = {
     {"file", GD_STRING, offsetof(model, file), GD_HINT_FILE, "*.ftplan,*.zip", NULL},
     {"threads", GD_INT, offsetof(model, threads), GD_HINT_RANGE, "0,64,1", NULL},
     {"precision", GD_INT, offsetof(model, precision), GD_HINT_ENUM,
-     "Float32:0,Float16 weights:1,BFloat16:2,Int8:3", NULL},
+     "Float32:0,Float16 weights:1,BFloat16:2,Int8:3,Float16:4,TensorFloat32:5,As tuned:6", NULL},
+    {"device", GD_INT, offsetof(model, device), GD_HINT_ENUM, "CPU:0,Automatic:1,CUDA:4096", NULL},
     {"deterministic", GD_BOOL, offsetof(model, deterministic), GD_HINT_NONE, NULL, NULL},
     {0},
 };
@@ -164,6 +167,12 @@ static const constant constants[] = {
     {"Precision", "PRECISION_F16_WEIGHTS", FT_PRECISION_F16_WEIGHTS, false},
     {"Precision", "PRECISION_BF16", FT_PRECISION_BF16, false},
     {"Precision", "PRECISION_INT8", FT_PRECISION_INT8, false},
+    {"Precision", "PRECISION_F16", FT_PRECISION_F16, false},
+    {"Precision", "PRECISION_TF32", FT_PRECISION_TF32, false},
+    {"Precision", "PRECISION_AUTO", FT_PRECISION_AUTO, false},
+    {"Device", "DEVICE_CPU", FT_DEVICE_CPU, false},
+    {"Device", "DEVICE_AUTO", FT_DEVICE_AUTO, false},
+    {"Device", "DEVICE_CUDA", FT_DEVICE_CUDA, false},
     {0},
 };
 

@@ -13,6 +13,7 @@ typedef struct model {
   char *file;
   int64_t threads;
   int64_t precision;
+  int64_t device;
   uint8_t deterministic;
   ft_model *handle;
   char message[MESSAGE_SIZE];

@@ -393,6 +393,9 @@ static void failures_are_told(void) {
   host_set(&model, "precision", of_int(-1));
   refused(&texture, "FlowTurboModel.precision: -1 is out of range");
   host_set(&model, "precision", of_int(FT_PRECISION_F32));
+  host_set(&model, "device", of_int(2));
+  refused(&texture, "options.device is 2");
+  host_set(&model, "device", of_int(FT_DEVICE_CPU));
   host_set(&model, "threads", of_int(-3));
   refused(&texture, "FlowTurboModel.threads: -3 is out of range");
   host_set(&model, "threads", of_int(1));

@@ -93,6 +93,7 @@ static struct number info_numbers[] = {
     FIELD(ft_model_info, "tiles", "I", tiles),
     FIELD(ft_model_info, "contextWidth", "I", context_width),
     FIELD(ft_model_info, "contextTokens", "I", context_tokens),
+    FIELD(ft_model_info, "device", "I", device),
 };
 
 static struct number progress_numbers[] = {
@@ -112,6 +113,7 @@ static struct number option_numbers[] = {
     FIELD(ft_model_options, "releaseConditioning", "I", release_conditioning),
     FIELD(ft_model_options, "deterministic", "I", deterministic),
     FIELD(ft_model_options, "precision", "I", precision),
+    FIELD(ft_model_options, "device", "I", device),
 };
 
 static JavaVM *machine;

@@ -28,6 +28,7 @@ from flowturbo.errors import (
     Unsupported,
 )
 from flowturbo.generation import Generation, Progress
+from flowturbo.gpus import DeviceInfo, devices
 from flowturbo.logs import set_log_level
 from flowturbo.model import Memory, Model, ModelInfo, Precision
 from flowturbo.native import library
@@ -49,6 +50,7 @@ __all__ = [
     "Busy",
     "CancelToken",
     "Cancelled",
+    "DeviceInfo",
     "Error",
     "Generation",
     "IOFailed",
@@ -69,6 +71,7 @@ __all__ = [
     "Session",
     "Unsupported",
     "__version__",
+    "devices",
     "save_png",
     "set_log_level",
 ]

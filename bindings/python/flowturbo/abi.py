@@ -12,6 +12,7 @@ from ctypes import (
     CFUNCTYPE,
     POINTER,
     Structure,
+    c_char,
     c_char_p,
     c_float,
     c_int32,
@@ -51,7 +52,8 @@ MAPS = {
 NORMAL_Y = {"up": 0, "down": 1}
 OUTPUT_IMAGES, OUTPUT_LATENTS = 0, 1
 PREVIEW_NONE, PREVIEW_LINEAR, PREVIEW_DECODED = 0, 1, 2
-PRECISIONS = ("f32", "f16-weights", "bf16", "int8")  # by their numbers
+PRECISIONS = ("f32", "f16-weights", "bf16", "int8", "f16", "tf32", "auto")  # by their numbers
+DEVICES = {"cpu": 0, "auto": 1, "cuda": 4096}  # GPU N is as many further
 SEAMLESS = {"x": 1, "y": 2, "both": 3}
 NETWORK_TEXT = 8
 WHOLE_STEP = 2**64 - 1
@@ -123,7 +125,7 @@ class ModelOptions(Structure):
         ("deterministic", u32),
         ("cancel", c_void_p),
         ("precision", u32),
-        ("reserved", u32),
+        ("device", u32),
     ]
 
 
@@ -152,6 +154,22 @@ class ModelInfo(Structure):
         ("reserved_end", c_size_t),
         ("context_width", u32),
         ("context_tokens", u32),
+        ("device", u32),
+        ("reserved", u32),
+    ]
+
+
+class DeviceInfo(Structure):
+    _fields_ = [
+        ("struct_size", u32),
+        ("capability_major", u32),
+        ("capability_minor", u32),
+        ("driver_major", u32),
+        ("driver_minor", u32),
+        ("integrated", u32),
+        ("memory_bytes", u64),
+        ("name", c_char * 128),
+        ("uuid", c_char * 48),
     ]
 
 
@@ -241,6 +259,7 @@ STRUCTS = {
     "ft_model_info": ModelInfo,
     "ft_progress": Progress,
     "ft_request": Request,
+    "ft_device_info": DeviceInfo,
     "ft_memory": Memory,
 }
 
@@ -261,6 +280,8 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "ft_cancel_token_free": (None, c_void_p),
     "ft_reader_init": (c_int32, POINTER(Reader), c_size_t),
     "ft_limits_init": (c_int32, POINTER(Limits), c_size_t),
+    "ft_device_count": (c_int32, POINTER(u32)),
+    "ft_device_get_info": (c_int32, u32, POINTER(DeviceInfo)),
     "ft_model_options_init": (c_int32, POINTER(ModelOptions), c_size_t),
     "ft_model_open": (c_int32, c_char_p, POINTER(ModelOptions), POINTER(c_void_p)),
     "ft_model_open_memory": (

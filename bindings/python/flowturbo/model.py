@@ -23,7 +23,7 @@ from flowturbo.request import Filled, Request, Shapes
 from flowturbo.running import Run
 from flowturbo.session import Session
 
-Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8"]
+Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8", "f16", "tf32", "auto"]
 Source: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 
@@ -52,14 +52,26 @@ class ModelInfo:
     context_tokens: int  # 0 if contexts are one row
     preset_count: int
     threads: int  # that work on a request
+    device: str  # "cpu" or "cuda:N"
 
     @classmethod
     def read(cls, raw: abi.ModelInfo) -> ModelInfo:
         values: dict[str, Any] = {name: getattr(raw, name) for name, *_ in abi.ModelInfo._fields_}
         values["tiles"], values["prompts"] = bool(raw.tiles), bool(raw.networks & abi.NETWORK_TEXT)
+        values["device"] = "cpu" if raw.device == 0 else f"cuda:{raw.device - abi.DEVICES['cuda']}"
         for name in ("name", "description", "license", "hash", "schedule"):
             values[name] = None if values[name] is None else values[name].decode()
         return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def number_of(device: str) -> int:
+    """The library's number of a device."""
+    kind, _, number = device.partition(":")
+    if device in abi.DEVICES:
+        return abi.DEVICES[device]
+    if kind == "cuda" and number.isascii() and number.isdigit() and int(number) < abi.DEVICES["cuda"]:
+        return abi.DEVICES["cuda"] + int(number)
+    raise ValueError(f"device {device!r}: there are cpu, cuda, cuda:N and auto")
 
 
 class Memory(NamedTuple):
@@ -96,6 +108,7 @@ class Model:
         *,
         threads: int = 0,
         precision: Precision = "f32",
+        device: str = "cpu",
         deterministic: bool = False,
         batch: int = 1,
         release_conditioning: bool = False,
@@ -105,7 +118,8 @@ class Model:
         """Opens a folder, a zip file or a plan by its path; or the bytes of a zip file or plan, or a file of them that
         is open for reading, both of which are kept until model and sessions are gone.
 
-        `threads` is 0 for one per processor. `precision`: docs/precision.md. `deterministic` gives the same bits on
+        `threads` is 0 for one per processor. `precision`: docs/precision.md. `device` is "cpu", "cuda", "cuda:N" or
+        "auto", which `info.device` tells: docs/cuda.md. `deterministic` gives the same bits on
         every processor. `batch` is how many images are planned for now rather than when they are wanted.
         `release_conditioning` gives weights up that only new times and classes need. `limits` are other bounds than
         those of ft_limits, by their names. `cancel`, or Ctrl-C, stops the opening.
@@ -114,7 +128,7 @@ class Model:
             raise ValueError(f"precision {precision!r}: there are {', '.join(get_args(Precision))}")
         options = filled(abi.ModelOptions, library().ft_model_options_init)
         options.threads, options.batch = whole("threads", threads), whole("batch", batch)
-        options.precision = abi.PRECISIONS.index(precision)
+        options.precision, options.device = abi.PRECISIONS.index(precision), number_of(device)
         options.deterministic, options.release_conditioning = bool(deterministic), bool(release_conditioning)
         if limits is not None:
             options.limits = pointer(given_limits(limits))

@@ -85,6 +85,8 @@ def test_the_numbers_are_the_headers() -> None:
         assert number == NUMBERS[f"FT_TILE_{name.upper()}"]
     for number, name in enumerate(abi.PRECISIONS):
         assert number == NUMBERS[f"FT_PRECISION_{name.upper().replace('-', '_')}"]
+    for name, number in abi.DEVICES.items():
+        assert number == NUMBERS[f"FT_DEVICE_{name.upper()}"]
     assert sorted(abi.PIXELS.values()) == [
         number
         for name, number in sorted(NUMBERS.items(), key=lambda item: item[1])

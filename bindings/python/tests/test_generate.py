@@ -32,8 +32,15 @@ def test_a_model_multiplies_in_other_numbers() -> None:
             latents.append(session.generate(classes=4, seed=1, schedule="E1P1", images=False).latents)
     assert np.array_equal(latents[0], latents[1])
     assert 0 < np.abs(latents[2] - latents[0]).max() < 0.3
-    with pytest.raises(ValueError, match="precision 'int4': there are f32, f16-weights, bf16, int8"):
+    with pytest.raises(ValueError, match="precision 'int4': there are f32, f16-weights, bf16, int8, f16, tf32"):
         flowturbo.Model.open(TEXTURES, precision="int4")
+    for device in ("gpu", "cuda:", "cuda:-1", "cuda:4096", "cpu:0"):
+        with pytest.raises(ValueError, match=f"device '{device}': there are cpu, cuda, cuda:N and auto"):
+            flowturbo.Model.open(TEXTURES, device=device)
+    with flowturbo.Model.open(TEXTURES, threads=1, device="auto") as model:
+        assert model.info.device == "cpu"
+    with pytest.raises(flowturbo.Unsupported, match="this build has no CUDA"):
+        flowturbo.devices()
 
 
 def test_a_deterministic_models_images_are_every_other_languages() -> None:

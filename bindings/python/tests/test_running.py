@@ -20,6 +20,8 @@ from shipped import BINDING, MAPS, TEXTURES
 import flowturbo
 
 pytest_plugins = ("shipped_models",)
+# What a shell starts in the background ignores Ctrl-C, and so does whatever that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 LONG = {"classes": "brick", "schedule": "H1000", "images": False}  # minutes
 
 

@@ -2,6 +2,7 @@
 
 use std::mem::{offset_of, size_of_val};
 
+use super::device::ft_device_info;
 use super::limits::ft_limits;
 use super::memory::ft_memory;
 use super::model::{ft_model_info, ft_model_options, ft_option};
@@ -31,7 +32,7 @@ fn layout() -> String {
         ft_option: key, value;
         ft_model_options:
             struct_size, threads, batch, lanes, parallel_for, parallel_data, options, option_count, limits,
-            release_conditioning, deterministic, cancel, precision, reserved;
+            release_conditioning, deterministic, cancel, precision, device;
         ft_limits:
             struct_size, max_edge, max_channels, max_classes, max_batch, max_steps, max_manifest_bytes,
             max_file_bytes, max_tensor_bytes, max_nodes, max_planning_ms, max_weight_bytes, max_arena_bytes,
@@ -39,7 +40,7 @@ fn layout() -> String {
         ft_model_info:
             struct_size, width, height, latent_channels, latent_height, latent_width, class_count, networks,
             null_class, guidance, threads, name, description, license, schedule, hash, cell_width,
-            cell_height, preset_count, tiles, reserved_end, context_width, context_tokens;
+            cell_height, preset_count, tiles, reserved_end, context_width, context_tokens, device, reserved;
         ft_progress:
             struct_size, step, steps, kind, microseconds, latents, latent_count, preview, preview_size,
             preview_width, preview_height, decoded, pictures;
@@ -49,6 +50,9 @@ fn layout() -> String {
             init_count, variation, variation_seed, mask, mask_size, morph_classes, morph_amounts, seeds,
             seed_count, streams, stream_count, context, context_count, context_rows, negative_context,
             negative_context_count, negative_context_rows, prompts, prompt_count, negative_prompt, reserved_end;
+        ft_device_info:
+            struct_size, capability_major, capability_minor, driver_major, driver_minor, integrated, memory_bytes, name,
+            uuid;
         ft_memory: struct_size, reserved, model_bytes, session_bytes, passing_bytes;
     }
     table

@@ -29,6 +29,8 @@ pub mod reader;
 
 pub mod limits;
 
+pub mod device;
+
 pub mod model;
 
 pub mod request;
@@ -52,8 +54,8 @@ mod registry;
 mod versioned;
 
 use flowturbo::{
-    BackendKind, Bundle, CancelToken, Error, ErrorKind, Limits, Map, Model, ModelOptions, Morph, NormalY,
-    Output, Parallel, PixelFormat, Pixels, PixelsRef, Precision, PreviewKind, Progress, Request, Result,
-    Role, Seamless, Session, Variation, file, png_file,
+    BackendKind, Bundle, CancelToken, Device, Error, ErrorKind, Limits, Map, Model, ModelOptions, Morph,
+    NormalY, Output, Parallel, PixelFormat, Pixels, PixelsRef, Precision, PreviewKind, Progress, Request,
+    Result, Role, Seamless, Session, Variation, devices, file, png_file,
 };
 use flowturbo_runtime::{bundle, error, kernels};

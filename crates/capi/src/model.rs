@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::boundary::{Failure, guard, guard_silently, without_nul};
 use super::cancel_token::{self, ft_cancel_token};
+use super::device::{self, FT_DEVICE_CPU, ft_device};
 use super::limits::{self, ft_limits};
 use super::pointers::{array, place, text};
 use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
@@ -49,10 +50,18 @@ pub type ft_precision = u32;
 pub const FT_PRECISION_F32: ft_precision = 0;
 /// The same bits, by weights that stay float16 in memory where the files have them so.
 pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
-/// bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16, else `FT_ERROR_UNSUPPORTED`.
+/// bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16 and GPUs of compute capability 8.0 and newer,
+/// else `FT_ERROR_UNSUPPORTED`.
 pub const FT_PRECISION_BF16: ft_precision = 2;
-/// Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate.
+/// Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate. Not for GPUs.
 pub const FT_PRECISION_INT8: ft_precision = 3;
+/// float16, approximate; for GPUs (`FT_DEVICE_CUDA`), else `FT_ERROR_UNSUPPORTED`.
+pub const FT_PRECISION_F16: ft_precision = 4;
+/// float32 rounded to 10 bits of mantissa where it is multiplied, but for attention; for GPUs of compute capability 8.0
+/// and newer, else `FT_ERROR_UNSUPPORTED`.
+pub const FT_PRECISION_TF32: ft_precision = 5;
+/// What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
+pub const FT_PRECISION_AUTO: ft_precision = 6;
 
 /// How a model is opened; filled by `ft_model_options_init`, then by hand.
 #[repr(C)]
@@ -91,8 +100,9 @@ pub struct ft_model_options {
     /// own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another
     /// one.
     pub precision: ft_precision,
-    /// 0.
-    pub reserved: u32,
+    /// Where networks are computed. On another than `FT_DEVICE_CPU` nothing is left to tract: a node without a kernel
+    /// is refused by its name.
+    pub device: ft_device,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers and pointers.
@@ -115,7 +125,7 @@ unsafe impl Versioned for ft_model_options {
             deterministic: 0,
             cancel: std::ptr::null(),
             precision: FT_PRECISION_F32,
-            reserved: 0,
+            device: FT_DEVICE_CPU,
         }
     }
 }
@@ -180,6 +190,10 @@ pub struct ft_model_info {
     pub context_width: u32,
     /// Tokens of a context; 0 if contexts are one row of `context_width` floats, or there are none.
     pub context_tokens: u32,
+    /// Where networks are computed: what was asked for, or what `FT_DEVICE_AUTO` took.
+    pub device: ft_device,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, integers, a float and pointers.
@@ -213,6 +227,8 @@ unsafe impl Versioned for ft_model_info {
             reserved_end: 0,
             context_width: 0,
             context_tokens: 0,
+            device: FT_DEVICE_CPU,
+            reserved: 0,
         }
     }
 }
@@ -347,15 +363,16 @@ unsafe fn open(
         FT_PRECISION_F16_WEIGHTS => Precision::F16Weights,
         FT_PRECISION_BF16 => Precision::Bf16,
         FT_PRECISION_INT8 => Precision::Int8,
+        FT_PRECISION_F16 => Precision::F16,
+        FT_PRECISION_TF32 => Precision::Tf32,
+        FT_PRECISION_AUTO => Precision::Auto,
         other => {
             return Err(Failure::argument(format!(
                 "options.precision is {other}, which is none of FT_PRECISION_...; call ft_model_options_init first"
             )));
         }
     };
-    if options.reserved != 0 {
-        return Err(Failure::argument("options.reserved is not 0; call ft_model_options_init first"));
-    }
+    settings.device = device::of(options.device)?;
     settings.cancel = cancel_token::token(options.cancel)?;
     settings.threads = options.threads as usize;
     settings.batch = options.batch as usize;
@@ -451,6 +468,7 @@ pub unsafe extern "C" fn ft_model_get_info(
             tiles: u32::from(manifest.image.as_ref().is_some_and(|image| image.wraps)),
             context_width: manifest.text.as_ref().map_or(0, |text| text.width),
             context_tokens: manifest.text.as_ref().and_then(|text| text.tokens).unwrap_or(0),
+            device: device::number(opened.model.device()),
             ..ft_model_info::new()
         };
         // SAFETY: the header asks the caller for a struct.

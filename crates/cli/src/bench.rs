@@ -118,6 +118,7 @@ impl Report<'_> {
             "threads": self.model.threads(),
             "backend": self.bench.computing.backend.name(),
             "precision": self.model.precision().to_string(),
+            "device": self.model.device().to_string(),
             "runs": self.bench.runs,
             "warmup": self.bench.warmup,
             "load": self.load.as_secs_f64(),
@@ -132,13 +133,14 @@ impl Report<'_> {
         let schedule = self.request.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(
             text,
-            "flowturbo {} on {}, {} of {}, {} backend, {}\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
+            "flowturbo {} on {}, {} of {}, {} backend, {}, {}\n{} ({:.12}), {schedule}, guidance {}, {}; {} after {}\n",
             env!("CARGO_PKG_VERSION"),
             machine::processor(),
             units::plural(self.model.threads(), "thread"),
             units::plural(machine::processors(), "processor"),
             self.bench.computing.backend.name(),
             self.model.precision(),
+            self.model.device(),
             bundle.manifest().name,
             bundle.hash(),
             self.request.guidance.unwrap_or_default(),

@@ -36,7 +36,7 @@ pub struct Compile {
     #[arg(long, value_name = "TARGET", default_value = "generic", value_parser = target)]
     target: Target,
     /// What weights are packed in for a target: f32, f16-weights (the same images, half the size), or int8
-    /// (approximate, a quarter; not convolutions)
+    /// (approximate, a quarter; not convolutions); auto is what `flowturbo tune` stored
     #[arg(long, value_name = "NUMBERS", default_value_t = Precision::F32)]
     precision: Precision,
     /// Images computed in one call of a network, such as 1,4; more are computed by several calls

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use flowturbo::png_file::{self, Note};
-use flowturbo::{Generation, Manifest, Model, Precision, Request};
+use flowturbo::{Device, Generation, Manifest, Model, Precision, Request};
 use ndarray::Axis;
 
 use crate::contexts::{self, Contexts};
@@ -301,9 +301,13 @@ impl Recipe<'_> {
             Precision::F32 => String::new(),
             other => format!(" --precision {other}"),
         };
+        let device = match self.model.device() {
+            Device::Cpu => String::new(),
+            other => format!(" --device {other}"),
+        };
         format!(
             "flowturbo generate{classes} -n {}{only} --seed {} --schedule {schedule} --guidance \
-             {guidance}{}{}{}{columns}{precision}{bits}",
+             {guidance}{}{}{}{columns}{precision}{device}{bits}",
             self.command.count,
             self.command.seed,
             self.command.contexts.line(),

@@ -58,7 +58,7 @@ impl Inspect {
     }
 
     fn options(&self) -> ModelOptions {
-        ModelOptions::default().with_precision(self.numbers.precision)
+        self.numbers.apply(ModelOptions::default())
     }
 
     fn plans(&self) -> Result<(), Failure> {
@@ -124,6 +124,10 @@ impl Report<'_> {
                 (name.clone(), preset)
             })
             .collect();
+        let precision = sampling.precision.as_ref().map(|measured| {
+            let [speedup, error] = [measured.speedup, measured.error].map(decimal);
+            json!({ "numbers": measured.numbers, "device": measured.device, "speedup": speedup, "error": error })
+        });
         let networks: Map<String, Value> =
             self.networks.iter().map(|network| (network.role.to_string(), network.json())).collect();
         let calls: Map<String, Value> = self
@@ -159,7 +163,10 @@ impl Report<'_> {
             },
             "guided_channels": manifest.guided_channels(),
             "refiner_guided": manifest.refiner_guided(),
-            "sampling": { "schedule": sampling.schedule, "guidance": decimal(sampling.guidance), "presets": presets },
+            "sampling": {
+                "schedule": sampling.schedule, "guidance": decimal(sampling.guidance), "presets": presets,
+                "precision": precision,
+            },
             "networks": networks,
             "generation": {
                 "images": self.images,

@@ -15,6 +15,7 @@ mod classes;
 mod compile;
 mod contexts;
 mod decode;
+mod devices;
 mod editing;
 mod encode;
 mod failure;
@@ -47,7 +48,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
-/// Generates images with FlowTurbo models on the CPU.
+/// Generates images with FlowTurbo models.
 ///
 /// Every command takes a model by -m: a bundle, which is a folder or a zip file, or a plan, which `flowturbo compile`
 /// makes of one. Without it, it takes that at $FLOWTURBO_BUNDLE, else models/textures under the current folder, else
@@ -73,6 +74,7 @@ enum Command {
     Bench(bench::Bench),
     Tune(tune::Tune),
     Classes(classes::Classes),
+    Devices(devices::Devices),
     #[cfg(feature = "compile")]
     Compile(compile::Compile),
     #[cfg(feature = "compile")]
@@ -93,6 +95,7 @@ impl Command {
             Self::Bench(command) => command.run(),
             Self::Tune(command) => command.run(),
             Self::Classes(command) => command.run(),
+            Self::Devices(command) => command.run(),
             #[cfg(feature = "compile")]
             Self::Compile(command) => command.run(),
             #[cfg(feature = "compile")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use flowturbo::{BackendKind, Bundle, Manifest, Model, ModelOptions, Precision, Request, Schedule};
+use flowturbo::{BackendKind, Bundle, Device, Manifest, Model, ModelOptions, Precision, Request, Schedule};
 
 use crate::contexts::Contexts;
 use crate::failure::Failure;
@@ -95,13 +95,24 @@ pub struct Computing {
     pub deterministic: bool,
 }
 
-/// What to compute in.
+/// What to compute in, and where.
 #[derive(Args)]
 pub struct Numbers {
     /// In what numbers the networks multiply by their weights: f32; f16-weights, the same with less memory; bf16 and
-    /// int8, faster and approximate
+    /// int8, faster and approximate; on a GPU f32, tf32, f16 or bf16; auto, what `flowturbo tune` stored in the bundle
     #[arg(long, value_name = "NUMBERS", default_value_t = Precision::F32)]
     pub precision: Precision,
+    /// Where the networks are computed: cpu; cuda or cuda:N, an NVIDIA GPU; auto, a GPU where there is one. `flowturbo
+    /// devices` lists them
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    pub device: Device,
+}
+
+impl Numbers {
+    /// These options with what is to be computed in, and where.
+    pub fn apply(&self, options: ModelOptions) -> ModelOptions {
+        options.with_precision(self.precision).with_device(self.device)
+    }
 }
 
 /// What a model keeps of its predictor and its refiner.
@@ -140,23 +151,41 @@ impl From<Backend> for BackendKind {
 impl Computing {
     /// Plans for `images` at a time and no other size.
     pub fn load(&self, bundle: Bundle, images: usize, keeping: &Keeping) -> Result<Model, Failure> {
-        self.load_with(bundle, images, keeping.release_conditioning)
+        Ok(self.load_in(bundle, images, keeping, self.numbers.precision)?)
+    }
+
+    /// As [`load`](Self::load), in other numbers.
+    pub fn load_in(
+        &self,
+        bundle: Bundle,
+        images: usize,
+        keeping: &Keeping,
+        precision: Precision,
+    ) -> flowturbo::Result<Model> {
+        self.load_with(bundle, images, keeping.release_conditioning, precision)
     }
 
     /// Plans for one image at a time, to be decoded or encoded.
     pub fn load_to_convert(&self, bundle: Bundle) -> Result<Model, Failure> {
-        self.load_with(bundle, 1, false)
+        Ok(self.load_with(bundle, 1, false, self.numbers.precision)?)
     }
 
-    fn load_with(&self, bundle: Bundle, images: usize, release: bool) -> Result<Model, Failure> {
+    fn load_with(
+        &self,
+        bundle: Bundle,
+        images: usize,
+        release: bool,
+        precision: Precision,
+    ) -> flowturbo::Result<Model> {
         let options = ModelOptions::default()
             .with_threads(self.threads)
             .with_backend(self.backend.into())
             .with_release_conditioning(release)
             .with_deterministic(self.deterministic)
-            .with_precision(self.numbers.precision)
+            .with_precision(precision)
+            .with_device(self.numbers.device)
             .with_cancel(interrupt::token());
-        Ok(Model::load(bundle, &options.with_batch(images))?)
+        Model::load(bundle, &options.with_batch(images))
     }
 }
 

@@ -8,6 +8,7 @@
 mod candidates;
 mod clock;
 mod device;
+mod numbers;
 mod parts;
 mod report;
 mod search;
@@ -17,11 +18,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use flowturbo::{Bundle, Manifest, Preset, Schedule};
+use flowturbo::{Bundle, Manifest, Precision, Preset, Schedule};
 
 use crate::contexts::Contexts;
 use crate::failure::Failure;
-use crate::options::{self, Computing, Keeping, ModelArgument};
+use crate::options::{self, Backend, Computing, Keeping, ModelArgument};
 use crate::output::{Output, tell};
 use crate::units;
 use device::Device;
@@ -54,6 +55,9 @@ const MOST_CLASSES: u32 = 16;
 /// which vary by about 1. It stands in for what eyes or a Fréchet distance would say. About a minute for the
 /// bundled model; let nothing else run meanwhile.
 ///
+/// At the end the bundle's own schedule is timed in every precision that the processor has: the fastest whose
+/// latents stay within --most-error of f32's is stored, too, for --precision auto.
+///
 /// Example: flowturbo tune models/textures --budget 80ms
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -84,11 +88,14 @@ pub struct Tune {
     /// The schedule that stands for the exact flow; nothing that takes more than half its time is looked at
     #[arg(long, value_name = "STEPS", default_value = "H50")]
     reference: String,
+    /// How far latents may be from those of f32 in the numbers that --precision auto takes, as root mean square
+    #[arg(long, value_name = "ERROR", default_value_t = numbers::MOST_ERROR, value_parser = options::number)]
+    most_error: f32,
     #[command(flatten)]
     computing: Computing,
     #[command(flatten)]
     keeping: Keeping,
-    /// Store the presets in the bundle, a folder; other presets stay
+    /// Store the presets and the precision in the bundle, a folder; other presets stay
     #[arg(long, conflicts_with = "output")]
     write: bool,
     /// Store the bundle with the presets as a new zip file; - is standard output
@@ -160,6 +167,14 @@ impl Tune {
             found.push(Found { name, budget, outcome, stays: None });
         }
         let pace = device.pace();
+        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is of processors.
+        let on_cpu = model.device() == flowturbo::Device::Cpu;
+        let open = on_cpu
+            && self.computing.numbers.precision == Precision::F32
+            && model.precision() == Precision::F32;
+        let open = open && self.name.is_none() && self.computing.backend == Backend::Fused;
+        let numbers = if open { numbers::measure(self, &model, &all)? } else { Vec::new() };
+        let precision = numbers::best(&numbers, self.most_error);
         if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
             return Err(Failure::Usage(too_short(budget, outcome.quickest())));
         }
@@ -179,11 +194,17 @@ impl Tune {
                     Err(why) => *stays = today.map(|today| (today, why)),
                 }
             }
-            store.save(&model.bundle().with_presets(&presets)?)?;
+            let mut bundle = model.bundle().with_presets(&presets)?;
+            if let Some(it) = precision {
+                let [speedup, error] = [it.speedup, it.error].map(numbers::shortened);
+                bundle = bundle.with_measured(it.precision, &numbers::device(&model), speedup, error)?;
+            }
+            store.save(&bundle)?;
         }
         let (request, took, written) =
             (&all, started.elapsed(), store.as_ref().map(|store| store.output().path()));
-        let report = Report { tune: self, model: &model, request, parts, own, pace, found, took, written };
+        let report =
+            Report { tune: self, model: &model, request, parts, own, pace, found, numbers, took, written };
         let text = if self.json { format!("{:#}\n", report.json()) } else { report.text() };
         tell(out, &text)
     }

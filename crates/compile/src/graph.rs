@@ -12,7 +12,6 @@
 
 mod cost;
 mod dequantized;
-mod dynamic;
 mod folded;
 mod held;
 mod import;
@@ -29,8 +28,9 @@ mod standard;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod whole;
 
-pub use operators::Resample;
+pub use operators::{Resample, Rounded};
 pub use rewritten::with_bytes;
 
 use std::sync::Arc;

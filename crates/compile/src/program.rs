@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::allowance::Allowance;
 use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, Role};
-use crate::engine::{Conditioning, Engine, FusedProgram, Network};
+use crate::engine::{Conditioning, Engine, Network};
 use crate::error::{Context, unsupported};
 use crate::executor::{Conditions, Ports, ROWS, ports};
 use crate::graph::Graph;
@@ -39,7 +39,7 @@ impl Fused {
     }
 
     /// Names what a program would leave to tract's arithmetic, which is another one on each processor.
-    fn check_deterministic(&self, graph: &Graph, program: &FusedProgram) -> Result<()> {
+    fn check_deterministic(&self, graph: &Graph, program: &dyn Program) -> Result<()> {
         let left = program.fallbacks().into_iter().map(|fallback| match fallback {
             Fallback::Operation { operation, node } => format!("node '{node}' ({operation})"),
             Fallback::Network { reason } => reason,
@@ -54,12 +54,13 @@ impl Fused {
         }
     }
 
-    fn lower(
+    /// The network as the engine loads it, and its conditions.
+    fn lower<'a>(
         &self,
-        graph: &Graph,
+        graph: &'a Graph,
         role: Role,
         again: &dyn Fn(usize) -> Result<Graph>,
-    ) -> Result<FusedProgram> {
+    ) -> Result<(Network<'a>, Option<Arc<Conditions>>)> {
         let parted = Parted::new(graph)?;
         let conditions = match &parted.split {
             Some(cut) => self.engine.conditions(&graph.file, &cut.split.layout, || {
@@ -70,10 +71,8 @@ impl Fused {
         };
         let plan = parted.body(graph, conditions.is_some())?;
         let Graph { file, weights, allowance, .. } = graph;
-        self.engine.program(
-            Network { file, precision: self.engine.precision().of(role), plan, weights, allowance },
-            conditions,
-        )
+        let precision = self.engine.precision().of(role);
+        Ok((Network { file, precision, plan, weights, allowance }, conditions))
     }
 
     /// Compiles `graph`, which plays `role`, or leaves it to plain tract as a whole. `again` imports the same network
@@ -89,15 +88,20 @@ impl Fused {
     ) -> Result<Arc<dyn Program>> {
         graph.check_output().at(|| graph.file.clone())?;
         // Only what is known to have no kernel goes to tract. A panic is a mistake of ours, and told as one.
-        match in_flowturbo(|| self.lower(&graph, role, again)) {
+        let load = || {
+            let (network, conditions) = self.lower(&graph, role, again)?;
+            self.engine.program(network, conditions)
+        };
+        match in_flowturbo(load) {
             Ok(program) => {
-                self.check_deterministic(&graph, &program).at(|| graph.file.clone())?;
-                Ok(Arc::new(program))
+                self.check_deterministic(&graph, program.as_ref()).at(|| graph.file.clone())?;
+                Ok(program)
             }
-            // Nor what somebody wants in small numbers: tract would compute it in floats.
+            // Nor what somebody wants in small numbers, or on a device: tract would compute it in floats, here.
             Err(error)
                 if error.kind() == ErrorKind::Unsupported
                     && !self.deterministic
+                    && !self.engine.has_runner()
                     && self.engine.precision().of(role).is_exact() =>
             {
                 log::info!("{}: left to plain tract: {error}", graph.file);

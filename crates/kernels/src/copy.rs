@@ -45,6 +45,19 @@ impl Copy {
         Self { space, from, to, turned }
     }
 
+    /// The shape in the order in which views have their strides.
+    pub fn shape(&self) -> &[usize] {
+        self.space.shape()
+    }
+
+    pub fn from(&self) -> &View {
+        &self.from
+    }
+
+    pub fn to(&self) -> &View {
+        &self.to
+    }
+
     /// Shows each place that is touched.
     pub fn places(&self, see: &mut dyn FnMut(Range<usize>)) {
         [&self.from, &self.to]

@@ -49,11 +49,12 @@ impl<A> GroupNorm<A> {
     }
 
     /// Pixels of a chunk. The lanes have no say in it, so that results do not depend on them.
-    fn chunk(&self) -> usize {
+    pub fn chunk(&self) -> usize {
         (CHUNK / self.x.cols).max(64)
     }
 
-    fn chunks(&self) -> usize {
+    /// Chunks of an image.
+    pub fn chunks(&self) -> usize {
         self.x.rows.div_ceil(self.chunk())
     }
 

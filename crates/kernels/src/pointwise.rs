@@ -70,6 +70,24 @@ impl Pointwise {
         Self { space, inputs, out: views[0], steps: placed, registers }
     }
 
+    /// The shape in the order in which views have their strides.
+    pub fn shape(&self) -> &[usize] {
+        self.space.shape()
+    }
+
+    pub fn inputs(&self) -> &[View] {
+        &self.inputs
+    }
+
+    pub fn out(&self) -> &View {
+        &self.out
+    }
+
+    /// Each step and the register of its value, of which there are 32 at most; operands are registers too.
+    pub fn steps(&self) -> &[(Elementwise, usize)] {
+        &self.steps
+    }
+
     /// Floats of scratch for each lane.
     pub fn scratch(&self) -> usize {
         self.registers * BLOCK
@@ -260,6 +278,9 @@ mod tests {
             Unary::Mul(c) => x * c as f64,
             Unary::Pow(c) => x.powf(c as f64),
             Unary::Clamp(low, high) => x.clamp(low as f64, high as f64),
+            Unary::Rounded { step, low, high } => {
+                (x / step as f64).clamp(low as f64, high as f64).round_ties_even()
+            }
         }
     }
 
@@ -336,6 +357,7 @@ mod tests {
             Unary::Pow(3.0),
             Unary::Pow(0.7),
             Unary::Clamp(0.9, 1.7),
+            Unary::Rounded { step: 0.3, low: -4.0, high: 6.0 },
         ] {
             for n in [1, 19, 1000] {
                 check(&[n], &[(1, &[1])], (1001, &[1]), &[Elementwise::Load(0), Elementwise::Unary(op, 0)]);
@@ -392,6 +414,7 @@ mod tests {
             Clamp(0.9, 1.7),
             Clamp(0.0, f32::INFINITY),
             Clamp(f32::NEG_INFINITY, 0.5),
+            Rounded { step: 0.3, low: -4.0, high: 6.0 },
         ] {
             nan_from(&[Elementwise::Load(0), Elementwise::Unary(op, 0)], 1, 0);
         }
@@ -404,6 +427,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn ties_are_rounded_to_even_and_what_is_out_of_bounds_to_them() {
+        let rounded = Unary::Rounded { step: 0.25, low: -3.0, high: 4.0 };
+        let steps = [Elementwise::Load(0), Elementwise::Unary(rounded, 0)];
+        let x =
+            [0.125, 0.375, 0.626, -0.125, -0.375, -0.62, 0.9, 9.0, -0.7, f32::INFINITY, f32::NEG_INFINITY];
+        let want = [0.0, 2.0, 3.0, 0.0, -2.0, -2.0, 4.0, 4.0, -3.0, 4.0, -3.0];
+        let n = x.len();
+        let pointwise = Pointwise::new(&[n], &[View::new(0, &[1])], View::new(n, &[1]), &steps);
+        all_workers(pointwise.scratch(), |workers| {
+            let mut mem = [x, [7.0; 11]].concat();
+            pointwise.run(workers, &mut mem);
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&mem[n..]), bits(&want), "{}: {:?}", workers.isa, &mem[n..]);
+        });
     }
 
     #[test]

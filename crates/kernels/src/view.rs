@@ -24,6 +24,11 @@ impl View {
         Self { offset, strides: padded }
     }
 
+    /// One for each dimension of the shape, and zeros.
+    pub fn strides(&self) -> &[usize; RANK] {
+        &self.strides
+    }
+
     /// Of one element, or of a shape without strides: row after row without gaps.
     #[cfg(test)]
     pub fn dense(offset: usize, shape: &[usize]) -> Self {
@@ -74,6 +79,11 @@ impl Space {
             }
         }
         space
+    }
+
+    /// Outermost first, one dimension at least.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape[..self.rank]
     }
 
     /// Elements of the innermost loop.

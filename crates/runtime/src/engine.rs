@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Plan, Weights ──▶ Engine ──load──▶ Executable, Conditions: FusedProgram (shared)
-//!                                                        └──▶ FusedInstance (an arena)
+//!                     │                                  └──▶ FusedInstance (an arena)
+//!                     └──▶ Runner, if there is one, makes the program; conditions stay the processor's
 //! ```
 
 #![forbid(unsafe_code)]
@@ -37,6 +38,17 @@ pub struct Engine {
     deterministic: bool,
     /// Weights that only conditioning uses are not kept.
     release: AtomicBool,
+    runner: Option<Arc<dyn Runner>>,
+}
+
+/// What runs plans in the processor's place. Conditions are computed on the processor even so.
+pub trait Runner: Send + Sync {
+    /// Loads a network, with the conditions that its plan is given.
+    ///
+    /// # Errors
+    /// `Unsupported`: names the node that the device has no kernel for. `OutOfMemory`: of the device too. `Runtime`:
+    /// the device fails. Else as [`Executable::load`].
+    fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>>;
 }
 
 /// A network's plan, and what it is loaded with.
@@ -71,7 +83,19 @@ impl Engine {
             precision: Precision::F32,
             deterministic: false,
             release: AtomicBool::new(false),
+            runner: None,
         }
+    }
+
+    /// Networks are run by `runner`, which has kernels for `precision`.
+    #[must_use]
+    pub fn with_runner(self, runner: Arc<dyn Runner>, precision: Precision) -> Self {
+        Self { runner: Some(runner), precision, ..self }
+    }
+
+    /// Whether something else than the processor runs networks.
+    pub fn has_runner(&self) -> bool {
+        self.runner.is_some()
     }
 
     /// The threads are an application's.
@@ -133,8 +157,19 @@ impl Engine {
     /// Loads a network, with the conditions that its plan is given.
     ///
     /// # Errors
+    /// As [`Executable::load`], or [`Runner::program`].
+    pub fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>> {
+        if let Some(runner) = &self.runner {
+            return runner.program(network, conditions);
+        }
+        Ok(Arc::new(self.fused(network, conditions)?))
+    }
+
+    /// As [`program`](Self::program), for the processor.
+    ///
+    /// # Errors
     /// As [`Executable::load`].
-    pub fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<FusedProgram> {
+    pub fn fused(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<FusedProgram> {
         let (setting, file) = (self.setting(&network), network.file.to_owned());
         Ok(FusedProgram { executable: Executable::load(network.plan, &setting)?, conditions, file })
     }

@@ -11,6 +11,7 @@ mod call;
 mod conditions;
 mod load;
 mod packs;
+mod placed;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use conditions::{Conditions, Ports, ROWS, ports};
 pub use load::Setting;
 use packs::{Kept, Key};
 pub use packs::{Packs, Stored, read};
+pub use placed::PlacedPlan;
 
 /// A plan's steps as kernels, and what they run on.
 pub struct Executable {

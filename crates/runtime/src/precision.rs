@@ -31,11 +31,20 @@ pub enum Precision {
     /// token itself; sums are exact. Convolutions and attention as [`Bf16`](Self::Bf16) where the processor has it,
     /// else as [`F16Weights`](Self::F16Weights). Approximate.
     Int8,
+    /// float16, with sums in `f32`: approximate. For CUDA devices.
+    F16,
+    /// As [`F32`](Self::F32), but what linear layers and convolutions multiply is rounded to 10 bits of mantissa, with
+    /// sums in `f32`: approximate. For CUDA devices of compute capability 8.0 and newer.
+    Tf32,
+    /// What `flowturbo tune` measured and stored in the bundle ([`Bundle::measured`](crate::Bundle::measured)), as far
+    /// as this processor has it; else `f32`.
+    Auto,
 }
 
 impl Precision {
     /// Every one.
-    pub const ALL: &[Self] = &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8];
+    pub const ALL: &[Self] =
+        &[Self::F32, Self::F16Weights, Self::Bf16, Self::Int8, Self::F16, Self::Tf32, Self::Auto];
 
     /// Holds that this processor has what it takes, with the kernels of `isa`, and gives the same bits as any other if
     /// that is asked for.
@@ -43,6 +52,11 @@ impl Precision {
     /// # Errors
     /// `Unsupported`.
     pub fn check(self, isa: Isa, deterministic: bool) -> Result<()> {
+        if self.is_of_devices() {
+            return Err(unsupported(format!(
+                "precision: {self} is for CUDA devices (device cuda); the cpu takes f32, f16-weights, bf16 or int8"
+            )));
+        }
         if self != Self::Bf16 || Self::available(isa, deterministic)(Format::Bf16) {
             return Ok(());
         }
@@ -55,6 +69,35 @@ impl Precision {
                  and f16-weights run everywhere"
             ),
         }))
+    }
+
+    /// Whether no processor computes in it.
+    pub fn is_of_devices(self) -> bool {
+        matches!(self, Self::F16 | Self::Tf32)
+    }
+
+    /// What [`Auto`](Self::Auto) comes to where `measured` is stored, others as they are; a log line says so.
+    #[must_use]
+    pub fn taken(self, measured: Option<Self>, isa: Isa, deterministic: bool) -> Self {
+        if self != Self::Auto {
+            return self;
+        }
+        let Some(measured) = measured else {
+            log::info!(
+                "precision: auto is f32, nothing else is stored in the bundle; flowturbo tune --write measures"
+            );
+            return Self::F32;
+        };
+        match measured.check(isa, deterministic) {
+            Ok(()) => {
+                log::info!("precision: auto is {measured}, as flowturbo tune stored it");
+                measured
+            }
+            Err(error) => {
+                log::warn!("precision: auto is f32, not the stored {measured}: {error}");
+                Self::F32
+            }
+        }
     }
 
     /// That of the network that plays `role`.
@@ -80,7 +123,8 @@ impl Precision {
     /// Whether weights are packed in it for `target`: f32 alone where nothing is packed, and nothing that only some
     /// processors of a target have.
     pub fn packs(self, target: Target) -> bool {
-        self == Self::F32 || (target != Target::Generic && self != Self::Bf16)
+        let everywhere = !matches!(self, Self::Bf16 | Self::Auto) && !self.is_of_devices();
+        self == Self::F32 || (target != Target::Generic && everywhere)
     }
 
     /// The number that stands for it in a file.
@@ -124,7 +168,7 @@ impl Precision {
     /// The format that both sides of a product are rounded to, if they are.
     fn rounded(self, product: &plan::Matmul, there_is: impl Fn(Format) -> bool) -> Option<Format> {
         let formats: &[Format] = match self {
-            Self::F32 | Self::F16Weights => &[],
+            Self::F32 | Self::F16Weights | Self::F16 | Self::Tf32 | Self::Auto => &[],
             Self::Bf16 => &[Format::Bf16],
             Self::Int8 => &[Format::I8, Format::Bf16],
         };
@@ -160,6 +204,9 @@ impl fmt::Display for Precision {
             Self::F16Weights => "f16-weights",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::F16 => "f16",
+            Self::Tf32 => "tf32",
+            Self::Auto => "auto",
         })
     }
 }
@@ -190,18 +237,19 @@ mod tests {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), *precision);
         }
         let error = "fp16".parse::<Precision>().unwrap_err().to_string();
-        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8");
+        assert_eq!(error, "no precision 'fp16'; there are f32, f16-weights, bf16, int8, f16, tf32, auto");
     }
 
     #[test]
-    fn only_bfloat16_asks_for_a_processor() {
+    fn only_bfloat16_asks_for_a_processor_and_some_for_a_device() {
         for isa in Isa::available() {
             for precision in Precision::ALL {
+                let of_processors = !precision.is_of_devices();
                 let has = *precision != Precision::Bf16 || Microkernel::of(isa, Format::Bf16).is_some();
-                assert_eq!(precision.check(isa, false).is_ok(), has, "{isa} {precision}");
+                assert_eq!(precision.check(isa, false).is_ok(), of_processors && has, "{isa} {precision}");
                 assert_eq!(
                     precision.check(isa, true).is_ok(),
-                    *precision != Precision::Bf16,
+                    of_processors && *precision != Precision::Bf16,
                     "{isa} {precision}"
                 );
             }

@@ -21,7 +21,7 @@ from words import PHRASES, tokenizer, vocabulary
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[2] / "models"), str(HERE.parents[2] / "models" / "tests")]
 
-from export.bert import Bert, Layer, Linear, Norm, Quantised, model
+from export.bert import Bert, Layer, Linear, Norm, Quantized, model
 
 WIDTH, HEADS, INNER, LAYERS, MAX_TOKENS, POSITIONS = 12, 2, 20, 2, 16, 24
 OTHERS = HERE.parent / "contexts" / "pooled"
@@ -39,14 +39,14 @@ def random_bert(draw: np.random.Generator) -> Bert:
     def numbers(*shape: int, scale: float = 0.4) -> np.ndarray:
         return (scale * draw.standard_normal(shape)).astype(np.float32)
 
-    def quantised(rows: int, columns: int, axis: int) -> Quantised:
+    def quantized(rows: int, columns: int, axis: int) -> Quantized:
         """One scale for each row (axis 1 is gone) or each column."""
         values = numbers(rows, columns)
         scale = np.abs(values).max(axis=axis, keepdims=True) / 127
-        return Quantised(np.rint(values / scale).astype(np.int8), scale)
+        return Quantized(np.rint(values / scale).astype(np.int8), scale)
 
     def linear(rows: int, columns: int) -> Linear:
-        return Linear(quantised(rows, columns, 0), numbers(columns, scale=0.1))
+        return Linear(quantized(rows, columns, 0), numbers(columns, scale=0.1))
 
     def norm() -> Norm:
         return Norm(1 + numbers(WIDTH, scale=0.1), numbers(WIDTH, scale=0.1))
@@ -55,7 +55,7 @@ def random_bert(draw: np.random.Generator) -> Bert:
         query, key, value, output = (linear(WIDTH, WIDTH) for _ in range(4))
         return Layer(query, key, value, output, norm(), linear(WIDTH, INNER), linear(INNER, WIDTH), norm())
 
-    tokens = quantised(len(vocabulary()), WIDTH, 1)
+    tokens = quantized(len(vocabulary()), WIDTH, 1)
     return Bert(tokens, numbers(POSITIONS, WIDTH), numbers(2, WIDTH), norm(), [layer() for _ in range(LAYERS)], HEADS)
 
 

@@ -8,11 +8,12 @@ from families import (
     normalisations,
     others,
     pooling,
-    quantised,
+    quantized,
     recurrent,
     reductions,
     resizing,
     shapes,
+    static_products,
     whole_weights,
 )
 
@@ -23,10 +24,10 @@ FAMILIES = {
     "normalisations": normalisations.cases,
     "others": others.cases,
     "pooling": pooling.cases,
-    "quantised": quantised.cases,
+    "quantized": quantized.cases,
     "recurrent": recurrent.cases,
     "reductions": reductions.cases,
     "resizing": resizing.cases,
     "shapes": shapes.cases,
-    "whole_numbers": lambda: [*whole_weights.cases(), *dynamic_products.cases()],
+    "whole_numbers": lambda: [*whole_weights.cases(), *dynamic_products.cases(), *static_products.cases()],
 }

@@ -20,7 +20,7 @@ def numbers(kind: str, *shape: int, seed: int = 4) -> np.ndarray:
 
 
 def product(writer: Writer, names: list[str], answer: str, to: int = 1, beside: bool = False) -> None:
-    """As ONNX Runtime's quantiser writes it; `beside`: a second product of the same left side."""
+    """As ONNX Runtime's quantizer writes it; `beside`: a second product of the same left side."""
     x, weight, scale, *zero = names
     writer.nodes_of("DynamicQuantizeLinear", [x], ["q", "s", "z"])
     writer.nodes_of("MatMulInteger", ["q", weight, "z", *zero], ["sums"])

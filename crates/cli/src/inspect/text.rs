@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use flowturbo::manifest::Measured;
 use flowturbo::{Fallback, Port, Role};
 
 use super::network::{Network, kind};
@@ -68,6 +69,12 @@ impl Report<'_> {
         line("default", &format!("{}, guidance {}", sampling.schedule, sampling.guidance));
         for (name, preset) in self.model.bundle().presets() {
             line("preset", &format!("{name}: {}, guidance {}", preset.schedule, preset.guidance));
+        }
+        if let Some(Measured { numbers, device, speedup, error, .. }) = &sampling.precision {
+            line(
+                "precision",
+                &format!("auto is {numbers}: {speedup} times f32's speed on {device}, {error} off"),
+            );
         }
         text
     }

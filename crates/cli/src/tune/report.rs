@@ -8,6 +8,7 @@ use flowturbo::{Model, Request, Schedule};
 use serde_json::{Map, Value, json};
 
 use super::clock::Pace;
+use super::numbers::{self, Numbers};
 use super::parts::Parts;
 use super::search::{Measured, Outcome};
 use super::{Tune, too_short};
@@ -34,6 +35,8 @@ pub struct Report<'a> {
     pub own: Measured,
     pub pace: Pace,
     pub found: Vec<Found<'a>>,
+    /// None where they were not asked for.
+    pub numbers: Vec<Numbers>,
     pub took: Duration,
     pub written: Option<&'a Path>,
 }
@@ -72,6 +75,9 @@ impl Report<'_> {
                 "\nThe machine did not keep its pace: the same image took {quick}, then {slow}. Something else \
                  runs, or it is hot; tune again when it rests."
             );
+        }
+        if !self.numbers.is_empty() {
+            text += &numbers::text(&self.numbers, numbers::best(&self.numbers, self.tune.most_error));
         }
         if let Some(path) = self.written {
             let _ = writeln!(text, "\n{}: written", path.display());
@@ -115,6 +121,7 @@ impl Report<'_> {
                 "slow": seconds(&self.pace.slow),
             },
             "presets": self.found.iter().map(preset).collect::<Map<_, _>>(),
+            "precision": numbers::json(&self.numbers, numbers::best(&self.numbers, self.tune.most_error)),
             "took": self.took.as_secs_f64(),
             "written": self.written.map(|path| path.display().to_string()),
         })

@@ -159,7 +159,7 @@ impl Dequantized {
     }
 }
 
-fn whole(tensor: &TensorProto) -> Option<Whole> {
+pub(super) fn whole(tensor: &TensorProto) -> Option<Whole> {
     match tensor.data_type {
         UINT4 => Some(Whole::U4),
         INT4 => Some(Whole::I4),
@@ -189,7 +189,7 @@ fn place(tensor: &TensorProto) -> String {
 }
 
 /// The bytes of an initializer of whole numbers, which are as many as its shape takes.
-fn stored(tensor: &TensorProto, part: Option<&Part>, whole: Whole) -> Result<Vec<u8>> {
+pub(super) fn stored(tensor: &TensorProto, part: Option<&Part>, whole: Whole) -> Result<Vec<u8>> {
     let here = if tensor.raw_data.is_empty() { tensor.int32_data.len() } else { tensor.raw_data.len() };
     held(tensor, part.map_or(here as u64, Part::length), |count| Some(whole.bytes(count)))?;
     let mut bytes = Vec::new();
@@ -205,7 +205,7 @@ fn stored(tensor: &TensorProto, part: Option<&Part>, whole: Whole) -> Result<Vec
     Ok(bytes)
 }
 
-fn floats(tensor: &TensorProto, part: Option<&Part>) -> Result<Vec<f32>> {
+pub(super) fn floats(tensor: &TensorProto, part: Option<&Part>) -> Result<Vec<f32>> {
     let mut bytes = Vec::new();
     let raw = match part {
         Some(part) => {

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::GraphProto;
 
+use super::operators::rounded;
+
 /// Operators whose results are the same bits on every processor: they move numbers, count, compare, or round once.
-const EXACT: [&str; 47] = [
+const EXACT: [&str; 48] = [
     "Abs",
     "Add",
     "And",
@@ -41,6 +43,7 @@ const EXACT: [&str; 47] = [
     "Range",
     "Reciprocal",
     "Reshape",
+    rounded::NAME,
     "ScatterND",
     "Shape",
     "Size",

@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use super::refusal::Nodes;
 use super::skeleton::Skeleton;
 use super::standard::{self, Budget};
-use super::{Graph, dynamic, folded, initializers, probe};
+use super::{Graph, folded, initializers, probe, whole};
 use crate::allowance::Allowance;
 use crate::bundle::{Bundle, Extent, ExternalData, ListedFile, Role};
 use crate::contract::{Contract, Port};
@@ -68,7 +68,7 @@ fn read(
     standard::check(&mut proto, allowance)?;
     let missing = || invalid_bundle("the ONNX file holds no graph");
     let counts = count(proto.graph.as_ref().ok_or_else(missing)?);
-    dynamic::write_out(proto.graph.as_mut().ok_or_else(missing)?, &cuts, external, allowance)?;
+    whole::write_out(proto.graph.as_mut().ok_or_else(missing)?, &cuts, external, allowance)?;
     // Functions may have become many nodes, and so have some products.
     room_for_nodes(&proto, described)?;
     let _budget = Budget::new(allowance);

@@ -206,12 +206,6 @@ impl<'a> Uses<'a> {
         None
     }
 
-    /// The nodes that use the value `name`; none if others may do so too.
-    pub(super) fn alone(&self, name: &str) -> Option<Vec<&'a NodeProto>> {
-        let users = self.of.get(name).into_iter().flatten().map(|(node, _)| *node);
-        (!self.opaque.contains(name)).then(|| users.collect())
-    }
-
     /// Whether nodes of `operator` alone use the value `name`.
     pub(super) fn all_are(&self, name: &str, operator: &str) -> bool {
         self.of.get(name).is_none_or(|uses| uses.iter().all(|(node, _)| node.op_type == operator))

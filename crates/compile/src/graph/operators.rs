@@ -16,10 +16,12 @@ mod recurrent;
 mod reductions;
 mod resample;
 pub(super) mod resize;
+pub(super) mod rounded;
 mod scan;
 pub(super) mod slice;
 
 pub use resample::Resample;
+pub use rounded::Rounded;
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,6 +49,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("OneHot", places::one_hot);
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
+    onnx.op_register.insert(rounded::NAME, |c, n| reading(c, n, rounded::wire));
     onnx.op_register.insert("Range", |c, n| reading(c, n, integers::range));
     onnx.op_register.insert("Scan", scan::scan);
     onnx.op_register.insert("ScatterND", |c, n| reading(c, n, places::scatter));

@@ -25,6 +25,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 pub(super) use budget::Budget;
 pub(super) use facts::{Placed, register};
 pub(super) use laws::{LONGEST, MOST_CONSTANT, scales_along, shapes, zero_point};
+pub(super) use order::keep_needed;
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Operators, kind_name};
 pub(super) use tensors::check as check_tensor;
@@ -45,7 +46,7 @@ pub(super) fn check(model: &mut ModelProto, allowance: &Allowance) -> Result<()>
     functions::write_out(model, allowance)?;
     let graph = model.graph.as_mut().ok_or_else(|| invalid_bundle("the ONNX file holds no graph"))?;
     sequences::write_out(graph, opsets.0[STANDARD]);
-    order::keep_needed(graph)?;
+    keep_needed(graph)?;
     names::tell_apart(graph);
     Checker { opsets, nodes: 0, allowance }.graph(graph, &mut Vec::new())?;
     write_defaults(graph);

@@ -45,7 +45,9 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
     let itself = |id: Id| Sampled { root: id, values: POINTS.into() };
     match (net.op(id), net.inputs(id)) {
         // Bounds may lie anywhere between and beyond the points.
-        (Op::Unary(Unary::Clamp(..)) | Op::Binary(Binary::Max | Binary::Min), _) => None,
+        (Op::Unary(Unary::Clamp(..) | Unary::Rounded { .. }) | Op::Binary(Binary::Max | Binary::Min), _) => {
+            None
+        }
         (Op::Unary(op), &[x]) => {
             let x = of(x).unwrap_or_else(|| itself(x));
             let values = x.values.iter().map(|&value| evaluate(*op, value)).collect();
@@ -82,6 +84,9 @@ fn evaluate(op: Unary, x: f64) -> f64 {
         Unary::Add(c) => x + f64::from(c),
         Unary::Mul(c) => x * f64::from(c),
         Unary::Clamp(low, high) => x.max(f64::from(low)).min(f64::from(high)),
+        Unary::Rounded { step, low, high } => {
+            (x / f64::from(step)).round_ties_even().max(f64::from(low)).min(f64::from(high))
+        }
         Unary::Neg => -x,
         Unary::Pow(c) => libm::pow(x, f64::from(c)),
         Unary::Abs => x.abs(),

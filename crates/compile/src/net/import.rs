@@ -11,6 +11,7 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::math::PowConst;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Softmax, SoftmaxKind};
@@ -19,7 +20,7 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 use super::{Binary, Einsum, Foreign, Id, Margins, Net, Op, Reducer, Unary, Window};
 use crate::allowance::Allowance;
 use crate::error::{Context, Error, invalid_bundle, limit_exceeded, unsupported};
-use crate::graph::Resample;
+use crate::graph::{Resample, Rounded};
 use crate::kernels::{RANK, Stage};
 use crate::panics::{in_flowturbo, in_tract};
 use crate::{Result, memory};
@@ -153,6 +154,9 @@ impl Net {
                 _ => self.reshape(x, dims),
             }));
         }
+        if op.is::<Identity>() {
+            return Ok(Some(operands[0]));
+        }
         if op.is::<MultiBroadcastTo>() {
             return Ok(Some(self.broadcast(operands[0], dims)));
         }
@@ -201,6 +205,9 @@ impl Net {
         if let Some(factor) = op.downcast_ref::<Resample>().and_then(Resample::upsampling) {
             let fits = dims.len() == 4 && (2..=Stage::ENLARGE).contains(&factor);
             return Ok(fits.then(|| self.float(Op::Upsample(factor), operands.to_vec(), dims)));
+        }
+        if let Some(rounded) = op.downcast_ref::<Rounded>() {
+            return Ok(Some(self.unary(rounded.unary(), operands[0])));
         }
         Ok(None)
     }

@@ -17,6 +17,7 @@ use super::*;
 use crate::backend::{Condition, Input};
 use crate::bundle::Part;
 use crate::contract::{Contract, PortRole};
+use crate::engine::FusedProgram;
 use crate::executor::Call;
 use crate::files::Files;
 use crate::graph::testing::{files, written};
@@ -96,10 +97,23 @@ fn apart(ours: &[f32], theirs: &[f32]) -> (f32, f32) {
     (ours.iter().zip(theirs).map(difference).fold(0.0, f32::max), most)
 }
 
+impl Fused {
+    /// A network as it is loaded for the processor, and not left to plain tract.
+    fn fused(
+        &self,
+        graph: &Graph,
+        role: Role,
+        again: &dyn Fn(usize) -> Result<Graph>,
+    ) -> Result<FusedProgram> {
+        let (network, conditions) = self.lower(graph, role, again)?;
+        self.engine.fused(network, conditions)
+    }
+}
+
 /// `role` as the fused engine runs it, which it has to.
 fn lowered(bundle: &Bundle, role: Role) -> FusedProgram {
     let import = |batch| Graph::import(bundle, role, bundle.manifest().extent(batch));
-    let lowered = fused(1).lower(&import(2).unwrap(), Role::Predictor, &import);
+    let lowered = fused(1).fused(&import(2).unwrap(), Role::Predictor, &import);
     lowered.unwrap_or_else(|error| panic!("{role} is left to plain tract: {error}"))
 }
 
@@ -130,7 +144,7 @@ fn batch_sizes_share_their_packed_weights_and_their_conditioning() {
     let bundle = Bundle::open(root.join("models/textures")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(2);
-    let lower = |batch| fused.lower(&import(batch).unwrap(), Role::Predictor, &import).unwrap();
+    let lower = |batch| fused.fused(&import(batch).unwrap(), Role::Predictor, &import).unwrap();
     let (one, two) = (lower(1), lower(2));
     assert!(Arc::ptr_eq(one.conditions.as_ref().unwrap(), two.conditions.as_ref().unwrap()));
     // Weights below the size from which on they stay in their files are packed anew.
@@ -197,7 +211,7 @@ fn conditions_that_a_full_table_has_dropped_are_computed_again() {
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let fused = fused(1);
     let program =
-        |fused: &Fused| Arc::new(fused.lower(&import(2).unwrap(), Role::Predictor, &import).unwrap());
+        |fused: &Fused| Arc::new(fused.fused(&import(2).unwrap(), Role::Predictor, &import).unwrap());
     let (whole, small) = (program(&fused), program(&self::fused(1)));
     small.conditions.as_ref().unwrap().limit(3);
     let x = noise(1, [2, 4, 16, 16]).unwrap().into_raw_vec_and_offset().0;
@@ -272,7 +286,7 @@ fn conditioning_is_cancelled_too() {
     let bundle = Bundle::open(root.join("tests/data/tiny-sit/bundle")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
     let mut network = Program::instantiate(
-        Arc::new(fused(1).lower(&import(1).unwrap(), Role::Predictor, &import).unwrap()),
+        Arc::new(fused(1).fused(&import(1).unwrap(), Role::Predictor, &import).unwrap()),
         &CancelToken::new(),
     )
     .unwrap();
@@ -288,7 +302,7 @@ fn conditions_are_kept_with_their_contexts_and_found_by_their_bits() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let bundle = Bundle::open(root.join("tests/data/contexts/pooled")).unwrap();
     let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-    let program = || Arc::new(fused(1).lower(&import(2).unwrap(), Role::Predictor, &import).unwrap());
+    let program = || Arc::new(fused(1).fused(&import(2).unwrap(), Role::Predictor, &import).unwrap());
     let (whole, small) = (program(), program());
     small.conditions.as_ref().unwrap().limit(3);
     let (known, width) = (Arc::clone(whole.conditions.as_ref().unwrap()), 12);

@@ -36,6 +36,12 @@ pub enum Unary {
     Pow(f32),
     /// Not below the first and not above the second.
     Clamp(f32, f32),
+    /// `x / step` to the nearest whole number, ties to even; `low` and `high`, whole themselves, bound it.
+    Rounded {
+        step: f32,
+        low: f32,
+        high: f32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +116,12 @@ pub(super) unsafe fn unary<S: Simd>(simd: S, op: Unary, a: *const f32, to: *mut 
             Unary::Clamp(low, high) => {
                 vectors!(x => simd.min(simd.splat(high), simd.max(simd.splat(low), x)))
             }
+            Unary::Rounded { step, low, high } => vectors!(x => {
+                let steps = simd.div(x, simd.splat(step));
+                let held = simd.min(simd.splat(high), simd.max(simd.splat(low), steps));
+                // Whole numbers have one zero.
+                simd.add(simd.round(held), simd.splat(0.0))
+            }),
             // The platform's own differ in the last bit.
             Unary::Ln => scalars!(x => libm::logf(x)),
             Unary::Cos => scalars!(x => libm::cosf(x)),

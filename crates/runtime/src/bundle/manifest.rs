@@ -203,6 +203,23 @@ pub struct Sampling {
     /// Named alternatives; a name is 1 to 64 characters of `[A-Za-z0-9._-]`.
     #[serde(default, deserialize_with = "object_map")]
     pub presets: BTreeMap<String, Preset>,
+    /// What `flowturbo tune` found to be the numbers to compute in. Since format 1.1.
+    #[serde(default, deserialize_with = "present_object")]
+    pub precision: Option<Measured>,
+}
+
+/// Numbers to compute in, and what they were measured on.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Measured {
+    /// `f32`, `f16-weights`, `bf16` or `int8`.
+    pub numbers: String,
+    /// The processor, and how many threads.
+    pub device: String,
+    /// How many times as fast an image was as in `f32`.
+    pub speedup: f32,
+    /// How far latents were from those of `f32`, as root mean square.
+    pub error: f32,
 }
 
 /// A named schedule and guidance scale; [`Bundle::presets`](crate::Bundle::presets) has them ready to use.

@@ -1,4 +1,4 @@
-//! Presets: schedules and guidance scales that a bundle knows by a name.
+//! Presets: schedules and guidance scales that a bundle knows by a name. And the numbers that suit a device.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use super::Bundle;
 use super::manifest::Manifest;
 use crate::error::{Context, invalid_argument, invalid_bundle};
+use crate::precision::Precision;
 use crate::{Result, Schedule};
+
+/// The first format, and the one that brought `sampling.precision`.
+const OLDEST: &str = "1.0";
+const WITH_MEASURED: &str = "1.1";
 
 /// A schedule and the guidance scale that goes with it.
 ///
@@ -78,21 +83,50 @@ impl Bundle {
     /// [`open_with`](Self::open_with): a name that is not 1 to 64 of `A-Z a-z 0-9 . _ -`, refiner steps without a
     /// refiner, a guidance that is no number from 0 on, more steps than the limits allow.
     pub fn with_presets(&self, presets: &BTreeMap<String, Preset>) -> Result<Self> {
-        let json = self.text_with(presets).at(|| super::MANIFEST.into());
-        json.and_then(|json| Self::read(self.source.clone(), self.plan.clone(), json, &self.limits))
-            .at(|| self.source.describe())
-    }
-
-    /// The manifest with `presets`, a field a line.
-    fn text_with(&self, presets: &BTreeMap<String, Preset>) -> Result<Vec<u8>> {
-        let unreadable = |error: serde_json::Error| invalid_bundle(error.to_string());
-        let mut manifest: Value = serde_json::from_slice(&self.json).map_err(unreadable)?;
         let written = |(name, preset): (&String, &Preset)| {
             let Preset { schedule, guidance } = preset;
             (name.clone(), json!({"schedule": schedule.to_string(), "guidance": shortest(*guidance)}))
         };
         // The manifest was read before: it is an object, and so is this field.
-        manifest["sampling"]["presets"] = presets.iter().map(written).collect();
+        self.with(|manifest| manifest["sampling"]["presets"] = presets.iter().map(written).collect())
+    }
+
+    /// The numbers to compute in that `flowturbo tune` stored, if it did: what [`Precision::Auto`] takes.
+    pub fn measured(&self) -> Option<Precision> {
+        self.manifest.sampling.precision.as_ref()?.numbers.parse().ok()
+    }
+
+    /// This bundle with `measured` as the numbers that [`Precision::Auto`] takes: `device` says on what they were
+    /// measured, `speedup` how many times as fast as `f32` they were, `error` how far latents were from its. The bundle
+    /// becomes one of format 1.1. Nothing is written; see [`with_presets`](Self::with_presets).
+    ///
+    /// # Errors
+    /// As [`with_presets`](Self::with_presets): a device that is no line of text, numbers out of range, or
+    /// [`Precision::Auto`] itself.
+    pub fn with_measured(&self, measured: Precision, device: &str, speedup: f32, error: f32) -> Result<Self> {
+        let numbers = measured.to_string();
+        self.with(|manifest| {
+            if self.manifest.format_version == OLDEST {
+                manifest["format_version"] = json!(WITH_MEASURED);
+            }
+            manifest["sampling"]["precision"] = json!({
+                "numbers": numbers, "device": device, "speedup": shortest(speedup), "error": shortest(error),
+            });
+        })
+    }
+
+    /// This bundle under a manifest that `change` has changed.
+    fn with(&self, change: impl FnOnce(&mut Value)) -> Result<Self> {
+        let json = self.text_with(change).at(|| super::MANIFEST.into());
+        json.and_then(|json| Self::read(self.source.clone(), self.plan.clone(), json, &self.limits))
+            .at(|| self.source.describe())
+    }
+
+    /// The changed manifest, a field a line.
+    fn text_with(&self, change: impl FnOnce(&mut Value)) -> Result<Vec<u8>> {
+        let unreadable = |error: serde_json::Error| invalid_bundle(error.to_string());
+        let mut manifest: Value = serde_json::from_slice(&self.json).map_err(unreadable)?;
+        change(&mut manifest);
         let mut text = serde_json::to_vec_pretty(&manifest).map_err(unreadable)?;
         text.push(b'\n');
         Ok(text)

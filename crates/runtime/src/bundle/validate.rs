@@ -7,13 +7,15 @@
 use std::collections::HashSet;
 
 use super::manifest::{
-    Classes, ImageSize, Latent, ListedFile, Manifest, Network, NoPrompt, Preset, Sampling, TensorNames, Time,
+    Classes, ImageSize, Latent, ListedFile, Manifest, Measured, Network, NoPrompt, Preset, Sampling,
+    TensorNames, Time,
 };
 use super::maps::Map;
 use super::parse::quoted;
 use super::role::Role;
 use super::version::Version;
 use crate::error::{Error, invalid_bundle, limit_exceeded};
+use crate::precision::Precision;
 use crate::sampler::Schedule;
 use crate::{Limits, Result};
 
@@ -68,6 +70,7 @@ fn fields(m: &Manifest) -> Result<()> {
     let networks = &m.networks;
     let refiner = networks.refiner.as_ref();
     of_1_1("image.maps", m.image.as_ref().is_some_and(|image| image.maps.is_some()))?;
+    of_1_1("sampling.precision", m.sampling.precision.is_some())?;
     of_1_1("text", m.text.is_some())?;
     of_1_1("networks.text", networks.text.is_some())?;
     of_1_1("networks.predictor.inputs.context", networks.predictor.inputs.context.is_some())?;
@@ -239,13 +242,27 @@ fn time(time: &Time) -> Result<()> {
 }
 
 fn sampling(m: &Manifest, limits: &Limits) -> Result<()> {
-    let Sampling { schedule, guidance, presets } = &m.sampling;
+    let Sampling { schedule, guidance, presets, precision } = &m.sampling;
     preset("sampling", schedule, Some(*guidance), m, limits)?;
     for (key, Preset { schedule, guidance }) in presets {
         name("sampling.presets", key)?;
         preset(&format!("sampling.presets.{key}"), schedule, *guidance, m, limits)?;
     }
-    Ok(())
+    precision.as_ref().map_or(Ok(()), measured)
+}
+
+fn measured(m: &Measured) -> Result<()> {
+    let place = "sampling.precision.numbers";
+    let of_processors = |numbers: Precision| numbers != Precision::Auto && !numbers.is_of_devices();
+    let known = m.numbers.parse().is_ok_and(of_processors);
+    require(known, place, || format!("must be f32, f16-weights, bf16 or int8, is {}", quoted(&m.numbers)))?;
+    line("sampling.precision.device", Some(&m.device))?;
+    let place = "sampling.precision.speedup";
+    finite(place, m.speedup)?;
+    require(m.speedup > 0.0, place, || format!("must be above 0, is {}", m.speedup))?;
+    let place = "sampling.precision.error";
+    finite(place, m.error)?;
+    require(m.error >= 0.0, place, || format!("must be at least 0, is {}", m.error))
 }
 
 fn preset(field: &str, schedule: &str, guidance: Option<f32>, m: &Manifest, limits: &Limits) -> Result<()> {

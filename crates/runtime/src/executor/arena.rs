@@ -1,5 +1,6 @@
 //! Places buffers in one memory: two that are alive at the same time never overlap.
 
+use crate::allowance::Allowance;
 use crate::kernels::LINE;
 use crate::{Result, memory};
 
@@ -13,11 +14,17 @@ pub(super) struct Life {
 }
 
 /// An offset for each buffer, on a cache line, and the floats that all of them take: the largest first, each
-/// at the lowest place that is free for its whole life. `go_on` is asked before each.
+/// at the lowest place that is free for its whole life. A buffer that no step touches lives for a moment.
 ///
 /// # Errors
-/// `OutOfMemory`, and those of `go_on`.
-pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(Vec<usize>, usize)> {
+/// `OutOfMemory`, and those of `allowance`, which is asked before each.
+pub(super) fn place(lives: &[Life], allowance: &Allowance) -> Result<(Vec<usize>, usize)> {
+    let mut lives = memory::collected(lives.len(), lives.iter().copied())?;
+    lives.iter_mut().for_each(|life| life.last = life.last.max(life.first));
+    let all = lives.iter().try_fold(0usize, |sum, life| sum.checked_add(life.len.checked_add(LINE)?));
+    if all.is_none() {
+        allowance.arena(None)?;
+    }
     let mut order = memory::collected(lives.len(), 0..lives.len())?;
     order.sort_unstable_by_key(|&i| (std::cmp::Reverse(lives[i].len), lives[i].first, i));
     let mut offsets = memory::filled(lives.len(), 0)?;
@@ -26,7 +33,7 @@ pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(V
     memory::reserve(&mut placed, lives.len())?;
     let mut total = 0;
     for i in order {
-        go_on()?;
+        allowance.check()?;
         let life = lives[i];
         let mut offset = 0;
         for &j in &placed {
@@ -41,18 +48,21 @@ pub(super) fn place(lives: &[Life], go_on: impl Fn() -> Result<()>) -> Result<(V
         total = total.max(offset + life.len);
         placed.insert(placed.partition_point(|&j| offsets[j] <= offset), i);
     }
+    allowance.arena(Some(total))?;
     Ok((offsets, total))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CancelToken, Limits};
 
     #[test]
     fn buffers_that_never_meet_share_memory_and_others_do_not() {
         let lives = [(100, 0, 1), (50, 1, 2), (100, 2, 3), (7, 0, 3)];
         let lives = lives.map(|(len, first, last)| Life { len, first, last });
-        let (offsets, total) = place(&lives, || Ok(())).unwrap();
+        let allowance = Allowance::new(&Limits::default(), &CancelToken::new());
+        let (offsets, total) = place(&lives, &allowance).unwrap();
         assert_eq!(offsets[0], offsets[2]);
         for (i, a) in lives.iter().enumerate() {
             for (j, b) in lives.iter().enumerate().skip(i + 1) {

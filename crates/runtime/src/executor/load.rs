@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::arena::{self, Life};
-use super::bounds::within;
+use super::bounds::{beyond, within};
 use super::{Call, Executable, Kept, Key, Packs, Step, Stored};
 use crate::allowance::Allowance;
 use crate::error::{Context, unsupported};
 use crate::kernels::{
-    Convolution, Copy, Epilogue, Form, Format, Group, Isa, LINE, Matmul, Microkernel, Packed, Parallel,
-    Pointwise, Values, View, Workers,
+    Convolution, Copy, Epilogue, Form, Format, Group, Isa, Matmul, Microkernel, Packed, Parallel, Pointwise,
+    Values, View, Workers,
 };
 use crate::panics::in_flowturbo;
-use crate::plan::{self, Address, Constant, Matrix, Numbers, Operation, Place, Plan};
+use crate::plan::{self, Address, Constant, Lookup, Matrix, Numbers, Operation, Place, Plan};
 use crate::precision::Precision;
 use crate::weights::{Table, Weights};
 use crate::{Result, memory};
@@ -49,15 +49,10 @@ impl Executable {
     /// # Errors
     /// `NonFinite`, `Io`: of the weights. `LimitExceeded`, `Cancelled`: by the allowance. `OutOfMemory`.
     pub fn load(plan: Plan, setting: &Setting) -> Result<Self> {
+        let weights = pack(&plan.steps, setting)?;
+        let mut lives = lives(&plan)?;
         let Plan { mut buffers, constants, inputs, given, output, steps } = plan;
-        let weights = pack(&steps, setting)?;
-        let mut lives = lives(&buffers, &steps)?;
         let last = steps.len();
-        for constant in &constants {
-            (lives[constant.buffer].first, lives[constant.buffer].last) = (0, last);
-        }
-        inputs.iter().flatten().chain(&given).for_each(|&buffer| lives[buffer].first = 0);
-        lives[output].last = last;
         // Room for the left side of small numbers, and for a Strassen level, for products that it makes faster: which
         // those are depends on how weights are packed.
         let mut spares = memory::filled(last, None)?;
@@ -73,13 +68,7 @@ impl Executable {
                 memory::push(&mut buffers, len)?;
             }
         }
-        lives.iter_mut().for_each(|life| life.last = life.last.max(life.first));
-        let all = lives.iter().try_fold(0usize, |sum, life| sum.checked_add(life.len.checked_add(LINE)?));
-        if all.is_none() {
-            setting.allowance.arena(None)?;
-        }
-        let (offsets, arena) = arena::place(&lives, || setting.allowance.check())?;
-        setting.allowance.arena(Some(arena))?;
+        let (offsets, arena) = arena::place(&lives, setting.allowance)?;
 
         let packed = |weight: &Weight| match weight {
             Weight::Packed(packed, _) | Weight::Formed(_, packed) => Some(Arc::clone(packed)),
@@ -216,8 +205,10 @@ fn formed(
 }
 
 /// From which step to which each buffer is needed.
-fn lives(buffers: &[usize], steps: &[plan::Step]) -> Result<Vec<Life>> {
-    let unused = buffers.iter().map(|&len| Life { len, first: steps.len(), last: 0 });
+pub(super) fn lives(plan: &Plan) -> Result<Vec<Life>> {
+    let Plan { buffers, constants, inputs, given, output, steps } = plan;
+    let last = steps.len();
+    let unused = buffers.iter().map(|&len| Life { len, first: last, last: 0 });
     let mut lives = memory::collected(buffers.len(), unused)?;
     for (i, step) in steps.iter().enumerate() {
         step.operation.addresses(&mut |address| {
@@ -225,17 +216,22 @@ fn lives(buffers: &[usize], steps: &[plan::Step]) -> Result<Vec<Life>> {
             (life.first, life.last) = (life.first.min(i), life.last.max(i));
         });
     }
+    for constant in constants {
+        (lives[constant.buffer].first, lives[constant.buffer].last) = (0, last);
+    }
+    inputs.iter().flatten().chain(given).for_each(|&buffer| lives[buffer].first = 0);
+    lives[*output].last = last;
     Ok(lives)
 }
 
 /// Buffers with their places in an arena.
-struct Placed<'a> {
-    buffers: &'a [usize],
-    offsets: &'a [usize],
+pub(super) struct Placed<'a> {
+    pub(super) buffers: &'a [usize],
+    pub(super) offsets: &'a [usize],
     /// Floats of the arena.
-    arena: usize,
-    isa: Isa,
-    precision: Precision,
+    pub(super) arena: usize,
+    pub(super) isa: Isa,
+    pub(super) precision: Precision,
 }
 
 impl Placed<'_> {
@@ -243,12 +239,12 @@ impl Placed<'_> {
     ///
     /// # Panics
     /// If it lies beyond its buffer.
-    fn at(&self, Address { buffer, offset }: Address) -> usize {
+    pub(super) fn at(&self, Address { buffer, offset }: Address) -> usize {
         assert!(offset <= self.buffers[buffer], "its plan reaches beyond its own memory");
         self.offsets[buffer] + offset
     }
 
-    fn view(&self, place: &Place) -> View {
+    pub(super) fn view(&self, place: &Place) -> View {
         View::new(self.at(place.address()), &place.strides)
     }
 
@@ -267,38 +263,64 @@ impl Placed<'_> {
             Some(Weight::Packed(_, stored)) => stored.clone(),
             _ => None,
         };
-        let call = self.call(operation, weight, spare);
+        let call = self.call(&operation, weight, spare);
         within(&call, &own)?;
         call.check(self.arena);
         let writes = (self.offsets[out], self.buffers[out]);
         Ok(Step { call, kind, name, flops, touches, writes, stored })
     }
 
-    fn call(&self, operation: Operation, weight: Option<Weight>, spare: Option<usize>) -> Call {
+    /// Holds an operation, whose weights are elsewhere, to the buffers that it names, as [`bind`](Self::bind) does.
+    ///
+    /// # Errors
+    /// `Runtime`. It may panic too, where a kernel would refuse to run.
+    pub(super) fn hold(&self, operation: &Operation) -> Result<()> {
+        let mut own = Vec::new();
+        operation.addresses(&mut |Address { buffer, .. }| {
+            own.push(self.offsets[buffer]..self.offsets[buffer] + self.buffers[buffer]);
+        });
+        let weight = match operation {
+            Operation::Lookup(lookup) => {
+                let Lookup { out, count, width, .. } = lookup.relocate(&mut |address| self.at(address));
+                let end = count.checked_mul(width).and_then(|len| out.checked_add(len));
+                let held = end.is_some_and(|end| own.iter().any(|own| own.start <= out && end <= own.end));
+                return if held { Ok(()) } else { Err(beyond()) };
+            }
+            Operation::Matmul(product) => {
+                let hollow = product.weights.layout.hollow(Microkernel::exact(self.isa));
+                Some(Weight::Packed(Arc::new(hollow), None))
+            }
+            _ => None,
+        };
+        let call = self.call(operation, weight, None);
+        within(&call, &own)?;
+        call.check(self.arena);
+        Ok(())
+    }
+
+    fn call(&self, operation: &Operation, weight: Option<Weight>, spare: Option<usize>) -> Call {
         let at = &mut |address| self.at(address);
         match operation {
             Operation::Matmul(product) => match weight {
                 Some(Weight::Packed(weights, _)) => {
-                    Call::Matmul(Box::new(self.product(&product, weights, spare)))
+                    Call::Matmul(Box::new(self.product(product, weights, spare)))
                 }
                 Some(Weight::Formed(form, weights)) => {
-                    Call::Convolution(Box::new(self.convolution(&product, form, weights)))
+                    Call::Convolution(Box::new(self.convolution(product, form, weights)))
                 }
                 _ => panic!("a product has weights"),
             },
             Operation::Norm(norm) => Call::Norm(norm.relocate(at)),
             Operation::Attention(attention) => {
-                let format = self.precision.of_attention(&attention, self.isa);
+                let format = self.precision.of_attention(attention, self.isa);
                 Call::Attention(attention.relocate(at), format)
             }
             Operation::GroupNorm(norm) => Call::GroupNorm(norm.relocate(at)),
             Operation::Stage(stage) => Call::Stage(stage.relocate(at)),
-            Operation::Copy { from, to } => {
-                Call::Copy(Copy::new(&from.dims, self.view(&from), self.view(&to)))
-            }
+            Operation::Copy { from, to } => Call::Copy(Copy::new(&from.dims, self.view(from), self.view(to))),
             Operation::Pointwise { inputs, out, program } => {
                 let inputs: Vec<View> = inputs.iter().map(|place| self.view(place)).collect();
-                Call::Pointwise(Pointwise::new(&out.dims, &inputs, self.view(&out), &program))
+                Call::Pointwise(Pointwise::new(&out.dims, &inputs, self.view(out), program))
             }
             Operation::Reduce(reduce) => Call::Reduce(reduce.relocate(at)),
             Operation::Softmax(softmax) => Call::Softmax(softmax.relocate(at)),
@@ -328,7 +350,7 @@ impl Placed<'_> {
     }
 
     /// The rows of a product and its epilogue, with their places.
-    fn rows(&self, product: &plan::Matmul) -> (Vec<Group>, Vec<Epilogue>) {
+    pub(super) fn rows(&self, product: &plan::Matmul) -> (Vec<Group>, Vec<Epilogue>) {
         let further = |from: Address, by: usize| self.at(Address { offset: from.offset + by, ..from });
         let place = |group: &Group| Group {
             a: further(product.a, group.a),

@@ -11,7 +11,7 @@ use crate::allowance::Allowance;
 use crate::backend::{Backend, Fallback, Footprint, Instance, Program};
 use crate::bundle::{Bundle, Extent, ListedFile, Role};
 use crate::contract::Contract;
-use crate::engine::{Conditioning, Engine, FusedProgram, Network};
+use crate::engine::{Conditioning, Engine, Network};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Conditions;
 use crate::panics::in_flowturbo;
@@ -92,7 +92,7 @@ impl Planned {
             weights: &weights,
             allowance,
         };
-        let program = Arc::new(self.engine.program(network, conditions)?);
+        let program = self.engine.program(network, conditions)?;
         Ok(PlannedProgram { program, file: Arc::clone(&self.file), engine: Arc::clone(&self.engine), role })
     }
 
@@ -154,8 +154,10 @@ impl Backend for Planned {
     ) -> Result<Arc<dyn Program>> {
         let load = || self.load(bundle, role, extent, allowance);
         let program = in_flowturbo(load).map_err(|error| match error.kind() {
-            // The plan is not ours to answer for: it may say anything.
-            ErrorKind::Runtime => invalid_bundle(format!("the plan makes no sense: {error}")),
+            // The plan is not ours to answer for: it may say anything. A device's failures are its own.
+            ErrorKind::Runtime if !self.engine.has_runner() => {
+                invalid_bundle(format!("the plan makes no sense: {error}"))
+            }
             _ => error,
         });
         Ok(Arc::new(program.at(|| role.to_string()).at(|| self.file.describe().to_owned())?))
@@ -181,7 +183,7 @@ impl Backend for Planned {
 
 /// A network whose weights may not have been held against their hash yet.
 struct PlannedProgram {
-    program: Arc<FusedProgram>,
+    program: Arc<dyn Program>,
     file: Arc<PlanFile>,
     engine: Arc<Engine>,
     role: Role,

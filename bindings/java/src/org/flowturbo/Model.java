@@ -37,6 +37,7 @@ public final class Model implements AutoCloseable {
   private int tiles;
   private int contextWidth;
   private int contextTokens;
+  private int device;
 
   private Model(long handle) {
     this.handle = handle;
@@ -192,6 +193,11 @@ public final class Model implements AutoCloseable {
   /** Tokens of a context; 0 if contexts are one row, or there are none. */
   public int contextTokens() {
     return contextTokens;
+  }
+
+  /** Where networks are computed: what was asked for, or what AUTO took. */
+  public Device device() {
+    return device == Device.CPU.value ? Device.CPU : Device.CUDA;
   }
 
   public String name() {

@@ -7,6 +7,7 @@ public final class ModelOptions {
   private int releaseConditioning;
   private int deterministic;
   private int precision;
+  private int device;
   private long cancel;
 
   /** Threads of the model's own, the calling one among them; 0, the default, for one per processor. */
@@ -35,6 +36,17 @@ public final class ModelOptions {
 
   public ModelOptions precision(Precision numbers) {
     precision = Native.given("numbers", numbers).value;
+    return this;
+  }
+
+  public ModelOptions device(Device where) {
+    device = Native.given("where", where).value;
+    return this;
+  }
+
+  /** A GPU by its number, from 0 on. */
+  public ModelOptions gpu(int number) {
+    device = Device.CUDA.value + Native.atLeastZero("number", number);
     return this;
   }
 

@@ -37,6 +37,7 @@ public class HeaderTest {
     assertEquals(numbers("TILE_"), mine(Tile.class));
     assertEquals(numbers("PREVIEW_"), mine(Preview.class));
     assertEquals(numbers("PRECISION_"), mine(Precision.class));
+    assertEquals(numbers("DEVICE_"), mine(Device.class));
     assertEquals(numbers("NETWORK_"), mine(Network.class));
     Map<String, Integer> maps = numbers("MAP_");
     assertEquals(Integer.valueOf(1), maps.remove("NORMAL_Y_DOWN"));
@@ -58,8 +59,8 @@ public class HeaderTest {
     others.put("ft_pixels", "struct_size");
     others.put("ft_request", "struct_size reserved reserved_end progress_data");
     others.put("ft_progress", "struct_size latents latent_count");
-    others.put("ft_model_info", "reserved_end");
-    others.put("ft_model_options", "struct_size reserved lanes parallel_for parallel_data options option_count limits");
+    others.put("ft_model_info", "reserved_end reserved");
+    others.put("ft_model_options", "struct_size lanes parallel_for parallel_data options option_count limits");
     others.put("ft_memory", "reserved");
     Map<String, String> spelled = new TreeMap<>();
     spelled.put("ft_request", "REQUEST\\(%1$s\\)|raw->%1$s = ");
@@ -91,8 +92,8 @@ public class HeaderTest {
         .matcher(Files.text(Files.ROOT.resolve("bindings/java/native/flowturbo_jni.c")));
     while (call.find()) called.add(call.group(1));
     // What Java has other means for, or nobody has asked for yet.
-    String others = "ft_limits_init ft_log_set ft_model_open_reader ft_reader_init ft_session_decode ft_status_name"
-        + " ft_version";
+    String others = "ft_device_count ft_device_get_info ft_limits_init ft_log_set ft_model_open_reader ft_reader_init"
+        + " ft_session_decode ft_status_name ft_version";
     for (String name : others.split(" ")) assertTrue(name, called.add(name));
     assertEquals(declared, called);
   }

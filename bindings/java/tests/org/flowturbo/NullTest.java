@@ -47,6 +47,7 @@ public class NullTest {
     others.put("path", () -> Model.open(null));
     others.put("data", () -> Model.openMemory(null, null));
     others.put("numbers", () -> new ModelOptions().precision(null));
+    others.put("where", () -> new ModelOptions().device(null));
     others.put("name", () -> model.findClass(null));
     others.put("memory", () -> new Pixels(null, PixelFormat.RGBA8));
     others.put("format", () -> new Pixels(memory, null));

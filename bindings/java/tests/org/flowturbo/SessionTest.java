@@ -132,6 +132,7 @@ public class SessionTest {
     assertEquals("0 3", model.findClass("Brick") + " " + model.findClass("3"));
     assertEquals(model.classCount(), model.nullClass());
     assertTrue(model.threads() == 1 && model.tiles() && model.guidance() == 2.5f && model.contextTokens() == 0);
+    assertEquals(Device.CPU, model.device());
     assertTrue(model.hash().length() == 64 && model.name().equals("textures") && model.presets().contains("fast"));
     assertTrue(model.description().length() > 5 && model.license().startsWith("CC"));
     assertTrue(model.has(Network.REFINER) && model.has(Network.ENCODER) && !model.has(Network.TEXT));

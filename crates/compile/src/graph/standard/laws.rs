@@ -193,7 +193,7 @@ fn of_operator(seen: &Seen) -> Result<Shapes> {
         "MatMul" | "MatMulInteger" => one(sums::matmul(seen.shape(0)?, seen.shape(1)?)?),
         "QLinearMatMul" => one(sums::matmul(seen.shape(0)?, seen.shape(3)?)?),
         "Gemm" => one(sums::gemm(seen)?),
-        "Einsum" => Ok(sums::einsum(seen)?.into_iter().map(Some).collect()),
+        "Einsum" => one(sums::einsum(seen)?),
         "Conv" | "ConvInteger" => one(sums::convolution(seen, 1, (node.operator == "Conv").then_some(2))?),
         "QLinearConv" => {
             let shape = sums::convolution(seen, 3, Some(8))?;

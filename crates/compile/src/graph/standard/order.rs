@@ -11,7 +11,7 @@ use crate::error::{Context, invalid_bundle};
 
 /// Drops the nodes that no output needs, which may be of any kind, and puts each of the others behind those whose
 /// results it takes: the standard has them so, but not every tool.
-pub(super) fn keep_needed(graph: &mut GraphProto) -> Result<()> {
+pub(in super::super) fn keep_needed(graph: &mut GraphProto) -> Result<()> {
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {

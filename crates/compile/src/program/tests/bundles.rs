@@ -16,7 +16,7 @@ fn agrees(bundle: &Bundle, role: Role, batch: usize, sets: &[(Isa, usize)]) {
     for &(isa, threads) in sets {
         let fused = fused_for(isa, threads, false);
         let call = format!("{} {role} x{batch} on {isa}, {threads} threads", bundle.manifest().name);
-        let lowered = fused.lower(&import(batch).unwrap(), Role::Predictor, &import);
+        let lowered = fused.fused(&import(batch).unwrap(), Role::Predictor, &import);
         assert!(lowered.is_ok(), "{call}: {:?}", lowered.err());
         let (error, most) = apart(&answers(bundle, role, batch, &fused), &theirs);
         println!("{call}: {error:.1e} of {most:.1}");

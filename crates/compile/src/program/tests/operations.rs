@@ -266,7 +266,7 @@ fn operations_one_by_one_agree_with_plain_tract() {
     for (graph, steps) in OPERATIONS {
         let bundle = files(&written(graph)).open().unwrap();
         let import = |batch| Graph::import(&bundle, Role::Predictor, bundle.manifest().extent(batch));
-        let found = match fused(1).lower(&import(2).unwrap(), Role::Predictor, &import) {
+        let found = match fused(1).fused(&import(2).unwrap(), Role::Predictor, &import) {
             Ok(program) => kinds(&program.executable.describe()),
             Err(error) if error.kind() == ErrorKind::Unsupported => WHOLE.to_owned(),
             Err(error) => panic!("{graph}: {error}"),

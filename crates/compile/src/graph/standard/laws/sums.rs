@@ -149,44 +149,66 @@ pub(super) fn reduced(shape: &[usize], axes: &[usize], kept: bool) -> Vec<usize>
     sizes.filter_map(|(i, &n)| if axes.contains(&i) { kept.then_some(1) } else { Some(n) }).collect()
 }
 
-/// Equations of letters; `None` where `...` stands for all other axes.
-pub(super) fn einsum(seen: &Seen) -> Result<Option<Vec<usize>>> {
+/// The shape that an equation makes; the axes of `...`, which are repeated where they are of 1, as letters of their own.
+pub(super) fn einsum(seen: &Seen) -> Result<Vec<usize>> {
     let equation: String =
         seen.node.word("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let broken = |what: &str| invalid_bundle(format!("attribute 'equation' is '{equation}': {what}"));
-    if equation.contains("...") {
-        return Ok(None);
-    }
     let (left, right) = equation.split_once("->").map_or((equation.as_str(), None), |(l, r)| (l, Some(r)));
     let terms: Vec<&str> = left.split(',').collect();
     if terms.len() != seen.operands.len() {
         return Err(broken(&format!("it has {} terms for {} inputs", terms.len(), seen.operands.len())));
     }
     let mut sizes: Vec<(char, usize, usize)> = Vec::new();
+    let mut rest: Option<usize> = None;
     for (place, term) in terms.iter().enumerate() {
         let shape = seen.shape(place)?;
-        if term.chars().count() != shape.len() || !term.chars().all(|c| c.is_ascii_alphabetic()) {
-            return Err(broken(&format!("'{term}' does not name the axes of {shape:?}")));
+        let unnamed = || broken(&format!("'{term}' does not name the axes of {shape:?}"));
+        let mut letters = term.replacen(REST, "", 1);
+        if !letters.chars().all(|c| c.is_ascii_alphabetic()) {
+            return Err(unnamed());
         }
-        for (i, (letter, &size)) in term.chars().zip(shape).enumerate() {
-            if term.chars().take(i).any(|other| other == letter) {
+        let others = shape.len().checked_sub(letters.len()).ok_or_else(unnamed)?;
+        if let Some(at) = term.find(REST) {
+            if rest.is_some_and(|known| known != others) {
+                return Err(broken(&format!("'{REST}' stands for another number of axes in '{term}'")));
+            }
+            rest = Some(others);
+            letters.insert_str(at, &axes_of_rest(others));
+        } else if others != 0 {
+            return Err(unnamed());
+        }
+        for (i, (letter, &size)) in letters.chars().zip(shape).enumerate() {
+            if letters.chars().take(i).any(|other| other == letter) {
                 return Err(unsupported(format!(
                     "attribute 'equation' with '{letter}' twice in '{term}' is not supported"
                 )));
             }
+            let repeats = !letter.is_ascii();
             match sizes.iter_mut().find(|(known, ..)| *known == letter) {
-                Some((_, known, count)) if *known == size => *count += 1,
-                Some((_, known, _)) => return Err(broken(&format!("'{letter}' is {known} and {size}"))),
+                Some((_, known, count)) if *known == size || (repeats && size == 1) => *count += 1,
+                Some((_, known, _)) if repeats && *known == 1 => *known = size,
+                Some((_, known, _)) => {
+                    let name = if repeats { REST.to_owned() } else { letter.to_string() };
+                    return Err(broken(&format!("'{name}' is {known} and {size}")));
+                }
                 None => sizes.push((letter, size, 1)),
             }
         }
     }
-    let implied = || {
-        let mut once: Vec<char> = sizes.iter().filter(|(.., count)| *count == 1).map(|row| row.0).collect();
-        once.sort_unstable();
-        once.into_iter().collect::<String>()
+    let rest = rest.map(axes_of_rest);
+    let right = match right {
+        None => {
+            let once = sizes.iter().filter(|(letter, _, count)| *count == 1 && letter.is_ascii());
+            let mut once: Vec<char> = once.map(|row| row.0).collect();
+            once.sort_unstable();
+            rest.unwrap_or_default() + &once.into_iter().collect::<String>()
+        }
+        Some(right) if rest.is_some() && !right.contains(REST) => {
+            return Err(broken(&format!("'{right}' lacks the '{REST}'")));
+        }
+        Some(right) => right.replacen(REST, &rest.unwrap_or_default(), 1),
     };
-    let right = right.map_or_else(implied, str::to_owned);
     let mut shape = Vec::new();
     for (i, letter) in right.chars().enumerate() {
         let Some(row) = sizes.iter().find(|row| row.0 == letter) else {
@@ -197,5 +219,13 @@ pub(super) fn einsum(seen: &Seen) -> Result<Option<Vec<usize>>> {
         }
         shape.push(row.1);
     }
-    Ok(Some(shape))
+    Ok(shape)
+}
+
+/// What stands for all axes that no letter names.
+const REST: &str = "...";
+
+/// A letter for each of them, of which an equation has none.
+fn axes_of_rest(count: usize) -> String {
+    ('\u{e000}'..).take(count).collect()
 }

@@ -31,6 +31,9 @@ fn attributes_are_held_to_the_standard_of_the_files_opset() {
         ("velocity = DepthToSpace(x) blocksize=0", "DepthToSpace", "'blocksize' holds 0"),
         ("velocity = Celu(x) alpha=0.0", "Celu", "'alpha' is 0"),
         ("velocity = Einsum(x) equation=nchw->nchwk", "Einsum", "'k' comes from nowhere"),
+        ("velocity = Einsum(x) equation=...ABCDE->...A", "Einsum", "does not name the axes"),
+        ("velocity = Einsum(x) equation=...hw->hw", "Einsum", "lacks the '...'"),
+        ("velocity = Einsum(x) equation=...hw->...hw...", "Einsum", "'.' comes from nowhere"),
         ("velocity = Mish(x)", "Mish", "came with opset 18"),
         (
             "velocity = MaxPool(x) kernel_shape=[3,3] pads=[1,1,1,3]",
@@ -138,6 +141,17 @@ fn sizes_that_contradict_each_other_are_told() {
         ("w = noise [4, 4, 3, 3]\n velocity = Conv(x, w) kernel_shape=[1,1]", "Conv", "'kernel_shape'"),
         ("w = noise [4, 3, 3, 3]\n velocity = ConvTranspose(x, w) group=3", "ConvTranspose", "does not fit"),
         ("w = noise [15, 3]\n velocity = MatMul(x, w)", "MatMul", "do not go together"),
+        (
+            "w = noise [4, 16, 3]\n velocity = Einsum(x, w) equation=...hw,...wk->...hk",
+            "Einsum",
+            "number of axes",
+        ),
+        (
+            "w = noise [1, 3, 16, 3]\n velocity = Einsum(x, w) equation=...hw,...wk->...hk",
+            "Einsum",
+            "'...' is 4 and 3",
+        ),
+        ("w = noise [3, 3]\n velocity = Einsum(x, w) equation=...hw,wk->...hk", "Einsum", "'w' is 16 and 3"),
         ("w = noise [3]\n velocity = PRelu(x, w)", "PRelu", "do not go together"),
         ("s = noise [3]\n velocity = InstanceNormalization(x, s, s)", "InstanceNormalization", "must be [4]"),
         ("i = [0, 0]\n u = noise [3, 4, 8, 16]\n velocity = ScatterND(x, i, u)", "ScatterND", "do not fit"),

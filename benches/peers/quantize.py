@@ -1,4 +1,4 @@
-"""A bundle's graphs quantised by each peer's own tool: python quantise.py BUNDLE CACHE KIND ROLE...
+"""A bundle's graphs quantized by each peer's own tool: python quantize.py BUNDLE CACHE KIND ROLE...
 
 Weights become float32 first, as they are computed with: they are stored as float16 behind a Cast, which ONNX Runtime's
 tool does not look through. Calibration is by states of the model's own trajectories, and no class or noise of
@@ -74,11 +74,11 @@ def check_products(graph: object) -> None:
     weights = {tensor.name for tensor in graph.initializer}
     left = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
     if left:
-        sys.exit(f"{len(left)} products were not quantised, {left[0]} the first")
+        sys.exit(f"{len(left)} products were not quantized, {left[0]} the first")
 
 
 def make_nncf(network: Network, bundle: Bundle, out: Path) -> None:
-    """NNCF's quantisation after training: weights int8 by column, activations int8 with one scale for all calls.
+    """NNCF's quantization after training: weights int8 by column, activations int8 with one scale for all calls.
 
     Scales reach to the extremes of all that was seen: by the tool's default, the mean of each call's extremes, the
     bundled model's largest error is the answers' whole deviation, with 56 calls or 280, and in place of a fifth of it.
@@ -152,7 +152,7 @@ KINDS: dict[str, Callable[[Network, Bundle, Path], None]] = {
 
 def make(bundle: Bundle, kind: str, role: str) -> None:
     network = bundle.networks[role]
-    out = network.quantised(kind)
+    out = network.quantized(kind)
     unfinished = out.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -1,0 +1,118 @@
+//! Products of whole numbers.
+
+use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use super::super::operators::rounded::Rounded;
+use super::{Whole, Writer, Zero, bounds};
+use crate::{Result, memory};
+
+/// The right side of a product.
+struct Factor {
+    floats: String,
+    /// Its axes, where it is a weight.
+    rank: Option<usize>,
+}
+
+impl Writer<'_> {
+    /// Makes the sums of a `MatMulInteger` or `ConvInteger` as floats, if it multiplies what is there as such.
+    pub(super) fn integer_product(&mut self, node: &NodeProto) -> Result<()> {
+        let (Some(output), [x, w, zeros @ ..]) = (node.output.first(), node.input.as_slice()) else {
+            return Ok(());
+        };
+        let convolution = node.op_type == "ConvInteger";
+        let Some(left) = self.less_zero(x, zeros.first(), &node.name) else { return Ok(()) };
+        let Some(right) = self.factor((w, zeros.get(1)), convolution, &node.name)? else { return Ok(()) };
+        let operator = if convolution { "Conv" } else { "MatMul" };
+        let sums = self.made.node(operator, &[&left, &right.floats], &node.name);
+        self.made.attributes(node.attribute.clone());
+        self.sums.insert(output.clone(), sums);
+        Ok(())
+    }
+
+    /// Makes what a `QLinearMatMul` or `QLinearConv` does as floats, if it multiplies what is there as such.
+    pub(super) fn linear_product(&mut self, node: &NodeProto) -> Result<()> {
+        let convolution = node.op_type == "QLinearConv";
+        let (Some(output), [x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias @ ..]) =
+            (node.output.first(), node.input.as_slice())
+        else {
+            return Ok(());
+        };
+        let steps = self.constants.step(x_scale).zip(self.constants.step(y_scale));
+        let zero = self.constants.zero(y_zero).and_then(|(zero, kind)| Some((zero, bounds(kind)?)));
+        let (Some((x_step, y_step)), Some((zero, (least, most)))) = (steps, zero) else { return Ok(()) };
+        let bias = bias.first().filter(|name| !name.is_empty());
+        if bias.is_some_and(|name| !self.constants.holds(name)) {
+            return Ok(());
+        }
+        let channels = self.constants.bytes(w).and_then(|dims| of_channels(dims, convolution));
+        let Some(w_steps) = self.constants.steps(w_scale, channels) else { return Ok(()) };
+        let Some(left) = self.less_zero(x, Some(x_zero), &node.name) else { return Ok(()) };
+        let Some(right) = self.factor((w, Some(w_zero)), convolution, &node.name)? else { return Ok(()) };
+        let mut inputs = vec![left, right.floats];
+        if let Some(bias) = bias {
+            let floats = self.made.node("Cast", &[bias], &node.name);
+            self.made.attribute("to", DataType::Float as i64);
+            inputs.push(floats);
+        }
+        let operator = if convolution { "Conv" } else { "MatMul" };
+        let sums = self.made.node(operator, &inputs.iter().collect::<Vec<_>>(), &node.name);
+        self.made.attributes(node.attribute.clone());
+        let mut dims = if w_steps.len() == 1 { Vec::new() } else { vec![w_steps.len() as i64] };
+        if let (Some(rank), false) = (right.rank.filter(|_| convolution), dims.is_empty()) {
+            dims.extend(std::iter::repeat_n(1, rank - 2));
+        }
+        let factors = memory::collected(w_steps.len(), w_steps.iter().map(|step| x_step * step / y_step))?;
+        let factors = self.made.constant(&node.name, dims, factors);
+        let steps = self.made.node("Mul", &[&sums, &factors], &node.name);
+        let floats = self.made.rounded(&Rounded::new(1.0, least - zero, most - zero), &steps, &node.name);
+        self.wholes.insert(output.clone(), Whole { floats, zero: Zero::Known(zero) });
+        Ok(())
+    }
+
+    /// What multiplies: whole numbers that are there as floats, or a weight of bytes.
+    fn factor(
+        &mut self,
+        (name, zero): (&String, Option<&String>),
+        convolution: bool,
+        place: &str,
+    ) -> Result<Option<Factor>> {
+        if self.wholes.contains_key(name) {
+            let floats = self.less_zero(name, zero, place);
+            return Ok(floats.map(|floats| Factor { floats, rank: None }));
+        }
+        let Some(dims) = self.constants.bytes(name) else { return Ok(None) };
+        let Some(channels) = of_channels(dims, convolution) else { return Ok(None) };
+        let (zero, sizes) = match zero.filter(|name| !name.is_empty()) {
+            Some(zero) => match self.constants.zeros(zero, channels) {
+                Some(sizes) => (Some(zero), sizes),
+                None => return Ok(None),
+            },
+            None => (None, Vec::new()),
+        };
+        let one = self.one(&sizes, place)?;
+        let mut inputs = vec![name, &one];
+        inputs.extend(zero);
+        let floats = self.made.node("DequantizeLinear", &inputs, place);
+        self.made.attribute("axis", if convolution { 0 } else { -1 });
+        Ok(Some(Factor { floats, rank: Some(dims.len()) }))
+    }
+
+    /// Scales that are 1, of these sizes.
+    fn one(&mut self, sizes: &[i64], place: &str) -> Result<String> {
+        if let Some(name) = self.ones.get(sizes) {
+            return Ok(name.clone());
+        }
+        let count: usize = sizes.iter().map(|&n| n as usize).product();
+        self.bytes += 4 * count as u64;
+        self.allowance.weights(self.bytes)?;
+        let name = self.made.constant(place, sizes.to_vec(), memory::filled(count, 1.0)?);
+        self.ones.insert(sizes.to_vec(), name.clone());
+        Ok(name)
+    }
+}
+
+/// The output channels of a weight.
+fn of_channels(dims: &[i64], convolution: bool) -> Option<i64> {
+    if convolution { dims.first().copied() } else { dims.last().copied() }
+}

@@ -1,0 +1,12 @@
+// All kernels: what is compiled for each architecture.
+#include "attention_f32.cu"
+#include "attention_tensor.cu"
+#include "copy.cu"
+#include "gather.cu"
+#include "group_norm.cu"
+#include "matmul_f32.cu"
+#include "matmul_tensor.cu"
+#include "norm.cu"
+#include "pointwise.cu"
+#include "reduce.cu"
+#include "stage.cu"
