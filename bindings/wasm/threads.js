@@ -136,7 +136,8 @@ async function started(parts) {
   await new Promise((resolve, reject) => {
     const failed = (error) => {
       worker.terminate();
-      reject(new FlowTurboError("FT_ERROR_RUNTIME", `a thread's worker (lane.js) does not start: ${error.message ?? "is it served?"}`));
+      const cause = error.message ?? "is it served?";
+      reject(new FlowTurboError("FT_ERROR_RUNTIME", `a thread's worker (lane.js) does not start: ${cause}`));
     };
     const heard = (message) => (message.failed ? failed(new Error(message.failed)) : resolve());
     if (browser) {

@@ -169,7 +169,8 @@ test("bad input is refused by one line that names it", async () => {
   assert.throws(() => session.map("normals"), /no map is called 'normals'/);
   assert.equal(session.generateSync({ classes: 1, schedule: "E1" }).images.length, 1);
   for (const threads of [0, 65, 1.5, "2"]) {
-    await assert.rejects(Model.open(PLAN, { threads }), /^TypeError: threads .*: must be (from 1 to 64|a whole number)$/);
+    const refused = /^TypeError: threads .*: must be (from 1 to 64|a whole number)$/;
+    await assert.rejects(Model.open(PLAN, { threads }), refused);
   }
   await assert.rejects(Model.open(new URL("no.ftplan", root)), refusal("FT_ERROR_IO", /no\.ftplan/));
   // Weights are looked at when they are first used.

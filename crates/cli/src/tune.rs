@@ -167,7 +167,8 @@ impl Tune {
             found.push(Found { name, budget, outcome, stays: None });
         }
         let pace = device.pace();
-        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is of processors.
+        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is for
+        // processors.
         let on_cpu = model.device() == flowturbo::Device::Cpu;
         let open = on_cpu
             && self.computing.numbers.precision == Precision::F32

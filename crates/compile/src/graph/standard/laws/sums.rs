@@ -149,7 +149,7 @@ pub(super) fn reduced(shape: &[usize], axes: &[usize], kept: bool) -> Vec<usize>
     sizes.filter_map(|(i, &n)| if axes.contains(&i) { kept.then_some(1) } else { Some(n) }).collect()
 }
 
-/// The shape that an equation makes; the axes of `...`, which are repeated where they are of 1, as letters of their own.
+/// The shape that an equation makes. The axes of `...` are letters of their own, repeated where they are of 1.
 pub(super) fn einsum(seen: &Seen) -> Result<Vec<usize>> {
     let equation: String =
         seen.node.word("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
