@@ -7,11 +7,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def answers(node, constants, x, opset=18, rank=None):
-    """What ONNX Runtime and tract make of a graph of one node."""
+    """What ONNX Runtime and tract make of a graph of one node, or of several in a list."""
     rank = rank or x.ndim
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)
     graph = helper.make_graph(
-        [node],
+        node if isinstance(node, list) else [node],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
         [output],
