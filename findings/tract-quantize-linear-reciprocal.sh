@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# QuantizeLinear divides by its scale and rounds to the nearest, ties to even, by the standard. tract 0.23.9 multiplies by
-# the scale's reciprocal, which is a float32 and so rounded before: of numbers half-way between two steps many become the
-# other neighbour, a whole step away. Whether any do depends on the scale. ONNX Runtime 1.32.0 divides.
+# QuantizeLinear divides by its scale and rounds to the nearest, ties to even, by the standard. tract 0.23.9 multiplies
+# by the scale's reciprocal, which is a float32 and so rounded before: of numbers half-way between two steps many become
+# the other neighbour, a whole step away. Whether any do depends on the scale. ONNX Runtime 1.32.0 divides.
 # Seen of (k + 0.5) * scale for k from 0 to 119, as int8, made floats again by DequantizeLinear:
 #   scale 0.1: 0 differ   scale 0.3: 15 differ   scale 0.06: 37 differ   scale 0.012: 30 differ
 #   of 0.39 by 0.06: ONNX Runtime 0.36, tract 0.42
