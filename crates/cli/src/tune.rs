@@ -167,7 +167,11 @@ impl Tune {
             found.push(Found { name, budget, outcome, stays: None });
         }
         let pace = device.pace();
-        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is of processors.
+        if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
+            return Err(Failure::Usage(too_short(budget, outcome.quickest())));
+        }
+        // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is of
+        // processors.
         let on_cpu = model.device() == flowturbo::Device::Cpu;
         let open = on_cpu
             && self.computing.numbers.precision == Precision::F32
@@ -175,9 +179,6 @@ impl Tune {
         let open = open && self.name.is_none() && self.computing.backend == Backend::Fused;
         let numbers = if open { numbers::measure(self, &model, &all)? } else { Vec::new() };
         let precision = numbers::best(&numbers, self.most_error);
-        if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
-            return Err(Failure::Usage(too_short(budget, outcome.quickest())));
-        }
         if let Some(store) = &store {
             let mut presets = model.bundle().presets().clone();
             for Found { name, outcome, stays, .. } in &mut found {
