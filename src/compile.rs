@@ -170,7 +170,13 @@ pub fn compile(bundle: Bundle, options: &PlanOptions, out: impl Write) -> Result
     if precision == Precision::Auto {
         // What nothing is packed in is for whoever opens the plan: its manifest still says what was measured.
         precision = bundle.measured().filter(|measured| measured.packs(target)).unwrap_or_default();
-        log::info!("precision: auto is {precision} for {target}");
+        match bundle.measured().filter(|&measured| measured != precision && target != Target::Generic) {
+            Some(measured) => log::warn!(
+                "precision: auto is {precision} for {target}: {measured}, which was measured, is not packed for it, \
+                 not all of its processors have it"
+            ),
+            None => log::info!("precision: auto is {precision} for {target}"),
+        }
     }
     if !precision.packs(target) {
         return Err(invalid_argument(match target {

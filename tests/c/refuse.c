@@ -124,8 +124,8 @@ static void opening(void) {
   limits.struct_size = 0;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "ft_limits.struct_size is 0");
   options.limits = NULL;
-  options.precision = 6;
-  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.precision is 6");
+  options.precision = FT_PRECISION_AUTO + 1;
+  FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_INVALID_ARGUMENT, "options.precision is 7");
   options.precision = FT_PRECISION_F16;
   FAILS(ft_model_open(bundle, &options, &model), FT_ERROR_UNSUPPORTED, "precision: f16 is for CUDA devices");
   options.precision = FT_PRECISION_F32;

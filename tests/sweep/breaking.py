@@ -15,8 +15,9 @@ FLOATS = [float("nan"), float("inf"), -1.0, 0.0, 1e30]
 
 
 def broken(draw: Draw, model: ModelProto) -> str:
-    """Changes the node that a case of the sweep is about, and tells how."""
-    node = next(node for node in model.graph.node if node.name == "n")
+    """Changes the node that a case of the sweep is about, or one of those, and tells how."""
+    named = [node for node in model.graph.node if node.name]
+    node = draw(st.sampled_from(named or list(model.graph.node)))
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     taken = [constants[name] for name in node.input if name in constants]
     ways: list = [lambda: change_inputs(draw, node)]

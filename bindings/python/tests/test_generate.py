@@ -27,11 +27,12 @@ def test_a_model_says_what_it_is(model: flowturbo.Model) -> None:
 
 def test_a_model_multiplies_in_other_numbers() -> None:
     latents = []
-    for precision in ("f32", "f16-weights", "int8"):
+    for precision in ("f32", "f16-weights", "int8", "auto"):
         with flowturbo.Model.open(TEXTURES, threads=1, precision=precision) as model, model.session() as session:
             latents.append(session.generate(classes=4, seed=1, schedule="E1P1", images=False).latents)
     assert np.array_equal(latents[0], latents[1])
     assert 0 < np.abs(latents[2] - latents[0]).max() < 0.3
+    assert np.array_equal(latents[0], latents[3]), "nothing was measured of this bundle"
     with pytest.raises(ValueError, match="precision 'int4': there are f32, f16-weights, bf16, int8, f16, tf32"):
         flowturbo.Model.open(TEXTURES, precision="int4")
     for device in ("gpu", "cuda:", "cuda:-1", "cuda:4096", "cpu:0"):

@@ -167,6 +167,9 @@ impl Tune {
             found.push(Found { name, budget, outcome, stays: None });
         }
         let pace = device.pace();
+        if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
+            return Err(Failure::Usage(too_short(budget, outcome.quickest())));
+        }
         // Whoever names numbers or plain tract, or brings a plan that is packed, has chosen. What is stored is for
         // processors.
         let on_cpu = model.device() == flowturbo::Device::Cpu;
@@ -176,9 +179,6 @@ impl Tune {
         let open = open && self.name.is_none() && self.computing.backend == Backend::Fused;
         let numbers = if open { numbers::measure(self, &model, &all)? } else { Vec::new() };
         let precision = numbers::best(&numbers, self.most_error);
-        if let Some(Found { outcome, .. }) = found.first().filter(|found| found.outcome.best.is_none()) {
-            return Err(Failure::Usage(too_short(budget, outcome.quickest())));
-        }
         if let Some(store) = &store {
             let mut presets = model.bundle().presets().clone();
             for Found { name, outcome, stays, .. } in &mut found {

@@ -43,6 +43,13 @@ def looked_at(writer: Writer, names: list[str], answer: str) -> None:
     writer.node("Add", ["made", "zero"], answer)
 
 
+def scale_of_zeros(writer: Writer, names: list[str], answer: str) -> None:
+    """What zeros alone are rounded by."""
+    writer.node("Sub", [names[0], names[0]], "zeros")
+    writer.nodes_of("DynamicQuantizeLinear", ["zeros"], ["q", "s", "z"])
+    writer.node("Add", [names[0], "s"], answer)
+
+
 def cases() -> Iterator[Case]:
     scale = np.linspace(0.01, 0.03, 8).astype(np.float32)
     chains: dict[str, Callable] = {
@@ -67,3 +74,4 @@ def cases() -> Iterator[Case]:
             yield Case(f"MatMulInteger-{kind}-{change}", "MatMulInteger", changed, opset=11, chain=product)
         nothing = [np.zeros((3, 12), np.float32), *operands[1:]]
         yield Case(f"MatMulInteger-{kind}-nothing", "MatMulInteger", nothing, opset=17, chain=product)
+    yield Case("DynamicQuantizeLinear-zeros", "DynamicQuantizeLinear", [given((3, 12))], opset=13, chain=scale_of_zeros)

@@ -75,6 +75,27 @@ def pair(
         writer.node("Add", ["first", "seen"], answer)
 
 
+def bare(
+    writer: Writer, names: list[str], answer: str, kind: np.dtype = np.uint8, edge: bool = False, **attributes
+) -> None:
+    """A pair without zero points; `edge`: some of what is rounded is infinite."""
+    x, scale = names[0], writer.constant("scale", SCALE)
+    if edge:
+        # What is not above zero is over zero.
+        x = writer.node("Div", [x, writer.node("Relu", [x], "positive")], "quotient")
+    writer.node("QuantizeLinear", [x, scale], "q", **attributes)
+    zero = [] if kind == np.uint8 else [writer.constant("zero", np.asarray(0, kind))]
+    writer.node("DequantizeLinear", ["q", scale, *zero], answer)
+
+
+def scale_of_the_graph(writer: Writer, names: list[str], answer: str) -> None:
+    """Rounds by a scale that other constants make."""
+    parts = [writer.constant("a", np.float32(0.25)), writer.constant("b", np.float32(0.148))]
+    scale, zero = writer.node("Mul", parts, "scale"), writer.constant("zero", np.uint8(131))
+    writer.node("QuantizeLinear", [names[0], scale, zero], "q")
+    writer.node("DequantizeLinear", ["q", scale, zero], answer)
+
+
 def parted(writer: Writer, names: list[str], answer: str, kind: str) -> None:
     """Splits whole numbers, turns them around and joins them."""
     rounding = Rounding(writer, kind)
@@ -186,6 +207,21 @@ def cases() -> Iterator[Case]:
         yield case(f"pair-{kind}-shifted", "QuantizeLinear", [given((4, 9))], pair, opset, kind=kind, shift=5)
         yield case(f"pair-{kind}-constants", "QuantizeLinear", [given((4, 9))], pair, opset, kind=kind, constants=True)
         yield case(f"pair-{kind}-seen", "QuantizeLinear", [given((4, 9))], pair, opset, kind=kind, looked_at=True)
+    for edge in [False, True]:
+        operands = [given((4, 9))]
+        yield case(f"pair-bare{'-infinite' if edge else ''}", "QuantizeLinear", operands, bare, edge=edge)
+    for name, number in {"i8": 3, "u16": 4}.items():
+        named = {"kind": WIDE[name], "output_dtype": number}
+        yield case(f"pair-named-{name}", "QuantizeLinear", [given((4, 9))], bare, 21, **named)
+    yield case("pair-made-scale", "QuantizeLinear", [given((4, 9))], scale_of_the_graph)
+    for opset in [10, 21]:
+        operands = [given((3, 12)), numbers("i8", 12, 8)]
+        how = {"kind": "i8", "scales": np.asarray(0.02, np.float32), "zeros": True}
+        label, operator = f"QLinearMatMul-i8-opset-{opset}", "QLinearMatMul"
+        yield case(label, operator, operands, linear, opset, operator=operator, **how)
+        operands = [given((2, 4, 6, 5)), numbers("i8", 8, 4, 3, 3), np.linspace(-400, 500, 8).astype(np.int32)]
+        label, operator = f"QLinearConv-i8-opset-{opset}", "QLinearConv"
+        yield case(label, operator, operands, linear, opset, operator=operator, **how)
     for kind in KINDS:
         for name, between in moves.items():
             yield case(f"pair-{kind}-{name}", "QuantizeLinear", [given((4, 9))], pair, kind=kind, between=between)
@@ -243,6 +279,8 @@ def cases() -> Iterator[Case]:
                     operands = [given((2, 4, 6, 5)), numbers(kind, 8, 4, 3, 3), *zeros]
                     name = f"ConvInteger-{kind}-{rounded}-{label}{'-zero' if zeros else ''}"
                     yield integer(name, "ConvInteger", operands, operator="ConvInteger", **attributes)
+            operands = [given((12,)), numbers(kind, 12, 8), zero]
+            yield integer(f"MatMulInteger-{kind}-{rounded}-vector", "MatMulInteger", operands, operator="MatMulInteger")
             if rounds:
                 operands = [given((3, 12)), numbers(kind, 12, 8), zero]
                 yield integer(f"MatMulInteger-{kind}", "MatMulInteger", operands, operator="MatMulInteger")

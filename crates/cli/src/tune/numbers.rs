@@ -18,8 +18,8 @@ pub const MOST_ERROR: f32 = 0.03;
 const LEAST_GAIN: f64 = 1.03;
 /// Images that latents are compared on, at most.
 const IMAGES: usize = 16;
-/// Rounds of timing: at least the first, then until they have taken this long, at most the last.
-const ROUNDS: (usize, Duration, usize) = (5, Duration::from_secs(3), 25);
+/// Rounds of timing a pair: at least the first, then until they have taken this long, at most the last.
+const ROUNDS: (usize, Duration, usize) = (5, Duration::from_millis(1500), 25);
 
 /// Numbers that this processor has.
 pub struct Numbers {
@@ -32,59 +32,84 @@ pub struct Numbers {
     pub error: f64,
 }
 
-/// Every precision that there is here, `f32` first; images of `request` by the bundle's own schedule.
+/// Every precision that there is here, `f32` first; images of `request` by the bundle's own schedule. Each is compared
+/// with `f32` by itself, so that two models are in memory at once and no more.
 pub fn measure(tune: &Tune, model: &Model, request: &Request) -> Result<Vec<Numbers>, Failure> {
-    let mut sessions: Vec<(Precision, Session)> = vec![(Precision::F32, model.session())];
-    for &precision in Precision::ALL {
-        if matches!(precision, Precision::F32 | Precision::Auto) {
-            continue;
-        }
-        let copy = model.bundle().with_presets(model.bundle().presets())?;
-        match tune.computing.load_in(copy, 1, &tune.keeping, precision) {
-            Ok(model) => sessions.push((precision, model.session())),
-            // Not on this processor, or not of this model.
-            Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
     let mut request = request.clone();
     request.schedule = None;
     request.classes.truncate(IMAGES);
     let mut one = request.clone();
     one.classes.truncate(1);
-    let (mut exact, mut errors) = (Vec::new(), Vec::new());
-    for (_, session) in &mut sessions {
-        let latents = latents(session, &request)?;
-        if exact.is_empty() {
-            exact.clone_from(&latents);
+    let (mut exact, reference) = ready(model.session(), &request, &one)?;
+    let (mut others, mut base) = (Vec::new(), Vec::new());
+    for &precision in Precision::ALL {
+        if matches!(precision, Precision::F32 | Precision::Auto) {
+            continue;
         }
-        let sum: f64 = latents.iter().zip(&exact).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-        errors.push((sum / exact.len().max(1) as f64).sqrt());
-        session.prepare(&one, times::output(session.model()))?;
+        let copy = model.bundle().with_presets(model.bundle().presets())?;
+        let loaded = tune.computing.load_in(copy, 1, &tune.keeping, precision);
+        let (mut session, made) = match loaded.and_then(|model| ready(model.session(), &request, &one)) {
+            Ok(ready) => ready,
+            Err(error) if is_not_here(error.kind()) => {
+                log::info!("precision {precision} is left out: {error}");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let [f32, it] = in_turns([&mut exact, &mut session], &one)?;
+        let ratios = f32.iter().zip(&it).map(|(f32, it)| f32.as_secs_f64() / it.as_secs_f64());
+        others.push(Numbers {
+            precision,
+            time: typical(&it),
+            speedup: median(ratios),
+            error: root_mean_square(&made, &reference),
+        });
+        base.extend(f32);
     }
-    let mut found: Vec<Times> = sessions.iter().map(|_| Times::default()).collect();
+    if base.is_empty() {
+        let mut times = Times::default();
+        times.measure(&mut exact, &one)?;
+        base = times.whole;
+    }
+    let f32 = Numbers { precision: Precision::F32, time: typical(&base), speedup: 1.0, error: 0.0 };
+    Ok(std::iter::once(f32).chain(others).collect())
+}
+
+/// Whether numbers of which this is said are not on this processor, not of this model, or too large for this device.
+fn is_not_here(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unsupported | ErrorKind::OutOfMemory | ErrorKind::LimitExceeded)
+}
+
+/// A session that has made the latents of `request`, and is prepared for the image that is timed.
+fn ready(mut session: Session, request: &Request, one: &Request) -> flowturbo::Result<(Session, Vec<f32>)> {
+    let latents = session.latents_with(request, &mut |_| ControlFlow::Continue(()))?;
+    let latents = latents.iter().copied().collect();
+    session.prepare(one, times::output(session.model()))?;
+    Ok((session, latents))
+}
+
+/// What whole images take by both, in turns.
+fn in_turns(sessions: [&mut Session; 2], one: &Request) -> Result<[Vec<Duration>; 2], Failure> {
+    let mut pairs = sessions.map(|session| (session, Times::default()));
     let ((least, enough, most), started) = (ROUNDS, Instant::now());
     for round in 0..most {
         if round >= least && started.elapsed() >= enough {
             break;
         }
-        for ((_, session), times) in sessions.iter_mut().zip(&mut found) {
-            times.measure(session, &one)?;
+        for (session, times) in &mut pairs {
+            times.measure(session, one)?;
         }
     }
-    let base = found.first().map_or(Vec::new(), |times| times.whole.clone());
-    let numbers = |(((precision, _), times), error): ((&(Precision, Session), &Times), f64)| Numbers {
-        precision: *precision,
-        time: Spread::of(&times.whole).map_or(Duration::ZERO, |spread| spread.median),
-        speedup: median(base.iter().zip(&times.whole).map(|(f32, it)| f32.as_secs_f64() / it.as_secs_f64())),
-        error,
-    };
-    Ok(sessions.iter().zip(&found).zip(errors).map(numbers).collect())
+    Ok(pairs.map(|(_, times)| times.whole))
 }
 
-fn latents(session: &mut Session, request: &Request) -> Result<Vec<f32>, Failure> {
-    let latents = session.latents_with(request, &mut |_| ControlFlow::Continue(()))?;
-    Ok(latents.iter().copied().collect())
+fn typical(times: &[Duration]) -> Duration {
+    Spread::of(times).map_or(Duration::ZERO, |spread| spread.median)
+}
+
+fn root_mean_square(latents: &[f32], exact: &[f32]) -> f64 {
+    let sum: f64 = latents.iter().zip(exact).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    (sum / exact.len().max(1) as f64).sqrt()
 }
 
 fn median(ratios: impl Iterator<Item = f64>) -> f64 {

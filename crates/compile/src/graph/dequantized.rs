@@ -169,7 +169,8 @@ pub(super) fn whole(tensor: &TensorProto) -> Option<Whole> {
     }
 }
 
-fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
+/// What an attribute of a whole number says.
+pub(super) fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
 }
 
@@ -196,6 +197,7 @@ pub(super) fn stored(tensor: &TensorProto, part: Option<&Part>, whole: Whole) ->
     match part {
         Some(part) => part.read(&mut bytes).at(|| place(tensor))?,
         None => {
+            standard::within(tensor).at(|| place(tensor))?;
             memory::reserve(&mut bytes, here)?;
             bytes.extend(&tensor.raw_data);
             // Four bits lie two to a byte there too.

@@ -28,7 +28,7 @@ pub(super) use laws::{LONGEST, MOST_CONSTANT, scales_along, shapes, zero_point};
 pub(super) use order::keep_needed;
 pub(super) use seen::{Node, Operand, Seen, axes, axis};
 use table::{Count, Operators, kind_name};
-pub(super) use tensors::check as check_tensor;
+pub(super) use tensors::{bounds, check as check_tensor, within};
 
 use crate::Result;
 use crate::allowance::Allowance;
@@ -187,6 +187,11 @@ impl Checker<'_> {
         };
         counted("inputs", &node.input, inputs)?;
         counted("outputs", &node.output, outputs)?;
+        // Of a list of any length, each but the last may be left out.
+        let needed = if outputs.most == usize::MAX { 0 } else { outputs.least };
+        if let Some(place) = node.output.iter().take(needed).position(String::is_empty) {
+            return Err(invalid_bundle(format!("leaves out output {place}, which it must have")));
+        }
         for (i, attribute) in node.attribute.iter().enumerate() {
             let row = operator.attributes.iter().find(|row| row.name == attribute.name);
             let kind = row.map(|row| row.kind);

@@ -1,5 +1,6 @@
 //! Weights that stay in their files, and graphs that get them back.
 
+mod rounded;
 mod whole;
 
 use std::path::Path;
@@ -8,7 +9,7 @@ use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use tract_onnx::prelude::Tensor;
 use tract_onnx::tract_core::ops::konst::Const;
 
-use super::testing::{LATENT, cast, files, matrix, model, node, outside, reversal};
+use super::testing::{LATENT, cast, files, matrix, model, node, outside, reversal, written};
 use super::*;
 use crate::backend::Input;
 use crate::files::Files;

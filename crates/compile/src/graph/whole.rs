@@ -9,13 +9,15 @@
 //!                                             └─MatMul, Conv──▶ sums, as floats ──Mul, Rounded──▶ numbers less zero
 //! ```
 //!
-//! The numbers are the same. Sums are too as long as none passes 2^24, which takes 258 products of the largest bytes;
-//! beyond that a sum of floats is rounded, and so is what ONNX Runtime makes of the whole one. Weights stay bytes in
-//! their file (`dequantized.rs`). What a graph looks at otherwise stays there beside the floats; what nothing needs any
-//! more is dropped.
+//! The numbers are the same. So are sums of bytes' products, and a bias of 32 bits among them, as long as none passes
+//! 2^24, which takes 259 products of the largest bytes; beyond that a sum of floats is rounded, and so is what ONNX
+//! Runtime makes of the whole one. A convolution in Winograd's form rounds smaller ones too. Numbers of 16 bits are
+//! rounded, but not multiplied. Weights stay bytes in their file (`dequantized.rs`). What a graph looks at otherwise
+//! stays there beside the floats; what nothing needs any more is dropped.
 
 mod constants;
 mod dynamic;
+mod kinds;
 mod linear;
 mod made;
 
@@ -24,12 +26,14 @@ use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use super::dequantized::attribute;
 use super::initializers::to_float;
 use super::operators::rounded::Rounded;
-use super::standard;
+use super::standard::{self, bounds};
 use crate::Result;
 use crate::allowance::Allowance;
 use crate::bundle::{ExternalData, Part};
+use crate::error::Context;
 use constants::Constants;
 use made::Made;
 
@@ -57,6 +61,7 @@ pub(super) fn write_out(
         sums: HashMap::new(),
         scales: HashMap::new(),
         ones: HashMap::new(),
+        factors: HashMap::new(),
         bytes: 0,
     };
     for node in nodes {
@@ -76,6 +81,7 @@ struct Whole {
     /// The name of the floats: the numbers less their zero.
     floats: String,
     zero: Zero,
+    kind: DataType,
 }
 
 /// The number that stands for 0.
@@ -96,14 +102,18 @@ struct Writer<'a> {
     sums: HashMap<String, String>,
     /// Scales that the graph makes, which are there twice.
     scales: HashMap<String, String>,
-    /// Scales that are 1, by their sizes, and the bytes of them all.
+    /// Scales that are 1, by their sizes.
     ones: HashMap<Vec<i64>, String>,
+    /// Factors of sums, by what they are made of.
+    factors: HashMap<linear::Scaling, String>,
+    /// The bytes of both.
     bytes: u64,
 }
 
 impl Writer<'_> {
     /// Adds a node, and what it makes as floats.
     fn node(&mut self, node: NodeProto) -> Result<()> {
+        self.check_kinds(&node).at(|| standard::place(&node))?;
         let node = self.renamed(node);
         let replaced = match node.op_type.as_str() {
             "QuantizeLinear" => self.rounded(&node),
@@ -114,11 +124,11 @@ impl Writer<'_> {
                 None
             }
             "MatMulInteger" | "ConvInteger" => {
-                self.integer_product(&node)?;
+                self.integer_product(&node).at(|| standard::place(&node))?;
                 None
             }
             "QLinearMatMul" | "QLinearConv" => {
-                self.linear_product(&node)?;
+                self.linear_product(&node).at(|| standard::place(&node))?;
                 None
             }
             _ => {
@@ -169,7 +179,7 @@ impl Writer<'_> {
         let output = node.output.first()?;
         self.made.named("Cast", &[&whole], &node.name, output.clone());
         self.made.attribute("to", kind as i64);
-        self.wholes.insert(output.clone(), Whole { floats, zero: Zero::Known(zero) });
+        self.wholes.insert(output.clone(), Whole { floats, zero: Zero::Known(zero), kind });
         Some(())
     }
 
@@ -183,8 +193,8 @@ impl Writer<'_> {
             return None;
         }
         let scale = self.constants.step(scale)?;
-        let scale = self.made.scalar(&node.name, scale);
         let floats = self.less_zero(x, node.input.get(2), &node.name)?;
+        let scale = self.made.scalar(&node.name, scale);
         self.made.named("Mul", &[&floats, &scale], &node.name, node.output.first()?.clone());
         Some(())
     }
@@ -204,7 +214,7 @@ impl Writer<'_> {
             }
             None => Zero::Known(0),
         };
-        let Whole { floats, zero: own } = self.wholes.get(x)?.clone();
+        let Whole { floats, zero: own, .. } = self.wholes.get(x)?.clone();
         match (own, zero) {
             (own, zero) if own == zero => Some(floats),
             (Zero::Known(own), Zero::Known(zero)) => {
@@ -227,8 +237,8 @@ impl Writer<'_> {
         let Some(wholes) = node.input.iter().take(operands).map(of).collect::<Option<Vec<Whole>>>() else {
             return;
         };
-        let Some(zero) = wholes.first().map(|whole| whole.zero.clone()) else { return };
-        if wholes.iter().any(|whole| whole.zero != zero) {
+        let Some(Whole { zero, kind, .. }) = wholes.first().cloned() else { return };
+        if wholes.iter().any(|whole| whole.zero != zero || whole.kind != kind) {
             return;
         }
         let mut floats = node.clone();
@@ -237,27 +247,12 @@ impl Writer<'_> {
         for output in floats.output.iter_mut().filter(|name| !name.is_empty()) {
             let moved = self.made.unused(output, "floats");
             let whole = std::mem::replace(output, moved);
-            self.wholes.insert(whole, Whole { floats: output.clone(), zero: zero.clone() });
+            self.wholes.insert(whole, Whole { floats: output.clone(), zero: zero.clone(), kind });
         }
         self.made.nodes.push(floats);
     }
 }
 
-fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
-}
-
 fn kind_of(number: i64) -> Option<DataType> {
     DataType::try_from(i32::try_from(number).ok()?).ok()
-}
-
-/// The least and the greatest number of a type that floats are rounded to.
-fn bounds(kind: DataType) -> Option<(i32, i32)> {
-    match kind {
-        DataType::Int8 => Some((i8::MIN.into(), i8::MAX.into())),
-        DataType::Uint8 => Some((0, u8::MAX.into())),
-        DataType::Int16 => Some((i16::MIN.into(), i16::MAX.into())),
-        DataType::Uint16 => Some((0, u16::MAX.into())),
-        _ => None,
-    }
 }

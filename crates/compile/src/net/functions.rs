@@ -27,8 +27,8 @@ pub(super) fn recognise(net: &mut Net, id: Id) -> Id {
     let Some(sampled) = sample(net, id) else { return id };
     let same = |op: &Unary| {
         let close = |(value, x): (&f64, f64)| {
-            let expected = evaluate(*op, x);
-            (value - expected).abs() <= 2e-6 * expected.abs().max(1e-2)
+            let near = |expected: f64| (value - expected).abs() <= 2e-6 * expected.abs().max(1e-2);
+            evaluate(*op, x).is_some_and(near)
         };
         sampled.values.iter().zip(POINTS).all(close)
     };
@@ -45,12 +45,10 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
     let itself = |id: Id| Sampled { root: id, values: POINTS.into() };
     match (net.op(id), net.inputs(id)) {
         // Bounds may lie anywhere between and beyond the points.
-        (Op::Unary(Unary::Clamp(..) | Unary::Rounded { .. }) | Op::Binary(Binary::Max | Binary::Min), _) => {
-            None
-        }
+        (Op::Binary(Binary::Max | Binary::Min), _) => None,
         (Op::Unary(op), &[x]) => {
             let x = of(x).unwrap_or_else(|| itself(x));
-            let values = x.values.iter().map(|&value| evaluate(*op, value)).collect();
+            let values = x.values.iter().map(|&value| evaluate(*op, value)).collect::<Option<_>>()?;
             Some(Sampled { root: x.root, values })
         }
         (Op::Binary(op), &[a, b]) if net.dims(a) == net.dims(b) => {
@@ -78,15 +76,13 @@ fn sample(net: &Net, id: Id) -> Option<Sampled> {
 }
 
 /// In the same way on every platform, so that all recognise the same.
-fn evaluate(op: Unary, x: f64) -> f64 {
+fn evaluate(op: Unary, x: f64) -> Option<f64> {
     let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
-    match op {
+    Some(match op {
+        // Bounds, as above.
+        Unary::Clamp(..) | Unary::Rounded { .. } => return None,
         Unary::Add(c) => x + f64::from(c),
         Unary::Mul(c) => x * f64::from(c),
-        Unary::Clamp(low, high) => x.max(f64::from(low)).min(f64::from(high)),
-        Unary::Rounded { step, low, high } => {
-            (x / f64::from(step)).round_ties_even().max(f64::from(low)).min(f64::from(high))
-        }
         Unary::Neg => -x,
         Unary::Pow(c) => libm::pow(x, f64::from(c)),
         Unary::Abs => x.abs(),
@@ -107,5 +103,5 @@ fn evaluate(op: Unary, x: f64) -> f64 {
         }
         Unary::Erf => libm::erf(x),
         Unary::GeluErf => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-    }
+    })
 }

@@ -62,8 +62,9 @@ pub(super) fn attention(_: &ParsingContext, node: &NodeProto) -> TractResult<Bui
         return Err(broken("attribute 'softcap' is below 0"));
     }
     let scale = node.get_attr_opt::<f32>("scale")?;
-    if scale.is_some_and(|scale| scale == 0.0 || !scale.is_finite()) {
-        return Err(broken("attribute 'scale' must be a number that is not 0"));
+    // The standard gives either side its root.
+    if scale.is_some_and(|scale| scale <= 0.0 || !scale.is_finite()) {
+        return Err(broken("attribute 'scale' must be a number above 0"));
     }
     let side = |name: &str| -> TractResult<Option<i64>> {
         match node.get_attr_opt::<i64>(name)?.unwrap_or(-1) {

@@ -5,6 +5,7 @@ use tract_onnx::pb::{AttributeProto, NodeProto};
 use tract_onnx::tract_hir::internal::*;
 
 use super::Wiring;
+use crate::error::unsupported;
 use crate::graph::standard::Seen;
 use crate::kernels::Unary;
 
@@ -52,6 +53,9 @@ pub(super) fn wire(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let [step, low, high] = ATTRIBUTES.map(|name| seen.node.float(name).map(f32::to_bits));
     let rounded = step.zip(low).zip(high).map(|((step, low), high)| Rounded { step, low, high });
     let inputs = to.inputs;
+    if to.kind(inputs[0])? != DatumType::F32 {
+        return Err(unsupported("rounds float16 by a scale of float32; export both as float32").into());
+    }
     to.op(rounded.context("lacks an attribute")?, inputs)
 }
 

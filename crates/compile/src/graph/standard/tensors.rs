@@ -37,5 +37,26 @@ pub(in super::super) fn check(tensor: &TensorProto) -> Result<()> {
         let has = if raw.is_empty() { format!("{given} elements") } else { format!("{} bytes", raw.len()) };
         return Err(invalid_bundle(format!("has {has}, which is not what the shape {dims:?} takes")));
     }
-    Ok(())
+    within(tensor)
+}
+
+/// Holds whole numbers that are written wider than they are to their type.
+pub(in super::super) fn within(tensor: &TensorProto) -> Result<()> {
+    let kind = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
+    let Some((least, most)) = bounds(kind).filter(|_| tensor.raw_data.is_empty()) else { return Ok(()) };
+    match tensor.int32_data.iter().find(|&number| !(least..=most).contains(number)) {
+        Some(number) => Err(invalid_bundle(format!("holds {number}, which its type {kind:?} has not"))),
+        None => Ok(()),
+    }
+}
+
+/// The least and the greatest number of a type of one byte or two.
+pub(in super::super) fn bounds(kind: DataType) -> Option<(i32, i32)> {
+    match kind {
+        DataType::Int8 => Some((i8::MIN.into(), i8::MAX.into())),
+        DataType::Uint8 => Some((0, u8::MAX.into())),
+        DataType::Int16 => Some((i16::MIN.into(), i16::MAX.into())),
+        DataType::Uint16 => Some((0, u16::MAX.into())),
+        _ => None,
+    }
 }

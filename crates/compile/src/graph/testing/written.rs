@@ -8,8 +8,9 @@ use super::port;
 use crate::noise;
 
 /// A predictor of `x [N, 4, 8, 16]`, a node a line: `d = Sub(x, mean)` or `s = Softmax(d) axis=-1 keepdims=1`.
-/// Constants are `half = 0.5`, `shape = [0, -1, 16]`, `scales = [1.0, 0.5]` and `w = noise [16, 16]`; the answer is
-/// `velocity`. A line `opset 19` asks for another opset than 17.
+/// Constants are `half = 0.5`, `shape = [0, -1, 16]`, `scales = [1.0, 0.5]`, `w = noise [16, 16]`, of other types
+/// `zero = u8 128` and `bytes = i8 count [16, 16]`, which run from -3 to 3; the answer is `velocity`. A line
+/// `opset 19` asks for another opset than 17.
 pub fn written(text: &str) -> ModelProto {
     let (mut nodes, mut constants) = (Vec::new(), Vec::new());
     let mut version = 17;
@@ -79,6 +80,16 @@ fn integers(text: &str) -> Vec<i64> {
 fn constant(name: &str, meaning: &str) -> TensorProto {
     let tensor = TensorProto { name: name.into(), ..TensorProto::default() };
     let floats = DataType::Float as i32;
+    if let Some((kind, numbers)) =
+        meaning.split_once(' ').and_then(|(kind, rest)| Some((of_kind(kind)?, rest)))
+    {
+        let dims = numbers.strip_prefix("count ").map_or(Vec::new(), integers);
+        let int32_data = match dims[..] {
+            [] => vec![numbers.parse().unwrap()],
+            _ => (0..dims.iter().product::<i64>() as i32).map(|i| i % 7 - 3).collect(),
+        };
+        return TensorProto { data_type: kind as i32, dims, int32_data, ..tensor };
+    }
     if let Some(shape) = meaning.strip_prefix("noise ") {
         let dims = integers(shape);
         let len: i64 = dims.iter().product();
@@ -95,5 +106,16 @@ fn constant(name: &str, meaning: &str) -> TensorProto {
         TensorProto { data_type: DataType::Int64 as i32, dims, int64_data, ..tensor }
     } else {
         TensorProto { data_type: floats, float_data: vec![meaning.parse().unwrap()], ..tensor }
+    }
+}
+
+fn of_kind(name: &str) -> Option<DataType> {
+    match name {
+        "i8" => Some(DataType::Int8),
+        "u8" => Some(DataType::Uint8),
+        "i16" => Some(DataType::Int16),
+        "u16" => Some(DataType::Uint16),
+        "i32" => Some(DataType::Int32),
+        _ => None,
     }
 }

@@ -8,6 +8,7 @@ use tract_onnx::pb::{NodeProto, TensorProto};
 use super::super::dequantized::{floats, stored, whole};
 use super::super::initializers::external_part;
 use super::super::names::told_apart;
+use super::super::standard::check_tensor;
 use super::kind_of;
 use crate::Result;
 use crate::bundle::{ExternalData, Part};
@@ -58,13 +59,21 @@ impl<'a> Constants<'a> {
         only.first().copied().filter(|step| step.is_normal() && *step > 0.0)
     }
 
-    /// The scales of this name, one or `count`, as they are.
-    pub(super) fn steps(&self, name: &str, count: Option<i64>) -> Option<Vec<f32>> {
-        if let Some(step) = self.step(name) {
-            return Some(vec![step]);
+    /// How many scales go by this name, one or `count`, if there is data for so many: a file may claim any number.
+    pub(super) fn count_of_steps(&self, name: &str, count: Option<i64>) -> Option<i64> {
+        if self.step(name).is_some() {
+            return Some(1);
         }
-        let tensor = self.initializer(name)?;
-        (tensor.0.dims.len() == 1 && tensor.0.dims.first().copied() == count).then(|| read(tensor))?
+        let (tensor, part) = self.initializer(name)?;
+        let here = tensor.raw_data.len().max(4 * tensor.float_data.len()) as u64;
+        let bytes = part.as_ref().map_or(here, Part::length);
+        let [n] = tensor.dims[..] else { return None };
+        (Some(n) == count && u64::try_from(n).ok()?.checked_mul(4) == Some(bytes)).then_some(n)
+    }
+
+    /// The scales of this name, as they are.
+    pub(super) fn steps(&self, name: &str) -> Option<Vec<f32>> {
+        self.step(name).map(|step| vec![step]).or_else(|| read(self.initializer(name)?))
     }
 
     /// The zero point of this name and its type, if it is one number.
@@ -82,12 +91,14 @@ impl<'a> Constants<'a> {
                 let whole = whole(tensor)?;
                 whole.get(&stored(tensor, part, whole).ok()?, 0)
             }
-            DataType::Int16 | DataType::Uint16 if part.is_none() => match tensor.raw_data.as_slice() {
-                [] => *tensor.int32_data.first()?,
-                &[low, high] if kind == DataType::Int16 => i16::from_le_bytes([low, high]).into(),
-                &[low, high] => u16::from_le_bytes([low, high]).into(),
-                _ => return None,
-            },
+            // What is damaged is told of by who reads it in the end.
+            DataType::Int16 | DataType::Uint16 if part.is_none() && check_tensor(tensor).is_ok() => {
+                match tensor.raw_data.as_slice() {
+                    &[low, high] if kind == DataType::Int16 => i16::from_le_bytes([low, high]).into(),
+                    &[low, high] => u16::from_le_bytes([low, high]).into(),
+                    _ => *tensor.int32_data.first()?,
+                }
+            }
             _ => return None,
         };
         Some((number, kind))
@@ -112,6 +123,15 @@ impl<'a> Constants<'a> {
             _ => false,
         };
         fits.then(|| tensor.dims.clone())
+    }
+
+    /// The type of the constant of this name.
+    pub(super) fn kind(&self, name: &str) -> Option<DataType> {
+        let tensor = match self.singles.get(name) {
+            Some(tensor) => tensor,
+            None => self.initializer(name)?.0,
+        };
+        kind_of(tensor.data_type.into())
     }
 
     /// Whether an initializer goes by this name.

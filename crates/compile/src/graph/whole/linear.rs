@@ -4,8 +4,14 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::operators::rounded::Rounded;
-use super::{Whole, Writer, Zero, bounds};
-use crate::{Result, memory};
+use super::super::standard::bounds;
+use super::{Whole, Writer, Zero};
+use crate::error::invalid_bundle;
+use crate::{Error, Result, memory};
+
+/// What factors of sums are made of: the name of the weight's scales, the bits of those of what is multiplied and of
+/// what comes out, and how many axes of the sums stand behind that of the channels.
+pub(super) type Scaling = (String, [u32; 2], usize);
 
 /// The right side of a product.
 struct Factor {
@@ -39,14 +45,18 @@ impl Writer<'_> {
             return Ok(());
         };
         let steps = self.constants.step(x_scale).zip(self.constants.step(y_scale));
-        let zero = self.constants.zero(y_zero).and_then(|(zero, kind)| Some((zero, bounds(kind)?)));
-        let (Some((x_step, y_step)), Some((zero, (least, most)))) = (steps, zero) else { return Ok(()) };
+        let zero = self.constants.zero(y_zero).and_then(|(zero, kind)| Some((zero, kind, bounds(kind)?)));
+        let (Some(steps), Some((zero, kind, (least, most)))) = (steps, zero) else { return Ok(()) };
         let bias = bias.first().filter(|name| !name.is_empty());
         if bias.is_some_and(|name| !self.constants.holds(name)) {
             return Ok(());
         }
-        let channels = self.constants.bytes(w).and_then(|dims| of_channels(dims, convolution));
-        let Some(w_steps) = self.constants.steps(w_scale, channels) else { return Ok(()) };
+        let dims = self.constants.bytes(w);
+        let channels = dims.and_then(|dims| of_channels(dims, convolution));
+        let Some(count) = self.constants.count_of_steps(w_scale, channels) else { return Ok(()) };
+        if let Some(dims) = dims.filter(|dims| count > 1 && !convolution && dims.len() > 2) {
+            return Err(columns_of_no_matrix("scales", dims));
+        }
         let Some(left) = self.less_zero(x, Some(x_zero), &node.name) else { return Ok(()) };
         let Some(right) = self.factor((w, Some(w_zero)), convolution, &node.name)? else { return Ok(()) };
         let mut inputs = vec![left, right.floats];
@@ -58,15 +68,11 @@ impl Writer<'_> {
         let operator = if convolution { "Conv" } else { "MatMul" };
         let sums = self.made.node(operator, &inputs.iter().collect::<Vec<_>>(), &node.name);
         self.made.attributes(node.attribute.clone());
-        let mut dims = if w_steps.len() == 1 { Vec::new() } else { vec![w_steps.len() as i64] };
-        if let (Some(rank), false) = (right.rank.filter(|_| convolution), dims.is_empty()) {
-            dims.extend(std::iter::repeat_n(1, rank - 2));
-        }
-        let factors = memory::collected(w_steps.len(), w_steps.iter().map(|step| x_step * step / y_step))?;
-        let factors = self.made.constant(&node.name, dims, factors);
+        let behind = right.rank.filter(|_| convolution && count > 1).map_or(0, |rank| rank - 2);
+        let Some(factors) = self.factors((w_scale, count), steps, behind, &node.name)? else { return Ok(()) };
         let steps = self.made.node("Mul", &[&sums, &factors], &node.name);
         let floats = self.made.rounded(&Rounded::new(1.0, least - zero, most - zero), &steps, &node.name);
-        self.wholes.insert(output.clone(), Whole { floats, zero: Zero::Known(zero) });
+        self.wholes.insert(output.clone(), Whole { floats, zero: Zero::Known(zero), kind });
         Ok(())
     }
 
@@ -90,12 +96,38 @@ impl Writer<'_> {
             },
             None => (None, Vec::new()),
         };
+        if !convolution && dims.len() > 2 && !matches!(sizes[..], [] | [1]) {
+            return Err(columns_of_no_matrix("zero points", dims));
+        }
         let one = self.one(&sizes, place)?;
         let mut inputs = vec![name, &one];
         inputs.extend(zero);
         let floats = self.made.node("DequantizeLinear", &inputs, place);
         self.made.attribute("axis", if convolution { 0 } else { -1 });
         Ok(Some(Factor { floats, rank: Some(dims.len()) }))
+    }
+
+    /// What makes numbers of sums: the `count` scales of a weight, times a step and by another one.
+    fn factors(
+        &mut self,
+        (scale, count): (&str, i64),
+        (x_step, y_step): (f32, f32),
+        behind: usize,
+        place: &str,
+    ) -> Result<Option<String>> {
+        let scaling = (scale.to_owned(), [x_step, y_step].map(f32::to_bits), behind);
+        if let Some(name) = self.factors.get(&scaling) {
+            return Ok(Some(name.clone()));
+        }
+        self.bytes = self.bytes.saturating_add(4 * count as u64);
+        self.allowance.weights(self.bytes)?;
+        let Some(steps) = self.constants.steps(scale) else { return Ok(None) };
+        let mut dims = if count == 1 { Vec::new() } else { vec![count] };
+        dims.extend(std::iter::repeat_n(1, behind));
+        let factors = memory::collected(steps.len(), steps.iter().map(|step| x_step * step / y_step))?;
+        let name = self.made.constant(place, dims, factors);
+        self.factors.insert(scaling, name.clone());
+        Ok(Some(name))
     }
 
     /// Scales that are 1, of these sizes.
@@ -110,6 +142,11 @@ impl Writer<'_> {
         self.ones.insert(sizes.to_vec(), name.clone());
         Ok(name)
     }
+}
+
+/// As ONNX Runtime, which knows columns of matrices alone.
+fn columns_of_no_matrix(what: &str, dims: &[i64]) -> Error {
+    invalid_bundle(format!("has {what} for each column of {dims:?}, must have one, or a matrix of two axes"))
 }
 
 /// The output channels of a weight.

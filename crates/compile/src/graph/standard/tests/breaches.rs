@@ -59,6 +59,11 @@ fn inputs_and_outputs_are_as_many_as_the_standard_has() {
         ("velocity = Relu(x, x)", "Relu", "2 inputs, must have 1"),
         ("velocity = Add(x)", "Add", "1 inputs, must have 2"),
         ("velocity, v = Relu(x)", "Relu", "2 outputs"),
+        (
+            "q, , z = DynamicQuantizeLinear(x)\n velocity = DequantizeLinear(q, z)",
+            "DynamicQuantizeLinear",
+            "leaves out output 1, which it must have",
+        ),
         ("velocity = Relu(z)", "Relu", "'z', which nothing makes"),
         ("a = Relu(x)\n velocity = Neg(a)\n a = Abs(x)", "Abs", "'a', which is made elsewhere"),
         ("w = 0.5\n w = Relu(x)\n velocity = Neg(w)", "Relu", "'w', which is an input or a weight"),
