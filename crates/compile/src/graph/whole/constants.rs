@@ -93,9 +93,9 @@ impl<'a> Constants<'a> {
             }
             // What is damaged is told of by who reads it in the end.
             DataType::Int16 | DataType::Uint16 if part.is_none() && check_tensor(tensor).is_ok() => {
-                match tensor.raw_data.as_slice() {
-                    &[low, high] if kind == DataType::Int16 => i16::from_le_bytes([low, high]).into(),
-                    &[low, high] => u16::from_le_bytes([low, high]).into(),
+                match *tensor.raw_data.as_slice() {
+                    [low, high] if kind == DataType::Int16 => i16::from_le_bytes([low, high]).into(),
+                    [low, high] => u16::from_le_bytes([low, high]).into(),
                     _ => *tensor.int32_data.first()?,
                 }
             }
