@@ -74,7 +74,7 @@ fn completions_and_manual_pages_know_every_command_and_its_options() {
         assert!(page.contains(&format!("flowturbo\\-{command}")), "{command}");
         let page = run(&["man", command]);
         assert!(page.contains(&format!(".TH flowturbo-{command}")), "{page}");
-        assert!(page.contains("\\-\\-model"), "{page}");
+        assert_eq!(page.contains("\\-\\-model"), command != "devices", "{page}");
     }
     fail(flowturbo(&["man", "paint"]), 2, &["'paint' is no command"]);
 }

@@ -180,6 +180,7 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
     let latents = |device| {
         [
             "latents",
+            "--quiet",
             textures(),
             "--class",
             "0",
