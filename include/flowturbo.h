@@ -681,32 +681,51 @@ ft_status ft_device_get_info(uint32_t index, struct ft_device_info *out_info);
 }  // extern "C"
 #endif  // __cplusplus
 
-/* ==== model A bundle planned for this machine ============================================================ */
+/* ==== precision In what numbers networks multiply ======================================================== */
 
 /**
- * The bundle has a refiner.
+ * In what numbers networks multiply: linear layers, convolutions, attention. All else is float32.
  */
-#define FT_NETWORK_REFINER 1
+typedef uint32_t ft_precision;
 
 /**
- * The bundle has a decoder: it makes images.
+ * float32, exact up to rounding.
  */
-#define FT_NETWORK_DECODER 2
+#define FT_PRECISION_F32 0
 
 /**
- * The bundle has an encoder.
+ * The same bits, by weights that stay float16 in memory where the files have them so.
  */
-#define FT_NETWORK_ENCODER 4
+#define FT_PRECISION_F16_WEIGHTS 1
 
 /**
- * From prompts to contexts: a request may have them.
+ * bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16 and GPUs of compute capability 8.0 and newer,
+ * else `FT_ERROR_UNSUPPORTED`.
  */
-#define FT_NETWORK_TEXT 8
+#define FT_PRECISION_BF16 2
 
 /**
- * A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
+ * Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate. Not for GPUs.
  */
-typedef struct ft_model ft_model;
+#define FT_PRECISION_INT8 3
+
+/**
+ * float16, approximate; for GPUs (`FT_DEVICE_CUDA`), else `FT_ERROR_UNSUPPORTED`.
+ */
+#define FT_PRECISION_F16 4
+
+/**
+ * float32 rounded to 10 bits of mantissa where it is multiplied, but for attention; for GPUs of compute capability 8.0
+ * and newer, else `FT_ERROR_UNSUPPORTED`.
+ */
+#define FT_PRECISION_TF32 5
+
+/**
+ * What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
+ */
+#define FT_PRECISION_AUTO 6
+
+/* ==== model options How a model is opened ================================================================ */
 
 /**
  * An option by its name, for experiments: names and values may change with any release.
@@ -721,11 +740,6 @@ typedef struct ft_option {
    */
   const char *value;
 } ft_option;
-
-/**
- * In what numbers networks multiply: linear layers, convolutions, attention. All else is float32.
- */
-typedef uint32_t ft_precision;
 
 /**
  * How a model is opened; filled by `ft_model_options_init`, then by hand.
@@ -796,6 +810,49 @@ typedef struct ft_model_options {
    */
   ft_device device;
 } ft_model_options;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sets every field to its default.
+ *
+ * `struct_size` is sizeof(ft_model_options). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
+ * `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
+ */
+ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_size);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ==== model A bundle planned for this machine ============================================================ */
+
+/**
+ * The bundle has a refiner.
+ */
+#define FT_NETWORK_REFINER 1
+
+/**
+ * The bundle has a decoder: it makes images.
+ */
+#define FT_NETWORK_DECODER 2
+
+/**
+ * The bundle has an encoder.
+ */
+#define FT_NETWORK_ENCODER 4
+
+/**
+ * From prompts to contexts: a request may have them.
+ */
+#define FT_NETWORK_TEXT 8
+
+/**
+ * A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
+ */
+typedef struct ft_model ft_model;
 
 /**
  * What a model says of itself. The texts are the model's, and go with it.
@@ -904,54 +961,9 @@ typedef struct ft_model_info {
   uint32_t reserved;
 } ft_model_info;
 
-/**
- * float32, exact up to rounding.
- */
-#define FT_PRECISION_F32 0
-
-/**
- * The same bits, by weights that stay float16 in memory where the files have them so.
- */
-#define FT_PRECISION_F16_WEIGHTS 1
-
-/**
- * bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16 and GPUs of compute capability 8.0 and newer,
- * else `FT_ERROR_UNSUPPORTED`.
- */
-#define FT_PRECISION_BF16 2
-
-/**
- * Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate. Not for GPUs.
- */
-#define FT_PRECISION_INT8 3
-
-/**
- * float16, approximate; for GPUs (`FT_DEVICE_CUDA`), else `FT_ERROR_UNSUPPORTED`.
- */
-#define FT_PRECISION_F16 4
-
-/**
- * float32 rounded to 10 bits of mantissa where it is multiplied, but for attention; for GPUs of compute capability 8.0
- * and newer, else `FT_ERROR_UNSUPPORTED`.
- */
-#define FT_PRECISION_TF32 5
-
-/**
- * What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
- */
-#define FT_PRECISION_AUTO 6
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
-
-/**
- * Sets every field to its default.
- *
- * `struct_size` is sizeof(ft_model_options). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
- * `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
- */
-ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_size);
 
 /**
  * Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of
@@ -964,7 +976,7 @@ ft_status ft_model_options_init(struct ft_model_options *options, size_t struct_
  * `FT_ERROR_INVALID_ARGUMENT`. Threads: any. Takes from milliseconds to seconds, and memory for all weights.
  */
 ft_status ft_model_open(const char *path,
-                        const struct ft_model_options *options,
+                        const ft_model_options *options,
                         struct ft_model **out_model);
 
 /**
@@ -979,7 +991,7 @@ ft_status ft_model_open_memory(const void *data,
                                size_t size,
                                ft_release_callback release,
                                void *user_data,
-                               const struct ft_model_options *options,
+                               const ft_model_options *options,
                                struct ft_model **out_model);
 
 /**
@@ -990,7 +1002,7 @@ ft_status ft_model_open_memory(const void *data,
  * else as `ft_model_open`; `FT_ERROR_IO` if `read` fails.
  */
 ft_status ft_model_open_reader(const ft_reader *reader,
-                               const struct ft_model_options *options,
+                               const ft_model_options *options,
                                struct ft_model **out_model);
 
 /**

@@ -94,6 +94,11 @@ fn facts(header: &str, machine: &Machine) -> Vec<Fact> {
     }
     let mut structure = String::new();
     for statement in statements(header) {
+        // The end of a block of functions does not begin what follows it.
+        let statement = match structure.as_str() {
+            "" => statement.trim_start_matches(['}', ' ']).to_owned(),
+            _ => statement,
+        };
         if let (true, Some(name)) = (statement.ends_with('{'), statement.strip_prefix("typedef struct ")) {
             structure = name.trim_end_matches(" {").to_owned();
         } else if structure.is_empty() {

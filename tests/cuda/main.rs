@@ -56,6 +56,12 @@ fn textures() -> &'static str {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/textures.ftplan")
 }
 
+/// Latents of one Euler step of a model, to standard output.
+fn latents<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let command = ["latents", model, "--class", "0", "--seed", "1", "--schedule", "E1", "-o", "-"];
+    [&command, more].concat()
+}
+
 #[test]
 fn latents_are_those_of_the_official_code() {
     let folder = tempdir().unwrap();
@@ -141,22 +147,8 @@ fn a_picture_is_the_processors_but_for_rounding() {
 #[test]
 fn auto_takes_the_device_and_says_so() {
     let tiny = data("bundle").to_str().unwrap().to_owned();
-    let latents = [
-        "latents",
-        &tiny,
-        "--class",
-        "0",
-        "--seed",
-        "1",
-        "--schedule",
-        "E1",
-        "--device",
-        "auto",
-        "-o",
-        "-",
-        "-v",
-    ];
-    let Output { status, stderr, .. } = program(&latents).output().unwrap();
+    let Output { status, stderr, .. } =
+        program(&latents(&tiny, &["--device", "auto", "-v"])).output().unwrap();
     let log = String::from_utf8_lossy(&stderr);
     assert!(status.success() && log.contains("cuda:0: "), "{log}");
 }
@@ -177,23 +169,7 @@ fn without_driver(arguments: &[&str]) -> Command {
 /// `.ci/cuda` passes over it by name.
 #[test]
 fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
-    let latents = |device| {
-        [
-            "latents",
-            "--quiet",
-            textures(),
-            "--class",
-            "0",
-            "--seed",
-            "1",
-            "--schedule",
-            "E1",
-            "--device",
-            device,
-            "-o",
-            "-",
-        ]
-    };
+    let latents = |device| latents(textures(), &["--quiet", "--device", device]);
     // Beside other work the quickest says most.
     let quickest = (0..20).map(|_| {
         let started = Instant::now();
@@ -213,64 +189,30 @@ fn without_a_driver_it_is_one_line_at_once_and_auto_goes_on() {
 
 #[test]
 fn what_the_device_cannot_is_refused_by_name() {
-    let latents = |more: &[&'static str]| {
-        let mut arguments = vec![
-            "latents",
-            textures(),
-            "--class",
-            "0",
-            "--seed",
-            "1",
-            "--schedule",
-            "E1",
-            "-o",
-            "-",
-            "--device",
-        ];
-        arguments.extend(more);
-        refused(program(&arguments), 2)
-    };
     for (more, words) in [
-        (&["cuda:77"][..], "device cuda:77: cuda:77 asked for, there "),
-        (&["cuda", "--precision", "int8"], "device cuda:0: precision: int8 is for the cpu"),
+        (&["--device", "cuda:77"][..], "device cuda:77: cuda:77 asked for, there "),
+        (&["--device", "cuda", "--precision", "int8"], "device cuda:0: precision: int8 is for the cpu"),
         (
-            &["cuda", "--deterministic"],
+            &["--device", "cuda", "--deterministic"],
             "device cuda:0: deterministic: a CUDA device adds up in another order",
         ),
-        (&["cuda", "--backend", "reference"], "device cuda:0: plain tract computes on the cpu"),
-        (&["cpu", "--precision", "f16"], "precision: f16 is for CUDA devices"),
+        (&["--device", "cuda", "--backend", "reference"], "device cuda:0: plain tract computes on the cpu"),
+        (&["--device", "cpu", "--precision", "f16"], "precision: f16 is for CUDA devices"),
     ] {
-        let line = latents(more);
+        let line = refused(program(&latents(textures(), more)), 2);
         assert!(line.contains(words), "{more:?}: {line}");
     }
     let folder = tempdir().unwrap();
     let packed = folder.path().join("packed.ftplan").to_str().unwrap().to_owned();
     let bundle = data("bundle").to_str().unwrap().to_owned();
     run(&["compile", "-m", &bundle, "--target", "x86-64-v3", "-o", &packed]);
-    let line = refused(
-        program(&["latents", &packed, "--class", "0", "--seed", "1", "--device", "cuda", "-o", "-"]),
-        2,
-    );
+    let line = refused(program(&latents(&packed, &["--device", "cuda"])), 2);
     assert!(line.contains("the plan's weights are packed for x86-64-v3, which no device reads"), "{line}");
 }
 
 /// As `crates/cuda/tests/fake_libcuda.c` is told by its environment; `.ci/cuda` passes over it by name.
 #[test]
 fn a_driver_that_cannot_is_one_line_too() {
-    let latents = [
-        "latents",
-        textures(),
-        "--class",
-        "0",
-        "--seed",
-        "1",
-        "--schedule",
-        "E1",
-        "--device",
-        "cuda",
-        "-o",
-        "-",
-    ];
     for (told, code, words) in [
         ("version=11080", 2, "the NVIDIA display driver is too old: it speaks CUDA 11.8"),
         ("devices=0", 2, "the driver sees no device"),
@@ -278,7 +220,7 @@ fn a_driver_that_cannot_is_one_line_too() {
         ("memory=1000000", 1, "reserving "),
         ("fail=cuGraphLaunch:1:719", 1, "running a network failed (CUDA_ERROR_LAUNCH_FAILED"),
     ] {
-        let mut command = program(&latents);
+        let mut command = program(&latents(textures(), &["--device", "cuda"]));
         command.env("FAKE_CUDA", told);
         let line = refused(command, code);
         assert!(line.contains(words), "{told}: {line}");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::ptr::null_mut;
 
-use crate::capi::{model, pixels, request, session, status};
+use crate::capi::{model, model_options, pixels, request, session, status};
 
 /// A status that is not FT_OK, and the message that goes with it.
 pub struct Status(pub i32, String);
@@ -37,8 +37,8 @@ impl Model {
         let mut model = null_mut();
         // SAFETY: structs, texts and places of this function's.
         unsafe {
-            let mut options = std::mem::zeroed::<model::ft_model_options>();
-            told(model::ft_model_options_init(&raw mut options, size_of_val(&options)))?;
+            let mut options = std::mem::zeroed::<model_options::ft_model_options>();
+            told(model_options::ft_model_options_init(&raw mut options, size_of_val(&options)))?;
             options.threads = 1;
             told(model::ft_model_open(c(bundle).as_ptr(), &raw const options, &raw mut model))?;
         }

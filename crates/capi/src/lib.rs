@@ -31,6 +31,10 @@ pub mod limits;
 
 pub mod device;
 
+pub mod precision;
+
+pub mod model_options;
+
 pub mod model;
 
 pub mod request;

@@ -1,19 +1,16 @@
 //! A bundle planned for this machine.
 
 use std::ffi::{CString, c_char, c_void};
-use std::sync::Arc;
 
 use super::boundary::{Failure, guard, guard_silently, without_nul};
-use super::cancel_token::{self, ft_cancel_token};
 use super::device::{self, FT_DEVICE_CPU, ft_device};
-use super::limits::{self, ft_limits};
+use super::model_options::{self, ft_model_options};
 use super::pointers::{array, place, text};
 use super::reader::{Bytes, Callbacks, Release, ft_reader, ft_release_callback};
 use super::registry::{Kind, Registry};
 use super::status::ft_status;
-use super::threads::{Lent, ft_parallel_for};
 use super::versioned::{self, Versioned};
-use super::{BackendKind, Bundle, Limits, Model, ModelOptions, Precision, Role};
+use super::{Bundle, Limits, Model, Role};
 
 /// A bundle planned for this machine: networks, packed weights. Shared by any number of sessions and threads.
 pub struct ft_model {
@@ -32,103 +29,6 @@ pub(super) struct Opened {
 }
 
 pub(super) static MODELS: Registry<Opened> = Registry::new(Kind::Model);
-
-/// An option by its name, for experiments: names and values may change with any release.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ft_option {
-    /// "backend": "fused" (the library's kernels) or "reference" (plain tract, slow, the oracle).
-    pub key: *const c_char,
-    /// A text, or a number as text.
-    pub value: *const c_char,
-}
-
-/// In what numbers networks multiply: linear layers, convolutions, attention. All else is float32.
-pub type ft_precision = u32;
-
-/// float32, exact up to rounding.
-pub const FT_PRECISION_F32: ft_precision = 0;
-/// The same bits, by weights that stay float16 in memory where the files have them so.
-pub const FT_PRECISION_F16_WEIGHTS: ft_precision = 1;
-/// bfloat16, approximate; for processors with AVX512-BF16 or Arm's BF16 and GPUs of compute capability 8.0 and newer,
-/// else `FT_ERROR_UNSUPPORTED`.
-pub const FT_PRECISION_BF16: ft_precision = 2;
-/// Linear layers of bytes, the others as FT_PRECISION_BF16 where the processor has it; approximate. Not for GPUs.
-pub const FT_PRECISION_INT8: ft_precision = 3;
-/// float16, approximate; for GPUs (`FT_DEVICE_CUDA`), else `FT_ERROR_UNSUPPORTED`.
-pub const FT_PRECISION_F16: ft_precision = 4;
-/// float32 rounded to 10 bits of mantissa where it is multiplied, but for attention; for GPUs of compute capability 8.0
-/// and newer, else `FT_ERROR_UNSUPPORTED`.
-pub const FT_PRECISION_TF32: ft_precision = 5;
-/// What `flowturbo tune` stored in the bundle, as far as this processor has it, else float32; a packed plan's own.
-pub const FT_PRECISION_AUTO: ft_precision = 6;
-
-/// How a model is opened; filled by `ft_model_options_init`, then by hand.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ft_model_options {
-    /// sizeof(ft_model_options).
-    pub struct_size: u32,
-    /// Threads of the model's own, the calling one among them; 0 for one per processor, or as many as the system gives.
-    /// At most 1024; so many or `FT_ERROR_RUNTIME`.
-    pub threads: u32,
-    /// Images in a request that opening plans for; 0 is 1. Other numbers are planned when they are first wanted.
-    pub batch: u32,
-    /// With `parallel_for`: how many bodies may usefully run at the same time, at least 1. `threads` is not
-    /// looked at then.
-    pub lanes: u32,
-    /// NULL, or the program's job system, used instead of threads of the model's own.
-    pub parallel_for: ft_parallel_for,
-    /// For `parallel_for`; both are needed as long as the model or a session of it lives.
-    pub parallel_data: *mut c_void,
-    /// `option_count` options, or NULL.
-    pub options: *const ft_option,
-    /// How many.
-    pub option_count: usize,
-    /// NULL, or other limits than the defaults.
-    pub limits: *const ft_limits,
-    /// Gives up the weights that only times and classes need, a third of a SiT; new ones read them again.
-    /// 0 or 1.
-    pub release_conditioning: u32,
-    /// The same request gives the same bits on every processor and with any number of threads; a bundle that tract
-    /// would have to compute in part is refused (`FT_ERROR_UNSUPPORTED`). Takes longer where vectors are wider than
-    /// 8 floats (AVX-512). 0 or 1.
-    pub deterministic: u32,
-    /// NULL, or a token that stops the opening, which then ends with `FT_ERROR_CANCELLED`; it may be freed at any time.
-    pub cancel: *const ft_cancel_token,
-    /// In what numbers predictor, refiner and decoder multiply; others than `FT_PRECISION_F32` are for the library's
-    /// own kernels. A plan whose weights are packed keeps its own when this is `FT_PRECISION_F32`, and refuses another
-    /// one.
-    pub precision: ft_precision,
-    /// Where networks are computed. On another than `FT_DEVICE_CPU` nothing is left to tract: a node without a kernel
-    /// is refused by its name.
-    pub device: ft_device,
-}
-
-// SAFETY: `repr(C)`, begins with its size, integers and pointers.
-unsafe impl Versioned for ft_model_options {
-    const NAME: &'static str = "ft_model_options";
-    const FIRST: usize = versioned::first(64, 44);
-
-    fn new() -> Self {
-        Self {
-            struct_size: size_of::<Self>() as u32,
-            threads: 0,
-            batch: 0,
-            lanes: 0,
-            parallel_for: None,
-            parallel_data: std::ptr::null_mut(),
-            options: std::ptr::null(),
-            option_count: 0,
-            limits: std::ptr::null(),
-            release_conditioning: 0,
-            deterministic: 0,
-            cancel: std::ptr::null(),
-            precision: FT_PRECISION_F32,
-            device: FT_DEVICE_CPU,
-        }
-    }
-}
 
 /// The bundle has a refiner.
 pub const FT_NETWORK_REFINER: u32 = 1;
@@ -233,19 +133,6 @@ unsafe impl Versioned for ft_model_info {
     }
 }
 
-/// Sets every field to its default.
-///
-/// `struct_size` is sizeof(ft_model_options). Errors: `FT_ERROR_INVALID_ARGUMENT` (NULL, a size too small),
-/// `FT_ERROR_UNSUPPORTED` (this library is older than the header). Threads: any, one at a time per struct.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ft_model_options_init(
-    options: *mut ft_model_options,
-    struct_size: usize,
-) -> ft_status {
-    // SAFETY: the header asks the caller for that many bytes.
-    guard(|| unsafe { versioned::init(options, struct_size, "options") })
-}
-
 /// Opens the bundle at `path`, a folder or an uncompressed zip file, checks it and plans its networks; or a plan of
 /// one, which `flowturbo compile` made (docs/plan.md). libflowturbo_runtime opens plans alone.
 ///
@@ -334,52 +221,8 @@ unsafe fn open(
     out_model: *mut *mut ft_model,
     bundle: impl FnOnce(&Limits) -> super::Result<Bundle>,
 ) -> Result<(), Failure> {
-    let options = match options.is_null() {
-        true => ft_model_options::new(),
-        // SAFETY: the caller's promise.
-        false => unsafe { versioned::read(options, "options")? },
-    };
-    // SAFETY: as above.
-    let named = unsafe { array(options.options, options.option_count, "options.options")? };
-    let mut settings = ModelOptions::default();
-    for option in named {
-        // SAFETY: as above.
-        let (key, value) = unsafe { (text(option.key, "option.key")?, text(option.value, "option.value")?) };
-        set(&mut settings, key, value)?;
-    }
-    // SAFETY: as above.
-    let limits = unsafe { limits::read(options.limits)? };
-    let switch = |name, value| match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Failure::argument(format!(
-            "options.{name} is neither 0 nor 1; call ft_model_options_init first"
-        ))),
-    };
-    settings.release_conditioning = switch("release_conditioning", options.release_conditioning)?;
-    settings.deterministic = switch("deterministic", options.deterministic)?;
-    settings.precision = match options.precision {
-        FT_PRECISION_F32 => Precision::F32,
-        FT_PRECISION_F16_WEIGHTS => Precision::F16Weights,
-        FT_PRECISION_BF16 => Precision::Bf16,
-        FT_PRECISION_INT8 => Precision::Int8,
-        FT_PRECISION_F16 => Precision::F16,
-        FT_PRECISION_TF32 => Precision::Tf32,
-        FT_PRECISION_AUTO => Precision::Auto,
-        other => {
-            return Err(Failure::argument(format!(
-                "options.precision is {other}, which is none of FT_PRECISION_...; call ft_model_options_init first"
-            )));
-        }
-    };
-    settings.device = device::of(options.device)?;
-    settings.cancel = cancel_token::token(options.cancel)?;
-    settings.threads = options.threads as usize;
-    settings.batch = options.batch as usize;
-    settings.parallel = options.parallel_for.map(|run| {
-        let (lanes, user_data) = (options.lanes, options.parallel_data);
-        Arc::new(Lent { lanes, run, user_data }) as Arc<dyn super::Parallel>
-    });
+    // SAFETY: the caller's promise.
+    let (settings, limits) = unsafe { model_options::read(options)? };
     let model = Model::load(bundle(&limits)?, &settings)?;
     let manifest = model.manifest();
     let labels = manifest.classes.labels.as_deref().unwrap_or_default();
@@ -395,25 +238,6 @@ unsafe fn open(
     };
     // SAFETY: the caller's promise.
     unsafe { out_model.write(MODELS.insert(opened)) };
-    Ok(())
-}
-
-/// Sets an option by its name.
-fn set(settings: &mut ModelOptions, key: &str, value: &str) -> Result<(), Failure> {
-    settings.backend = match (key, value) {
-        ("backend", "fused") => BackendKind::Fused,
-        ("backend", "reference") => BackendKind::Reference,
-        ("backend", other) => {
-            let other = other.escape_debug();
-            return Err(Failure::argument(format!(
-                "option backend: '{other}' is neither fused nor reference"
-            )));
-        }
-        (other, _) => {
-            let other = other.escape_debug();
-            return Err(Failure::argument(format!("option '{other}' is not known; there is backend")));
-        }
-    };
     Ok(())
 }
 

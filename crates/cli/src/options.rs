@@ -96,7 +96,7 @@ pub struct Computing {
 }
 
 /// What to compute in, and where.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub struct Numbers {
     /// In what numbers the networks multiply by their weights: f32; f16-weights, the same with less memory; bf16 and
     /// int8, faster and approximate; on a GPU f32, tf32, f16 or bf16; auto, what `flowturbo tune` stored in the bundle
@@ -182,10 +182,9 @@ impl Computing {
             .with_backend(self.backend.into())
             .with_release_conditioning(release)
             .with_deterministic(self.deterministic)
-            .with_precision(precision)
-            .with_device(self.numbers.device)
-            .with_cancel(interrupt::token());
-        Model::load(bundle, &options.with_batch(images))
+            .with_cancel(interrupt::token())
+            .with_batch(images);
+        Model::load(bundle, &Numbers { precision, ..self.numbers }.apply(options))
     }
 }
 

@@ -53,12 +53,13 @@ typedef long long int64_t;
 #define PROGRAM_MUL_NUMBER 18
 #define PROGRAM_POW 19
 #define PROGRAM_CLAMP 20
-#define PROGRAM_ADD 21
-#define PROGRAM_SUB 22
-#define PROGRAM_MUL 23
-#define PROGRAM_DIV 24
-#define PROGRAM_MAX 25
-#define PROGRAM_MIN 26
+#define PROGRAM_ROUNDED 21
+#define PROGRAM_ADD 22
+#define PROGRAM_SUB 23
+#define PROGRAM_MUL 24
+#define PROGRAM_DIV 25
+#define PROGRAM_MAX 26
+#define PROGRAM_MIN 27
 
 // Values that a program holds at a time.
 #define PROGRAM_REGISTERS 32
@@ -227,7 +228,7 @@ struct ProgramStep {
     // A register; of PROGRAM_LOAD the number of an input.
     uint32_t a;
     uint32_t b;
-    float numbers[2];
+    float numbers[4];
 };
 
 // Elements of a known shape.

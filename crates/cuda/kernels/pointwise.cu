@@ -7,6 +7,9 @@
 DEVICE float larger(float a, float b) { return a > b || a != a ? a : b; }
 DEVICE float smaller(float a, float b) { return a < b || a != a ? a : b; }
 
+// To the nearest whole number, ties to even, between two that are whole; of zeros there is one.
+DEVICE float rounded(float a, float low, float high) { return rintf(smaller(larger(a, low), high)) + 0.0f; }
+
 DEVICE float apply(const ProgramStep &step, float a, float b) {
     switch (step.operation) {
         case PROGRAM_NEG: return -a;
@@ -29,6 +32,7 @@ DEVICE float apply(const ProgramStep &step, float a, float b) {
         case PROGRAM_MUL_NUMBER: return a * step.numbers[0];
         case PROGRAM_POW: return powf(a, step.numbers[0]);
         case PROGRAM_CLAMP: return smaller(larger(a, step.numbers[0]), step.numbers[1]);
+        case PROGRAM_ROUNDED: return rounded(a / step.numbers[0], step.numbers[1], step.numbers[2]);
         case PROGRAM_ADD: return a + b;
         case PROGRAM_SUB: return a - b;
         case PROGRAM_MUL: return a * b;

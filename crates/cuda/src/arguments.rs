@@ -3,9 +3,13 @@
 //! Places are floats from the arena's start; addresses are in the device's memory, 0 until whoever loads a plan has
 //! put the tables there.
 
+mod elements;
+
 use flowturbo_kernels as kernels;
 use flowturbo_kernels::error::unsupported;
-use flowturbo_kernels::{Border, Elementwise, Measure, RANK, Reduction, Result};
+use flowturbo_kernels::{Border, Measure, RANK, Reduction, Result};
+
+pub use elements::Program;
 
 /// A place of something that is not there.
 pub const NOWHERE: u64 = u64::MAX;
@@ -158,7 +162,7 @@ structs! {
         reserved: u32,
     }
     /// A step of a program on registers.
-    ProgramStep { operation: u32, to: u32, a: u32, b: u32, numbers: [f32; 2], }
+    ProgramStep { operation: u32, to: u32, a: u32, b: u32, numbers: [f32; 4], }
     /// Elements of a known shape.
     View { offset: u64, strides: [u64; RANK], }
     /// A program over elements, see [`Program`].
@@ -348,114 +352,6 @@ impl Stage {
             },
             reserved: 0,
         })
-    }
-}
-
-/// A program over elements, and the tables that its kernel reads.
-pub struct Program {
-    /// Where `steps` and `inputs` are is for whoever uploads these.
-    pub arguments: Pointwise,
-    pub steps: Vec<ProgramStep>,
-    pub inputs: Vec<View>,
-}
-
-impl Program {
-    /// A program in an arena.
-    ///
-    /// # Errors
-    /// `Unsupported`: sizes that are too large.
-    pub fn new(pointwise: &kernels::Pointwise) -> Result<Self> {
-        let steps = pointwise.steps().iter().map(|&(step, to)| ProgramStep::new(step, to));
-        let steps: Vec<ProgramStep> = steps.collect::<Result<_>>()?;
-        let inputs: Vec<View> = pointwise.inputs().iter().map(View::new).collect();
-        let (shape, elements) = counted_shape(pointwise.shape())?;
-        let arguments = Pointwise {
-            out: View::new(pointwise.out()),
-            shape,
-            rank: counted(pointwise.shape().len())?,
-            step_count: counted(steps.len())?,
-            elements,
-            result: steps.last().map_or(0, |step| step.to),
-            ..Pointwise::default()
-        };
-        Ok(Self { arguments, steps, inputs })
-    }
-}
-
-impl ProgramStep {
-    fn new(step: Elementwise, to: usize) -> Result<Self> {
-        use flowturbo_kernels::{Binary, Unary};
-        let (operation, a, b, numbers) = match step {
-            Elementwise::Load(input) => (0, input, 0, [0.0; 2]),
-            Elementwise::Unary(unary, a) => {
-                let (operation, numbers) = match unary {
-                    Unary::Neg => (1, [0.0; 2]),
-                    Unary::Abs => (2, [0.0; 2]),
-                    Unary::Square | Unary::Pow(2.0) => (3, [0.0; 2]),
-                    Unary::Sqrt => (4, [0.0; 2]),
-                    Unary::Rsqrt => (5, [0.0; 2]),
-                    Unary::Recip => (6, [0.0; 2]),
-                    Unary::Exp => (7, [0.0; 2]),
-                    Unary::Ln => (8, [0.0; 2]),
-                    Unary::Tanh => (9, [0.0; 2]),
-                    Unary::Sigmoid => (10, [0.0; 2]),
-                    Unary::Silu => (11, [0.0; 2]),
-                    Unary::Erf => (12, [0.0; 2]),
-                    Unary::GeluTanh => (13, [0.0; 2]),
-                    Unary::GeluErf => (14, [0.0; 2]),
-                    Unary::Cos => (15, [0.0; 2]),
-                    Unary::Sin => (16, [0.0; 2]),
-                    Unary::Add(number) => (17, [number, 0.0]),
-                    Unary::Mul(number) => (18, [number, 0.0]),
-                    Unary::Pow(number) => (19, [number, 0.0]),
-                    Unary::Clamp(low, high) => (20, [low, high]),
-                    Unary::Rounded { .. } => {
-                        return Err(unsupported("rounds to whole numbers, which has no kernel for CUDA"));
-                    }
-                };
-                (operation, a, 0, numbers)
-            }
-            Elementwise::Binary(binary, a, b) => {
-                let operation = match binary {
-                    Binary::Add => 21,
-                    Binary::Sub => 22,
-                    Binary::Mul => 23,
-                    Binary::Div => 24,
-                    Binary::Max => 25,
-                    Binary::Min => 26,
-                };
-                (operation, a, b, [0.0; 2])
-            }
-        };
-        Ok(Self { operation, to: counted(to)?, a: counted(a)?, b: counted(b)?, numbers })
-    }
-}
-
-impl View {
-    fn new(view: &kernels::View) -> Self {
-        Self { offset: place(view.offset), strides: view.strides().map(|stride| stride as u64) }
-    }
-}
-
-/// A shape filled up with ones, and how many elements it has.
-fn counted_shape(shape: &[usize]) -> Result<([u32; RANK], u32)> {
-    let mut counts = [1; RANK];
-    for (count, &size) in counts.iter_mut().zip(shape) {
-        *count = counted(size)?;
-    }
-    let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    Ok((counts, counted(elements.unwrap_or(usize::MAX))?))
-}
-
-impl Copy {
-    /// A copy in an arena.
-    ///
-    /// # Errors
-    /// `Unsupported`: sizes that are too large.
-    pub fn new(copy: &kernels::Copy) -> Result<Self> {
-        let (shape, elements) = counted_shape(copy.shape())?;
-        let rank = counted(copy.shape().len())?;
-        Ok(Self { from: View::new(copy.from()), to: View::new(copy.to()), shape, rank, elements })
     }
 }
 

@@ -121,7 +121,7 @@ impl Staging {
 
     /// # Panics
     /// If it does not lie inside, on a boundary of `T`.
-    pub fn slice<T: Plain>(&mut self, from: usize, len: usize) -> &mut [T] {
+    pub fn slice<T: AnyBits>(&mut self, from: usize, len: usize) -> &mut [T] {
         let end = len.checked_mul(size_of::<T>()).and_then(|bytes| from.checked_add(bytes));
         assert!(end.is_some_and(|end| end <= self.bytes), "a slice goes beyond what is staged");
         // SAFETY: inside, by the assertion.
@@ -144,14 +144,10 @@ impl Drop for Staging {
 ///
 /// # Safety
 /// Such a type has neither padding nor bits that mean nothing.
-pub unsafe trait Plain: Copy {}
+pub unsafe trait AnyBits: Copy {}
 // SAFETY: any bits are a number.
-unsafe impl Plain for f32 {}
+unsafe impl AnyBits for f32 {}
 // SAFETY: any bits are a number.
-unsafe impl Plain for i64 {}
-
-/// A byte of anything.
-#[derive(Clone, Copy)]
-pub struct Byte(#[expect(dead_code, reason = "only its place counts")] u8);
-// SAFETY: any bits are a byte.
-unsafe impl Plain for Byte {}
+unsafe impl AnyBits for i64 {}
+// SAFETY: any bits are a number.
+unsafe impl AnyBits for u8 {}

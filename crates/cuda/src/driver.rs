@@ -18,6 +18,9 @@ pub type Handle = *mut c_void;
 /// The oldest CUDA that a driver has to speak, as it says it: 12.0.
 const OLDEST: c_int = 12_000;
 
+/// What to do where there is no device.
+pub const NO_DEVICE: &str = "the driver sees no device: take the cpu, or look at what nvidia-smi says";
+
 /// Where a driver is, on each system.
 const NAMES: &[&str] = match cfg!(windows) {
     true => &["nvcuda.dll"],
@@ -210,10 +213,7 @@ fn advice(status: Status) -> (ErrorKind, &'static str) {
             ErrorKind::OutOfMemory,
             "the device has too little memory left: take a smaller batch or image, or close what else uses it",
         ),
-        100 => (
-            ErrorKind::Unsupported,
-            "the driver sees no device: take the cpu, or look at what nvidia-smi says",
-        ),
+        100 => (ErrorKind::Unsupported, NO_DEVICE),
         101 => (ErrorKind::Unsupported, "there is no such device: flowturbo devices lists them"),
         3 => (
             ErrorKind::Runtime,

@@ -7,7 +7,7 @@ use flowturbo_runtime::error::{invalid_argument, unsupported};
 use flowturbo_runtime::{DeviceInfo, Result};
 
 use crate::binaries::Binary;
-use crate::driver::{Driver, Handle, mistake};
+use crate::driver::{Driver, Handle, NO_DEVICE, mistake};
 
 /// `CU_DEVICE_ATTRIBUTE_…`.
 const INTEGRATED: c_int = 18;
@@ -117,9 +117,7 @@ impl Gpu {
     pub fn open(driver: &Arc<Driver>, number: u32) -> Result<Arc<Self>> {
         let count = driver.count()?;
         if count == 0 {
-            return Err(unsupported(
-                "the driver sees no device: take the cpu, or look at what nvidia-smi says",
-            ));
+            return Err(unsupported(NO_DEVICE));
         }
         if number >= count {
             let have = if count == 1 { "is one device, cuda:0" } else { "are devices cuda:0 to" };

@@ -1,9 +1,9 @@
 //! FlowTurbo on CUDA: kernels made ahead for each kind of GPU, and what runs plans with them.
 //!
 //! ```text
-//! libcuda.so.1 ──driver──▶ gpu (devices, modules), buffer (memory), stream (graphs)
-//! kernels/*.cu ──compile.py──▶ kernels/binaries ──binaries──▶ a module
-//! Plan ──load──▶ launches: kernel, grid, arguments (arguments, product) ──program──▶ a graph for each instance
+//! libcuda.so.1 ─driver─▶ gpu (devices, modules), buffer (memory), stream (graphs)
+//! kernels/*.cu ─compile.py─▶ kernels/binaries ─binaries─▶ a module
+//! Plan ─load─▶ launches: kernel, grid, arguments (arguments, product) ─program─▶ a graph an instance
 //! ```
 
 pub mod arguments;

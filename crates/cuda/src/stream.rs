@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowturbo_runtime::Result;
 
 use crate::arguments::{Plain, bytes};
-use crate::buffer::{Buffer, Byte, Staging};
+use crate::buffer::{Buffer, Staging};
 use crate::driver::mistake;
 use crate::gpu::{Function, Gpu, OF_THIS_THREAD, Owned};
 use crate::kernel;
@@ -90,7 +90,7 @@ impl Stream {
         place: usize,
         bytes: usize,
     ) -> Result<()> {
-        let from: *mut u8 = from.slice::<Byte>(at, bytes).as_mut_ptr().cast();
+        let from: *mut u8 = from.slice(at, bytes).as_mut_ptr();
         assert!(place <= to.bytes && bytes <= to.bytes - place, "a copy goes beyond a device's memory");
         let driver = &self.0.device.driver;
         let to = to.at + place as u64;
@@ -115,7 +115,7 @@ impl Stream {
         at: usize,
         bytes: usize,
     ) -> Result<()> {
-        let to: *mut u8 = to.slice::<Byte>(at, bytes).as_mut_ptr().cast();
+        let to: *mut u8 = to.slice(at, bytes).as_mut_ptr();
         assert!(place <= from.bytes && bytes <= from.bytes - place, "a copy goes beyond a device's memory");
         let driver = &self.0.device.driver;
         let from = from.at + place as u64;

@@ -226,17 +226,18 @@ impl Plan {
     /// # Errors
     /// `Unsupported`: names the node.
     pub fn check_own(&self) -> Result<()> {
-        let foreign = self.steps.iter().find_map(|step| match &step.operation {
-            Operation::Foreign(foreign) => Some((&step.name, foreign.operation.name())),
-            _ => None,
-        });
-        match foreign {
-            Some((node, operation)) => Err(unsupported(format!(
-                "has no kernel ({operation}), so the plan cannot be written to a file"
-            ))
-            .at(format!("node '{node}'"))),
-            None => Ok(()),
+        self.refuse_foreign("so the plan cannot be written to a file")
+    }
+
+    /// Refuses the first step that has no kernel, for a reason.
+    pub(crate) fn refuse_foreign(&self, why: &str) -> Result<()> {
+        for Step { name, operation } in &self.steps {
+            if let Operation::Foreign(foreign) = operation {
+                let error = unsupported(format!("has no kernel ({}), {why}", foreign.operation.name()));
+                return Err(error.at(format!("node '{name}'")));
+            }
         }
+        Ok(())
     }
 }
 

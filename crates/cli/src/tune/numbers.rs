@@ -46,6 +46,7 @@ pub fn measure(tune: &Tune, model: &Model, request: &Request) -> Result<Vec<Numb
         if matches!(precision, Precision::F32 | Precision::Auto) {
             continue;
         }
+        // A model takes its bundle; with the presets that it has, another one is the same.
         let copy = model.bundle().with_presets(model.bundle().presets())?;
         let loaded = tune.computing.load_in(copy, 1, &tune.keeping, precision);
         let (mut session, made) = match loaded.and_then(|model| ready(model.session(), &request, &one)) {

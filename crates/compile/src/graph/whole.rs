@@ -1,12 +1,14 @@
 //! Whole numbers that stand for floats, and products of them, spelled out in floats.
 //!
 //! ```text
-//! x ──QuantizeLinear──▶ numbers ──────────────┬─DequantizeLinear──▶ floats
-//!                                             └─QLinearMatMul, QLinearConv──▶ numbers
-//! x ──DynamicQuantizeLinear──▶ numbers, zero ───MatMulInteger, ConvInteger──▶ sums ──Cast──▶ floats
+//! x ─QuantizeLinear─▶ numbers ─┬─DequantizeLinear─▶ floats
+//!                              └─QLinearMatMul, QLinearConv─▶ numbers
+//! x ─DynamicQuantizeLinear─▶ numbers, zero ─MatMulInteger, ConvInteger─▶ sums ─Cast─▶ floats
 //!
-//! x ──Rounded──▶ numbers less zero, as floats ┬─Mul──▶ floats
-//!                                             └─MatMul, Conv──▶ sums, as floats ──Mul, Rounded──▶ numbers less zero
+//! becomes, of floats alone,
+//!
+//! x ─Rounded─▶ numbers less zero ─┬─Mul─▶ floats
+//!                                 └─MatMul, Conv─▶ sums ─Mul, Rounded─▶ numbers less zero
 //! ```
 //!
 //! The numbers are the same. So are sums of bytes' products, and a bias of 32 bits among them, as long as none passes
@@ -159,12 +161,10 @@ impl Writer<'_> {
         let given = node.input.get(2).filter(|name| !name.is_empty());
         let (zero, kind) = match given {
             Some(name) => self.constants.zero(name)?,
-            None => (
-                0,
-                attribute(node, "output_dtype")
-                    .filter(|&kind| kind != 0)
-                    .map_or(Some(DataType::Uint8), kind_of)?,
-            ),
+            None => match attribute(node, "output_dtype").unwrap_or(0) {
+                0 => (0, DataType::Uint8),
+                kind => (0, kind_of(kind)?),
+            },
         };
         let (least, most) = bounds(kind)?;
         if attribute(node, "block_size").unwrap_or(0) != 0 || attribute(node, "precision").unwrap_or(0) != 0 {

@@ -118,6 +118,7 @@ fn every_operation_is_the_cpu_s() {
         Unary::Pow(3.0),
         Unary::Pow(0.7),
         Unary::Clamp(0.9, 1.7),
+        Unary::Rounded { step: 0.3, low: -4.0, high: 3.0 },
     ] {
         // Of numbers of both signs where that makes sense.
         let sub = match op {

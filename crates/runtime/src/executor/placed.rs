@@ -1,12 +1,12 @@
 //! A plan with a place for each buffer and nothing else: what a device makes its own executable of.
 
 use crate::allowance::Allowance;
-use crate::error::{Context, unsupported};
+use crate::error::Context;
 use crate::executor::arena;
 use crate::executor::load::{Placed, lives};
 use crate::kernels::{Epilogue, Group, Isa, View};
 use crate::panics::in_flowturbo;
-use crate::plan::{Address, Constant, Matmul, Operation, Place, Plan, Step};
+use crate::plan::{Address, Constant, Matmul, Place, Plan, Step};
 use crate::precision::Precision;
 use crate::{Result, memory};
 
@@ -33,16 +33,7 @@ impl PlacedPlan {
     /// `Unsupported`: names the first node that has no kernel. `Runtime`: a step that reaches beyond its buffers.
     /// `LimitExceeded`, `Cancelled`: by the allowance. `OutOfMemory`.
     pub fn new(plan: Plan, allowance: &Allowance) -> Result<Self> {
-        let foreign = plan.steps.iter().find_map(|step| match &step.operation {
-            Operation::Foreign(foreign) => Some((&step.name, foreign.operation.name())),
-            _ => None,
-        });
-        if let Some((node, operation)) = foreign {
-            let error = format!(
-                "has no kernel ({operation}), and only the processor runs it without one: --device cpu"
-            );
-            return Err(unsupported(error).at(format!("node '{node}'")));
-        }
+        plan.refuse_foreign("and only the processor runs it without one: --device cpu")?;
         let (offsets, arena) = arena::place(&lives(&plan)?, allowance)?;
         let Plan { buffers, constants, inputs, given, output, steps } = plan;
         let whole = |buffer: usize| (offsets[buffer], buffers[buffer]);
