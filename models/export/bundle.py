@@ -26,7 +26,8 @@ from export.verify import verify
 
 __all__ = ["Classes", "Latent", "Manifest", "Report", "Text", "Time", "write_bundle"]
 
-ROLES = ("predictor", "refiner", "decoder", "encoder")
+ROLES = ("predictor", "refiner", "decoder", "encoder", "text")
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass
@@ -85,6 +86,10 @@ def build(
         entries[role], line = write_network(role, manifest, networks[role], folder, dtype, external_threshold)
         report.networks.append(line)
     data = manifest.as_json() | {"networks": entries}
+    if manifest.text and manifest.text.tokenizer:
+        text = json.dumps(manifest.text.tokenizer, ensure_ascii=False, separators=(",", ":"))
+        (folder / TOKENIZER).write_text(text, encoding="utf-8")
+        data["text"]["tokenizer"] = {"file": TOKENIZER, "sha256": sha256(folder / TOKENIZER)}
     (folder / "bundle.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if program is not None:
         report.run = compare(program, folder, manifest, networks, dtype)
@@ -98,7 +103,7 @@ def build(
 def keep_others(old: Path, new: Path) -> None:
     """What else the older bundle's folder holds, such as a README or a licence, belongs in the newer one."""
     for path in old.iterdir():
-        if path.name == "bundle.json" or path.name.endswith((".onnx", ".onnx.data")):
+        if path.name in ("bundle.json", TOKENIZER) or path.name.endswith((".onnx", ".onnx.data")):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, new / path.name, symlinks=True)
@@ -134,6 +139,8 @@ def check(out: Path, manifest: Manifest, networks: dict[str, nn.Module], dtype: 
         require(manifest.image is not None, "a decoder or an encoder needs the image size")
     else:
         require(manifest.image is None, "an image size needs a decoder or an encoder")
+    tokenizer = manifest.text.tokenizer if manifest.text else None
+    require(("text" in networks) == (tokenizer is not None), "a text encoder and a tokenizer come together")
     require(manifest.maps is None or "decoder" in networks, "maps need a decoder, which makes them")
     schedules = [manifest.schedule, *(schedule for schedule, _ in manifest.presets.values())]
     require(

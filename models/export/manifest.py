@@ -75,16 +75,17 @@ class Time:
 
 @dataclass(frozen=True)
 class Text:
-    """What networks are told of a prompt: a context of `width` numbers, or as many for each of `tokens`. The bundle has
-    no network that makes it.
+    """What networks are told of a prompt: a context of `width` numbers, or as many for each of `tokens`.
 
-    `no_prompt` "zeros": no prompt is a context of zeros.
+    `tokenizer` is a tokenizer.json, which a network of the role `text` needs; without both, prompts are not understood.
+    `no_prompt` "zeros": no prompt is a context of zeros; "empty": what the network makes of the empty prompt.
     """
 
     width: int
     tokens: int | None = None
     max_tokens: int = 128
     no_prompt: str = "zeros"
+    tokenizer: dict | None = None
 
     def as_json(self) -> dict:
         tokens = {} if self.tokens is None else {"tokens": self.tokens}
@@ -157,7 +158,10 @@ class Manifest:
         if self.text is not None:
             sizes = (*self.text.shape, self.text.max_tokens)
             require(min(sizes) >= 1, "text: width, tokens and max_tokens must be 1 or more")
-            require(self.text.no_prompt == "zeros", f"text no_prompt {self.text.no_prompt!r}: must be zeros")
+            known = ("zeros", "empty") if self.text.tokenizer else ("zeros",)
+            require(
+                self.text.no_prompt in known, f"text no_prompt {self.text.no_prompt!r}: must be {' or '.join(known)}"
+            )
         require(time.direction in ("noise_to_data", "data_to_noise"), f"time direction {time.direction!r} is not known")
         check_factor("time scale", time.scale)
         require(time.velocity_sign in (1, -1), "velocity sign must be 1 or -1")

@@ -1,11 +1,12 @@
 """Does flowturbo compute what the modules compute? Its program runs a bundle before the bundle is moved into place.
 
 Predictor and refiner are compared by the states of a sampled latent, the decoder by an 8-bit image, the encoder by
-the latent of one.
+the latent of one, the text encoder by the contexts of prompts.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from export.signature import takes_class
 from export.verify import reference
 
 TOLERANCE = 1e-3  # of what the networks add to a latent, or of an image
+PROMPTS = ["", "a mossy stone wall", "Rust's RED bricks, 1024x1024!", "木の床", "wet sand " * 60]
 VARIABLE = "FLOWTURBO_PROGRAM"
 NAME = "flowturbo.exe" if os.name == "nt" else "flowturbo"
 BUILT = Path(__file__).resolve().parents[2] / "target" / "release" / NAME
@@ -73,6 +75,8 @@ def compare(
             errors.append(run.decoder())
         if "encoder" in networks:
             errors.append(run.encoder())
+        if "text" in networks:
+            errors.append(run.text())
         return max(errors)
 
 
@@ -159,6 +163,22 @@ class Comparison:
         if got.shape != want.shape:
             raise ExportError(f"encoder: flowturbo makes latents of {got.shape}, PyTorch of {want.shape}")
         return self.held("encoder", np.abs(got - want).max() / np.abs(want).max(), 1)
+
+    def text(self) -> float:
+        """The contexts of prompts, by flowturbo's own tokenizer and by the package `tokenizers`."""
+        from tokenizers import Tokenizer
+
+        text = self.manifest.text
+        words = Tokenizer.from_str(json.dumps(text.tokenizer))
+        words.enable_truncation(text.max_tokens)
+        words.enable_padding(**{**words.padding, "length": text.max_tokens})
+        tokens = torch.tensor([words.encode(prompt).ids for prompt in PROMPTS])
+        want = reference(self.networks["text"], [tokens], self.dtype)
+        self.run("context", "--output", "contexts.npy", *PROMPTS)
+        got = self.numbers("contexts.npy")
+        if got.shape != want.shape:
+            raise ExportError(f"text: flowturbo makes contexts of {got.shape}, PyTorch of {want.shape}")
+        return self.held("text", np.abs(got - want).max() / np.abs(want).max(), 1)
 
     def image(self, role: str, name: str, want: np.ndarray) -> float:
         """How far a PNG is off, beyond what rounding to whole levels explains."""

@@ -17,12 +17,13 @@ CLASS = {"predictor": 2, "refiner": 3}  # the place of `y` among the arguments o
 @dataclass(frozen=True)
 class Signature:
     """What a network takes, in the order of its forward: input name -> shape without the batch, dtype; and its
-    output, which has so many channels."""
+    output."""
 
     inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]
     output: str
-    channels: int
+    answer: tuple[int | str, ...]  # the output's shape without the batch; what is open has a name
     any_size: bool = False
+    vocabulary: int = 0  # tokens that there are
 
     def zeros(self, batch: int) -> list[Tensor]:
         return [torch.zeros(batch, *shape, dtype=dtype) for shape, dtype in self.inputs.values()]
@@ -49,12 +50,16 @@ def signature(role: str, manifest: Manifest, module: nn.Module) -> Signature:
     if manifest.text is not None:
         asked["context"] = (manifest.text.shape, torch.float32)
     if role == "predictor":
-        return Signature({"x": state, "t": time} | asked, "velocity", latent[0])
+        return Signature({"x": state, "t": time} | asked, "velocity", (latent[0], "H", "W"))
     if role == "refiner":
-        return Signature({"x": state, "v": state, "t": time} | asked, "offset", latent[0])
+        return Signature({"x": state, "v": state, "t": time} | asked, "offset", (latent[0], "H", "W"))
     if role == "decoder":
-        return Signature({"latent": state}, "image", manifest.map_channels, any_size)
-    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", latent[0], any_size)
+        return Signature({"latent": state}, "image", (manifest.map_channels, "H", "W"), any_size)
+    if role == "text":
+        tokens = {"tokens": ((manifest.text.max_tokens,), torch.int64)}
+        vocabulary = manifest.text.tokenizer["model"]["vocab"]
+        return Signature(tokens, "context", manifest.text.shape, vocabulary=1 + max(vocabulary.values()))
+    return Signature({"image": ((3, *manifest.image), torch.float32)}, "latent", (latent[0], "H", "W"), any_size)
 
 
 def takes_class(role: str, module: nn.Module) -> bool:

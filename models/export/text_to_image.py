@@ -1,8 +1,8 @@
 """A rectified flow of text to images -> a bundle: python models/export/text_to_image.py --predictor DIR --out BUNDLE
 
 DIR is a diffusers UNet2DConditionModel whose output is a velocity, as InstaFlow's and 2-rectified flow's
-(arXiv 2309.06380): time from data to noise, 0 to 1000. The bundle takes contexts, `--tokens` of them, of the pipeline's
-own text encoder: flowturbo reads no tokenizer of CLIP's.
+(arXiv 2309.06380): time from data to noise, 0 to 1000. The bundle takes contexts, `--tokens` of them; with --text, the
+folder of a pipeline that has CLIP's `text_encoder` and `tokenizer`, it takes prompts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from nets.clip import ClipConfig
 from nets.kl import KlConfig
 from nets.unet import UNet, UNetConfig
 from torch import nn
 
 from export import ExportError, options
 from export.bundle import Classes, Latent, Manifest, Text, Time
-from export.diffusers import load_unet
+from export.clip_tokenizer import load_tokenizer
+from export.diffusers import load_clip, load_unet
 from export.program import find_program
 
 SD_SCALE = 0.18215  # of the VAE of Stable Diffusion 1 and 2
@@ -36,6 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--predictor", type=Path, metavar="DIR", help="a UNet2DConditionModel, or a pipeline that has one in `unet`")
     add("--refiner", type=Path, metavar="DIR", help="likewise, of twice the input channels")
+    add("--text", type=Path, metavar="DIR", help="a pipeline whose text encoder and tokenizer make contexts of prompts")
     add("--random", action="store_true", help="random weights in the geometry of Stable Diffusion 1.5 instead")
     add("--tokens", type=int, default=PROMPT[0], metavar="L", help="tokens of a context (77)")
     add("--guidance", type=float, default=GUIDANCE, help="default guidance scale (1.5)")
@@ -51,17 +54,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def load_networks(a: argparse.Namespace) -> dict[str, UNet]:
-    if a.random:
-        return random_networks(a.tokens)
-    networks = {"predictor": load_unet(a.predictor, a.tokens)}
+def load_networks(a: argparse.Namespace) -> dict[str, nn.Module]:
+    networks = random_networks(a.tokens) if a.random else load_flow(a)
+    if a.text:
+        networks["text"] = load_clip(a.text)
+        check_text(networks["text"].config, networks["predictor"].config)
+    return networks
+
+
+def load_flow(a: argparse.Namespace) -> dict[str, nn.Module]:
+    networks: dict[str, nn.Module] = {"predictor": load_unet(a.predictor, a.tokens)}
     if a.refiner:
         networks["refiner"] = load_unet(a.refiner, a.tokens, refiner=True)
         check_pair(networks["predictor"].config, networks["refiner"].config)
     return networks
 
 
-def random_networks(tokens: int, seed: int = 0) -> dict[str, UNet]:
+def random_networks(tokens: int, seed: int = 0) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
 
     def network(size: tuple[tuple[int, ...], int], channels: int) -> UNet:
@@ -84,6 +93,15 @@ def check_pair(predictor: UNetConfig, refiner: UNetConfig) -> None:
             raise ExportError(f"predictor and refiner do not belong together: {field} {a} and {b}")
 
 
+def check_text(text: ClipConfig, predictor: UNetConfig) -> None:
+    for of, made, wanted in (
+        ("width", text.hidden_size, predictor.cross_attention_dim),
+        ("tokens", text.max_position_embeddings, predictor.tokens),
+    ):
+        if made != wanted:
+            raise ExportError(f"text encoder and predictor do not belong together: {of} {made} and {wanted}")
+
+
 def describe(a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, vae: KlConfig | None) -> Manifest:
     channels, size = unet.out_channels, unet.sample_size
     if vae and vae.latent_channels != channels:
@@ -94,7 +112,13 @@ def describe(a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, vae: Kl
         latent=Latent(channels, size, size, scale, shift),
         image=(size * vae.factor, size * vae.factor) if vae else None,
         classes=Classes(1, given=False),
-        text=Text(unet.cross_attention_dim, a.tokens, max_tokens=a.tokens),
+        text=Text(
+            unet.cross_attention_dim,
+            a.tokens,
+            max_tokens=a.tokens,
+            no_prompt="empty" if a.text else "zeros",
+            tokenizer=load_tokenizer(a.text) if a.text else None,
+        ),
         time=TIME,
         schedule=options.schedule(a, has_refiner),
         guidance=a.guidance,
@@ -105,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         program = None if arguments.no_run else find_program(arguments.flowturbo)
-        networks: dict[str, nn.Module] = load_networks(arguments)
+        networks = load_networks(arguments)
 
         def described(vae: KlConfig | None) -> Manifest:
             return describe(arguments, networks["predictor"].config, "refiner" in networks, vae)

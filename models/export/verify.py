@@ -25,7 +25,7 @@ def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Pa
     sizes = [signature, signature.doubled()] if signature.any_size else [signature]
     inputs = [random_inputs(size, manifest, batch) for size in sizes for batch in (1, 2)]
     expected = [reference(module, arguments, dtype) for arguments in inputs]
-    check_channels(expected[0], signature, manifest, path)
+    check_answer(expected[0], signature, manifest, path)
     session = open_session(path)
     worst = 0.0
     for arguments, want in zip(inputs, expected):
@@ -41,21 +41,25 @@ def verify(module: nn.Module, signature: Signature, manifest: Manifest, path: Pa
     return worst
 
 
-def check_channels(answer: np.ndarray, signature: Signature, manifest: Manifest, path: Path) -> None:
-    """A decoder makes the maps that the manifest says, everything else a latent."""
-    found, wanted = answer.shape[1] if answer.ndim == 4 else 0, signature.channels
-    if found != wanted:
+def check_answer(answer: np.ndarray, signature: Signature, manifest: Manifest, path: Path) -> None:
+    """A decoder makes the maps that the manifest says, a text encoder a context, everything else a latent."""
+    found, wanted = answer.shape[1:], signature.answer
+    known = [(a, b) for a, b in zip(found, wanted) if isinstance(b, int)]
+    if len(found) != len(wanted) or any(a != b for a, b in known):
         of = f" ({', '.join(manifest.maps or ['color'])})" if signature.output == "image" else ""
-        raise ExportError(f"{path.name}: makes {list(answer.shape)}, but [N, {wanted}, H, W] is wanted{of}")
+        shape = ", ".join(map(str, wanted))
+        raise ExportError(f"{path.name}: makes {list(answer.shape)}, but [N, {shape}] is wanted{of}")
 
 
 def random_inputs(signature: Signature, manifest: Manifest, batch: int) -> list[Tensor]:
-    """Times of the model's scale, any class or the null class, everything else normal."""
+    """Times of the model's scale, any class or the null class, any tokens, everything else normal."""
     generator = torch.Generator().manual_seed(batch)
     labels = torch.tensor(manifest.classes.known)
     arguments = []
     for name, (shape, dtype) in signature.inputs.items():
-        if dtype == torch.int64:
+        if name == "tokens":
+            arguments.append(torch.randint(signature.vocabulary, (batch, *shape), generator=generator))
+        elif dtype == torch.int64:
             arguments.append(labels[torch.randint(len(labels), (batch,), generator=generator)])
         elif name == "t":
             arguments.append(manifest.time.scale * torch.rand(batch, generator=generator))

@@ -45,7 +45,8 @@ class CausalAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
         self.head = width // self.heads
         length = config.max_position_embeddings
-        unseen = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
+        # Enough to be 0 after softmax, and a float16.
+        unseen = torch.full((length, length), -6e4).triu(1)
         self.register_buffer("unseen", unseen, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

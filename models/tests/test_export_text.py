@@ -18,6 +18,8 @@ from tokenizers import Tokenizer
 PROMPTS = REPOSITORY / "tests" / "data" / "prompts"
 sys.path.insert(0, str(PROMPTS))
 
+from clip import BLOCK, BLOCKS, MORE, block_hash, small
+from clip import open_tokenizer as open_clip
 from make import CASES, MAX_TOKENS, encode, open_tokenizer
 from words import PHRASES
 
@@ -58,6 +60,20 @@ def test_the_stored_tokens_of_single_characters_are_those_of_the_package():
     for code in sorted(code for code in codes if 0 <= code < 0x110000 and not 0xD800 <= code < 0xE000):
         kind = kinds[np.searchsorted(starts, code, side="right") - 1]
         assert words.encode(f"a{chr(code)}b").ids == stored["tokens"][kind], hex(code)
+
+
+def test_what_is_stored_of_clips_kind_is_the_package_s():
+    folder = PROMPTS / "clip"
+    words, text = open_clip(folder / "tokenizer.json"), (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert json.loads(text) == small()
+    stored = json.loads((folder / "phrases.json").read_text(encoding="utf-8"))
+    assert [phrase["text"] for phrase in stored] == [*PHRASES, *MORE]
+    for phrase in stored:
+        assert phrase["tokens"] == words.encode(phrase["text"]).ids, phrase["text"]
+    # One block of Latin and Greek and one of Hangul stand for all.
+    hashes = json.loads((folder / "characters.json").read_text(encoding="utf-8"))
+    assert len(hashes) == BLOCKS == 0x110000 // BLOCK
+    assert [block_hash(words, block) for block in (0x0, 0xB)] == [hashes[0x0], hashes[0xB]]
 
 
 def test_the_encoder_is_small_and_exact(encoder: Path, packages: Path):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Bundle
+from conftest import REPOSITORY, Bundle
 from export.text_to_image import main
+from nets.clip import ClipConfig
 from test_export_diffusers import TINY
-from test_nets_unet import their_unet
+from test_nets_unet import their_clip, their_unet
+from tokenizers import Tokenizer
+
+TOKENIZER = REPOSITORY / "tests" / "data" / "prompts" / "clip" / "tokenizer.json"
 
 REFINER = dataclasses.replace(TINY, in_channels=8, block_out_channels=(8, 16), layers_per_block=1)
 REFINER = dataclasses.replace(
@@ -31,6 +36,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow")
     their_unet(TINY).save_pretrained(folder / "predictor" / "unet")
     their_unet(REFINER).save_pretrained(folder / "refiner")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The halves of a pipeline that make contexts of prompts, as such are published."""
+    folder, model = tmp_path_factory.mktemp("pipeline"), json.loads(TOKENIZER.read_text(encoding="utf-8"))["model"]
+    their_clip(ClipConfig(len(model["vocab"]), 24, 48, 2, 4, 7)).save_pretrained(folder / "text_encoder")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    lines = ["#version: 0.2", *model["merges"], ""]
+    (folder / "tokenizer" / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 
@@ -72,6 +89,50 @@ def test_nothing_of_it_is_left_to_another_engine(folders: Path, program: Path, t
         subprocess.run([program, "latents", "-m", model, *how, "-o", file], check=True)
         made.append(np.load(file))
     assert np.array_equal(*made)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_prompts_are_what_the_package_makes_of_them(
+    folders: Path, pipeline: Path, program: Path, tmp_path: Path, dtype: str
+) -> None:
+    out = tmp_path / "flow"
+    networks = ["--predictor", folders / "predictor", "--refiner", folders / "refiner", "--tokens", 7]
+    assert export(*networks, "--text", pipeline, "--dtype", dtype, "--out", out, "--flowturbo", program) == 0
+    text = json.loads((out / "bundle.json").read_text(encoding="utf-8"))["text"]
+    assert (text["no_prompt"], text["tokenizer"]["file"]) == ("empty", "tokenizer.json")
+    words = Tokenizer.from_file(str(TOKENIZER))
+    words.enable_truncation(7)
+    words.enable_padding(**{**words.padding, "length": 7})
+    prompts = ["", "old red brick", "don't!", "木", "seamless texture of wet sand with moss"]
+    subprocess.run([program, "context", "-m", out, "-o", tmp_path / "made.npy", "--quiet", "--", *prompts], check=True)
+    their = their_clip(ClipConfig(len(words.get_vocab()), 24, 48, 2, 4, 7))
+    with torch.no_grad():
+        want = their(torch.tensor([words.encode(prompt).ids for prompt in prompts])).last_hidden_state
+    off = {"f32": 1e-4, "f16": 1e-2}[dtype]
+    np.testing.assert_allclose(np.load(tmp_path / "made.npy"), want.numpy(), rtol=0, atol=off)
+
+
+def test_a_text_encoder_that_does_not_fit_is_named(folders: Path, pipeline: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    networks = ["--predictor", folders / "predictor", "--text", pipeline, "--out", out, "--no-run"]
+    assert export(*networks, "--tokens", 9) == 2
+    assert "do not belong together: tokens 7 and 9" in capsys.readouterr().err
+    tokenizer = tmp_path / "tokenizer"
+    (tmp_path / "text_encoder").symlink_to(pipeline / "text_encoder")
+    networks[3] = tmp_path
+    tokenizer.mkdir()
+    for vocabulary, merges, said in (
+        ("[]", "", "an object was expected"),
+        ('{"a": "b"}', "", "words and their numbers were expected"),
+        ('{"a": 1}', "a b c", "'a b c' is no two tokens"),
+        ('{"a": 1}', "a b", "the vocabulary lacks <|startoftext|>, <|endoftext|>"),
+    ):
+        (tokenizer / "vocab.json").write_text(vocabulary, encoding="utf-8")
+        (tokenizer / "merges.txt").write_text(merges, encoding="utf-8")
+        assert export(*networks, "--tokens", 7) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+    assert not out.exists()
 
 
 def test_what_does_not_belong_together_is_named(folders: Path, tmp_path: Path, capsys) -> None:

@@ -1,11 +1,15 @@
-//! What a tokenizer.json says, as far as it is one of BERT's kind.
+//! What a tokenizer.json says, as far as it is one of BERT's kind or of CLIP's.
 
 use std::collections::HashMap;
+use std::mem;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
-use super::{Frame, Normalizer, Pieces, Tokenizer};
+use super::byte_pairs::{BytePairs, character};
+use super::word_pieces::{Normalizer, Pieces, WordPieces};
+use super::{Frame, Tokenizer, Words};
 use crate::error::{invalid_bundle, unsupported};
 use crate::{Error, Result, memory};
 
@@ -58,7 +62,23 @@ struct Model {
     continuing_subword_prefix: Option<String>,
     #[serde(default)]
     max_input_chars_per_word: Option<usize>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    merges: Vec<Merge>,
+    #[serde(default)]
+    dropout: Option<f32>,
+    #[serde(default)]
+    ignore_merges: bool,
     vocab: Vocabulary,
+}
+
+/// Two tokens that become one: in newer files apart, in older ones with a space between them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Apart([String; 2]),
+    Line(String),
 }
 
 /// A vocabulary, or what another kind of model has in its place.
@@ -66,7 +86,7 @@ struct Model {
 #[serde(untagged)]
 enum Vocabulary {
     Words(HashMap<String, u32>),
-    Other(serde::de::IgnoredAny),
+    Other(IgnoredAny),
 }
 
 /// `TemplateProcessing`.
@@ -87,7 +107,7 @@ struct Special {
     ids: Vec<u32>,
 }
 
-/// `BertProcessing`.
+/// `BertProcessing`, and `RobertaProcessing`, which differs in places of text alone.
 #[derive(Deserialize)]
 struct Ends {
     sep: (String, u32),
@@ -98,16 +118,33 @@ struct Ends {
 pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
     // serde ends the process where memory is refused.
     memory::room(json.len().saturating_mul(READ))?;
-    let file: File = serde_json::from_slice(json).map_err(|error| damaged(&error))?;
-    let pieces = pieces(file.model)?;
+    let mut file: File = serde_json::from_slice(json).map_err(|error| damaged(&error))?;
+    let vocabulary = mem::replace(&mut file.model.vocab, Vocabulary::Other(IgnoredAny));
+    let Vocabulary::Words(vocabulary) = vocabulary else {
+        return Err(invalid_bundle("model.vocab: must be words and their numbers"));
+    };
+    let named = ["[PAD]", "<pad>"].iter().find_map(|name| vocabulary.get(*name)).copied();
+    let largest = vocabulary.values().copied().max();
+    let words = match file.model.kind.as_deref() {
+        Some("BPE") => {
+            own_only("normalizer", file.normalizer.as_ref(), &clip_normalizer())?;
+            own_only("pre_tokenizer", file.pre_tokenizer.as_ref(), &clip_pre_tokenizer())?;
+            Words::Pairs(byte_pairs(&file.model, &vocabulary)?)
+        }
+        None | Some("WordPiece") => {
+            let pieces = pieces(file.model, vocabulary)?;
+            let normalizer = file.normalizer.map(normalizer).transpose()?;
+            kind("pre_tokenizer", file.pre_tokenizer.as_ref(), &["BertPreTokenizer"])?;
+            Words::Pieces(WordPieces { normalizer, pieces })
+        }
+        Some(other) => return Err(not_known("model", other, &["WordPiece", "BPE"])),
+    };
     if let Some(typed) = file.added_tokens.iter().find(|token| !token.special) {
         return Err(unsupported(format!(
             "added_tokens: '{}' is not special: such tokens are not known here",
             typed.content.escape_debug()
         )));
     }
-    let normalizer = file.normalizer.map(normalizer).transpose()?;
-    kind("pre_tokenizer", file.pre_tokenizer.as_ref(), &["BertPreTokenizer"])?;
     let frame = frame(file.post_processor)?;
     let (added, [before, behind]) = (
         frame.before.len() + frame.behind.len(),
@@ -118,26 +155,20 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
             "adds {added} tokens of its own, and text.max_tokens allows {max_tokens} in all"
         )));
     }
-    let named = || ["[PAD]", "<pad>"].iter().find_map(|name| pieces.vocabulary.get(*name)).copied();
     let pad = match &file.padding {
         Some(padding) => Some([padding.pad_id, padding.pad_type_id]),
-        None => named().map(|token| [token, 0]),
+        None => named.map(|token| [token, 0]),
     };
     let pad = pad.ok_or_else(|| {
         invalid_bundle("says nothing of what fills up (padding.pad_id, or a token [PAD] or <pad>)")
     })?;
-    let words = pieces.vocabulary.values().copied().chain(file.added_tokens.iter().map(|token| token.id));
-    let last = words.chain([pad[0]]).map(i64::from).chain(before).chain(behind).max().unwrap_or(0);
-    Ok(Tokenizer { normalizer, pieces, frame, pad: pad.map(i64::from), last, max_tokens })
+    let named = file.added_tokens.iter().map(|token| token.id);
+    let all = named.chain(largest).chain([pad[0]]).map(i64::from);
+    let last = all.chain(before).chain(behind).max().unwrap_or(0);
+    Ok(Tokenizer { words, frame, pad: pad.map(i64::from), last, max_tokens })
 }
 
-fn pieces(model: Model) -> Result<Pieces> {
-    if let Some(other) = model.kind.as_deref().filter(|kind| *kind != "WordPiece") {
-        return Err(not_known("model", other, &["WordPiece"]));
-    }
-    let Vocabulary::Words(vocabulary) = model.vocab else {
-        return Err(invalid_bundle("model.vocab: must be words and their numbers"));
-    };
+fn pieces(model: Model, vocabulary: HashMap<String, u32>) -> Result<Pieces> {
     let missing = |field: &str| invalid_bundle(format!("model.{field}: missing"));
     let unk_token = model.unk_token.ok_or_else(|| missing("unk_token"))?;
     let prefix = model.continuing_subword_prefix.ok_or_else(|| missing("continuing_subword_prefix"))?;
@@ -154,6 +185,76 @@ fn pieces(model: Model) -> Result<Pieces> {
     Ok(Pieces { vocabulary, unknown, prefix, most_characters: most })
 }
 
+/// How CLIP makes a prompt plain.
+fn clip_normalizer() -> Value {
+    let space = json!({ "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " });
+    json!({ "type": "Sequence", "normalizers": [{ "type": "NFC" }, space, { "type": "Lowercase" }] })
+}
+
+/// How CLIP cuts a prompt into words, and these into bytes.
+fn clip_pre_tokenizer() -> Value {
+    let words = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+    let words =
+        json!({ "type": "Split", "pattern": { "Regex": words }, "behavior": "Removed", "invert": true });
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false });
+    json!({ "type": "Sequence", "pretokenizers": [words, bytes] })
+}
+
+/// Refuses a part that is not CLIP's own.
+fn own_only(part: &str, found: Option<&Value>, own: &Value) -> Result<()> {
+    if found.is_some_and(|found| has(found, own)) {
+        return Ok(());
+    }
+    Err(unsupported(format!("{part}: is not CLIP's, and this version reads no other with the model BPE")))
+}
+
+/// Whether `value` is as `wanted`, beside whose fields objects may have others.
+fn has(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(fields), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| fields.get(name).is_some_and(|value| has(value, wanted)))
+        }
+        (Value::Array(values), Value::Array(wanted)) => {
+            values.len() == wanted.len()
+                && values.iter().zip(wanted).all(|(value, wanted)| has(value, wanted))
+        }
+        _ => value == wanted,
+    }
+}
+
+fn byte_pairs(model: &Model, vocabulary: &HashMap<String, u32>) -> Result<BytePairs> {
+    if model.dropout.is_some() || model.ignore_merges {
+        return Err(unsupported("model: dropout and ignore_merges are not known here"));
+    }
+    if model.continuing_subword_prefix.as_ref().is_some_and(|prefix| !prefix.is_empty()) {
+        return Err(unsupported("model.continuing_subword_prefix: must be empty"));
+    }
+    let suffix = model.end_of_word_suffix.as_deref().unwrap_or_default();
+    let token = |word: &str| {
+        let lacks = || invalid_bundle(format!("model.vocab: lacks '{}'", word.escape_debug()));
+        vocabulary.get(word).copied().ok_or_else(lacks)
+    };
+    let mut bytes = Box::new([[0; 256]; 2]);
+    for byte in 0..=u8::MAX {
+        let inside = character(byte).to_string();
+        bytes[0][usize::from(byte)] = token(&inside)?;
+        bytes[1][usize::from(byte)] = token(&(inside + suffix))?;
+    }
+    let mut merges = HashMap::new();
+    memory::room(model.merges.len().saturating_mul(2 * size_of::<([u32; 2], (usize, u32))>()))?;
+    for (rank, merge) in model.merges.iter().enumerate() {
+        let apart = match merge {
+            Merge::Apart([left, right]) => Some((left.as_str(), right.as_str())),
+            Merge::Line(line) => line.split_once(' '),
+        };
+        let (left, right) =
+            apart.ok_or_else(|| invalid_bundle(format!("model.merges: {rank} is no two tokens")))?;
+        let both = [token(left)?, token(right)?];
+        merges.insert(both, (rank, token(&format!("{left}{right}"))?));
+    }
+    Ok(BytePairs { bytes, merges })
+}
+
 fn normalizer(value: Value) -> Result<Normalizer> {
     kind("normalizer", Some(&value), &["BertNormalizer"])?;
     let Bert { clean_text, handle_chinese_chars, strip_accents, lowercase } = parsed("normalizer", value)?;
@@ -162,11 +263,11 @@ fn normalizer(value: Value) -> Result<Normalizer> {
 }
 
 fn frame(value: Option<Value>) -> Result<Frame> {
-    const KNOWN: &[&str] = &["TemplateProcessing", "BertProcessing"];
+    const KNOWN: &[&str] = &["TemplateProcessing", "BertProcessing", "RobertaProcessing"];
     let Some(value) = value else {
         return Ok(Frame { before: Vec::new(), own: 0, behind: Vec::new() });
     };
-    if kind("post_processor", Some(&value), KNOWN)? == "BertProcessing" {
+    if kind("post_processor", Some(&value), KNOWN)? != "TemplateProcessing" {
         let Ends { sep, cls } = parsed("post_processor", value)?;
         let row = |token: u32| vec![[i64::from(token), 0]];
         return Ok(Frame { before: row(cls.1), own: 0, behind: row(sep.1) });
@@ -200,7 +301,11 @@ fn kind<'a>(part: &str, value: Option<&'a Value>, known: &[&str]) -> Result<&'a 
 }
 
 fn not_known(part: &str, found: &str, known: &[&str]) -> Error {
-    let (found, known) = (found.escape_debug(), known.join(" or "));
+    let known = match known {
+        [many @ .., last] if many.len() > 1 => format!("{} or {last}", many.join(", ")),
+        few => few.join(" or "),
+    };
+    let found = found.escape_debug();
     unsupported(format!("{part}: of the kind {found}, this version reads {known}"))
 }
 

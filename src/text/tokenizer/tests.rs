@@ -115,7 +115,7 @@ fn what_is_not_known_is_refused_by_name() {
         (
             set("/model/type", json!("Unigram")),
             Unsupported,
-            "model: of the kind Unigram, this version reads WordPiece",
+            "model: of the kind Unigram, this version reads WordPiece or BPE",
         ),
         (
             set("/normalizer", json!({ "type": "NFC" })),
@@ -128,9 +128,10 @@ fn what_is_not_known_is_refused_by_name() {
             "pre_tokenizer: of the kind none, this version reads BertPreTokenizer",
         ),
         (
-            set("/post_processor/type", json!("RobertaProcessing")),
+            set("/post_processor/type", json!("ByteLevel")),
             Unsupported,
-            "post_processor: of the kind RobertaProcessing, this version reads TemplateProcessing or BertProcessing",
+            "post_processor: of the kind ByteLevel, this version reads TemplateProcessing, BertProcessing or \
+             RobertaProcessing",
         ),
         (
             set("/added_tokens/4/special", json!(false)),
