@@ -11,12 +11,11 @@ use flowturbo_runtime::kernels::{self, LINE, Values};
 use flowturbo_runtime::lock::lock;
 use flowturbo_runtime::plan::{self, Layout, Matrix, Numbers, Operation};
 use flowturbo_runtime::weights::Weights;
-use flowturbo_runtime::{Result, memory};
+use flowturbo_runtime::{Error, Result, memory};
 
 use crate::arguments::{self, Plain, Program, bytes, counted};
 use crate::binaries::Binary;
 use crate::buffer::Buffer;
-use crate::driver::mistake;
 use crate::gpu::{Function, Gpu, Module};
 use crate::kernel::{self, Number};
 use crate::product::{Product, Shape, pack};
@@ -291,13 +290,13 @@ impl Loading<'_> {
 
     /// Where the integers of an input lie, of which each is one of so many rows.
     fn integers(&mut self, input: usize, wanted: usize, of: Option<usize>) -> Result<u64> {
-        let place = self.inputs.get_mut(input).ok_or_else(|| mistake("a plan has too few inputs"))?;
+        let place = self.inputs.get_mut(input).ok_or_else(|| Error::bug("a plan has too few inputs"))?;
         match place {
             None => {
                 let offset = self.arena;
                 let end = wanted.checked_mul(2).and_then(|floats| offset.checked_add(floats));
                 self.arena =
-                    end.ok_or_else(|| mistake("a plan has too many integers"))?.next_multiple_of(LINE);
+                    end.ok_or_else(|| Error::bug("a plan has too many integers"))?.next_multiple_of(LINE);
                 *place = Some(Place::Integers { offset, count: wanted, rows: of });
                 Ok(offset as u64)
             }
@@ -305,7 +304,7 @@ impl Loading<'_> {
                 *rows = [*rows, of].into_iter().flatten().min();
                 Ok(*offset as u64)
             }
-            _ => Err(mistake("a plan takes an input in two ways")),
+            _ => Err(Error::bug("a plan takes an input in two ways")),
         }
     }
 
