@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use flowturbo_runtime::engine::Network;
 use flowturbo_runtime::error::{Context, unsupported};
 use flowturbo_runtime::executor::PlacedPlan;
-use flowturbo_runtime::kernels::{self, LINE, Values};
+use flowturbo_runtime::kernels::{self, Floats, LINE, Parallel, Source, Values};
 use flowturbo_runtime::lock::lock;
 use flowturbo_runtime::plan::{self, Layout, Matrix, Numbers, Operation};
 use flowturbo_runtime::weights::Weights;
@@ -112,17 +112,24 @@ struct Setting<'a> {
     number: Number,
     file: &'a str,
     weights: &'a Weights,
+    /// What packs them.
+    parallel: &'a dyn Parallel,
 }
 
 impl Executable {
-    /// Loads `network`'s plan.
+    /// Loads `network`'s plan; weights are packed on the threads of `parallel`.
     ///
     /// # Errors
     /// `Unsupported`: names the node that has no kernel. `OutOfMemory`: of the device too. `NonFinite`, `Io`: of the
     /// weights. `LimitExceeded`, `Cancelled`: by the allowance. `Runtime`: the device fails.
-    pub fn load(shared: &Arc<Shared>, network: Network, number: Number) -> Result<Self> {
+    pub fn load(
+        shared: &Arc<Shared>,
+        network: Network,
+        number: Number,
+        parallel: &dyn Parallel,
+    ) -> Result<Self> {
         let Network { file, plan, weights, allowance, .. } = network;
-        let setting = Setting { number, file, weights };
+        let setting = Setting { number, file, weights, parallel };
         let plan = PlacedPlan::new(plan, allowance)?;
         let products =
             plan.steps.iter().filter(|step| matches!(step.operation, Operation::Matmul(_))).count();
@@ -138,6 +145,7 @@ impl Executable {
             tables: Vec::new(),
             patches: Vec::new(),
             weights: Vec::new(),
+            room: Room { file: Vec::new(), panels: Floats::none() },
         };
         let mut told = Vec::new();
         for step in &plan.steps {
@@ -190,6 +198,13 @@ struct Loading<'a> {
     /// Words of arguments that want the tables' address added.
     patches: Vec<(usize, usize)>,
     weights: Vec<Arc<Buffer>>,
+    room: Room,
+}
+
+/// Memory for one weight after another: as its file has it, and packed.
+struct Room {
+    file: Vec<u8>,
+    panels: Floats,
 }
 
 impl Loading<'_> {
@@ -334,32 +349,27 @@ impl Loading<'_> {
     }
 
     /// A matrix on the device.
-    fn packed(&self, Matrix { layout, numbers }: &Matrix, number: Number) -> Result<Arc<Buffer>> {
-        let (device, Layout { offset, sizes: [segments, k, cols], strides }) = (&self.shared.device, *layout);
-        let upload = |values: &dyn Fn(usize) -> f32| {
-            let [of_segment, of_row, of_column] = strides;
-            let get = |row: usize, col: usize| {
-                values(offset + row / k * of_segment + row % k * of_row + col * of_column)
-            };
-            Buffer::of(device, &pack(number, segments * k, cols, get)?)
+    fn packed(&mut self, Matrix { layout, numbers }: &Matrix, number: Number) -> Result<Arc<Buffer>> {
+        let Self { setting: Setting { file, weights, parallel, .. }, room, .. } = self;
+        let (device, Layout { offset, sizes, strides }) = (&self.shared.device, *layout);
+        let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);
+        let Room { file: bytes_of_file, panels } = room;
+        let upload = |values: Values, panels: &mut Floats| {
+            let source = Source { values: values.from(offset), cols, segment_stride, row_stride, col_stride };
+            Buffer::of(device, bytes(pack(number, segments, k, &source, *parallel, panels)?))
         };
         match numbers {
-            Numbers::Here(floats) => Ok(Arc::new(upload(&|i| floats[i])?)),
+            Numbers::Here(floats) => Ok(Arc::new(upload(Values::F32(floats), panels)?)),
             Numbers::Weight(index) => {
-                let Setting { file, weights, .. } = self.setting;
                 if let Some(format) = weights.packed_as(*index) {
                     return Err(unsupported(format!(
                         "the plan's weights are packed as {format} for processors; compile it with --target generic"
                     )));
                 }
-                let key = Key { file: file.to_owned(), index: *index, layout: Some(*layout), number };
+                let key = Key { file: (*file).to_owned(), index: *index, layout: Some(*layout), number };
                 self.shared.held(key, || {
-                    let mut buffer = Vec::new();
-                    let values = weights.read(*index, &mut buffer)?.values(&buffer);
-                    match values {
-                        Values::F32(floats) => upload(&|i| floats[i]),
-                        values => upload(&|i| values.get(i)),
-                    }
+                    let weight = weights.read(*index, bytes_of_file)?;
+                    upload(weight.values(bytes_of_file), panels)
                 })
             }
         }
