@@ -10,6 +10,10 @@
 mod built;
 #[path = "../common/mod.rs"]
 mod common;
+mod library;
+#[path = "../common/plan_bytes.rs"]
+#[allow(dead_code, reason = "the library's tests look at more of it")]
+mod plan_bytes;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -225,4 +229,34 @@ fn a_driver_that_cannot_is_one_line_too() {
         let line = refused(command, code);
         assert!(line.contains(words), "{told}: {line}");
     }
+}
+
+/// As the processor is held to in `tests/library/damaged_plans.rs`.
+#[test]
+fn plans_of_strangers_stay_within_their_own_memory() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("strange.ftplan");
+    let (bundle, plan) = (data("bundle").to_str().unwrap().to_owned(), file.to_str().unwrap());
+    run(&["compile", "-m", &bundle, "--batch", "1,2", "-o", plan]);
+    let good = std::fs::read(&file).unwrap();
+    let command =
+        ["latents", plan, "--class", "1", "--seed", "1", "--schedule", "H1R1", "--device", "cuda", "-o", "-"];
+    assert!(program(&command).output().unwrap().status.success());
+    // Each is a program of its own, and a driver takes its time to start.
+    let plans = if on_gpu() { 20 } else { 120 };
+    let mut refusals = 0;
+    for (i, strange) in plan_bytes::strange(&good).take(plans).enumerate() {
+        std::fs::write(&file, strange).unwrap();
+        let Output { status, stderr, .. } = program(&command).output().unwrap();
+        if status.success() {
+            continue;
+        }
+        refusals += 1;
+        let line = String::from_utf8(stderr).unwrap();
+        assert!(line.starts_with("error: ") && line.lines().count() == 1, "plan {i}: {status}: {line}");
+        let of_others = ["bug in flowturbo", "cuda: "].iter().any(|words| line.contains(words));
+        assert!(!of_others, "plan {i}: {line}");
+    }
+    println!("{refusals} of {plans} refused");
+    assert!(refusals > plans / 5);
 }

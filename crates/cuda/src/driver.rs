@@ -4,7 +4,7 @@
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::sync::{Arc, Mutex};
 
-use flowturbo_runtime::error::{runtime, unsupported};
+use flowturbo_runtime::error::unsupported;
 use flowturbo_runtime::lock::lock;
 use flowturbo_runtime::{Error, ErrorKind, Result};
 use libloading::Library;
@@ -234,11 +234,6 @@ fn advice(status: Status) -> (ErrorKind, &'static str) {
         ),
         _ => (ErrorKind::Runtime, "try again, or take the cpu"),
     }
-}
-
-/// An error that is none of the driver's.
-pub fn mistake(what: &str) -> Error {
-    runtime(format!("a bug in flowturbo, please report it: {what}"))
 }
 
 // SAFETY: its functions may be called from any thread, and what else is in it never changes.

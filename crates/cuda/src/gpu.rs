@@ -4,10 +4,10 @@ use std::ffi::{CString, c_int};
 use std::sync::Arc;
 
 use flowturbo_runtime::error::{invalid_argument, unsupported};
-use flowturbo_runtime::{DeviceInfo, Result};
+use flowturbo_runtime::{DeviceInfo, Error, Result};
 
 use crate::binaries::Binary;
-use crate::driver::{Driver, Handle, NO_DEVICE, mistake};
+use crate::driver::{Driver, Handle, NO_DEVICE};
 
 /// `CU_DEVICE_ATTRIBUTE_…`.
 const INTEGRATED: c_int = 18;
@@ -44,7 +44,7 @@ impl Driver {
 
     fn handle(&self, number: u32) -> Result<c_int> {
         let mut device = 0;
-        let number = c_int::try_from(number).map_err(|_| mistake("a device has too large a number"))?;
+        let number = c_int::try_from(number).map_err(|_| Error::bug("a device has too large a number"))?;
         // SAFETY: it takes a place for a number.
         let status = unsafe { (self.functions.device_get)(&raw mut device, number) };
         self.check(status, "asking for a device").map(|()| device)
@@ -266,7 +266,7 @@ impl Module {
         let Owned { device, handle, .. } = &self.0;
         let _entered = device.enter()?;
         let driver = &device.driver;
-        let text = CString::new(name).map_err(|_| mistake("a kernel's name has a 0 in it"))?;
+        let text = CString::new(name).map_err(|_| Error::bug("a kernel's name has a 0 in it"))?;
         let mut function = std::ptr::null_mut();
         // SAFETY: the module lives, and the name ends with 0.
         let status =

@@ -7,16 +7,15 @@ use std::sync::{Arc, Mutex, Weak};
 use flowturbo_runtime::engine::Network;
 use flowturbo_runtime::error::{Context, unsupported};
 use flowturbo_runtime::executor::PlacedPlan;
-use flowturbo_runtime::kernels::{self, LINE, Values};
+use flowturbo_runtime::kernels::{self, Floats, LINE, Parallel, Source, Values};
 use flowturbo_runtime::lock::lock;
 use flowturbo_runtime::plan::{self, Layout, Matrix, Numbers, Operation};
 use flowturbo_runtime::weights::Weights;
-use flowturbo_runtime::{Result, memory};
+use flowturbo_runtime::{Error, Result, memory};
 
 use crate::arguments::{self, Plain, Program, bytes, counted};
 use crate::binaries::Binary;
 use crate::buffer::Buffer;
-use crate::driver::mistake;
 use crate::gpu::{Function, Gpu, Module};
 use crate::kernel::{self, Number};
 use crate::product::{Product, Shape, pack};
@@ -113,17 +112,24 @@ struct Setting<'a> {
     number: Number,
     file: &'a str,
     weights: &'a Weights,
+    /// What packs them.
+    parallel: &'a dyn Parallel,
 }
 
 impl Executable {
-    /// Loads `network`'s plan.
+    /// Loads `network`'s plan; weights are packed on the threads of `parallel`.
     ///
     /// # Errors
     /// `Unsupported`: names the node that has no kernel. `OutOfMemory`: of the device too. `NonFinite`, `Io`: of the
     /// weights. `LimitExceeded`, `Cancelled`: by the allowance. `Runtime`: the device fails.
-    pub fn load(shared: &Arc<Shared>, network: Network, number: Number) -> Result<Self> {
+    pub fn load(
+        shared: &Arc<Shared>,
+        network: Network,
+        number: Number,
+        parallel: &dyn Parallel,
+    ) -> Result<Self> {
         let Network { file, plan, weights, allowance, .. } = network;
-        let setting = Setting { number, file, weights };
+        let setting = Setting { number, file, weights, parallel };
         let plan = PlacedPlan::new(plan, allowance)?;
         let products =
             plan.steps.iter().filter(|step| matches!(step.operation, Operation::Matmul(_))).count();
@@ -139,6 +145,7 @@ impl Executable {
             tables: Vec::new(),
             patches: Vec::new(),
             weights: Vec::new(),
+            room: Room { file: Vec::new(), panels: Floats::none() },
         };
         let mut told = Vec::new();
         for step in &plan.steps {
@@ -191,6 +198,13 @@ struct Loading<'a> {
     /// Words of arguments that want the tables' address added.
     patches: Vec<(usize, usize)>,
     weights: Vec<Arc<Buffer>>,
+    room: Room,
+}
+
+/// Memory for one weight after another: as its file has it, and packed.
+struct Room {
+    file: Vec<u8>,
+    panels: Floats,
 }
 
 impl Loading<'_> {
@@ -291,13 +305,13 @@ impl Loading<'_> {
 
     /// Where the integers of an input lie, of which each is one of so many rows.
     fn integers(&mut self, input: usize, wanted: usize, of: Option<usize>) -> Result<u64> {
-        let place = self.inputs.get_mut(input).ok_or_else(|| mistake("a plan has too few inputs"))?;
+        let place = self.inputs.get_mut(input).ok_or_else(|| Error::bug("a plan has too few inputs"))?;
         match place {
             None => {
                 let offset = self.arena;
                 let end = wanted.checked_mul(2).and_then(|floats| offset.checked_add(floats));
                 self.arena =
-                    end.ok_or_else(|| mistake("a plan has too many integers"))?.next_multiple_of(LINE);
+                    end.ok_or_else(|| Error::bug("a plan has too many integers"))?.next_multiple_of(LINE);
                 *place = Some(Place::Integers { offset, count: wanted, rows: of });
                 Ok(offset as u64)
             }
@@ -305,7 +319,7 @@ impl Loading<'_> {
                 *rows = [*rows, of].into_iter().flatten().min();
                 Ok(*offset as u64)
             }
-            _ => Err(mistake("a plan takes an input in two ways")),
+            _ => Err(Error::bug("a plan takes an input in two ways")),
         }
     }
 
@@ -335,32 +349,27 @@ impl Loading<'_> {
     }
 
     /// A matrix on the device.
-    fn packed(&self, Matrix { layout, numbers }: &Matrix, number: Number) -> Result<Arc<Buffer>> {
-        let (device, Layout { offset, sizes: [segments, k, cols], strides }) = (&self.shared.device, *layout);
-        let upload = |values: &dyn Fn(usize) -> f32| {
-            let [of_segment, of_row, of_column] = strides;
-            let get = |row: usize, col: usize| {
-                values(offset + row / k * of_segment + row % k * of_row + col * of_column)
-            };
-            Buffer::of(device, &pack(number, segments * k, cols, get)?)
+    fn packed(&mut self, Matrix { layout, numbers }: &Matrix, number: Number) -> Result<Arc<Buffer>> {
+        let Self { setting: Setting { file, weights, parallel, .. }, room, .. } = self;
+        let (device, Layout { offset, sizes, strides }) = (&self.shared.device, *layout);
+        let ([segments, k, cols], [segment_stride, row_stride, col_stride]) = (sizes, strides);
+        let Room { file: bytes_of_file, panels } = room;
+        let upload = |values: Values, panels: &mut Floats| {
+            let source = Source { values: values.from(offset), cols, segment_stride, row_stride, col_stride };
+            Buffer::of(device, bytes(pack(number, segments, k, &source, *parallel, panels)?))
         };
         match numbers {
-            Numbers::Here(floats) => Ok(Arc::new(upload(&|i| floats[i])?)),
+            Numbers::Here(floats) => Ok(Arc::new(upload(Values::F32(floats), panels)?)),
             Numbers::Weight(index) => {
-                let Setting { file, weights, .. } = self.setting;
                 if let Some(format) = weights.packed_as(*index) {
                     return Err(unsupported(format!(
                         "the plan's weights are packed as {format} for processors; compile it with --target generic"
                     )));
                 }
-                let key = Key { file: file.to_owned(), index: *index, layout: Some(*layout), number };
+                let key = Key { file: (*file).to_owned(), index: *index, layout: Some(*layout), number };
                 self.shared.held(key, || {
-                    let mut buffer = Vec::new();
-                    let values = weights.read(*index, &mut buffer)?.values(&buffer);
-                    match values {
-                        Values::F32(floats) => upload(&|i| floats[i]),
-                        values => upload(&|i| values.get(i)),
-                    }
+                    let weight = weights.read(*index, bytes_of_file)?;
+                    upload(weight.values(bytes_of_file), panels)
                 })
             }
         }

@@ -1,8 +1,12 @@
 //! A product as its kernel wants it: rows in groups of one size, segments joined, weights in panels.
 
+use std::sync::Mutex;
+
 use flowturbo_kernels as kernels;
 use flowturbo_kernels::error::unsupported;
-use flowturbo_kernels::{Result, memory};
+use flowturbo_kernels::lock::lock;
+use flowturbo_kernels::{Floats, Isa, Parallel, Result, Source, Workers, memory};
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::arguments::{EPILOGUE_STEPS, EpilogueStep, Group, Matmul, counted};
@@ -160,14 +164,9 @@ fn end(shape: &Shape) -> usize {
     end
 }
 
-/// Bytes of packed weights `[depth, cols]`.
-pub fn packed_bytes(number: Number, depth: usize, cols: usize) -> usize {
-    let size = if matches!(number, Number::F16 | Number::Bf16) { 2 } else { 4 };
-    cols.div_ceil(PANEL) * PANEL * depth.next_multiple_of(DEPTH) * size
-}
-
-/// Packs weights `[depth, cols]`, of which `get` gives each, as the kernel for `number` reads them: panels of 64
-/// columns, each with all rows.
+/// Packs the weights of `source`, segments of `k` rows, as the kernel for `number` reads them: panels of 64 columns,
+/// each with all rows, filled up with zeros. Each of `parallel`'s threads takes the next panel. `room` is memory from
+/// one matrix to the next, since the system gives what is new slowly.
 ///
 /// A panel of `f32` has row after row. In the others a warp's share of a tensor-core instruction lies together:
 /// blocks of 16 columns by 16 rows (8 of `tf32`), in each 16 bytes for every lane, which are its operands of two
@@ -175,41 +174,90 @@ pub fn packed_bytes(number: Number, depth: usize, cols: usize) -> usize {
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub fn pack(number: Number, depth: usize, cols: usize, get: impl Fn(usize, usize) -> f32) -> Result<Vec<u8>> {
-    let mut packed = memory::filled(packed_bytes(number, depth, cols), 0u8)?;
-    let padded = depth.next_multiple_of(DEPTH);
-    for row in 0..depth {
-        for col in 0..cols {
-            let (value, within) = (get(row, col), col % PANEL);
-            let first = col / PANEL * PANEL * padded;
-            match number {
-                Number::F32 => put(&mut packed, first + row * PANEL + within, value.to_le_bytes()),
-                Number::Tf32 => {
-                    // Lanes have rows t and t + 4 of columns g and g + 8.
-                    let block = (row / 8 * PANEL / 16 + within / 16) * 128;
-                    let lane = within % 8 * 4 + row % 4;
-                    let at = lane * 4 + within % 16 / 8 * 2 + row % 8 / 4;
-                    put(&mut packed, first + block + at, to_tf32(value).to_le_bytes());
-                }
-                Number::F16 | Number::Bf16 => {
-                    // Lanes have rows 2t, 2t + 1, 2t + 8 and 2t + 9 of columns g and g + 8.
-                    let block = (row / 16 * PANEL / 16 + within / 16) * 256;
-                    let lane = within % 8 * 4 + row % 8 / 2;
-                    let at = lane * 8 + within % 16 / 8 * 4 + row % 16 / 8 * 2 + row % 2;
-                    let bits = match number {
-                        Number::F16 => f16::from_f32(value).to_bits(),
-                        _ => bf16::from_f32(value).to_bits(),
-                    };
-                    put(&mut packed, first + block + at, bits.to_le_bytes());
-                }
-            }
-        }
+///
+/// # Panics
+/// If the source is shorter than its strides say.
+pub fn pack<'a>(
+    number: Number,
+    segments: usize,
+    k: usize,
+    source: &Source,
+    parallel: &dyn Parallel,
+    room: &'a mut Floats,
+) -> Result<&'a [f32]> {
+    source.hold(segments, k);
+    let depth = segments.saturating_mul(k);
+    let of_panel = depth.div_ceil(DEPTH).saturating_mul(words(number));
+    let panels = source.cols.div_ceil(PANEL);
+    let all = panels.saturating_mul(of_panel);
+    if room.len() < all {
+        *room = Floats::none();
+        *room = Floats::zeros(all)?;
     }
-    Ok(packed)
+    let each = memory::collected(panels, room[..all].chunks_mut(of_panel.max(1)).map(Mutex::new))?;
+    let workers = &mut Workers::new(Isa::available()[0], parallel, &mut []);
+    workers.each(each.len(), 0, |i, _| {
+        let panel = &mut lock(&each[i]);
+        let columns = i * PANEL..(i + 1) * PANEL;
+        for (first, to) in (0..depth).step_by(DEPTH).zip(panel.chunks_mut(words(number))) {
+            let mut rows = [0.0; DEPTH * PANEL];
+            let (mut row, end) = (first, depth.min(first + DEPTH));
+            // They may be of several segments.
+            while row < end {
+                let (segment, within) = (row / k, row % k);
+                let count = (k - within).min(end - row);
+                let to = &mut rows[(row - first) * PANEL..];
+                source.copy(segment, within..within + count, columns.clone(), to);
+                row += count;
+            }
+            arrange(number, &rows, to);
+        }
+    });
+    drop(each);
+    Ok(&room[..all])
 }
 
-fn put<const N: usize>(packed: &mut [u8], at: usize, bytes: [u8; N]) {
-    packed[at * N..][..N].copy_from_slice(&bytes);
+/// Words that the rows of a panel take which are packed together.
+fn words(number: Number) -> usize {
+    if matches!(number, Number::F16 | Number::Bf16) { DEPTH * PANEL / 2 } else { DEPTH * PANEL }
+}
+
+/// Puts rows of a panel in the order of their kernel.
+fn arrange(number: Number, rows: &[f32; DEPTH * PANEL], to: &mut [f32]) {
+    match number {
+        Number::F32 => to.copy_from_slice(rows),
+        Number::Tf32 => {
+            // Lanes have rows t and t + 4 of columns g and g + 8.
+            for (at, to) in to.iter_mut().enumerate() {
+                let (block, lane) = (at / 128, at / 4 % 32);
+                let row = block / (PANEL / 16) * 8 + lane % 4 + at % 2 * 4;
+                let column = block % (PANEL / 16) * 16 + lane / 4 + at / 2 % 2 * 8;
+                *to = to_tf32(rows[(row * PANEL + column) % rows.len()]);
+            }
+        }
+        Number::F16 => {
+            let mut halves = [f16::ZERO; DEPTH * PANEL];
+            halves.convert_from_f32_slice(rows);
+            arrange_halves(halves.reinterpret_cast(), to);
+        }
+        Number::Bf16 => {
+            let mut halves = [bf16::ZERO; DEPTH * PANEL];
+            halves.convert_from_f32_slice(rows);
+            arrange_halves(halves.reinterpret_cast(), to);
+        }
+    }
+}
+
+/// Likewise of two bytes each.
+fn arrange_halves(rows: &[u16], to: &mut [f32]) {
+    // Lanes have rows 2t, 2t + 1, 2t + 8 and 2t + 9 of columns g and g + 8.
+    for (at, to) in to.iter_mut().enumerate() {
+        let (block, lane) = (at / 128, at / 4 % 32);
+        let row = block / (PANEL / 16) * 16 + lane % 4 * 2 + at % 2 * 8;
+        let column = block % (PANEL / 16) * 16 + lane / 4 + at / 2 % 2 * 8;
+        let [first, second] = [row, row + 1].map(|row| u32::from(rows[(row * PANEL + column) % rows.len()]));
+        *to = f32::from_bits(first | second << 16);
+    }
 }
 
 /// The nearest number of 10 bits of mantissa, ties away from 0 as `cvt.rna.tf32` has them.
@@ -251,33 +299,75 @@ mod tests {
         );
     }
 
-    #[test]
-    fn packing_keeps_every_number_once_and_fills_up_with_zeros() {
-        for number in Number::ALL {
-            for (depth, cols) in [(1, 1), (33, 65), (48, 64), (16, 130)] {
-                // Small whole numbers, which all kinds have.
-                let packed =
-                    pack(number, depth, cols, |row, col| ((row * cols + col) % 200 + 1) as f32).unwrap();
-                let values: Vec<f32> = match number {
-                    Number::F32 | Number::Tf32 => {
-                        packed.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-                    }
-                    Number::F16 => {
-                        packed.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect()
-                    }
-                    Number::Bf16 => packed
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&bytes| bf16::from_le_bytes(bytes).to_f32())
-                        .collect(),
-                };
-                let kept = values.iter().filter(|value| **value != 0.0).count();
-                assert_eq!(kept, depth * cols, "{number} {depth} {cols}");
-                let sum: f64 = values.iter().map(|value| f64::from(*value)).sum();
-                let want: usize = (0..depth * cols).map(|i| i % 200 + 1).sum();
-                assert_eq!(sum, want as f64, "{number} {depth} {cols}");
+    /// Where `matmul_tensor.cu` and `matmul_f32.cu` look for a number: its word, and which half of that.
+    fn place(number: Number, depth: usize, row: usize, col: usize) -> (usize, usize) {
+        let (padded, within) = (depth.next_multiple_of(DEPTH), col % PANEL);
+        let first = col / PANEL * PANEL * padded;
+        match number {
+            Number::F32 => (first + row * PANEL + within, 0),
+            Number::Tf32 => {
+                let block = (row / 8 * 4 + within / 16) * 128;
+                let lane = within % 8 * 4 + row % 4;
+                (first + block + lane * 4 + within % 16 / 8 * 2 + row % 8 / 4, 0)
             }
+            Number::F16 | Number::Bf16 => {
+                let block = (row / 16 * 4 + within / 16) * 128;
+                let lane = within % 8 * 4 + row % 8 / 2;
+                (first / 2 + block + lane * 4 + within % 16 / 8 * 2 + row % 16 / 8, row % 2)
+            }
+        }
+    }
+
+    #[test]
+    fn packing_puts_every_number_where_its_kernel_looks_and_zeros_beside_them() {
+        let (two, mut room) = (kernels::Pool::new(2).unwrap(), Floats::none());
+        for number in Number::ALL {
+            for (segments, k, cols) in
+                [(1, 1, 1), (3, 11, 65), (1, 48, 64), (2, 20, 130), (1, 0, 3), (9, 70, 9)]
+            {
+                // Small whole numbers, which all kinds have.
+                let floats: Vec<f32> = (0..segments * k * cols).map(|i| (i % 200 + 1) as f32).collect();
+                let depth = segments * k;
+                let strides = [(k * cols, cols, 1), (k, 1, depth), (1, segments, depth)];
+                for (segment_stride, row_stride, col_stride) in strides {
+                    let values = kernels::Values::F32(&floats);
+                    let source = Source { values, cols, segment_stride, row_stride, col_stride };
+                    // Used for something else before.
+                    room.fill(f32::NAN);
+                    let packed = pack(number, segments, k, &source, &two, &mut room).unwrap();
+                    let mut left = packed.iter().filter(|word| word.to_bits() != 0).count();
+                    assert!(left <= depth * cols, "{number} {segments} {k} {cols}: {left}");
+                    for (row, col) in (0..depth).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+                        let (word, half) = place(number, depth, row, col);
+                        let bits = (packed[word].to_bits() >> (16 * half)) as u16;
+                        let found = match number {
+                            Number::F32 | Number::Tf32 => packed[word],
+                            Number::F16 => f16::from_bits(bits).to_f32(),
+                            Number::Bf16 => bf16::from_bits(bits).to_f32(),
+                        };
+                        let at = row / k * segment_stride + row % k * row_stride + col * col_stride;
+                        assert_eq!(
+                            found, floats[at],
+                            "{number} {segments} {k} {cols}: row {row}, column {col}"
+                        );
+                        left -= usize::from(half == 0);
+                    }
+                    assert_eq!(left, 0, "{number} {segments} {k} {cols}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_beyond_memory_are_an_error() {
+        let values = kernels::Values::F32(&[1.0]);
+        for (segments, k, cols) in
+            [(1, usize::MAX, 1), (usize::MAX, 3, 1), (1, 1, usize::MAX), (1, 1 << 40, 1 << 40)]
+        {
+            let source = Source { values, cols, segment_stride: 0, row_stride: 0, col_stride: 0 };
+            let room = &mut Floats::none();
+            let error = pack(Number::F16, segments, k, &source, &kernels::Inline, room).err().unwrap();
+            assert_eq!(error.kind(), kernels::ErrorKind::OutOfMemory, "{segments} {k} {cols}: {error}");
         }
     }
 

@@ -8,6 +8,7 @@ use flowturbo_runtime::backend::{Condition, Footprint, Input, Instance, Pace, Pr
 use flowturbo_runtime::engine::{Network, Runner};
 use flowturbo_runtime::error::{Context, runtime, unsupported};
 use flowturbo_runtime::executor::Conditions;
+use flowturbo_runtime::kernels::Parallel;
 use flowturbo_runtime::{CancelToken, Precision, Result};
 
 use crate::binaries::Binary;
@@ -59,9 +60,14 @@ fn number(precision: Precision) -> Result<Number> {
 }
 
 impl Runner for Cuda {
-    fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>> {
+    fn program(
+        &self,
+        network: Network,
+        conditions: Option<Arc<Conditions>>,
+        parallel: &dyn Parallel,
+    ) -> Result<Arc<dyn Program>> {
         let (file, number) = (network.file.to_owned(), number(network.precision)?);
-        let executable = Executable::load(&self.0, network, number)?;
+        let executable = Executable::load(&self.0, network, number, parallel)?;
         Ok(Arc::new(DeviceProgram { executable, conditions, file }))
     }
 }

@@ -3,11 +3,10 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use flowturbo_runtime::Result;
+use flowturbo_runtime::{Error, Result};
 
 use crate::arguments::{Plain, bytes};
 use crate::buffer::{Buffer, Staging};
-use crate::driver::mistake;
 use crate::gpu::{Function, Gpu, OF_THIS_THREAD, Owned};
 use crate::kernel;
 
@@ -66,7 +65,7 @@ impl Stream {
             free: functions.graph_destroy,
         });
         recorded?;
-        let graph = graph.ok_or_else(|| mistake("a recorded network is empty"))?;
+        let graph = graph.ok_or_else(|| Error::bug("a recorded network is empty"))?;
         let mut executable = std::ptr::null_mut();
         // SAFETY: the graph lives until it is made something that runs.
         let status = unsafe { (functions.graph_instantiate)(&raw mut executable, graph.handle, 0) };

@@ -47,12 +47,34 @@ struct Inner {
     message: String,
     /// Outermost first: `models/textures`, `bundle.json`, `latent.channels`.
     context: Vec<String>,
+    is_bug: bool,
 }
 
 impl Error {
     #[doc(hidden)]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new() }))
+        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), is_bug: false }))
+    }
+
+    /// A mistake of ours: `Runtime`, and the line says so.
+    #[doc(hidden)]
+    pub fn bug(message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::Runtime, message);
+        error.0.is_bug = true;
+        error
+    }
+
+    /// Whether it is a mistake of ours.
+    #[doc(hidden)]
+    pub fn is_bug(&self) -> bool {
+        self.0.is_bug
+    }
+
+    /// The same where it is no mistake of ours, but of what was read.
+    #[doc(hidden)]
+    pub fn of_what_was_read(mut self, kind: ErrorKind, place: impl Into<String>) -> Self {
+        (self.0.kind, self.0.is_bug) = (kind, false);
+        self.at(place)
     }
 
     /// The family this error belongs to.
@@ -73,6 +95,9 @@ impl fmt::Display for Error {
         for place in &self.0.context {
             show(place, LONGEST_PLACE, f)?;
             f.write_str(": ")?;
+        }
+        if self.0.is_bug {
+            f.write_str("a bug in flowturbo, please report it: ")?;
         }
         show(&self.0.message, LONGEST_MESSAGE, f)
     }
@@ -154,6 +179,16 @@ mod tests {
         let error = error.at(|| "latent.channels".into()).at(|| "bundle.json".into()).unwrap_err();
         assert_eq!(error.to_string(), "bundle.json: latent.channels: must be at least 1");
         assert_eq!(error.kind(), ErrorKind::InvalidBundle);
+    }
+
+    #[test]
+    fn a_mistake_of_ours_says_so_unless_what_was_read_is_to_blame() {
+        let bug = Error::bug("index 7").at("node 'a'");
+        assert_eq!(bug.to_string(), "node 'a': a bug in flowturbo, please report it: index 7");
+        assert!(bug.is_bug() && bug.kind() == ErrorKind::Runtime);
+        let read = bug.of_what_was_read(ErrorKind::InvalidBundle, "the plan makes no sense");
+        assert_eq!(read.to_string(), "the plan makes no sense: node 'a': index 7");
+        assert!(!read.is_bug() && read.kind() == ErrorKind::InvalidBundle);
     }
 
     #[test]

@@ -43,12 +43,18 @@ pub struct Engine {
 
 /// What runs plans in the processor's place. Conditions are computed on the processor even so.
 pub trait Runner: Send + Sync {
-    /// Loads a network, with the conditions that its plan is given.
+    /// Loads a network, with the conditions that its plan is given; what there is to do on the processor is done on
+    /// the threads of `parallel`.
     ///
     /// # Errors
     /// `Unsupported`: names the node that the device has no kernel for. `OutOfMemory`: of the device too. `Runtime`:
     /// the device fails. Else as [`Executable::load`].
-    fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>>;
+    fn program(
+        &self,
+        network: Network,
+        conditions: Option<Arc<Conditions>>,
+        parallel: &dyn Parallel,
+    ) -> Result<Arc<dyn Program>>;
 }
 
 /// A network's plan, and what it is loaded with.
@@ -160,7 +166,7 @@ impl Engine {
     /// As [`Executable::load`], or [`Runner::program`].
     pub fn program(&self, network: Network, conditions: Option<Arc<Conditions>>) -> Result<Arc<dyn Program>> {
         if let Some(runner) = &self.runner {
-            return runner.program(network, conditions);
+            return runner.program(network, conditions, self.parallel());
         }
         Ok(Arc::new(self.fused(network, conditions)?))
     }

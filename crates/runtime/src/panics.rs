@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{panic_text, runtime};
+use crate::error::panic_text;
 use crate::memory::refused;
 use crate::{Error, ErrorKind, Result};
 
@@ -38,8 +38,7 @@ pub fn refused_to_tract(text: &str) -> Option<Error> {
 pub fn in_flowturbo<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
-        let bug = || runtime(format!("a bug in flowturbo, please report it: {text}"));
-        Err(refused_to_tract(text).unwrap_or_else(bug))
+        Err(refused_to_tract(text).unwrap_or_else(|| Error::bug(text)))
     })
 }
 

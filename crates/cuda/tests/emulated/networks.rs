@@ -8,9 +8,9 @@ use flowturbo_runtime::backend::{Backend, Input, Instance, Pace, Program};
 use flowturbo_runtime::contract::Contract;
 use flowturbo_runtime::engine::Engine;
 use flowturbo_runtime::ftplan::Planned;
-use flowturbo_runtime::kernels::{Inline, Isa};
+use flowturbo_runtime::kernels::{Inline, Isa, Parallel};
 use flowturbo_runtime::{
-    Bundle, CancelToken, ElementType, Error, ErrorKind, PortRole, Precision, Result, Role, noise,
+    Bundle, CancelToken, ElementType, Error, ErrorKind, Limits, PortRole, Precision, Result, Role, noise,
 };
 
 use super::driver::frees;
@@ -192,13 +192,54 @@ fn batch_sizes_share_their_weights() {
     let fake = Fake::new();
     let cuda = on(fake.gpu(), &bundle, Precision::F32).unwrap();
     let first = program(&cuda, &bundle, Role::Predictor, 2).unwrap();
-    let allocations =
-        |fake: &Fake| fake.living().iter().find(|one| one.0 == "allocations").map_or(0, |one| one.1);
     let (before, other) = (allocations(&fake), program(&cuda, &bundle, Role::Predictor, 2).unwrap());
     // Small weights and tables are each program's own.
     let more = allocations(&fake) - before;
     assert!(more > 0 && 2 * more < before, "{more} beside {before}");
     drop((first, other));
+}
+
+fn allocations(fake: &Fake) -> i64 {
+    fake.living().iter().find(|one| one.0 == "allocations").map_or(0, |one| one.1)
+}
+
+/// Threads on which somebody cancels when the first weight is on the device and the next one is packed.
+struct Cancels(CancelToken, Arc<Fake>);
+
+impl Parallel for Cancels {
+    fn lanes(&self) -> usize {
+        2
+    }
+
+    fn run(&self, body: &(dyn Fn(usize) + Sync)) {
+        if allocations(&self.1) > 0 {
+            self.0.cancel();
+        }
+        body(0);
+    }
+}
+
+#[test]
+fn loading_ends_when_it_is_cancelled_or_takes_too_long() {
+    let bundle = bundle();
+    let fake = Arc::new(Fake::new());
+    let token = CancelToken::new();
+    let load = |parallel: Arc<dyn Parallel>, limits: &Limits| {
+        let runner = Arc::new(Cuda::new(&fake.gpu().unwrap(), Precision::F32, false).unwrap());
+        let engine = Engine::new(Isa::available()[0], parallel).with_runner(runner, Precision::F32);
+        let cuda = backend(&bundle, engine);
+        let allowance = Allowance::new(limits, &token);
+        cuda.program(&bundle, Role::Refiner, bundle.manifest().extent(2), &allowance).err().unwrap()
+    };
+    let hasty = Limits::default().with_max_planning(std::time::Duration::ZERO);
+    let error = load(Arc::new(Inline), &hasty);
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    fake.calls();
+    let error = load(Arc::new(Cancels(token.clone(), Arc::clone(&fake))), bundle.limits());
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    let uploads = fake.calls().iter().filter(|call| *call == "cuMemcpyHtoDAsync_v2").count();
+    assert!((1..=2).contains(&uploads), "{uploads} uploads, though it was cancelled behind the first");
+    assert_eq!(fake.living(), []);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use flowturbo_cuda::kernel::Number;
 use flowturbo_cuda::product::{Product, Shape, pack};
-use flowturbo_kernels::{Epilogue, Format, Group, Isa, Matmul, Microkernel, Packed, Source, Values, Workers};
+use flowturbo_kernels::{
+    Epilogue, Floats, Format, Group, Inline, Isa, Matmul, Microkernel, Packed, Source, Values, Workers,
+};
 use half::{bf16, f16};
 
 use crate::emulation::{Memory, compare, noise, on_cpu};
@@ -39,19 +41,23 @@ impl Case {
         self.segments.len() * self.k
     }
 
-    /// The CPU's kernel.
-    fn on_cpu(&self, arena: &[f32], weights: &[f32]) -> Vec<f32> {
-        let kernel = Microkernel::of(Isa::Scalar, Format::F32).unwrap();
-        let source = Source {
+    fn source<'a>(&self, weights: &'a [f32]) -> Source<'a> {
+        Source {
             values: Values::F32(weights),
             cols: self.cols,
             segment_stride: self.k * self.cols,
             row_stride: self.cols,
             col_stride: 1,
-        };
+        }
+    }
+
+    /// The CPU's kernel.
+    fn on_cpu(&self, arena: &[f32], weights: &[f32]) -> Vec<f32> {
+        let kernel = Microkernel::of(Isa::Scalar, Format::F32).unwrap();
         let mut none = [];
-        let workers = &mut Workers::new(Isa::Scalar, &flowturbo_kernels::Inline, &mut none);
-        let packed = Packed::new(workers, kernel, self.segments.len(), self.k, &source).unwrap();
+        let workers = &mut Workers::new(Isa::Scalar, &Inline, &mut none);
+        let packed =
+            Packed::new(workers, kernel, self.segments.len(), self.k, &self.source(weights)).unwrap();
         let Self { a_stride, segments, c_stride, groups, epilogue, .. } = self;
         let product = Matmul::new(Arc::new(packed), *a_stride, segments, *c_stride, groups, epilogue, None);
         on_cpu(arena, product.scratch(), |workers, arena| product.run(workers, arena))
@@ -61,16 +67,10 @@ impl Case {
         let mut product = Product::new(self.shape()).unwrap();
         assert!(product.end <= self.len, "{} of {}", product.end, self.len);
         // Of words, so that it lies on a boundary of 16 bytes wherever the memory comes from.
-        let packed =
-            pack(number, self.depth(), self.cols, |row, col| weights[row * self.cols + col]).unwrap();
-        let mut lines = vec![[0u64; 2]; packed.len() / 16 + 1];
-        let skip = lines.as_flattened().as_ptr().align_offset(16);
-        let words = &mut lines.as_flattened_mut()[skip..][..packed.len() / 8];
-        for (word, bytes) in words.iter_mut().zip(packed.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
+        let (segments, source, mut room) = (self.segments.len(), self.source(weights), Floats::none());
+        let packed = pack(number, segments, self.k, &source, &Inline, &mut room).unwrap();
         let mut memory = Memory::new(arena);
-        product.arguments.weights = memory.table(words);
+        product.arguments.weights = memory.table(packed);
         product.arguments.groups = memory.table(&product.groups);
         product.arguments.segments = memory.table(&product.segments);
         let launch = product.arguments.launch(number, multiprocessors).unwrap();

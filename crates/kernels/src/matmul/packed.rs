@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::{Floats, MappedFloats, Shared, Workers};
@@ -102,6 +102,53 @@ pub struct Source<'a> {
     pub segment_stride: usize,
     pub row_stride: usize,
     pub col_stride: usize,
+}
+
+impl Source<'_> {
+    /// Holds that so many segments of `k` rows are there: before threads that may be an application's read them.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn hold(&self, segments: usize, k: usize) {
+        let counts = [segments, k, self.cols];
+        let strides = [self.segment_stride, self.row_stride, self.col_stride];
+        let last = counts.iter().zip(strides).try_fold(0usize, |last, (count, stride)| {
+            count.saturating_sub(1).checked_mul(stride).and_then(|more| last.checked_add(more))
+        });
+        let fits = counts.contains(&0) || last.is_some_and(|last| last < self.values.len());
+        assert!(fits, "a weight is shorter than it says");
+    }
+
+    /// `to` becomes these rows of segment `s`, one after another, of which it has these columns; those that the source
+    /// has not are left as they are.
+    ///
+    /// # Panics
+    /// If the source is shorter than its strides say.
+    pub fn copy(&self, s: usize, rows: Range<usize>, columns: Range<usize>, to: &mut [f32]) {
+        let &Source { values, cols, segment_stride, row_stride, col_stride } = self;
+        let (wide, width) = (columns.len(), columns.end.min(cols) - columns.start);
+        let at =
+            |row: usize, n: usize| s * segment_stride + row * row_stride + (columns.start + n) * col_stride;
+        if col_stride == 1 {
+            rows.zip(to.chunks_mut(wide)).for_each(|(row, to)| values.copy(at(row, 0), &mut to[..width]));
+            return;
+        }
+        let mut run = [0.0; RUN];
+        for first in rows.clone().step_by(RUN) {
+            let run = &mut run[..RUN.min(rows.end - first)];
+            let to = &mut to[(first - rows.start) * wide..];
+            for n in 0..width {
+                if row_stride == 1 {
+                    values.copy(at(first, n), run);
+                } else {
+                    run.iter_mut().enumerate().for_each(|(i, x)| *x = values.get(at(first + i, n)));
+                }
+                for (x, to) in run.iter().zip(to[n..].iter_mut().step_by(wide)) {
+                    *to = *x;
+                }
+            }
+        }
+    }
 }
 
 /// Neighbouring columns that a micro-kernel computes together, `width` (whole vectors) from `col` on.
@@ -260,11 +307,7 @@ pub fn pack(
     source: &Source,
     workers: &mut Workers,
 ) -> Result<Floats> {
-    let last = (segments.max(1) - 1) * source.segment_stride
-        + (k.max(1) - 1) * source.row_stride
-        + (source.cols.max(1) - 1) * source.col_stride;
-    let none = segments * k * source.cols == 0;
-    assert!(none || last < source.values.len(), "a weight is shorter than it says");
+    source.hold(segments, k);
     let (panels, depth) = (panels(size, source.cols), segments * k);
     let columns = match source.values {
         Values::Scaled(scaled) if format == Format::I8 => Columns::new(scaled, source, segments, k),
@@ -327,32 +370,12 @@ fn panels(shape: PanelSize, cols: usize) -> Vec<Panel> {
 
 /// Copies segment `s` of `source` to the panels `mine` in `to`.
 fn pack_segment(source: &Source, s: usize, k: usize, depth: usize, mine: &[Panel], to: &mut [f32]) {
-    let &Source { values, cols, segment_stride, row_stride, col_stride } = source;
-    let rows = if col_stride == 1 { 1 } else { RUN };
-    let mut run = [0.0; RUN];
+    let rows = if source.col_stride == 1 { 1 } else { RUN };
     for first in (0..k).step_by(rows) {
-        let rows = rows.min(k - first);
+        let rows = first..k.min(first + rows);
         for panel in mine {
-            let width = panel.width.min(cols - panel.col);
-            let at = s * segment_stride + first * row_stride + panel.col * col_stride;
             let to = &mut to[(panel.col - mine[0].col) * depth + (s * k + first) * panel.width..];
-            if col_stride == 1 {
-                values.copy(at, &mut to[..width]);
-                continue;
-            }
-            for n in 0..width {
-                let at = at + n * col_stride;
-                if row_stride == 1 {
-                    values.copy(at, &mut run[..rows]);
-                } else {
-                    for (i, x) in run[..rows].iter_mut().enumerate() {
-                        *x = values.get(at + i * row_stride);
-                    }
-                }
-                for (x, to) in run[..rows].iter().zip(to[n..].iter_mut().step_by(panel.width)) {
-                    *to = *x;
-                }
-            }
+            source.copy(s, rows.clone(), panel.col..panel.col + panel.width, to);
         }
     }
 }

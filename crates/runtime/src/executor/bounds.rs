@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::call::Call;
-use crate::error::runtime;
 use crate::{Error, Result};
 
 /// Refuses a step that would touch anything but the buffers `own`.
@@ -21,7 +20,7 @@ pub(super) fn within(call: &Call, own: &[Range<usize>]) -> Result<()> {
 
 /// The error of a step that reaches beyond its buffers.
 pub(super) fn beyond() -> Error {
-    runtime("a bug in flowturbo, please report it: its plan reaches beyond its own memory")
+    Error::bug("its plan reaches beyond its own memory")
 }
 
 #[cfg(test)]

@@ -155,8 +155,8 @@ impl Backend for Planned {
         let load = || self.load(bundle, role, extent, allowance);
         let program = in_flowturbo(load).map_err(|error| match error.kind() {
             // The plan is not ours to answer for: it may say anything. A device's failures are its own.
-            ErrorKind::Runtime if !self.engine.has_runner() => {
-                invalid_bundle(format!("the plan makes no sense: {error}"))
+            ErrorKind::Runtime if error.is_bug() || !self.engine.has_runner() => {
+                error.of_what_was_read(ErrorKind::InvalidBundle, "the plan makes no sense")
             }
             _ => error,
         });
