@@ -215,12 +215,26 @@ fn hold(family: &str) {
 
 #[test]
 fn whole_numbers_that_are_rounded_by_fixed_scales_run_on_our_own_kernels() {
-    // What has no kernel for floats either (products of activations outside of attention, some convolutions, what
-    // makes ties), whole numbers that are looked at, and a scale that the graph makes.
-    let others = ["seen", "ties", "both", "group", "dilations", "same", "gathered", "made-scale"];
+    // What has no kernel for floats either (some convolutions, what makes ties), whole numbers that are looked at, and
+    // a scale that the graph makes.
+    let others = ["seen", "ties", "group", "dilations", "same", "gathered", "made-scale"];
     let mut cases = cases("whole_numbers");
     cases.retain(|name, _| name.starts_with("static-") && !others.iter().any(|word| name.contains(word)));
     assert!(cases.len() > 100, "{} cases", cases.len());
+    run_without_tract(cases);
+}
+
+#[test]
+fn products_of_two_activations_run_on_our_own_kernels() {
+    let mut cases = cases("attention");
+    // That of two vectors is refused.
+    let is_product = |name: &str| name.starts_with("MatMul-") && name.ends_with("-given");
+    cases.retain(|name, _| is_product(name) && name != "MatMul-5-given");
+    assert_eq!(cases.len(), 11);
+    run_without_tract(cases);
+}
+
+fn run_without_tract(cases: BTreeMap<String, Case>) {
     for (name, case) in cases {
         let batch = case.velocity.dim().0;
         let model = Model::load(case.open().unwrap(), &ModelOptions::default().with_batch(batch)).unwrap();

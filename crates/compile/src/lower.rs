@@ -7,6 +7,7 @@
 //! Values are [`Place`]s: slices, transpositions and most reshapes only say where to look. A kernel that needs
 //! its operand in another order gets a copy.
 
+mod batch;
 mod chain;
 mod constants;
 mod convolution;

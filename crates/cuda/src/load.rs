@@ -155,7 +155,7 @@ impl Executable {
             let names: Vec<&str> = loading.launches[before..].iter().map(|(kernel, _)| kernel.name).collect();
             let mega = step.operation.flops() as f64 / 1e6;
             let (kind, names) = (step.operation.kind(), names.join(", "));
-            told.push(format!("{kind:10} {mega:10.2} MFLOP  {} ({names})", step.name));
+            told.push(format!("{kind:12} {mega:10.2} MFLOP  {} ({names})", step.name));
         }
         allowance.arena(Some(loading.arena))?;
         let Loading { inputs, arena, mut launches, tables, patches, mut weights, .. } = loading;
@@ -276,6 +276,9 @@ impl Loading<'_> {
                 let integers =
                     arguments::Integers { integers, out: out as u64, count: counted(count)?, reserved: 0 };
                 self.launch(integers.launch(), &integers)
+            }
+            Operation::BatchMatmul(_) => {
+                Err(unsupported("has no kernel on a GPU (products of two activations)"))
             }
             Operation::Foreign(foreign) => {
                 Err(unsupported(format!("has no kernel ({})", foreign.operation.name())))

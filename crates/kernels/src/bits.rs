@@ -106,6 +106,15 @@ fn product(workers: &mut Workers<'_>, arena: &mut Arena) {
     Matmul::new(Arc::new(packed), k, &[0], cols, &[group], &steps, None).run(workers, &mut arena.memory);
 }
 
+fn batches(workers: &mut Workers<'_>, arena: &mut Arena) {
+    let matrices = |offset, row| Matrices { offset, batch: [300, 0], row };
+    let (rows, inner, cols) = (37, 45, 53);
+    let out = Matrices { batch: [rows * cols; 2], ..matrices(arena.take(2 * rows * cols), cols) };
+    let (a, b) = (matrices(3, 48), matrices(1000, 1));
+    let products = BatchMatmul { a, b, column: 46, out, batch: [2, 1], rows, inner, cols };
+    products.run(workers, &mut arena.memory);
+}
+
 fn convolutions(workers: &mut Workers<'_>, arena: &mut Arena) {
     let (rows, cols, k) = (9, 7, 20);
     let line = (cols + 2) * k;
@@ -138,7 +147,7 @@ fn sets_of_eight_floats_give_the_bits_that_are_written_down() {
             let mut scratch = vec![0.0; lanes * 200_000];
             let threads = Threads(lanes);
             let mut found = Vec::new();
-            for kernel in [functions, rows, attention, product, convolutions] {
+            for kernel in [functions, rows, attention, product, convolutions, batches] {
                 let workers = &mut Workers::new(isa, &threads, &mut scratch);
                 let mut arena = Arena { memory: noise(20_000, 11), at: 4000 };
                 kernel(workers, &mut arena);
@@ -149,11 +158,12 @@ fn sets_of_eight_floats_give_the_bits_that_are_written_down() {
     }
 }
 
-/// Of functions, rows, attention, a product and convolutions.
-const KNOWN: [u64; 5] = [
+/// Of functions, rows, attention, a product, convolutions and products of a batch.
+const KNOWN: [u64; 6] = [
     0x98a0_18c8_1d68_60ad,
     0x23c5_6f4c_d0d7_569a,
     0x1d43_b916_d635_8995,
     0x56f0_1632_af39_03db,
     0x3485_4229_02e7_eef3,
+    0x294a_70b1_c016_44d8,
 ];

@@ -42,8 +42,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use floats::{Floats, LINE, MappedFloats, map};
 pub use group_norm::GroupNorm;
 pub use matmul::{
-    Convolution, Epilogue, Form, Format, Group, MICROKERNELS, Matmul, Microkernel, Packed, PackedFloats,
-    PanelSize, Scaled, Scales, Sharing, Source, Values, Whole, pack, scale_of_bytes, to_byte,
+    BatchMatmul, Convolution, Epilogue, Form, Format, Group, MICROKERNELS, Matmul, Matrices, Microkernel,
+    Packed, PackedFloats, PanelSize, Scaled, Scales, Sharing, Source, Values, Whole, pack, scale_of_bytes,
+    to_byte,
 };
 pub use norm::{Measure, Modulation, Norm};
 pub use parallel::Parallel;

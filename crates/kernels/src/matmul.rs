@@ -6,6 +6,7 @@
 //! through the [`Epilogue`] to the arena while they are in the first cache. The inner dimension is cut
 //! where a panel would not fit. Each sum is added up in the same order whatever the number of lanes.
 
+mod batch;
 mod convolution;
 mod dot;
 mod epilogue;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use super::blocking::{CACHES, Product, STRETCH};
 use super::{LINE, Shared, Workers};
+pub use batch::{BatchMatmul, Matrices};
 pub use convolution::{Convolution, Form};
 #[cfg(target_arch = "x86_64")]
 pub(super) use dot::Bfloats512;
@@ -203,8 +205,7 @@ impl Matmul {
 
     /// Columns of the widest panel.
     fn width(&self) -> usize {
-        let PanelSize { vectors, lanes } = self.kernel.panel();
-        vectors * lanes
+        self.kernel.width()
     }
 
     /// What it is cut by.

@@ -232,7 +232,7 @@ impl Executable {
             let (kind, name) = (step.kind, &step.name);
             let by = by.map_or(String::new(), |by| format!(" ({by})"));
             let _ =
-                writeln!(text, "{i:4} {kind:10} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{by}");
+                writeln!(text, "{i:4} {kind:12} {mega:10.2} MFLOP {kibibytes:>8} KiB  {place} {name}{by}");
         }
         text
     }

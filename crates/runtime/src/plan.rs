@@ -14,7 +14,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::error::unsupported;
 use crate::kernels::{
-    Attention, Elementwise, Epilogue, Form, Group, GroupNorm, MaskedAttention, Norm, Reduce, Softmax, Stage,
+    Attention, BatchMatmul, Elementwise, Epilogue, Form, Group, GroupNorm, MaskedAttention, Norm, Reduce,
+    Softmax, Stage,
 };
 pub use place::Place;
 pub use target::Target;
@@ -100,6 +101,7 @@ pub enum Operation {
     MaskedAttention(MaskedAttention<Address>),
     Lookup(Lookup<Address>),
     Integers(Integers<Address>),
+    BatchMatmul(BatchMatmul<Address>),
     /// Never in a file, so it stays the last: files number what is above.
     #[serde(skip)]
     Foreign(Foreign<Address>),
@@ -301,6 +303,7 @@ impl Operation {
             Self::Gather(_) | Self::Lookup(_) => "gather",
             Self::MaskedAttention(_) => "attention",
             Self::Integers(_) => "integers",
+            Self::BatchMatmul(_) => "batch-matmul",
             Self::Foreign(_) => "fallback",
         }
     }
@@ -320,6 +323,9 @@ impl Operation {
             Self::Matmul(product) => product.flops(),
             Self::Attention(a) | Self::MaskedAttention(MaskedAttention { attention: a, .. }) => {
                 4 * a.images * a.heads * a.queries * a.keys * a.dim
+            }
+            Self::BatchMatmul(BatchMatmul { batch: [images, heads], rows, inner, cols, .. }) => {
+                2 * images * heads * rows * inner * cols
             }
             _ => 0,
         }) as u64
@@ -341,6 +347,7 @@ impl Operation {
             Self::MaskedAttention(masked) => masked.attention.out.offset,
             Self::Lookup(lookup) => lookup.out,
             Self::Integers(integers) => integers.out,
+            Self::BatchMatmul(products) => products.out.offset,
             Self::Foreign(foreign) => foreign.out,
         }
     }
@@ -367,6 +374,7 @@ impl Operation {
             Self::MaskedAttention(masked) => _ = masked.relocate(see),
             Self::Lookup(lookup) => _ = lookup.relocate(see),
             Self::Integers(integers) => _ = integers.relocate(see),
+            Self::BatchMatmul(products) => _ = products.relocate(see),
             Self::Foreign(foreign) => _ = foreign.relocate(see),
         }
     }

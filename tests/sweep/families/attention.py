@@ -102,6 +102,8 @@ def products() -> Iterator[Case]:
             ((1, 3, 4), (2, 4, 1)),
             ((2, 3, 4), (4,)),
             ((4,), (2, 4, 3)),
+            ((2, 2, 9, 20), (2, 1, 20, 17)),
+            ((2, 1, 19, 20), (1, 3, 20, 1)),
         ]
     ):
         yield Case(f"MatMul-{number}-given", "MatMul", [given(a), given(b)])

@@ -141,10 +141,38 @@ def both_sides(writer: Writer, names: list[str], answer: str, kind: str, operato
     if operator == "MatMulInteger":
         writer.nodes_of(operator, [a, b, a_zero, b_zero], ["sums"])
         writer.node("Cast", ["sums"], answer, to=1)
+    elif operator == "MatMul":
+        factors = [rounding.floats(whole, f"f{whole}", parts) for whole, parts in sides]
+        writer.node("MatMul", factors, "sums")
+        parts = rounding.parts("made", 0.06)
+        rounding.floats(rounding.rounded("sums", "made", parts), answer, parts)
     else:
         parts = rounding.parts("made", 0.06)
         writer.nodes_of(operator, [a, a_scale, a_zero, b, b_scale, b_zero, *parts], ["made"])
         rounding.floats("made", answer, parts)
+
+
+def attention(writer: Writer, names: list[str], answer: str, kind: str, whole: bool) -> None:
+    """Attention with rounding around both products; `whole`: products of whole numbers."""
+    rounding = Rounding(writer, kind)
+    q, k, v = (rounding.rounded(x, f"q{x}", rounding.parts(x, 0.05)) for x in names)
+
+    def product(left: tuple[str, str], right: tuple[str, str], name: str, scale: float) -> str:
+        parts = rounding.parts(name, scale)
+        sides = [(x, [f"{of}_scale", f"{of}_zero"]) for x, of in [left, right]]
+        if whole:
+            inputs = [part for x, of in sides for part in [x, *of]]
+            writer.nodes_of("QLinearMatMul", [*inputs, *parts], [f"{name}_q"])
+        else:
+            factors = [rounding.floats(x, f"{name}{number}", of) for number, (x, of) in enumerate(sides)]
+            rounding.rounded(writer.node("MatMul", factors, f"{name}_sums"), f"{name}_q", parts)
+        return rounding.floats(f"{name}_q", f"{name}_f", parts)
+
+    keys = writer.node("Transpose", [k], "keys", perm=[0, 1, 3, 2])
+    scores = product((q, names[0]), (keys, names[1]), "scores", 0.11)
+    weights = writer.node("Softmax", [scores], "weights", axis=-1)
+    weights = rounding.rounded(weights, "weights_q", rounding.parts("weights", 0.0079))
+    writer.node("Identity", [product((weights, "weights"), (v, names[2]), "sums", 0.03)], answer)
 
 
 def linear(
@@ -236,10 +264,17 @@ def cases() -> Iterator[Case]:
             image = given((2, 4, 6, 5))
             operands = [image, numbers(kind, 8, 4, 3, 3), bias]
             yield around(f"around-Conv-{kind}-{name}", "Conv", operands, operator="Conv", pads=[1, 1, 1, 1])
-        for operator in ["MatMulInteger", "QLinearMatMul"]:
-            for name, shapes in {"rows": ((3, 7), (7, 5)), "heads": ((2, 3, 4), (2, 4, 5))}.items():
+        for operator in ["MatMul", "MatMulInteger", "QLinearMatMul"]:
+            both = {"rows": ((3, 7), (7, 5)), "heads": ((2, 3, 4), (2, 4, 5))}
+            if operator == "MatMul":
+                both |= {"shared": ((2, 1, 3, 4), (3, 4, 2)), "wide": ((2, 9, 20), (2, 20, 18))}
+            for name, shapes in both.items():
                 sides = [given(shape) for shape in shapes]
                 yield case(f"{operator}-{kind}-both-{name}", operator, sides, both_sides, kind=kind, operator=operator)
+        for whole in [False, True]:
+            operands = [given((2, 3, 5, 8)) for _ in range(3)]
+            name = "QLinearMatMul" if whole else "MatMul"
+            yield case(f"attention-{kind}-{name}", name, operands, attention, kind=kind, whole=whole)
         scales = {"one": np.float32(0.02), "list": np.array([0.02], np.float32)}
         scales["columns"] = np.linspace(0.01, 0.03, 8).astype(np.float32)
         for name, scale in scales.items():

@@ -1,5 +1,6 @@
 //! Linear layers: an activation times a constant matrix, with whatever follows as its epilogue.
 
+use super::batch::{Roles, arranged};
 use super::chain::{Beside, Link, ResultRows, What};
 use super::{Lowering, Place, Target};
 use crate::Result;
@@ -27,10 +28,6 @@ impl Lowering<'_> {
             && outer.len() + inner.len() == of_x.len()
             && columns.len() + inner.len() == of_w.len()
             && outer.len() + columns.len() == einsum.out.len();
-        let arranged = |place: &Place, from: &[char], to: &[char]| {
-            let axis = |letter: &char| from.iter().position(|l| l == letter);
-            to.iter().map(axis).collect::<Option<Vec<usize>>>().map(|axes| place.permute(&axes))
-        };
         let weight = arranged(&w.place, of_w, &[inner.clone(), columns.clone()].concat());
         let strides = weight.as_ref().and_then(|place| {
             Some((place.merged(0..inner.len())?, place.merged(inner.len()..place.dims.len())?, place))
@@ -104,7 +101,10 @@ impl Lowering<'_> {
 
     /// Emits a product that is not one of rows and a constant matrix, and its links.
     fn other_product(&mut self, anchor: Id, last: Id, links: &[Link], einsum: &Einsum) -> Result<Place> {
-        let place = self.foreign_product(anchor, einsum)?;
+        let place = match Roles::of(einsum) {
+            Some(roles) => self.batch_product(anchor, einsum, roles)?,
+            None => self.foreign_product(anchor, einsum)?,
+        };
         self.rest(place, links, last)
     }
 

@@ -226,6 +226,12 @@ impl Net {
         if let Some(id) = self.attention(&einsum, a, b) {
             return id;
         }
+        // Where nothing is added up, elements are multiplied.
+        if einsum.a.iter().chain(&einsum.b).all(|letter| einsum.out.contains(letter)) {
+            let a = self.spread(a, &einsum.a, &einsum.out);
+            let b = self.spread(b, &einsum.b, &einsum.out);
+            return self.binary(Binary::Mul, a, b);
+        }
         let size = |letter: &char| {
             let of = |letters: &[char], id: Id| {
                 letters.iter().position(|l| l == letter).map(|axis| self.dims(id)[axis])
@@ -234,6 +240,14 @@ impl Net {
         };
         let dims = einsum.out.iter().map(size).collect();
         self.float(Op::Einsum(einsum), vec![a, b], dims)
+    }
+
+    /// `x` with its axes in the order `to`, of which those that it lacks are of size 1.
+    fn spread(&mut self, x: Id, letters: &[char], to: &[char]) -> Id {
+        let axes: Vec<Option<usize>> = to.iter().map(|l| letters.iter().position(|of| of == l)).collect();
+        let dims = axes.iter().map(|axis| axis.map_or(1, |axis| self.dims(x)[axis])).collect();
+        let x = self.permute(x, axes.into_iter().flatten().collect());
+        self.reshape(x, dims)
     }
 
     /// `x` with its axes of size 1 repeated as often as another operand's of the same letter.

@@ -56,6 +56,12 @@ impl Microkernel {
         PanelSize::of(self.isa)
     }
 
+    /// Columns of the widest panel.
+    pub(super) fn width(&self) -> usize {
+        let PanelSize { vectors, lanes } = self.panel();
+        vectors * lanes
+    }
+
     /// Words of a packed panel of `width` columns that belong to so many words of the left side.
     pub(super) fn of_panel(&self, words: usize, width: usize) -> usize {
         if self.wide { words * width / 2 } else { self.format.of_panel(words, width) }

@@ -30,9 +30,9 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::kernels::{
-        Attention, Border, Convolution, Copy, Elementwise, Epilogue, Form, Format, Group, GroupNorm, Heads,
-        Inline, Isa, MaskedAttention, Matmul, Measure, Microkernel, Norm, Packed, Padding, Pointwise, Reduce,
-        Reduction, Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
+        Attention, BatchMatmul, Border, Convolution, Copy, Elementwise, Epilogue, Form, Format, Group,
+        GroupNorm, Heads, Inline, Isa, MaskedAttention, Matmul, Matrices, Measure, Microkernel, Norm, Packed,
+        Padding, Pointwise, Reduce, Reduction, Rows, Softmax, Source, Stage, Unary, Values, View, Workers,
     };
     use crate::plan::{Gather, Integers};
 
@@ -104,6 +104,11 @@ mod tests {
         );
         let attention =
             Attention { q, k: q, v: q, out, images: 1, heads: 2, queries: 2, keys: 2, dim: 3, scale: 1.0 };
+        // Two products of 2 x 3 by 3 x 2, whose right sides lie behind the left ones.
+        let matrices = |offset, row| Matrices { offset, batch: [0, 12], row };
+        let (a, b, out) = (matrices(read, 3), matrices(read + 6, 2), matrices(write, 2));
+        let out = Matrices { batch: [0, 4], ..out };
+        let products = BatchMatmul { a, b, column: 1, out, batch: [1, 2], rows: 2, inner: 3, cols: 2 };
         let reduce = Reduce { x: rows(read), reduction: Reduction::Max, out: write, out_stride: 2 };
         vec![
             (Call::Copy(Copy::new(&[3, 4], view(read), view(write))), 14, 14),
@@ -116,6 +121,7 @@ mod tests {
             (Call::Attention(attention, Format::F32), 12, 12),
             // Its bias is the last that is read.
             (Call::MaskedAttention(MaskedAttention { attention, bias: read + 12, bias_stride: 0 }), 14, 12),
+            (Call::BatchMatmul(products), 24, 8),
             (Call::Matmul(Box::new(product(&[]))), 14, 8),
             (Call::Matmul(Box::new(product(&[Epilogue::Residual { offset: read, stride: 6 }]))), 14, 8),
             (Call::Convolution(Box::new(convolution)), 9, 2),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::error::{Context, runtime};
 use crate::kernels::{
-    Attention, Convolution, Copy, Format, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise, Reduce,
-    Softmax, Stage, Workers,
+    Attention, BatchMatmul, Convolution, Copy, Format, GroupNorm, MaskedAttention, Matmul, Norm, Pointwise,
+    Reduce, Softmax, Stage, Workers,
 };
 use crate::plan::{Foreign, Gather, Integers, Lookup};
 use crate::weights::Table;
@@ -28,6 +28,7 @@ pub enum Call {
     MaskedAttention(MaskedAttention),
     Lookup(Lookup, Arc<Table>),
     Integers(Integers),
+    BatchMatmul(BatchMatmul),
     Foreign(Foreign),
 }
 
@@ -41,6 +42,7 @@ impl Call {
             Self::Attention(attention, format) => attention.scratch(*format),
             Self::Pointwise(pointwise) => pointwise.scratch(),
             Self::MaskedAttention(masked) => masked.scratch(),
+            Self::BatchMatmul(products) => products.scratch(),
             _ => 0,
         }
     }
@@ -63,6 +65,7 @@ impl Call {
                 see(gather.out..gather.out + gather.count * gather.width);
             }
             Self::MaskedAttention(masked) => masked.places(see),
+            Self::BatchMatmul(products) => products.places(see),
             Self::Lookup(lookup, _) => see(lookup.out..lookup.out + lookup.count * lookup.width),
             Self::Integers(integers) => see(integers.out..integers.out + integers.count),
             Self::Foreign(foreign) => {
@@ -90,6 +93,7 @@ impl Call {
             Self::Reduce(reduce) => reduce.check(len),
             Self::Softmax(softmax) => softmax.check(len),
             Self::MaskedAttention(masked) => masked.check(len),
+            Self::BatchMatmul(products) => products.check(len),
             Self::Gather(_) | Self::Lookup(..) | Self::Integers(_) | Self::Foreign(_) => {}
         }
     }
@@ -125,6 +129,7 @@ impl Call {
             Self::Reduce(reduce) => reduce.run(workers, mem),
             Self::Softmax(softmax) => softmax.run(workers, mem),
             Self::MaskedAttention(masked) => masked.run(workers, mem),
+            Self::BatchMatmul(products) => products.run(workers, mem),
             Self::Gather(gather) => return gather.run(mem, integers),
             Self::Lookup(lookup, table) => return lookup.run(table, mem, integers),
             Self::Integers(integer) => return integer.run(mem, integers),

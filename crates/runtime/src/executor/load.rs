@@ -331,6 +331,7 @@ impl Placed<'_> {
                 Call::Lookup(lookup.relocate(at), table)
             }
             Operation::Integers(integers) => Call::Integers(integers.relocate(at)),
+            Operation::BatchMatmul(products) => Call::BatchMatmul(products.relocate(at)),
             Operation::Foreign(foreign) => Call::Foreign(foreign.relocate(at)),
         }
     }

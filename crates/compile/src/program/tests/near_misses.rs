@@ -282,7 +282,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     weights = Softmax(scores) axis=-1
                     half = MatMul(weights, narrow)
                     velocity = Concat(half, half) axis=3",
-            steps: "fallback 2, reduce 1",
+            steps: "batch-matmul 2, reduce 1",
         },
         Case {
             name: "softmax over the queries",
@@ -292,7 +292,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     scaled = Mul(scores, scale)
                     weights = Softmax(scaled) axis=-2
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "a mask",
@@ -302,7 +302,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     masked = Add(scores, mask)
                     weights = Softmax(masked) axis=-1
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "a mask of each key",
@@ -341,7 +341,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     masked = Add(scores, mask)
                     weights = Softmax(masked) axis=-1
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "a mask of each query",
@@ -351,7 +351,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     masked = Add(scores, mask)
                     weights = Softmax(masked) axis=-1
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "a mask between scores and scale",
@@ -363,7 +363,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     scaled = Mul(masked, scale)
                     weights = Softmax(scaled) axis=-1
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 2, reduce 1",
+            steps: "batch-matmul 2, pointwise 2, reduce 1",
         },
         Case {
             name: "a negative scale",
@@ -373,7 +373,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     scaled = Mul(scores, scale)
                     weights = Softmax(scaled) axis=-1
                     velocity = MatMul(weights, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "a sum over queries in place of keys",
@@ -384,7 +384,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     weights = Softmax(scaled) axis=-1
                     turned = Transpose(weights) perm=[0,1,3,2]
                     velocity = MatMul(turned, x)",
-            steps: "fallback 2, pointwise 1, reduce 1",
+            steps: "batch-matmul 2, pointwise 1, reduce 1",
         },
         Case {
             name: "scores that something else reads, too",
@@ -394,7 +394,7 @@ fn only_softmax_over_keys_between_two_products_is_attention() {
                     attended = MatMul(weights, x)
                     most = ReduceMax(scores) axes=[-1]
                     velocity = Add(attended, most)",
-            steps: "attention 1, fallback 1, pointwise 1, reduce 1",
+            steps: "attention 1, batch-matmul 1, pointwise 1, reduce 1",
         },
     ]);
 }
@@ -449,7 +449,7 @@ fn the_attention_operator_is_softmax_between_two_products() {
             "Attention(r, scaled, r, mask) q_num_heads=8 kv_num_heads=8 scale=0.3",
             "m = Add(z, mask)
              s = Softmax(m) axis=-1",
-            "fallback 2, pointwise 3, reduce 1",
+            "batch-matmul 2, pointwise 3, reduce 1",
         ),
     ] {
         let operator = format!("opset 23\n {setting}\n o = {operator}\n velocity = Reshape(o, image)");

@@ -9,7 +9,7 @@ const WHOLE: &str = "left to tract";
 
 /// Graphs, and the steps that each becomes but for copies.
 #[rustfmt::skip]
-const OPERATIONS: [(&str, &str); 64] = [
+const OPERATIONS: [(&str, &str); 71] = [
     ("velocity = Neg(x)", "pointwise 1"),
     ("a = Abs(x)
       velocity = Sqrt(a)", "pointwise 2"),
@@ -56,13 +56,33 @@ const OPERATIONS: [(&str, &str); 64] = [
     ("w = noise [8,8]
       velocity = MatMul(w, x)", "matmul 1"),
     ("w = noise [4,16,16]
-      velocity = MatMul(x, w)", "fallback 1"),
+      velocity = MatMul(x, w)", "batch-matmul 1"),
     ("w = noise [1,4,8,8]
-      velocity = MatMul(w, x)", "fallback 1"),
+      velocity = MatMul(w, x)", "batch-matmul 1"),
     ("w = noise [4,4]
       velocity = Einsum(x, w) equation=nchw,dc->ndhw", "matmul 1"),
     ("w = noise [4,16]
-      velocity = Einsum(x, w) equation=nchw,cw->nchw", "fallback 1"),
+      velocity = Einsum(x, w) equation=nchw,cw->nchw", "pointwise 1"),
+    ("w = noise [5,16]
+      velocity = Einsum(x, w) equation=nchw,ew->nchw", "fallback 1"),
+    ("k = Transpose(x) perm=[0,1,3,2]
+      a = MatMul(x, k)
+      velocity = MatMul(a, x)", "batch-matmul 2"),
+    ("a = Einsum(x, x) equation=nchw,ndhw->ncd
+      velocity = Einsum(x, a) equation=nchw,ncd->ndhw", "batch-matmul 2"),
+    ("a = Einsum(x, x) equation=nchw,nchv->wnvc
+      velocity = Einsum(a, x) equation=wnvc,nchv->nchw", "batch-matmul 2"),
+    ("a = Einsum(x, x) equation=nchw,nchw->nch
+      velocity = Einsum(a, x) equation=nch,nchw->nchw", "batch-matmul 1, pointwise 1"),
+    ("a = ReduceMax(x) axes=[2]
+      b = Transpose(a) perm=[0,1,3,2]
+      c = MatMul(x, b)
+      velocity = Mul(x, c)", "batch-matmul 1, pointwise 1, reduce 1"),
+    // The right side is the same for all channels.
+    ("a = ReduceMax(x) axes=[1]
+      b = Transpose(a) perm=[0,1,3,2]
+      c = MatMul(x, b)
+      velocity = MatMul(c, a)", "batch-matmul 2, reduce 1"),
     ("w = noise [4,8,16,32]
       a = Einsum(x, w) equation=nchw,chwk->nk
       s = [0,4,8,1]
@@ -140,7 +160,7 @@ const OPERATIONS: [(&str, &str); 64] = [
       back = Transpose(b) perm=[0,1,3,2]
       c = MatMul(b, back)
       d = ReduceMean(c) axes=[3]
-      velocity = Mul(x, d)", "fallback 2, pointwise 1, reduce 2"),
+      velocity = Mul(x, d)", "batch-matmul 1, fallback 1, pointwise 1, reduce 2"),
     // tract would take away an axis of one element that the convolution pads.
     ("column = [-1,1,1,1]
       flat = [-1,1,1]
