@@ -666,7 +666,7 @@ extern "C" {
  * Counts the GPUs that `ft_model_options.device` can name.
  *
  * Errors: `FT_ERROR_UNSUPPORTED` (the library was built without the feature `cuda`, or the machine has no driver, an
- * old one or no GPU; `ft_last_error` says which), `FT_ERROR_INVALID_ARGUMENT`. Threads: any.
+ * old one or no GPU; `ft_last_error_message` says which), `FT_ERROR_INVALID_ARGUMENT`. Threads: any.
  */
 ft_status ft_device_count(uint32_t *out_count);
 

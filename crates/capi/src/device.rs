@@ -66,7 +66,7 @@ unsafe impl Versioned for ft_device_info {
 /// Counts the GPUs that `ft_model_options.device` can name.
 ///
 /// Errors: `FT_ERROR_UNSUPPORTED` (the library was built without the feature `cuda`, or the machine has no driver, an
-/// old one or no GPU; `ft_last_error` says which), `FT_ERROR_INVALID_ARGUMENT`. Threads: any.
+/// old one or no GPU; `ft_last_error_message` says which), `FT_ERROR_INVALID_ARGUMENT`. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ft_device_count(out_count: *mut u32) -> ft_status {
     guard(|| {
