@@ -72,7 +72,27 @@ fn the_runtime_has_nothing_of_the_compiler() {
     let output = passes(tree.args(["--prefix", "none"]).current_dir(root())).stdout;
     let output = String::from_utf8(output).unwrap();
     assert!(output.contains("flowturbo-runtime"));
-    let compilers = ["flowturbo-compile", "tract", "prost"];
-    let found = output.lines().filter(|line| compilers.iter().any(|name| line.starts_with(name)));
+    let others = ["flowturbo-compile", "tract", "prost", "flowturbo-cuda", "libloading"];
+    let found = output.lines().filter(|line| others.iter().any(|name| line.starts_with(name)));
     assert_eq!(found.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// That it is there with the feature, `tests/cuda` shows.
+#[test]
+fn a_library_without_cuda_has_nothing_of_it() {
+    let mut wanted: Vec<(String, Vec<u8>)> =
+        ["cuInit", "libcuda.so", "nvcuda.dll"].map(|word| (word.to_owned(), word.into())).into();
+    for entry in std::fs::read_dir(root().join("crates/cuda/kernels/binaries")).unwrap() {
+        let path = entry.unwrap().path();
+        let binary = std::fs::read(&path).unwrap();
+        wanted.push((path.display().to_string(), binary[binary.len() / 2..][..16].to_vec()));
+    }
+    assert!(wanted.len() > 3, "there are no binaries to look for");
+    for library in [Library::Shipped, Library::Runtime] {
+        let bytes = std::fs::read(&library.built().shared).unwrap();
+        for (name, wanted) in &wanted {
+            let mut found = bytes.windows(wanted.len()).filter(|window| window == wanted);
+            assert!(found.next().is_none(), "{library:?} has {name}");
+        }
+    }
 }

@@ -151,9 +151,10 @@ mod tests {
         }
     }
 
+    /// The feature may add 3 MB to a library, and has code of its own.
     #[test]
     fn all_of_them_are_small() {
         let bytes: usize = BINARIES.iter().map(|binary| binary.compressed.len()).sum();
-        assert!(bytes < 3 << 20, "{bytes} bytes");
+        assert!(bytes < 2_900_000, "{bytes} bytes");
     }
 }
