@@ -51,7 +51,7 @@ fn c_sees_devices_and_what_goes_wrong_with_them() {
     run(&["compile", "-m", data("bundle").to_str().unwrap(), "-o", &plan]);
     let mut c = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
     c.args(["-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Iinclude", "tests/c/devices.c", "-o"]);
-    c.arg(&program).arg("-L").arg(&library).args(["-lflowturbo_runtime", "-ldl"]);
+    c.arg(&program).arg("-L").arg(library).args(["-lflowturbo_runtime", "-ldl"]);
     c.arg(format!("-Wl,-rpath,{}", library.display()));
     passes(c.current_dir(root()));
     passes(

@@ -244,7 +244,7 @@ fn plans_of_strangers_stay_within_their_own_memory() {
     assert!(program(&command).output().unwrap().status.success());
     // Each is a program of its own, and a driver takes its time to start.
     let plans = if on_gpu() { 20 } else { 120 };
-    let mut refusals = 0;
+    let (mut refusals, mut senseless) = (0, 0);
     for (i, strange) in plan_bytes::strange(&good).take(plans).enumerate() {
         std::fs::write(&file, strange).unwrap();
         let Output { status, stderr, .. } = program(&command).output().unwrap();
@@ -256,7 +256,8 @@ fn plans_of_strangers_stay_within_their_own_memory() {
         assert!(line.starts_with("error: ") && line.lines().count() == 1, "plan {i}: {status}: {line}");
         let of_others = ["bug in flowturbo", "cuda: "].iter().any(|words| line.contains(words));
         assert!(!of_others, "plan {i}: {line}");
+        senseless += usize::from(line.contains("the plan makes no sense: node '"));
     }
-    println!("{refusals} of {plans} refused");
-    assert!(refusals > plans / 5);
+    println!("{refusals} of {plans} refused, {senseless} for what a node does");
+    assert!(refusals >= plans / 5 && (on_gpu() || senseless > 0));
 }
