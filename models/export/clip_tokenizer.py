@@ -29,6 +29,8 @@ def load_tokenizer(folder: Path) -> dict:
     config = folder / "tokenizer_config.json"
     pad = read_json(config).get("pad_token") if config.is_file() else None
     pad = pad.get("content") if isinstance(pad, dict) else pad
+    if not isinstance(pad, str | None):
+        raise ExportError(f"{config}: pad_token is {pad!r}; a text was expected")
     try:
         return tokenizer(vocabulary, pairs, pad or END)
     except ExportError as error:

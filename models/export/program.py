@@ -171,7 +171,7 @@ class Comparison:
         text = self.manifest.text
         words = Tokenizer.from_str(json.dumps(text.tokenizer))
         words.enable_truncation(text.max_tokens)
-        words.enable_padding(**{**words.padding, "length": text.max_tokens})
+        words.enable_padding(**{**(words.padding or {}), "length": text.max_tokens})
         tokens = torch.tensor([words.encode(prompt).ids for prompt in PROMPTS])
         want = reference(self.networks["text"], [tokens], self.dtype)
         self.run("context", "--output", "contexts.npy", *PROMPTS)

@@ -58,6 +58,7 @@ def load_networks(a: argparse.Namespace) -> dict[str, nn.Module]:
     networks = random_networks(a.tokens) if a.random else load_flow(a)
     if a.text:
         networks["text"] = load_clip(a.text)
+        check_tokens(load_tokenizer(a.text), networks["text"].config)
         check_text(networks["text"].config, networks["predictor"].config)
     return networks
 
@@ -91,6 +92,12 @@ def check_pair(predictor: UNetConfig, refiner: UNetConfig) -> None:
         a, b = getattr(predictor, field), getattr(refiner, field)
         if a != b:
             raise ExportError(f"predictor and refiner do not belong together: {field} {a} and {b}")
+
+
+def check_tokens(tokenizer: dict, text: ClipConfig) -> None:
+    largest = max(tokenizer["model"]["vocab"].values())
+    if largest >= text.vocab_size:
+        raise ExportError(f"the tokenizer has a token {largest}, the text encoder knows {text.vocab_size}")
 
 
 def check_text(text: ClipConfig, predictor: UNetConfig) -> None:

@@ -17,7 +17,7 @@ impl Model {
     /// As [`Session::encode_prompts`](crate::Session::encode_prompts).
     pub fn cuts(&self, prompt: &str) -> Result<bool> {
         Request::of_prompts([prompt]).check_prompts(self.bundle())?;
-        Ok(self.tokenizer(&CancelToken::new())?.encode(prompt).cut)
+        Ok(self.tokenizer(&CancelToken::new())?.encode(prompt)?.cut)
     }
 
     /// What makes tokens of prompts; the first time it is read, and held against the text encoder, which is planned.

@@ -45,7 +45,7 @@ impl Prompts {
         let tokenizer = model.tokenizer(&request.cancel)?;
         let mut left = Vec::new();
         for (place, prompt) in contexts.open(request) {
-            let tokens = tokenizer.encode(prompt);
+            let tokens = tokenizer.encode(prompt)?;
             if tokens.cut {
                 let most = tokens.tokens.len();
                 log::warn!(

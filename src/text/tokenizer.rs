@@ -11,10 +11,13 @@ mod byte_pairs;
 mod file;
 mod word_pieces;
 
-use crate::Result;
+use crate::{Result, memory};
 
 use byte_pairs::BytePairs;
 use word_pieces::WordPieces;
+
+/// Bytes of memory that a byte of a prompt takes, at most: as a word of its own, whose pairs wait to be joined.
+const TAKEN: usize = 128;
 
 /// A bundle's tokenizer. What its file says of truncation and padding is not used: prompts are cut and filled up to the
 /// manifest's `max_tokens`.
@@ -75,7 +78,11 @@ impl Tokenizer {
     }
 
     /// The tokens of `prompt`, cut at the end and filled up.
-    pub(crate) fn encode(&self, prompt: &str) -> Tokens {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn encode(&self, prompt: &str) -> Result<Tokens> {
+        memory::room(prompt.len().saturating_mul(TAKEN))?;
         let Frame { before, own, behind } = &self.frame;
         let room = self.max_tokens - before.len() - behind.len();
         // One more than there is room for says that there are more.
@@ -93,7 +100,7 @@ impl Tokenizer {
             values.chain(std::iter::repeat_n(self.pad[column], rest)).collect()
         };
         let mask = std::iter::repeat_n(1, all.len()).chain(std::iter::repeat_n(0, rest)).collect();
-        Tokens { tokens: filled(0), mask, types: filled(1), cut }
+        Ok(Tokens { tokens: filled(0), mask, types: filled(1), cut })
     }
 }
 

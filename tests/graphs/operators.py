@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx.defs
 
-TABLE = Path(__file__).resolve().parents[2] / "src" / "graph" / "standard" / "operators.txt"
+TABLE = Path(__file__).resolve().parents[2] / "crates/compile/src/graph/standard/operators.txt"
 OLDEST = 7  # what broadcasts by an attribute is older
 
 # Attributes of other kinds, such as types, belong to operators that no image network has.
@@ -26,11 +26,14 @@ KINDS = {
     "STRINGS": "strings",
 }
 
-# Operators that ONNX Runtime's own optimiser writes; onnx has no schema of them.
+# Operators that ONNX Runtime's own optimiser and quantizer write; onnx has no schema of them.
 CONTRIBUTED = """\
 com.microsoft BiasGelu 1 2..2 1..1
 com.microsoft FastGelu 1 1..2 1..1
 com.microsoft Gelu 1 1..1 1..1
+com.microsoft QGemm 1 6..9 1..1 alpha:float transA:int transB:int
+com.microsoft QLinearAdd 1 7..8 1..1
+com.microsoft QLinearMul 1 7..8 1..1
 com.microsoft QuickGelu 1 1..1 1..1 alpha:float
 com.microsoft SkipLayerNormalization 1 3..5 1..4 epsilon:float
 com.microsoft SkipSimplifiedLayerNormalization 1 3..4 1..4 epsilon:float

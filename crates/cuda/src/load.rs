@@ -131,6 +131,12 @@ impl Executable {
         let Network { file, plan, weights, allowance, .. } = network;
         let setting = Setting { number, file, weights, parallel };
         let plan = PlacedPlan::new(plan, allowance)?;
+        // Before anything is packed.
+        if let Some(step) = plan.steps.iter().find(|step| matches!(step.operation, Operation::BatchMatmul(_)))
+        {
+            let error = unsupported("has no kernel on a GPU (a product of two activations): --device cpu");
+            return Err(error.at(format!("node '{}'", step.name)));
+        }
         let products =
             plan.steps.iter().filter(|step| matches!(step.operation, Operation::Matmul(_))).count();
         let mut loading = Loading {
@@ -277,11 +283,8 @@ impl Loading<'_> {
                     arguments::Integers { integers, out: out as u64, count: counted(count)?, reserved: 0 };
                 self.launch(integers.launch(), &integers)
             }
-            Operation::BatchMatmul(_) => {
-                Err(unsupported("has no kernel on a GPU (products of two activations)"))
-            }
-            Operation::Foreign(foreign) => {
-                Err(unsupported(format!("has no kernel ({})", foreign.operation.name())))
+            Operation::BatchMatmul(_) | Operation::Foreign(_) => {
+                Err(unsupported(format!("has no kernel on a GPU ({})", operation.kind())))
             }
         }
     }

@@ -325,7 +325,7 @@ impl Operation {
                 4 * a.images * a.heads * a.queries * a.keys * a.dim
             }
             Self::BatchMatmul(BatchMatmul { batch: [images, heads], rows, inner, cols, .. }) => {
-                2 * images * heads * rows * inner * cols
+                [images, heads, rows, inner, cols].iter().fold(2usize, |flops, &&n| flops.saturating_mul(n))
             }
             _ => 0,
         }) as u64

@@ -15,6 +15,10 @@ use crate::{Error, Result, memory};
 
 /// Bytes of memory that a byte of the file takes, at most but for files of the oddest kind.
 const READ: usize = 16;
+/// Bytes of memory that a merge takes, at most.
+const MERGE: usize = 64;
+/// The models that are read.
+const MODELS: &[&str] = &["WordPiece", "BPE"];
 /// The longest words that may be known: pieces are looked for in time that goes by their square.
 const MOST_CHARACTERS: usize = 1000;
 
@@ -119,25 +123,26 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
     // serde ends the process where memory is refused.
     memory::room(json.len().saturating_mul(READ))?;
     let mut file: File = serde_json::from_slice(json).map_err(|error| damaged(&error))?;
+    let own = file.model.kind.as_deref().unwrap_or("WordPiece");
+    if !MODELS.contains(&own) {
+        return Err(not_known("model", own, MODELS));
+    }
+    let is_clip = own == "BPE";
     let vocabulary = mem::replace(&mut file.model.vocab, Vocabulary::Other(IgnoredAny));
     let Vocabulary::Words(vocabulary) = vocabulary else {
         return Err(invalid_bundle("model.vocab: must be words and their numbers"));
     };
-    let named = ["[PAD]", "<pad>"].iter().find_map(|name| vocabulary.get(*name)).copied();
+    let filling = ["[PAD]", "<pad>"].iter().find_map(|name| vocabulary.get(*name)).copied();
     let largest = vocabulary.values().copied().max();
-    let words = match file.model.kind.as_deref() {
-        Some("BPE") => {
-            own_only("normalizer", file.normalizer.as_ref(), &clip_normalizer())?;
-            own_only("pre_tokenizer", file.pre_tokenizer.as_ref(), &clip_pre_tokenizer())?;
-            Words::Pairs(byte_pairs(&file.model, &vocabulary)?)
-        }
-        None | Some("WordPiece") => {
-            let pieces = pieces(file.model, vocabulary)?;
-            let normalizer = file.normalizer.map(normalizer).transpose()?;
-            kind("pre_tokenizer", file.pre_tokenizer.as_ref(), &["BertPreTokenizer"])?;
-            Words::Pieces(WordPieces { normalizer, pieces })
-        }
-        Some(other) => return Err(not_known("model", other, &["WordPiece", "BPE"])),
+    let words = if is_clip {
+        own_only("normalizer", file.normalizer.as_ref(), &clip_normalizer())?;
+        own_only("pre_tokenizer", file.pre_tokenizer.as_ref(), &clip_pre_tokenizer())?;
+        Words::Pairs(byte_pairs(&file.model, &vocabulary)?)
+    } else {
+        let pieces = pieces(file.model, vocabulary)?;
+        let normalizer = file.normalizer.map(normalizer).transpose()?;
+        kind("pre_tokenizer", file.pre_tokenizer.as_ref(), &["BertPreTokenizer"])?;
+        Words::Pieces(WordPieces { normalizer, pieces })
     };
     if let Some(typed) = file.added_tokens.iter().find(|token| !token.special) {
         return Err(unsupported(format!(
@@ -157,13 +162,13 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
     }
     let pad = match &file.padding {
         Some(padding) => Some([padding.pad_id, padding.pad_type_id]),
-        None => named.map(|token| [token, 0]),
+        None => filling.map(|token| [token, 0]),
     };
     let pad = pad.ok_or_else(|| {
         invalid_bundle("says nothing of what fills up (padding.pad_id, or a token [PAD] or <pad>)")
     })?;
-    let named = file.added_tokens.iter().map(|token| token.id);
-    let all = named.chain(largest).chain([pad[0]]).map(i64::from);
+    let added = file.added_tokens.iter().map(|token| token.id);
+    let all = added.chain(largest).chain([pad[0]]).map(i64::from);
     let last = all.chain(before).chain(behind).max().unwrap_or(0);
     Ok(Tokenizer { words, frame, pad: pad.map(i64::from), last, max_tokens })
 }
@@ -241,7 +246,8 @@ fn byte_pairs(model: &Model, vocabulary: &HashMap<String, u32>) -> Result<BytePa
         bytes[1][usize::from(byte)] = token(&(inside + suffix))?;
     }
     let mut merges = HashMap::new();
-    memory::room(model.merges.len().saturating_mul(2 * size_of::<([u32; 2], (usize, u32))>()))?;
+    let count = model.merges.len();
+    merges.try_reserve(count).map_err(|_| memory::refused((count * MERGE) as u64))?;
     for (rank, merge) in model.merges.iter().enumerate() {
         let apart = match merge {
             Merge::Apart([left, right]) => Some((left.as_str(), right.as_str())),

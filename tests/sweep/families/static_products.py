@@ -107,9 +107,17 @@ def parted(writer: Writer, names: list[str], answer: str, kind: str) -> None:
 
 
 def pairs_around(
-    writer: Writer, names: list[str], answer: str, kind: str, operator: str, channels: bool, **attributes
+    writer: Writer,
+    names: list[str],
+    answer: str,
+    kind: str,
+    operator: str,
+    channels: bool,
+    mixed: bool = False,
+    **attributes,
 ) -> None:
-    """An operator of floats whose operands and result are rounded."""
+    """An operator of floats whose operands and result are rounded; `mixed`: the bias has a list of one scale and a
+    zero point without axes, as the tool writes it."""
     x, weight, bias = names
     rounding = Rounding(writer, kind)
     left = rounding.pair(x, "x")
@@ -122,7 +130,8 @@ def pairs_around(
     factor = writer.node("DequantizeLinear", [weight, *parts], "w_dq", **along)
     operands = [left, factor]
     if operator != "MatMul":
-        parts = [writer.constant("bias_scale", np.float32(SCALE) * scales)]
+        of_bias = np.float32(SCALE) * scales
+        parts = [writer.constant("bias_scale", of_bias.reshape(1) if mixed else of_bias)]
         parts.append(writer.constant("bias_zero", np.zeros(scales.shape, np.int32)))
         operands.append(writer.node("DequantizeLinear", [bias, *parts], "bias_dq", **({"axis": 0} if channels else {})))
     writer.node(operator, operands, "sums", **attributes)
@@ -196,6 +205,49 @@ def linear(
     rounding.floats("made", answer, result)
 
 
+MICROSOFT = "com.microsoft"
+
+
+def elements(
+    writer: Writer, names: list[str], answer: str, kind: str, operator: str, made: bool = False, seen: bool = False
+) -> None:
+    """Sums or products of whole numbers by elements, of which the second may be constants; `made`: a scale that the
+    graph makes; `seen`: the result is looked at otherwise, too."""
+    rounding = Rounding(writer, kind)
+    inputs = []
+    for number, name in enumerate(names):
+        parts = rounding.parts(f"s{number}", 0.021 + 0.012 * number, {"u8": 120, "i8": -2}[kind])
+        # Constants are whole numbers already.
+        whole = name if any(tensor.name == name for tensor in writer.constants) else None
+        inputs += [whole or rounding.rounded(name, f"q{number}", parts), *parts]
+    parts = rounding.parts("made", 0.047)
+    if made:
+        inputs[1] = writer.node("Abs", [inputs[1]], "scale")
+    writer.node(operator, [*inputs, *parts], "made", name="n", domain=MICROSOFT)
+    rounding.floats("made", "first" if seen else answer, parts)
+    if seen:
+        writer.node("Cast", ["made"], "seen", to=1)
+        writer.node("Add", ["first", "seen"], answer)
+
+
+def gemm(
+    writer: Writer, names: list[str], answer: str, kind: str, scales: np.ndarray, floats: bool = False, **attributes
+) -> None:
+    """`Gemm` of whole numbers; `floats`: gives floats."""
+    x, weight, *bias = names
+    rounding = Rounding(writer, kind)
+    parts, result = rounding.parts("x"), rounding.parts("made", 0.09)
+    whole = rounding.rounded(x, "q", parts)
+    zeros = np.zeros(scales.shape, KINDS[kind])
+    inputs = [whole, *parts, weight, writer.constant("w_scale", scales), writer.constant("w_zero", zeros)]
+    inputs += [*(bias or [""]), *([] if floats else result)]
+    while not inputs[-1]:
+        inputs.pop()
+    writer.node("QGemm", inputs, answer if floats else "made", name="n", domain=MICROSOFT, **attributes)
+    if not floats:
+        rounding.floats("made", answer, result)
+
+
 def integers(writer: Writer, names: list[str], answer: str, kind: str, operator: str, **attributes) -> None:
     """A product of whole numbers whose sums become floats; `DynamicQuantizeLinear` rounds where `kind` is none."""
     x, weight, *zeros = names
@@ -215,8 +267,8 @@ def integers(writer: Writer, names: list[str], answer: str, kind: str, operator:
 
 
 def cases() -> Iterator[Case]:
-    def case(name: str, first: str, operands: list, chain: Callable, opset: int = 13, **how) -> Case:
-        return Case(f"static-{name}", first, operands, opset=opset, chain=partial(chain, **how))
+    def case(name: str, first: str, operands: list, chain: Callable, opset: int = 13, domain: str = "", **how) -> Case:
+        return Case(f"static-{name}", first, operands, opset=opset, domain=domain, chain=partial(chain, **how))
 
     moves: dict[str, list[tuple]] = {
         "transposed": [("Transpose", [], {"perm": [1, 0]})],
@@ -242,6 +294,10 @@ def cases() -> Iterator[Case]:
         named = {"kind": WIDE[name], "output_dtype": number}
         yield case(f"pair-named-{name}", "QuantizeLinear", [given((4, 9))], bare, 21, **named)
     yield case("pair-made-scale", "QuantizeLinear", [given((4, 9))], scale_of_the_graph)
+    for name, how in {"made-scale": "made", "seen": "seen"}.items():
+        how = {"kind": "u8", "operator": "QLinearAdd", how: True}
+        operands = [given((4, 9)), given((4, 9))]
+        yield case(f"QLinearAdd-{name}", "QLinearAdd", operands, elements, domain=MICROSOFT, **how)
     for opset in [10, 21]:
         operands = [given((3, 12)), numbers("i8", 12, 8)]
         how = {"kind": "i8", "scales": np.asarray(0.02, np.float32), "zeros": True}
@@ -261,6 +317,8 @@ def cases() -> Iterator[Case]:
             yield around(f"around-MatMul-{kind}-{name}", "MatMul", operands, operator="MatMul")
             operands = [given((3, 12)), numbers(kind, 8, 12), bias]
             yield around(f"around-Gemm-{kind}-{name}", "Gemm", operands, operator="Gemm", transB=1)
+            if not channels:
+                yield around(f"around-Gemm-{kind}-mixed", "Gemm", operands, operator="Gemm", transB=1, mixed=True)
             image = given((2, 4, 6, 5))
             operands = [image, numbers(kind, 8, 4, 3, 3), bias]
             yield around(f"around-Conv-{kind}-{name}", "Conv", operands, operator="Conv", pads=[1, 1, 1, 1])
@@ -271,6 +329,20 @@ def cases() -> Iterator[Case]:
             for name, shapes in both.items():
                 sides = [given(shape) for shape in shapes]
                 yield case(f"{operator}-{kind}-both-{name}", operator, sides, both_sides, kind=kind, operator=operator)
+        for operator in ["QLinearAdd", "QLinearMul"]:
+            others = {"both": given((4, 9)), "row": given((1, 9)), "constant": numbers(kind, 9)}
+            for name, other in others.items():
+                label, operands = f"{operator}-{kind}-{name}", [given((4, 9)), other]
+                yield case(label, operator, operands, elements, domain=MICROSOFT, kind=kind, operator=operator)
+        bias = np.linspace(-400, 500, 8).astype(np.int32)
+        gemms = partial(case, first="QGemm", chain=gemm, domain=MICROSOFT, kind=kind)
+        one, each = np.float32(0.02), np.linspace(0.01, 0.03, 8).astype(np.float32)
+        plain, turned = numbers(kind, 12, 8), numbers(kind, 8, 12)
+        yield gemms(f"QGemm-{kind}-plain", operands=[given((3, 12)), plain], scales=np.asarray(one))
+        yield gemms(f"QGemm-{kind}-bias", operands=[given((3, 12)), plain, bias], scales=each, alpha=1.0)
+        how = {"transA": 1, "transB": 1, "alpha": 0.7}
+        yield gemms(f"QGemm-{kind}-turned", operands=[given((12, 3)), turned, bias], scales=each, **how)
+        yield gemms(f"QGemm-{kind}-floats", operands=[given((3, 12)), plain, bias], scales=each, floats=True)
         for whole in [False, True]:
             operands = [given((2, 3, 5, 8)) for _ in range(3)]
             name = "QLinearMatMul" if whole else "MatMul"

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! x ─QuantizeLinear─▶ numbers ─┬─DequantizeLinear─▶ floats
-//!                              └─QLinearMatMul, QLinearConv─▶ numbers
+//!                              └─QLinearMatMul, QLinearConv, QLinearAdd ...─▶ numbers
 //! x ─DynamicQuantizeLinear─▶ numbers, zero ─MatMulInteger, ConvInteger─▶ sums ─Cast─▶ floats
 //!
 //! becomes, of floats alone,
@@ -18,6 +18,7 @@
 //! stays there beside the floats; what nothing needs any more is dropped.
 
 mod constants;
+mod contributed;
 mod dynamic;
 mod kinds;
 mod linear;
@@ -50,7 +51,7 @@ pub(super) fn write_out(
     let makes =
         |node: &NodeProto| ["QuantizeLinear", "DynamicQuantizeLinear"].contains(&node.op_type.as_str());
     if !graph.node.iter().any(makes) {
-        return Ok(());
+        return contributed::refuse_left(&graph.node);
     }
     let made = Made::new(graph);
     let (nodes, tensors) = (std::mem::take(&mut graph.node), std::mem::take(&mut graph.initializer));
@@ -74,7 +75,8 @@ pub(super) fn write_out(
     let Made { nodes, constants, .. } = writer.made;
     (graph.node, graph.initializer) = (nodes, tensors);
     graph.initializer.extend(constants);
-    standard::keep_needed(graph)
+    standard::keep_needed(graph)?;
+    contributed::refuse_left(&graph.node)
 }
 
 /// Whole numbers as floats.
@@ -133,6 +135,11 @@ impl Writer<'_> {
                 self.linear_product(&node).at(|| standard::place(&node))?;
                 None
             }
+            "QLinearAdd" | "QLinearMul" => {
+                self.linear_elements(&node);
+                None
+            }
+            "QGemm" => self.linear_gemm(&node).at(|| standard::place(&node))?,
             _ => {
                 self.moved(&node);
                 None

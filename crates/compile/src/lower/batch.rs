@@ -1,4 +1,5 @@
-//! Products of two operands that are both computed, such as those of an attention with rounding inside.
+//! Products that are not by one constant matrix: of two activations, such as those of an attention with rounding
+//! inside, or of a batch of constant matrices.
 
 use super::{Lowering, Place};
 use crate::Result;

@@ -1,5 +1,5 @@
-//! Products of matrices that are both computed: a panel of the right one is packed when it is multiplied, and the
-//! micro-kernels are those of constant weights.
+//! Products of matrices that are not by one constant matrix, such as of two activations: a panel of the right one is
+//! packed when it is multiplied, and the micro-kernels are those of constant weights.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -331,23 +331,23 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "overlaps what it is of")]
-    fn results_over_the_right_side_are_refused() {
+    fn what_does_not_fit_is_refused() {
         let good = products([4, 4, 4], false);
-        BatchMatmul { out: Matrices { offset: good.b.offset, ..good.out }, ..good }.check(10_000);
-    }
-
-    #[test]
-    #[should_panic(expected = "lie outside")]
-    fn places_beyond_the_memory_are_refused() {
-        let good = products([4, 4, 4], true);
-        good.check(end_of(&good) - 3);
-    }
-
-    #[test]
-    #[should_panic(expected = "side by side")]
-    fn a_right_side_of_scattered_floats_is_refused() {
-        let good = products([4, 4, 4], false);
-        BatchMatmul { column: 2, ..good }.check(10_000);
+        let len = end_of(&good);
+        good.check(len);
+        let out = |out| BatchMatmul { out, ..good };
+        for (said, wrong, len) in [
+            ("overlaps what it is of", out(Matrices { offset: good.b.offset, ..good.out }), len),
+            ("lie outside", good, len - 3),
+            ("lie outside", BatchMatmul { a: Matrices { row: usize::MAX / 2, ..good.a }, ..good }, len),
+            ("side by side", BatchMatmul { column: 2, ..good }, 2 * len),
+            ("over no elements", BatchMatmul { inner: 0, ..good }, len),
+            ("products overlap", out(Matrices { batch: [0, 0], ..good.out }), len),
+            ("products overlap", out(Matrices { row: 3, ..good.out }), len),
+        ] {
+            let panic = std::panic::catch_unwind(|| wrong.check(len)).unwrap_err();
+            let message = panic.downcast_ref::<&str>().unwrap();
+            assert!(message.contains(said), "{said}: {message}");
+        }
     }
 }

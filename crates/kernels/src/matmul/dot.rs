@@ -106,6 +106,8 @@ macro_rules! dot {
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+#[cfg(target_arch = "aarch64")]
+mod mmla;
 mod plain;
 #[cfg(target_feature = "simd128")]
 mod wasm;
@@ -114,6 +116,8 @@ mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::*;
+#[cfg(target_arch = "aarch64")]
+pub(super) use mmla::Usmmla;
 pub(super) use plain::*;
 #[cfg(target_feature = "simd128")]
 pub(super) use wasm::*;

@@ -166,6 +166,8 @@ pub static MICROKERNELS: &[Microkernel] = &[
     #[cfg(target_arch = "aarch64")]
     small!(Neon, Bf16, Bfdot, "bf16"),
     #[cfg(target_arch = "aarch64")]
+    small!(Neon, I8, Usmmla, "i8mm"),
+    #[cfg(target_arch = "aarch64")]
     small!(Neon, I8, Sdot, "dotprod"),
     #[cfg(target_arch = "aarch64")]
     small!(Neon, I8, PlainBytes, ""),

@@ -11,7 +11,7 @@ use crate::contract::{Contract, ElementType};
 use crate::error::{Context, invalid_bundle, unsupported};
 use crate::executor::Ports;
 use crate::kernels::{Format, Scales};
-use crate::plan::{Numbers, Operation, Plan, Row, RowLayout};
+use crate::plan::{Matrix, Numbers, Operation, Plan, Row, RowLayout};
 use crate::weights::Encoding;
 use crate::{Cost, Result, memory};
 
@@ -117,6 +117,8 @@ impl Body {
 
 /// Bytes of memory that a byte of the section takes at most.
 const READ: usize = 64;
+/// Columns that a matrix may have in any case: of repeated ones there are more than numbers.
+const REPEATED: u64 = 1 << 20;
 
 impl Stored {
     /// # Errors
@@ -138,7 +140,7 @@ impl Stored {
         }
         if let Some(Conditions::Computed { plan, layout, .. }) = &stored.conditions {
             let rows = layout.row.checked_mul(layout.images);
-            plan.check(stored.weights.len(), rows).at(|| "conditions".into())?;
+            plan.check(&stored.weights, rows).at(|| "conditions".into())?;
         }
         Ok(stored)
     }
@@ -163,7 +165,7 @@ impl Stored {
         let body = self.bodies.swap_remove(at);
         let len = |shape: &[usize]| shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
         let plan = &body.plan;
-        plan.check(self.weights.len(), len(&contract.output.shape))?;
+        plan.check(&self.weights, len(&contract.output.shape))?;
         let fits = |(buffer, port): (&Option<usize>, &crate::contract::Port)| {
             buffer.is_none_or(|buffer| {
                 port.element == ElementType::F32 && Some(plan.buffers[buffer]) == len(&port.shape)
@@ -191,7 +193,7 @@ impl Plan {
     ///
     /// # Errors
     /// `InvalidBundle`.
-    pub fn check(&self, weights: usize, answer: Option<usize>) -> Result<()> {
+    pub fn check(&self, weights: &[StoredWeight], answer: Option<usize>) -> Result<()> {
         let buffers = self.buffers.len();
         let len = |buffer: usize| self.buffers.get(buffer).copied();
         if self.inputs.iter().flatten().chain(&self.given).any(|&buffer| buffer >= buffers) {
@@ -207,14 +209,18 @@ impl Plan {
             let mut astray = false;
             step.operation.addresses(&mut |at| astray |= len(at.buffer).is_none_or(|len| at.offset > len));
             if let Operation::Matmul(product) = &step.operation {
-                let matrix = &product.weights;
-                astray |= match &matrix.numbers {
-                    Numbers::Weight(index) => *index >= weights,
-                    Numbers::Here(floats) => !matrix.layout.is_within(floats.len()),
+                let Matrix { layout, numbers } = &product.weights;
+                // A byte is two numbers at most.
+                let there = match numbers {
+                    Numbers::Weight(index) => {
+                        weights.get(*index).map(|weight| weight.length.saturating_mul(2))
+                    }
+                    Numbers::Here(floats) => layout.is_within(floats.len()).then_some(floats.len() as u64),
                 };
+                astray |= there.is_none_or(|there| layout.sizes[2] as u64 > there.max(REPEATED));
             }
             if let Operation::Lookup(lookup) = &step.operation {
-                astray |= lookup.weight >= weights;
+                astray |= lookup.weight >= weights.len();
             }
             if astray {
                 return Err(invalid_bundle("names a buffer or a weight that is not there")

@@ -24,7 +24,7 @@ fn phrases() -> Vec<(String, Vec<i64>)> {
 /// The phrases whose tokens are others than the package's.
 fn others(tokenizer: &Tokenizer) -> Vec<String> {
     let differs = |(text, wanted): (String, Vec<i64>)| {
-        let Tokens { tokens, mask, .. } = tokenizer.encode(&text);
+        let Tokens { tokens, mask, .. } = tokenizer.encode(&text).unwrap();
         let own = mask.iter().filter(|own| **own == 1).count();
         // The end fills up.
         let same = tokens[..own] == wanted && tokens[own..].iter().all(|token| wanted.last() == Some(token));
@@ -54,7 +54,7 @@ fn every_character_is_taken_as_by_the_python_package() {
     let block = |block: u32| {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for c in (block << 12..(block + 1) << 12).filter_map(char::from_u32) {
-            let Tokens { tokens, mask, .. } = tokenizer.encode(&format!("a{c}b"));
+            let Tokens { tokens, mask, .. } = tokenizer.encode(&format!("a{c}b")).unwrap();
             for (token, _) in tokens.iter().zip(mask).filter(|(_, own)| *own == 1) {
                 hash = (hash ^ *token as u64).wrapping_mul(0x100_0000_01b3);
             }
@@ -67,12 +67,11 @@ fn every_character_is_taken_as_by_the_python_package() {
     assert_eq!((stored.len(), wrong), (0x110, Vec::new()));
 }
 
-/// A word of any length is joined in time that goes by its length.
 #[test]
-fn long_words_are_quick() {
+fn words_of_any_length_are_joined() {
     let tokenizer = Tokenizer::new(JSON, MOST).unwrap();
     for word in ["x".repeat(1 << 16), "stone".repeat(1 << 13), "'".repeat(1 << 16)] {
-        assert!(tokenizer.encode(&word).cut);
+        assert!(tokenizer.encode(&word).unwrap().cut);
     }
 }
 

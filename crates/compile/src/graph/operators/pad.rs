@@ -45,6 +45,10 @@ impl Spec {
         if let Some(pad) = pads.iter().find(|pad| !(-MOST..=MOST).contains(*pad)) {
             return Err(invalid_bundle(format!("'pads' holds {pad}, which no tensor is large enough for")));
         }
+        // Whether the mode looks at it or not.
+        if let Some(value) = seen.operand(2).filter(|value| !matches!(value.shape[..], [] | [1])) {
+            return Err(invalid_bundle(format!("input 2 is {:?}, must be a single number", value.shape)));
+        }
         let mode = match seen.node.word("mode") {
             Some("reflect") => Mode::Reflect,
             Some("edge") => Mode::Edge,

@@ -146,6 +146,10 @@ pub(super) fn check(operator: &str, opset: i64, attribute: &AttributeProto) -> R
                     return refused(format!("holds {value}"));
                 }
             }
+            // Nothing lies above the one or below the other.
+            if [("min", f32::INFINITY), ("max", f32::NEG_INFINITY)].contains(&(name, attribute.f)) {
+                return refused(format!("holds {}", attribute.f));
+            }
             if name == "epsilon" && attribute.f < 0.0 {
                 return refused(format!("is {}, must not be negative", attribute.f));
             }

@@ -17,14 +17,16 @@ struct Kinds {
     alike: &'static [[usize; 2]],
 }
 
-const KINDS: [Kinds; 3] = [
+const KINDS: [Kinds; 5] = [
     Kinds { operators: &["DequantizeLinear"], bytes: &[], alike: &[[2, 0]] },
     Kinds { operators: &["MatMulInteger", "ConvInteger"], bytes: &[0, 1], alike: &[[2, 0], [3, 1]] },
     Kinds { operators: &["QLinearMatMul", "QLinearConv"], bytes: &[0, 3, 7], alike: &[[2, 0], [5, 3]] },
+    Kinds { operators: &["QLinearAdd", "QLinearMul"], bytes: &[0], alike: &[[2, 0], [3, 0], [5, 0], [7, 0]] },
+    Kinds { operators: &["QGemm"], bytes: &[0, 3, 8], alike: &[[2, 0], [5, 3]] },
 ];
 
-/// The place of the bias of a `QLinearConv`.
-const BIAS: usize = 8;
+/// Operators with a bias, and its place.
+const BIASES: [(&str, usize); 2] = [("QLinearConv", 8), ("QGemm", 6)];
 
 impl Writer<'_> {
     /// Holds the types of what a node takes to the standard, as far as they are known here.
@@ -56,13 +58,14 @@ impl Writer<'_> {
                 return refuse(place, kind, &format!("{wanted:?} as those of input {other}"));
             }
         }
-        match kind(BIAS).filter(|&kind| kind != DataType::Int32) {
-            Some(kind) if node.op_type == "QLinearConv" => refuse(BIAS, kind, "Int32"),
+        let bias = BIASES.iter().find(|(operator, _)| *operator == node.op_type).map(|&(_, place)| place);
+        match bias.and_then(|place| Some((place, kind(place)?))) {
+            Some((place, kind)) if kind != DataType::Int32 => refuse(place, kind, "Int32"),
             _ => Ok(()),
         }
     }
 
-    fn kind(&self, name: &str) -> Option<DataType> {
+    pub(super) fn kind(&self, name: &str) -> Option<DataType> {
         self.wholes.get(name).map(|whole| whole.kind).or_else(|| self.constants.kind(name))
     }
 }

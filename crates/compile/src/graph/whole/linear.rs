@@ -14,8 +14,8 @@ use crate::{Error, Result, memory};
 pub(super) type Scaling = (String, [u32; 2], usize);
 
 /// The right side of a product.
-struct Factor {
-    floats: String,
+pub(super) struct Factor {
+    pub(super) floats: String,
     /// Its axes, where it is a weight.
     rank: Option<usize>,
 }
@@ -76,11 +76,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What multiplies: whole numbers that are there as floats, or a weight of bytes.
-    fn factor(
+    /// What multiplies: whole numbers that are there as floats, or a weight of bytes, whose channels are along its
+    /// `first` axis or its last.
+    pub(super) fn factor(
         &mut self,
         (name, zero): (&String, Option<&String>),
-        convolution: bool,
+        first: bool,
         place: &str,
     ) -> Result<Option<Factor>> {
         if self.wholes.contains_key(name) {
@@ -88,7 +89,7 @@ impl Writer<'_> {
             return Ok(floats.map(|floats| Factor { floats, rank: None }));
         }
         let Some(dims) = self.constants.bytes(name) else { return Ok(None) };
-        let Some(channels) = of_channels(dims, convolution) else { return Ok(None) };
+        let Some(channels) = of_channels(dims, first) else { return Ok(None) };
         let (zero, sizes) = match zero.filter(|name| !name.is_empty()) {
             Some(zero) => match self.constants.zeros(zero, channels) {
                 Some(sizes) => (Some(zero), sizes),
@@ -96,19 +97,19 @@ impl Writer<'_> {
             },
             None => (None, Vec::new()),
         };
-        if !convolution && dims.len() > 2 && !matches!(sizes[..], [] | [1]) {
+        if !first && dims.len() > 2 && !matches!(sizes[..], [] | [1]) {
             return Err(columns_of_no_matrix("zero points", dims));
         }
         let one = self.one(&sizes, place)?;
         let mut inputs = vec![name, &one];
         inputs.extend(zero);
         let floats = self.made.node("DequantizeLinear", &inputs, place);
-        self.made.attribute("axis", if convolution { 0 } else { -1 });
+        self.made.attribute("axis", if first { 0 } else { -1 });
         Ok(Some(Factor { floats, rank: Some(dims.len()) }))
     }
 
     /// What makes numbers of sums: the `count` scales of a weight, times a step and by another one.
-    fn factors(
+    pub(super) fn factors(
         &mut self,
         (scale, count): (&str, i64),
         (x_step, y_step): (f32, f32),
@@ -149,7 +150,7 @@ fn columns_of_no_matrix(what: &str, dims: &[i64]) -> Error {
     invalid_bundle(format!("has {what} for each column of {dims:?}, must have one, or a matrix of two axes"))
 }
 
-/// The output channels of a weight.
-fn of_channels(dims: &[i64], convolution: bool) -> Option<i64> {
-    if convolution { dims.first().copied() } else { dims.last().copied() }
+/// The output channels of a weight, along its first axis or its last.
+pub(super) fn of_channels(dims: &[i64], first: bool) -> Option<i64> {
+    if first { dims.first().copied() } else { dims.last().copied() }
 }

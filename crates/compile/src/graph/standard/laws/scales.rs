@@ -34,12 +34,13 @@ pub fn scales_along(shape: &[usize], scale: &[usize], along: i64, block: i64) ->
     Ok(Sharing::Axis(along))
 }
 
-/// Holds a zero point to the scale that it goes with.
+/// Holds a zero point to the scale that it goes with: single numbers may have an axis of one element or none.
 ///
 /// # Errors
 /// `InvalidBundle`: it has another shape.
 pub fn zero_point(zero: &[usize], scale: &[usize]) -> Result<()> {
-    if zero == scale {
+    let single = |sizes: &[usize]| matches!(sizes, [] | [1]);
+    if zero == scale || (single(zero) && single(scale)) {
         return Ok(());
     }
     Err(invalid_bundle(format!("the zero point is {zero:?}, the scale {scale:?}")))

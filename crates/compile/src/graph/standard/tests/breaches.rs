@@ -162,6 +162,8 @@ fn sizes_that_contradict_each_other_are_told() {
         ("i = [0, 0]\n u = noise [3, 4, 8, 16]\n velocity = ScatterND(x, i, u)", "ScatterND", "do not fit"),
         ("g = noise [2, 8, 16, 3]\n velocity = GridSample(x, g)", "GridSample", "does not fit"),
         ("m = noise [16]\n velocity = Clip(x, m)", "Clip", "must be a single number"),
+        ("p = [0,0,0,0,0,0,0,0]\n velocity = Pad(x, p, x) mode=edge", "Pad", "must be a single number"),
+        ("opset 10\n velocity = Clip(x) min=inf", "Clip", "attribute 'min' holds inf"),
         (
             "opset 21\n s = noise [2]\n velocity = GroupNormalization(x, s, s) num_groups=2",
             "GroupNormalization",
