@@ -17,5 +17,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { images, latents } = session.generateSync({ classes: 0, noise, schedule });
   const took = performance.now() - begun;
   const { user, system } = process.cpuUsage(used);
-  console.log(JSON.stringify({ took, used: (user + system) / 1000, latents: [...latents], image: [...images[0].data] }));
+  const times = { took, used: (user + system) / 1000 };
+  console.log(JSON.stringify({ ...times, latents: [...latents], image: [...images[0].data] }));
 }

@@ -4,8 +4,8 @@
 //
 // The package is in target/wasm/package (bindings/wasm/build). `--onnx` is where npm put onnxruntime-web, `--native` a
 // program of benches/bindings/calls.c; `--threads` has the package with two, `--all` its other options too. Prints
-// quartiles of the milliseconds, of the ratio to the package in the same turn, and of that of the processor's time, which
-// other programs disturb less.
+// quartiles of the milliseconds, of the ratio to the package in the same turn, and of that of the processor's time,
+// which other programs disturb less.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -86,10 +86,11 @@ function quartiles(numbers, digits) {
   const ranked = numbers.toSorted((a, b) => a - b);
   return [1, 2, 3].map((quarter) => ranked[Math.floor((ranked.length * quarter) / 4)].toFixed(digits)).join(", ");
 }
-console.log(`${values.schedule}, ${values.turns} turns, Node ${process.version}: milliseconds, times the first's, and of ` +
-  "the processor's time");
+const machine = `${values.schedule}, ${values.turns} turns, Node ${process.version}`;
+console.log(`${machine}: milliseconds, times the first's, and of the processor's time`);
 for (const [name, turns] of Object.entries(taken)) {
   const ratios = (field) => turns.map((made, turn) => made[field] / taken.flowturbo[turn][field]);
+  const milliseconds = quartiles(turns.map(({ took }) => took), 0);
   const used = turns[0].used ? quartiles(ratios("used"), 2) : "";
-  console.log(`| ${name} | ${quartiles(turns.map(({ took }) => took), 0)} | ${quartiles(ratios("took"), 2)} | ${used} |`);
+  console.log(`| ${name} | ${milliseconds} | ${quartiles(ratios("took"), 2)} | ${used} |`);
 }

@@ -1,6 +1,6 @@
 // The package's modules, made of the one that the compiler makes: node modules.mjs MADE FOLDER
 //
-// Products that are added are calls there, which keeps them in order (`multiply_add` in crates/kernels/src/simd/wasm.rs).
+// Products that are added are calls there, which keeps them in order (`multiply_add`, crates/kernels/src/simd/wasm.rs).
 // Here each becomes the two instructions. And one module's memory is not shared.
 
 import { readFileSync, writeFileSync } from "node:fs";
