@@ -87,10 +87,11 @@ function quartiles(numbers, digits) {
   return [1, 2, 3].map((quarter) => ranked[Math.floor((ranked.length * quarter) / 4)].toFixed(digits)).join(", ");
 }
 const machine = `${values.schedule}, ${values.turns} turns, Node ${process.version}`;
-console.log(`${machine}: milliseconds, times the first's, and of the processor's time`);
+console.log(`${machine}: milliseconds, times the first's, and of the processor's time; processors that it had`);
 for (const [name, turns] of Object.entries(taken)) {
   const ratios = (field) => turns.map((made, turn) => made[field] / taken.flowturbo[turn][field]);
   const milliseconds = quartiles(turns.map(({ took }) => took), 0);
-  const used = turns[0].used ? quartiles(ratios("used"), 2) : "";
+  const had = () => quartiles(turns.map(({ took, used }) => used / took), 2);
+  const used = turns[0].used ? `${quartiles(ratios("used"), 2)} | ${had()}` : "|";
   console.log(`| ${name} | ${milliseconds} | ${quartiles(ratios("took"), 2)} | ${used} |`);
 }
