@@ -13,8 +13,10 @@ const options = {
 const session = (await Model.open(plan, options)).session();
 for await (const line of createInterface({ input: process.stdin })) {
   const noise = Float32Array.from(JSON.parse(line));
-  const begun = performance.now();
+  const [begun, used] = [performance.now(), process.cpuUsage()];
   const { images, latents } = session.generateSync({ classes: 0, noise, schedule });
   const took = performance.now() - begun;
-  console.log(JSON.stringify({ took, latents: [...latents], image: [...images[0].data] }));
+  const { user, system } = process.cpuUsage(used);
+  const times = { took, used: (user + system) / 1000 };
+  console.log(JSON.stringify({ ...times, latents: [...latents], image: [...images[0].data] }));
 }

@@ -4,7 +4,8 @@
 //
 // The package is in target/wasm/package (bindings/wasm/build). `--onnx` is where npm put onnxruntime-web, `--native` a
 // program of benches/bindings/calls.c; `--threads` has the package with two, `--all` its other options too. Prints
-// quartiles of the milliseconds, and of the ratio to the package in the same turn.
+// quartiles of the milliseconds, of the ratio to the package in the same turn, and of that of the processor's time,
+// which other programs disturb less.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -76,7 +77,7 @@ for (let turn = 0; turn < Number(values.turns); turn++) {
   const names = Object.keys(programs);
   for (const [i] of names.entries()) {
     const name = names[(i + turn) % names.length];
-    taken[name].push((await programs[name].generate(name === "native" ? "" : line)).took);
+    taken[name].push(await programs[name].generate(name === "native" ? "" : line));
   }
 }
 for (const { child } of Object.values(programs)) child.stdin.end();
@@ -85,8 +86,12 @@ function quartiles(numbers, digits) {
   const ranked = numbers.toSorted((a, b) => a - b);
   return [1, 2, 3].map((quarter) => ranked[Math.floor((ranked.length * quarter) / 4)].toFixed(digits)).join(", ");
 }
-console.log(`${values.schedule}, ${values.turns} turns, Node ${process.version}: milliseconds, and times the first's`);
-for (const [name, times] of Object.entries(taken)) {
-  const ratios = times.map((time, turn) => time / taken.flowturbo[turn]);
-  console.log(`| ${name} | ${quartiles(times, 0)} | ${quartiles(ratios, 2)} |`);
+const machine = `${values.schedule}, ${values.turns} turns, Node ${process.version}`;
+console.log(`${machine}: milliseconds, times the first's, and of the processor's time; processors that it had`);
+for (const [name, turns] of Object.entries(taken)) {
+  const ratios = (field) => turns.map((made, turn) => made[field] / taken.flowturbo[turn][field]);
+  const milliseconds = quartiles(turns.map(({ took }) => took), 0);
+  const had = () => quartiles(turns.map(({ took, used }) => used / took), 2);
+  const used = turns[0].used ? `${quartiles(ratios("used"), 2)} | ${had()}` : "|";
+  console.log(`| ${name} | ${milliseconds} | ${quartiles(ratios("took"), 2)} | ${used} |`);
 }

@@ -66,7 +66,7 @@ async function sample(x) {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const noise = Float32Array.from(JSON.parse(line));
-  const begun = performance.now();
+  const [begun, used] = [performance.now(), process.cpuUsage()];
   const latents = await sample(noise);
   const { decoder: network } = manifest.networks;
   const feeds = { [Object.values(network.inputs)[0]]: floats(latents, shape(1)) };
@@ -77,5 +77,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     for (let c = 0; c < 3; c++) image[4 * i + c] = (data[c * area + i] + 1) * 127.5;
   }
   const took = performance.now() - begun;
-  console.log(JSON.stringify({ took, latents: [...latents], image: [...image] }));
+  const { user, system } = process.cpuUsage(used);
+  console.log(JSON.stringify({ took, used: (user + system) / 1000, latents: [...latents], image: [...image] }));
 }

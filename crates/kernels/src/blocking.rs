@@ -58,7 +58,7 @@ impl Caches {
     /// weights, but as many rows as make it worth reading these.
     pub(crate) fn winograd(self, all: usize, floats: usize) -> usize {
         const WORTH: usize = 54;
-        (self.second / 16 * 5 / (floats.max(1) * size_of::<f32>())).max(WORTH).min(all)
+        (self.second / 16 * 5 / size_of::<f32>() / floats.max(1)).max(WORTH).min(all)
     }
 }
 
@@ -80,7 +80,8 @@ impl Product {
             panels = panels.min(if self.direct { 1 } else { 3 });
         }
         let rows = self.tiles.max(1) * self.rows;
-        let work = |panels: usize, rows: usize| panels * width * rows * words;
+        // Of WebAssembly's 32-bit sizes, large pictures are too large.
+        let work = |panels: usize, rows: usize| (panels * width * words).saturating_mul(rows);
         while lanes > 1 && panels > 1 && all.div_ceil(panels) < 4 * lanes && work(panels, rows) > SMALL {
             panels -= 1;
         }

@@ -9,6 +9,8 @@
 //! offsets in the arena, which is what runs.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "for who works on it")]
+// Vectors as arguments of a call, which simd/wasm.rs has one of.
+#![cfg_attr(target_feature = "simd128", feature(simd_ffi))]
 
 mod attention;
 #[cfg(test)]

@@ -130,7 +130,7 @@ pub(super) const fn largest<S: Simd>() -> (usize, usize) {
     match S::REGISTERS {
         32.. => (9, 3),
         16.. => (6, 2),
-        _ => (4, 1),
+        _ => (5, 1),
     }
 }
 

@@ -97,11 +97,13 @@ pub(super) unsafe fn tile<D: Dot>(dot: D, tile: Tile<'_>, rows: usize, vectors: 
     pick!(1 2 3 4 5 6 7 8 9);
 }
 
-/// A tile of `R` rows and `V` vectors.
+/// A tile of `R` rows and `V` vectors. In WebAssembly each is a function of its own: engines give out registers for a
+/// function at a time, and in that of all tiles keep sums in memory.
 ///
 /// # Safety
 /// As [`tile`].
-#[inline(always)]
+#[cfg_attr(target_family = "wasm", inline(never))]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 #[expect(clippy::needless_range_loop, reason = "indices are how the loops unroll into registers")]
 unsafe fn micro<D: Dot, const R: usize, const V: usize>(dot: D, tile: Tile<'_>) {
     // Known to the compiler, which then makes no code for tiles that nobody asks for.

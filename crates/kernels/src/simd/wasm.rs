@@ -25,6 +25,16 @@ impl<const EXACT: bool> Simd128<EXACT> {
 
 type V = [v128; 2];
 
+#[expect(improper_ctypes, reason = "a vector is a value of WebAssembly's own")]
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    /// `a * b + c`, rounded twice, by two instructions that `bindings/wasm/modules.mjs` writes in place of each call.
+    ///
+    /// The compiler keeps calls in order, so that a tile takes one step of the inner dimension after another, whose
+    /// words fit the registers. Of instructions it makes one sum after another, and an engine keeps that order.
+    safe fn multiply_add(a: v128, b: v128, c: v128) -> v128;
+}
+
 #[inline(always)]
 fn each(a: V, f: impl Fn(v128) -> v128) -> V {
     [f(a[0]), f(a[1])]
@@ -149,7 +159,7 @@ unsafe impl<const EXACT: bool> Simd for Simd128<EXACT> {
     #[inline(always)] fn fma(self, a: V, b: V, c: V) -> V {
         std::array::from_fn(|i| match EXACT {
             true => fused(a[i], b[i], c[i]),
-            false => f32x4_add(f32x4_mul(a[i], b[i]), c[i]),
+            false => multiply_add(a[i], b[i], c[i]),
         })
     }
     #[inline(always)] fn round(self, a: V) -> V { each(a, |a| f32x4_nearest(a)) }
