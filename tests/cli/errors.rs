@@ -8,7 +8,7 @@ use ndarray_npy::write_npy;
 use tempfile::tempdir;
 
 use crate::bundle::edit_manifest;
-use crate::program::{argument, copy, fail, flowturbo, names, tiny};
+use crate::program::{argument, copy, fail, flowturbo, names, on_windows, tiny};
 
 /// `latents` on the tiny bundle with `more` arguments, which must fail and leave no file behind.
 fn latents_fail(code: i32, more: &[&str], words: &[&str]) {
@@ -88,6 +88,7 @@ fn numbers_out_of_range_are_told_the_range() {
 
 #[test]
 fn noise_that_cannot_be_used_is_named() {
+    let missing = if on_windows() { "File not found" } else { "No such file" };
     let folder = tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -113,7 +114,7 @@ fn noise_that_cannot_be_used_is_named() {
     let claim = header(&dictionary("<f4", "(4000000000, 4, 16, 16)"), 4096);
     let overflow = header(&dictionary("<f4", "(4000000000, 4000000000, 16, 16)"), 4096);
     for (path, words) in [
-        (argument(folder.path().join("none.npy")), &["none.npy", "No such file"][..]),
+        (argument(folder.path().join("none.npy")), &["none.npy", missing][..]),
         (argument(folder.path()), &["is not a file"]),
         (file("text.npy", b"not numpy"), &["text.npy", "not a readable NumPy .npy file"]),
         (file("empty.npy", b""), &["empty.npy: is empty"]),
@@ -174,13 +175,14 @@ fn refiner_steps_without_a_refiner_are_refused() {
 
 #[test]
 fn outputs_that_cannot_be_written_are_found_before_anything_is_loaded() {
+    let missing = if on_windows() { "Path not found" } else { "No such file" };
     let folder = tempdir().unwrap();
     let at = |name: &str| argument(folder.path().join(name));
     let (bundle, nowhere, here) = (tiny(), at("none/out.npy"), at("out.npy"));
     let around = argument(folder.path().join("..").join(folder.path().file_name().unwrap()).join("out.npy"));
     let sample = ["latents", &bundle, "--seed", "1", "--class", "3"];
     for (more, code, words) in [
-        (&["-o", &nowhere][..], 1, &["none/out.npy: cannot be written: No such file"][..]),
+        (&["-o", &nowhere][..], 1, &["none/out.npy: cannot be written: ", missing][..]),
         (&["-o", &here, "--trajectory", &nowhere], 1, &["none/out.npy: cannot be written"]),
         (&["-o", &at("")], 1, &["cannot be written: is a directory"]),
         (&["-o", &here, "--trajectory", &here], 2, &["name the same file"]),

@@ -20,6 +20,11 @@ pub fn flowturbo<S: AsRef<str>>(arguments: &[S]) -> Command {
     command
 }
 
+/// Whether the program is Windows's, which `.ci/windows` runs here.
+pub fn on_windows() -> bool {
+    std::env::var_os("FLOWTURBO_WINDOWS").is_some()
+}
+
 /// Runs to success and gives stdout; nothing may be on stderr, which is no terminal.
 pub fn run<S: AsRef<str>>(arguments: &[S]) -> String {
     let Output { status, stdout, stderr } = flowturbo(arguments).output().unwrap();

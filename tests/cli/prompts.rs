@@ -5,7 +5,7 @@ use ndarray_npy::{read_npy, write_npy};
 use tempfile::tempdir;
 
 use crate::common::data;
-use crate::program::{Image, argument, fail, flowturbo, names, run, tiny};
+use crate::program::{Image, argument, fail, flowturbo, names, on_windows, run, tiny};
 
 /// A bundle with a text encoder.
 fn model() -> String {
@@ -114,8 +114,11 @@ fn prompts_that_cannot_be_are_one_line() {
     let generate = ["generate", "-q", "-o", &output, "-m", &model, "-c", "0", "-n", "2"];
     let two = ["--prompt", "moss", "--prompt", "rock"];
     fail(flowturbo(&[&generate[..], &two[..]].concat()), 2, &["--prompt: 2 of them for one class"]);
-    let long = "a".repeat(70_000);
-    fail(latents(&[&model, "--prompt", &long]), 2, &["prompt: 70000 bytes, above the limit of 65536"]);
+    // Windows has no command lines as long as that.
+    if !on_windows() {
+        let long = "a".repeat(70_000);
+        fail(latents(&[&model, "--prompt", &long]), 2, &["prompt: 70000 bytes, above the limit of 65536"]);
+    }
     fail(flowturbo(&["context", "moss", "-m", &tiny(), "-o", &output]), 2, &["no text encoder"]);
     #[cfg(unix)]
     {

@@ -55,6 +55,9 @@ const SPINS: usize = match (cfg!(any(miri, interleavings)), cfg!(target_family =
     (_, true) => 1_000_000,
     _ => 20_000,
 };
+/// Looks from one time that a thread gives its processor away to the next. In WebAssembly it sleeps for that moment,
+/// which is longer than most waits.
+const LOOKS: usize = if cfg!(target_family = "wasm") { 32_768 } else { 1024 };
 /// The gate's lowest bits count threads, the next one says that the job may be entered, the others number it.
 const OPEN: usize = 1 << 15;
 const JOB: usize = OPEN << 1;
@@ -163,7 +166,7 @@ impl Drop for Caller<'_> {
 /// What to do between two looks: now and then whoever else wants the processor gets it. A system may have woken a
 /// worker on the caller's own (virtual machines do, after a rest), and then each would wait for the other.
 fn look_away(spins: usize) {
-    if spins.is_multiple_of(1024) { std::thread::yield_now() } else { std::hint::spin_loop() }
+    if spins.is_multiple_of(LOOKS) { std::thread::yield_now() } else { std::hint::spin_loop() }
 }
 
 /// Closes the job and waits for those inside, when the caller's own part panics too.
