@@ -238,6 +238,7 @@ impl Kernel for Pack<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::error::panic_text;
     use super::super::super::parallel::{all_workers, in_time, noise};
     use super::super::super::{Inline, Isa, LINE};
     use super::*;
@@ -339,15 +340,18 @@ mod tests {
         for (said, wrong, len) in [
             ("overlaps what it is of", out(Matrices { offset: good.b.offset, ..good.out }), len),
             ("lie outside", good, len - 3),
-            ("lie outside", BatchMatmul { a: Matrices { row: usize::MAX / 2, ..good.a }, ..good }, len),
+            (
+                "beyond all addresses",
+                BatchMatmul { a: Matrices { row: usize::MAX / 2, ..good.a }, ..good },
+                len,
+            ),
             ("side by side", BatchMatmul { column: 2, ..good }, 2 * len),
             ("over no elements", BatchMatmul { inner: 0, ..good }, len),
             ("products overlap", out(Matrices { batch: [0, 0], ..good.out }), len),
             ("products overlap", out(Matrices { row: 3, ..good.out }), len),
         ] {
             let panic = std::panic::catch_unwind(|| wrong.check(len)).unwrap_err();
-            let message = panic.downcast_ref::<&str>().unwrap();
-            assert!(message.contains(said), "{said}: {message}");
+            assert!(panic_text(&*panic).contains(said), "{said}: {}", panic_text(&*panic));
         }
     }
 }
