@@ -42,6 +42,7 @@ class Reader {
 
   /** The next so many bytes, as a reader of their own. */
   part(size) {
+    if (this.at + size > this.bytes.length) throw new Error("the module is cut short");
     const part = new Reader(this.bytes.subarray(this.at, this.at + size));
     this.at += size;
     return part;
@@ -81,6 +82,8 @@ function pass(reader, instruction) {
   } else if (between(0x02, 0x04) || between(0x0c, 0x0d) || between(0x20, 0x26) || between(0x3f, 0x42) ||
     [CALL, 0xd0, 0xd2].includes(instruction)) {
     reader.number();
+  } else if (!between(0x45, 0xc4) && ![0x00, 0x01, 0x05, 0x0b, 0x0f, 0x1a, 0x1b, 0xd1].includes(instruction)) {
+    throw new Error(`an instruction that is not known here: 0x${instruction.toString(16)}`);
   }
 }
 
@@ -95,7 +98,7 @@ function parameters(reader) {
   });
 }
 
-/** The number of the function `multiply_add`; marks memories as `shared` or not. */
+/** Marks memories as `shared` or not, and gives the number of the function `multiply_add`. */
 function imports(reader, shared) {
   let [functions, found] = [0, -1];
   const limits = () => reader.numbers(reader.byte() & 1 ? 2 : 1);
@@ -169,7 +172,7 @@ export function finished(made, { shared = true } = {}) {
     parts.push(Uint8Array.from([section, ...encoded(bytes.length)]), bytes);
   }
   const module = Buffer.concat(parts);
-  // Says where an instruction is none.
+  // Throws where that is none.
   new WebAssembly.Module(module);
   return module;
 }

@@ -20,7 +20,7 @@ pub fn flowturbo<S: AsRef<str>>(arguments: &[S]) -> Command {
     command
 }
 
-/// Whether the program is Windows's, which `.ci/windows` runs here.
+/// Whether the program is Windows's, which `.ci/windows` runs here, under Wine, whose words it has.
 pub fn on_windows() -> bool {
     std::env::var_os("FLOWTURBO_WINDOWS").is_some()
 }

@@ -75,12 +75,13 @@ impl Product {
         let Self { width, words, .. } = *self;
         let all = self.panels.max(1);
         let mut panels = (caches.weights() / (words.max(1) * width * size_of::<f32>())).clamp(1, all);
-        if self.tiles * self.rows * words * size_of::<f32>() <= caches.second {
+        // Of WebAssembly's 32-bit sizes, large pictures are too large.
+        let near = (self.tiles * self.rows).saturating_mul(words * size_of::<f32>()) <= caches.second;
+        if near {
             // The rows stay near too: then small groups are better, whose successors are fetched meanwhile.
             panels = panels.min(if self.direct { 1 } else { 3 });
         }
         let rows = self.tiles.max(1) * self.rows;
-        // Of WebAssembly's 32-bit sizes, large pictures are too large.
         let work = |panels: usize, rows: usize| (panels * width * words).saturating_mul(rows);
         while lanes > 1 && panels > 1 && all.div_ceil(panels) < 4 * lanes && work(panels, rows) > SMALL {
             panels -= 1;

@@ -209,23 +209,25 @@ MICROSOFT = "com.microsoft"
 
 
 def elements(
-    writer: Writer, names: list[str], answer: str, kind: str, operator: str, made: bool = False, seen: bool = False
+    writer: Writer, names: list[str], answer: str, kind: str, operator: str, how: str = ""
 ) -> None:
-    """Sums or products of whole numbers by elements, of which the second may be constants; `made`: a scale that the
-    graph makes; `seen`: the result is looked at otherwise, too."""
+    """Sums or products of whole numbers by elements, of which the second may be constants; "made": a scale that the
+    graph makes; "seen": the result is looked at otherwise, too; "halves": results lie half-way between steps."""
     rounding = Rounding(writer, kind)
     inputs = []
     for number, name in enumerate(names):
-        parts = rounding.parts(f"s{number}", 0.021 + 0.012 * number, {"u8": 120, "i8": -2}[kind])
+        scale = 0.5 if how == "halves" else 0.021 + 0.012 * number
+        parts = rounding.parts(f"s{number}", scale, {"u8": 120, "i8": -2}[kind])
         # Constants are whole numbers already.
         whole = name if any(tensor.name == name for tensor in writer.constants) else None
         inputs += [whole or rounding.rounded(name, f"q{number}", parts), *parts]
-    parts = rounding.parts("made", 0.047)
-    if made:
+    halves = {"QLinearAdd": 1.0, "QLinearMul": 0.5}[operator]
+    parts = rounding.parts("made", halves if how == "halves" else 0.047)
+    if how == "made":
         inputs[1] = writer.node("Abs", [inputs[1]], "scale")
     writer.node(operator, [*inputs, *parts], "made", name="n", domain=MICROSOFT)
-    rounding.floats("made", "first" if seen else answer, parts)
-    if seen:
+    rounding.floats("made", "first" if how == "seen" else answer, parts)
+    if how == "seen":
         writer.node("Cast", ["made"], "seen", to=1)
         writer.node("Add", ["first", "seen"], answer)
 
@@ -295,7 +297,7 @@ def cases() -> Iterator[Case]:
         yield case(f"pair-named-{name}", "QuantizeLinear", [given((4, 9))], bare, 21, **named)
     yield case("pair-made-scale", "QuantizeLinear", [given((4, 9))], scale_of_the_graph)
     for name, how in {"made-scale": "made", "seen": "seen"}.items():
-        how = {"kind": "u8", "operator": "QLinearAdd", how: True}
+        how = {"kind": "u8", "operator": "QLinearAdd", "how": how}
         operands = [given((4, 9)), given((4, 9))]
         yield case(f"QLinearAdd-{name}", "QLinearAdd", operands, elements, domain=MICROSOFT, **how)
     for opset in [10, 21]:
@@ -333,7 +335,8 @@ def cases() -> Iterator[Case]:
             others = {"both": given((4, 9)), "row": given((1, 9)), "constant": numbers(kind, 9)}
             for name, other in others.items():
                 label, operands = f"{operator}-{kind}-{name}", [given((4, 9)), other]
-                yield case(label, operator, operands, elements, domain=MICROSOFT, kind=kind, operator=operator)
+                how = {"kind": kind, "operator": operator, "how": "halves" if name == "row" else ""}
+                yield case(label, operator, operands, elements, domain=MICROSOFT, **how)
         bias = np.linspace(-400, 500, 8).astype(np.int32)
         gemms = partial(case, first="QGemm", chain=gemm, domain=MICROSOFT, kind=kind)
         one, each = np.float32(0.02), np.linspace(0.01, 0.03, 8).astype(np.float32)

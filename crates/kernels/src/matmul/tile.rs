@@ -63,8 +63,7 @@ pub(super) struct Tile<'a> {
 /// Steps of the inner dimension that a loop takes at once.
 const UNROLL: usize = 4;
 
-/// As many times what takes a number below [`UNROLL`]. Not a loop, which the compiler would leave one for WebAssembly;
-/// engines carry no sum from one turn of a loop to the next in a register.
+/// As many times what takes a number below [`UNROLL`]. Not a loop, which the compiler would leave one for WebAssembly.
 macro_rules! unrolled {
     (|$k:ident| $body:block) => {
         unrolled!($k $body 0 1 2 3)
@@ -98,7 +97,7 @@ pub(super) unsafe fn tile<D: Dot>(dot: D, tile: Tile<'_>, rows: usize, vectors: 
 }
 
 /// A tile of `R` rows and `V` vectors. In WebAssembly each is a function of its own: engines give out registers for a
-/// function at a time, and in that of all tiles keep sums in memory.
+/// function at a time, and that of Node 20 kept sums in memory in the one of all tiles.
 ///
 /// # Safety
 /// As [`tile`].

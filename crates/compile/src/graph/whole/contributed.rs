@@ -51,7 +51,8 @@ impl Writer<'_> {
             let factor = self.made.scalar(place, a_step * b_step / y_step);
             self.made.node("Mul", &[&product, &factor], place)
         };
-        self.whole(node, &steps, zero, kind)
+        // ONNX Runtime adds the zero first, and so an odd one takes what lies half-way to the other side.
+        self.whole(node, &steps, (zero, kind), zero % 2 != 0)
     }
 
     /// Makes what a `QGemm` does as floats, if it multiplies what is there as such; says whether nothing of it is left
@@ -94,7 +95,7 @@ impl Writer<'_> {
         match (made, node.output.first()) {
             (Some((_, (zero, kind))), _) => {
                 let steps = self.made.node("Mul", &[&sums, &factors], &node.name);
-                self.whole(node, &steps, zero, kind);
+                self.whole(node, &steps, (zero, kind), false);
                 Ok(None)
             }
             (None, Some(output)) => {
@@ -105,10 +106,25 @@ impl Writer<'_> {
         }
     }
 
-    /// Rounds what is counted in steps to the whole numbers that a node gives.
-    fn whole(&mut self, node: &NodeProto, steps: &String, zero: i32, kind: DataType) -> Option<()> {
+    /// Rounds what is counted in steps to the whole numbers that a node gives: what lies half-way to even ones, or to
+    /// `odd` ones.
+    fn whole(
+        &mut self,
+        node: &NodeProto,
+        steps: &String,
+        (zero, kind): (i32, DataType),
+        odd: bool,
+    ) -> Option<()> {
         let (least, most) = bounds(kind)?;
-        let floats = self.made.rounded(&Rounded::new(1.0, least - zero, most - zero), steps, &node.name);
+        let (made, place) = (&mut self.made, &node.name);
+        let floats = if odd {
+            let one = made.scalar(place, 1.0);
+            let next = made.node("Add", &[steps, &one], place);
+            let next = made.rounded(&Rounded::new(1.0, least - zero + 1, most - zero + 1), &next, place);
+            made.node("Sub", &[&next, &one], place)
+        } else {
+            made.rounded(&Rounded::new(1.0, least - zero, most - zero), steps, place)
+        };
         let zero = Zero::Known(zero);
         self.wholes.insert(node.output.first()?.clone(), Whole { floats, zero, kind });
         Some(())
