@@ -20,7 +20,7 @@ from flowturbo.cancel import CancelToken
 from flowturbo.errors import Error
 from flowturbo.native import check, filled, library, sized, text, whole
 from flowturbo.request import Filled, Request, Shapes
-from flowturbo.running import Run
+from flowturbo.running import Run, freed
 from flowturbo.session import Session
 
 Precision: TypeAlias = Literal["f32", "f16-weights", "bf16", "int8", "f16", "tf32", "auto"]
@@ -88,7 +88,7 @@ class Model:
     def __init__(self, handle: int):
         self.handle = handle  # which the library knows for one that is freed
         self.reads = Lock()  # of texts that are the model's
-        self.free = weakref.finalize(self, library().ft_model_free, handle)
+        self.free = weakref.finalize(self, freed, library().ft_model_free, handle)
         raw = sized(abi.ModelInfo)
         check(library().ft_model_get_info(handle, byref(raw)))
         self.info = info = ModelInfo.read(raw)

@@ -168,9 +168,23 @@ WATCH = abi.ProgressCallback(watch)
 
 # Python's end takes its threads away wherever they are, and inside the library that would be the process's end.
 UNDER_WAY: set[Call] = set()
+FREEING: set[object] = set()
 ENDING = threading.Event()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=UNDER_WAY.clear)  # the threads are the parent's
+    for whose in (UNDER_WAY, FREEING):
+        os.register_at_fork(after_in_child=whose.clear)  # the threads are the parent's
+
+
+def freed(free: Callable[[int], None], handle: int) -> None:
+    """Frees a model or session, which may call back to give up what it reads from. A thread that Python's end takes
+    away leaves that to the process's end."""
+    mark = object()
+    FREEING.add(mark)
+    try:
+        if not (ENDING.is_set() and threading.current_thread().daemon):
+            free(handle)
+    finally:
+        FREEING.discard(mark)
 
 
 @cache
@@ -182,7 +196,7 @@ def stop_with_python() -> None:
 def stop_all() -> None:
     ENDING.set()
     until = time.monotonic() + LAST
-    while UNDER_WAY and time.monotonic() < until:
+    while (UNDER_WAY or FREEING) and time.monotonic() < until:
         for call in tuple(UNDER_WAY):
             call.run.token.cancel()
         time.sleep(0.005)

@@ -18,7 +18,7 @@ from flowturbo.generation import Generation, Progress, Watcher
 from flowturbo.native import check, library, made, number
 from flowturbo.pixels import Array, Images, fits, given_floats, given_images, pixel_format, pixels
 from flowturbo.request import Filled, Request
-from flowturbo.running import WATCH, Run
+from flowturbo.running import WATCH, Run, freed
 
 if TYPE_CHECKING:
     from flowturbo.model import Model
@@ -33,7 +33,7 @@ class Session:
     def __init__(self, model: Model):
         self.model = model
         self.handle = made(library().ft_session_new, model.handle)
-        self.free = weakref.finalize(self, library().ft_session_free, self.handle)
+        self.free = weakref.finalize(self, freed, library().ft_session_free, self.handle)
         # Of the generation under way, or the last one: what the library took over.
         self.given: Filled | None = None
         self.run: Run | None = None

@@ -138,7 +138,7 @@ def test_two_threads_step_one_session_to_its_end(session: flowturbo.Session) -> 
 
 
 ENDED = """
-import sys, threading, time
+import io, sys, threading, time
 import flowturbo
 
 model = flowturbo.Model.open(sys.argv[1], threads=1)
@@ -157,6 +157,16 @@ def read():
         flowturbo.Model.open(open(sys.argv[1] + ".ftplan", "rb"), threads=1).close()
         begun.set()
 
+class Slow(io.BytesIO):
+    def __del__(self):
+        begun.set()
+        for _ in range(500):
+            time.sleep(0.001)
+
+def given_up():
+    with open(sys.argv[1] + ".ftplan", "rb") as plan:
+        flowturbo.Model.open(Slow(plan.read()), threads=1).close()
+
 def stubborn():
     while True:
         try:
@@ -171,7 +181,7 @@ print("ended", flush=True)
 """
 
 
-@pytest.mark.parametrize("how", ["watched", "stepped", "read", "stubborn"])
+@pytest.mark.parametrize("how", ["watched", "stepped", "read", "given_up", "stubborn"])
 def test_a_program_ends_while_a_daemon_thread_is_at_work(how: str) -> None:
     assert said(ENDED, TEXTURES, how) == "ended\n"
 
