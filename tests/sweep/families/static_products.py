@@ -208,9 +208,7 @@ def linear(
 MICROSOFT = "com.microsoft"
 
 
-def elements(
-    writer: Writer, names: list[str], answer: str, kind: str, operator: str, how: str = ""
-) -> None:
+def elements(writer: Writer, names: list[str], answer: str, kind: str, operator: str, how: str = "") -> None:
     """Sums or products of whole numbers by elements, of which the second may be constants; "made": a scale that the
     graph makes; "seen": the result is looked at otherwise, too; "halves": results lie half-way between steps."""
     rounding = Rounding(writer, kind)
