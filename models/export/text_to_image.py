@@ -58,7 +58,6 @@ def load_networks(a: argparse.Namespace) -> dict[str, nn.Module]:
     networks = random_networks(a.tokens) if a.random else load_flow(a)
     if a.text:
         networks["text"] = load_clip(a.text)
-        check_tokens(load_tokenizer(a.text), networks["text"].config)
         check_text(networks["text"].config, networks["predictor"].config)
     return networks
 
@@ -109,7 +108,9 @@ def check_text(text: ClipConfig, predictor: UNetConfig) -> None:
             raise ExportError(f"text encoder and predictor do not belong together: {of} {made} and {wanted}")
 
 
-def describe(a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, vae: KlConfig | None) -> Manifest:
+def describe(
+    a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, tokenizer: dict | None, vae: KlConfig | None
+) -> Manifest:
     channels, size = unet.out_channels, unet.sample_size
     if vae and vae.latent_channels != channels:
         raise ExportError(f"the VAE has {vae.latent_channels} latent channels, the predictor {channels}")
@@ -123,8 +124,8 @@ def describe(a: argparse.Namespace, unet: UNetConfig, has_refiner: bool, vae: Kl
             unet.cross_attention_dim,
             a.tokens,
             max_tokens=a.tokens,
-            no_prompt="empty" if a.text else "zeros",
-            tokenizer=load_tokenizer(a.text) if a.text else None,
+            no_prompt="empty" if tokenizer else "zeros",
+            tokenizer=tokenizer,
         ),
         time=TIME,
         schedule=options.schedule(a, has_refiner),
@@ -137,9 +138,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         program = None if arguments.no_run else find_program(arguments.flowturbo)
         networks = load_networks(arguments)
+        tokenizer = load_tokenizer(arguments.text) if arguments.text else None
+        if tokenizer:
+            check_tokens(tokenizer, networks["text"].config)
 
         def described(vae: KlConfig | None) -> Manifest:
-            return describe(arguments, networks["predictor"].config, "refiner" in networks, vae)
+            return describe(arguments, networks["predictor"].config, "refiner" in networks, tokenizer, vae)
 
         print(options.write(arguments, networks, described, program))
     except ExportError as error:

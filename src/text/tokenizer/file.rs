@@ -123,11 +123,11 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
     // serde ends the process where memory is refused.
     memory::room(json.len().saturating_mul(READ))?;
     let mut file: File = serde_json::from_slice(json).map_err(|error| damaged(&error))?;
-    let own = file.model.kind.as_deref().unwrap_or("WordPiece");
-    if !MODELS.contains(&own) {
-        return Err(not_known("model", own, MODELS));
+    let model = file.model.kind.as_deref().unwrap_or("WordPiece");
+    if !MODELS.contains(&model) {
+        return Err(not_known("model", model, MODELS));
     }
-    let is_clip = own == "BPE";
+    let is_clip = model == "BPE";
     let vocabulary = mem::replace(&mut file.model.vocab, Vocabulary::Other(IgnoredAny));
     let Vocabulary::Words(vocabulary) = vocabulary else {
         return Err(invalid_bundle("model.vocab: must be words and their numbers"));
@@ -135,8 +135,8 @@ pub(super) fn read(json: &[u8], max_tokens: usize) -> Result<Tokenizer> {
     let filling = ["[PAD]", "<pad>"].iter().find_map(|name| vocabulary.get(*name)).copied();
     let largest = vocabulary.values().copied().max();
     let words = if is_clip {
-        own_only("normalizer", file.normalizer.as_ref(), &clip_normalizer())?;
-        own_only("pre_tokenizer", file.pre_tokenizer.as_ref(), &clip_pre_tokenizer())?;
+        clips("normalizer", file.normalizer.as_ref(), &clip_normalizer())?;
+        clips("pre_tokenizer", file.pre_tokenizer.as_ref(), &clip_pre_tokenizer())?;
         Words::Pairs(byte_pairs(&file.model, &vocabulary)?)
     } else {
         let pieces = pieces(file.model, vocabulary)?;
@@ -206,8 +206,8 @@ fn clip_pre_tokenizer() -> Value {
 }
 
 /// Refuses a part that is not CLIP's own.
-fn own_only(part: &str, found: Option<&Value>, own: &Value) -> Result<()> {
-    if found.is_some_and(|found| has(found, own)) {
+fn clips(part: &str, found: Option<&Value>, wanted: &Value) -> Result<()> {
+    if found.is_some_and(|found| has(found, wanted)) {
         return Ok(());
     }
     Err(unsupported(format!("{part}: is not CLIP's, and this version reads no other with the model BPE")))

@@ -50,6 +50,7 @@ pub(super) fn register(onnx: &mut Onnx) {
     onnx.op_register.insert("Pad", |c, n| reading(c, n, pad::wire));
     onnx.op_register.insert("Resize", |c, n| reading(c, n, resize::wire));
     onnx.op_register.insert(rounded::NAME, |c, n| reading(c, n, rounded::wire));
+    onnx.op_register.insert("Pow", |c, n| reading(c, n, elementwise::power));
     onnx.op_register.insert("Range", |c, n| reading(c, n, integers::range));
     onnx.op_register.insert("Scan", scan::scan);
     onnx.op_register.insert("ScatterND", |c, n| reading(c, n, places::scatter));

@@ -1,6 +1,8 @@
-//! Functions of one number.
+//! Functions of one number, and powers.
 
-use tract_onnx::tract_core::ops::math::{add, exp, ln, max, min, mul};
+use tract_onnx::tract_core::internal::wire_rank_broadcast;
+use tract_onnx::tract_core::ops::cast::cast;
+use tract_onnx::tract_core::ops::math::{add, exp, ln, max, min, mul, pow};
 use tract_onnx::tract_core::ops::nn::sigmoid;
 use tract_onnx::tract_hir::internal::*;
 
@@ -33,6 +35,23 @@ pub(super) fn swish(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let scaled = to.op(mul(), &[x, scale])?;
     let gate = to.op(sigmoid(), &[scaled])?;
     to.op(mul(), &[x, gate])
+}
+
+/// `x ^ y`, of the type of `x`. Of integers by 64-bit floats, as ONNX Runtime has it: tract takes the bits of a negative
+/// power for those of a large positive one.
+pub(super) fn power(_: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
+    let kind = to.kind(to.inputs[0])?;
+    let through = if kind.is_integer() { DatumType::F64 } else { kind };
+    let mut sides = to.inputs.to_vec();
+    for side in &mut sides {
+        if to.kind(*side)? != through {
+            *side = to.op(cast(through), &[*side])?;
+        }
+    }
+    let name = to.name();
+    let sides = wire_rank_broadcast(name, to.model, &sides)?;
+    let made = to.op(pow(), &sides)?;
+    if through == kind { Ok(made) } else { to.op(cast(kind), &[made]) }
 }
 
 /// `max(0, x) + min(0, alpha (exp(x / alpha) - 1))`.
