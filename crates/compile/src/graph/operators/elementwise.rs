@@ -37,8 +37,8 @@ pub(super) fn swish(seen: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     to.op(mul(), &[x, gate])
 }
 
-/// `x ^ y`, of the type of `x`. Of integers by 64-bit floats, as ONNX Runtime has it: tract takes the bits of a negative
-/// power for those of a large positive one.
+/// `x ^ y`, of the type of `x`. Of integers by 64-bit floats, as ONNX Runtime has it: tract takes the bits of a
+/// negative power for those of a large positive one.
 pub(super) fn power(_: &Seen, to: &mut Wiring) -> TractResult<OutletId> {
     let kind = to.kind(to.inputs[0])?;
     let through = if kind.is_integer() { DatumType::F64 } else { kind };
