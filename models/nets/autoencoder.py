@@ -58,9 +58,9 @@ class AutoencoderConfig:
 def make_config(factor: int, latent_channels: int, maps: tuple[str, ...] = ("color",)) -> AutoencoderConfig:
     """The sizes for a factor. One of 16 has a level more; its decoder does 1.6 times as much a pixel as that of 8,
     where maps have the last layer be 24 channels wide instead of 16."""
-    last = 16 if maps == ("color",) else 24
+    last, blocks = (16, (3, 2, 2)) if maps == ("color",) else (24, (4, 3, 3))
     if factor == FACTOR:
-        return AutoencoderConfig(latent_channels, decoder_widths=(128, 64, 32, last), maps=maps)
+        return AutoencoderConfig(latent_channels, decoder_widths=(128, 64, 32, last), decoder_blocks=blocks, maps=maps)
     widths = {"encoder_widths": (32, 64, 128, 192), "decoder_widths": (256, 128, 64, 32, last)}
     return AutoencoderConfig(latent_channels, **widths, decoder_blocks=(3, 3, 3, 2), maps=maps)
 

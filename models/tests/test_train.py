@@ -369,7 +369,7 @@ def test_latent_batches_are_rolled_variants_of_their_own_image() -> None:
     for latent, label, seen in zip(batch, asked.labels, seen_at):
         rolls = [
             torch.equal(values[row].roll((2 * i, 2 * j), (1, 2)).float(), latent)
-            and torch.equal(features[row].roll((i, j), (1, 2)), seen)
+            and torch.equal(features[row].roll((i, j), (1, 2)).float(), seen)
             for row in (2 * label, 2 * label + 1) for i in range(4) for j in range(4)
         ]  # fmt: skip
         assert sum(rolls) == 1

@@ -13,19 +13,20 @@ from nets.sit import SiT
 from torch import Tensor, nn
 from train.perceptual import Perceptual
 
-BLOCK = 10  # of EfficientNet-lite0, at 1/16 of the resolution: a place for each token
+BLOCK = 10  # of EfficientNet-lite0, at 1/16 of the resolution
+STEP = 16  # pixels between its places: a token has one, or several
 WIDTH = 112
 AROUND = 64  # pixels of the texture's repetitions that are seen around it
 AFTER = 2  # the predictor's block whose tokens are aligned
 
 
 @torch.no_grad()
-def features(network: Perceptual, images: Tensor, token: int = 16) -> Tensor:
-    """float16 [N,WIDTH,S/token,S/token] of images [N,3,S,S] in [-1, 1], whose tokens are 16 pixels wide, or 32."""
+def features(network: Perceptual, images: Tensor) -> Tensor:
+    """float16 [N,WIDTH,S/STEP,S/STEP] of images [N,3,S,S] in [-1, 1]."""
     around = min(AROUND, images.shape[-1])
-    edge = around // 16
+    edge = around // STEP
     seen = network(F.pad(images, (around,) * 4, mode="circular"))[-1]
-    return F.avg_pool2d(seen[:, :, edge:-edge, edge:-edge], token // 16).half()
+    return seen[:, :, edge:-edge, edge:-edge].half()
 
 
 class Alignment(nn.Module):

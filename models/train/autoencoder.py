@@ -31,7 +31,6 @@ NOISE = 0.2
 PERCEPTUAL, CONTRAST, CHEQUER, MATCHING, ADVERSARIAL = 0.25, 3.0, 5.0, 0.5, 0.05
 STYLE, BANDS = 0.5, 2.0  # the same, times `texture`
 ADVERSARIAL_FROM = 0.4  # share of the budget after which the discriminator joins
-CROP = 0.75  # of an image's edge is seen at once: more images for the same work
 ZOOMED = 0.3  # share of the batches that see the images at twice the size, where there are such
 MAPS = {"normal": 1.0, "height": 0.5, "roughness": 0.5}  # what a map's losses weigh
 PATCHED = 1 << 27  # numbers of the images that the first encoder is made of; more are thinned out
@@ -114,10 +113,12 @@ def train(
     seed: int,
     start: Autoencoder | None = None,
     texture: float = 0.0,
+    crop: float = 0.75,
 ) -> Autoencoder:
     """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on.
 
-    `zoomed` are the same images, of twice the size, if there are any. `texture` is what `style` and `bands` weigh.
+    `zoomed` are the same images, of twice the size, if there are any. `texture` is what `style`
+    and `bands` weigh, `crop` how much of an image's edge is seen at once: the less, the more images for the same work.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -144,7 +145,7 @@ def train(
     log = Log(checkpoint.with_suffix(".csv"), load_checkpoint(checkpoint, budget, **parts) is not None)
     sampler = BalancedSampler(images.labels, generator)
     maps, factor = config.maps, config.factor
-    edge = int(CROP * images.pixels.shape[-1]) // factor * factor
+    edge = int(crop * images.pixels.shape[-1]) // factor * factor
     if device.type != "cpu":
         images = images.to(device)
         zoomed = zoomed and zoomed.to(device)

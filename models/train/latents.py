@@ -1,9 +1,9 @@
 """The training set seen through the encoder, once, so that the transformer stages never touch pixels.
 
 The encoder is exactly equivariant to rolls by whole latent cells but not to flips or to shifts inside a
-token, so each image is encoded flipped four ways and at `shifts` random offsets inside a token; rolls by
-whole tokens are drawn later, for free. Images of the classes `turned` are lying on their side in every other of these.
-What doesn't tile is not rolled at all. Images with maps are encoded with all that they have.
+cell, so each image is encoded flipped four ways and at `shifts` random offsets inside a `STEP`; rolls by
+whole steps are drawn later, for free. Images of the classes `turned` are lying on their side in every other of these.
+What doesn't tile is not rolled at all. Images with maps are encoded with all of them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from nets.autoencoder import CHANNELS, Autoencoder
 from torch import Tensor
-from train.align import features
+from train.align import STEP, features
 from train.conditions import Conditions
 from train.data import BalancedSampler, Images, mirror, with_planes
 from train.perceptual import Perceptual
 from train.stage import autocast
-
-TOKEN = 2  # latent cells along the edge of the transformer's patch
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Texts:
 class Latents:
     """`values` float16 [K*V,C,h,w]: the V variants of image k are rows k*V .. k*V+V. `features`: the same of
     `align`. `texts` of the images, where networks take some; `tiles` bool [K], those that may be rolled, or None: all.
+    There are `tokens` along an edge; without it one for each of the features, which stand a `STEP` apart.
     """
 
     def __init__(
@@ -50,13 +50,15 @@ class Latents:
         generator: torch.Generator,
         texts: Texts | None = None,
         tiles: Tensor | None = None,
+        tokens: int | None = None,
     ):
         self.values, self.features, self.labels, self.variants = values, features, labels, variants
         self.generator, self.sampler = generator, BalancedSampler(labels, generator)
         self.texts, self.tiles = texts, tiles
+        self.pooled = features.shape[-1] // (tokens or features.shape[-1])
 
     def batch(self, count: int) -> tuple[Tensor, Conditions]:
-        """Class-balanced latents [count,C,h,w], each rolled by its own number of tokens, and what they were asked by:
+        """Class-balanced latents [count,C,h,w], each rolled by its own number of steps, and what they were asked by:
         their classes, and a text of each."""
         latents, asked, _ = self.batch_with_features(count)
         return latents, asked
@@ -69,7 +71,9 @@ class Latents:
         if self.tiles is not None:
             rolls = rolls * self.tiles[picks]
         rows, rolls = rows.to(self.values.device), rolls.to(self.values.device)
-        latents, seen = roll(self.values[rows].float(), TOKEN * rolls), roll(self.features[rows], rolls)
+        cells = self.values.shape[-1] // grid
+        latents, seen = roll(self.values[rows].float(), cells * rolls), roll(self.features[rows], rolls)
+        seen = F.avg_pool2d(seen.float(), self.pooled)
         return latents, Conditions(self.labels[picks], self.context(picks)), seen
 
     def context(self, picks: Tensor) -> Tensor | None:
@@ -100,16 +104,17 @@ def encode(
     *,
     bf16: bool,
     texts: Texts | None = None,
+    tokens: int | None = None,
 ) -> Latents:
     """On the device, where the latents stay."""
     generator = torch.Generator().manual_seed(seed)
-    factor, maps = model.config.factor, model.config.maps
+    maps = model.config.maps
     turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
     everyone, values, seen = torch.arange(len(images.labels)), [], []
     images = images.to(device)
     for down, across in ((False, False), (True, False), (False, True), (True, True)):
         for i in range(shifts):
-            offset = torch.randint(TOKEN * factor, (2,), generator=generator).tolist()
+            offset = torch.randint(STEP, (2,), generator=generator).tolist()
             encoded, looks = [], []
             for rows in everyone.split(32):
                 part = mirror(images.take(rows), maps, down, across)
@@ -120,8 +125,8 @@ def encode(
                 part = part.contiguous(memory_format=torch.channels_last)
                 encoded.append(model.encode(with_planes(part, images.has(rows), maps)).half())
                 with autocast(device, bf16):
-                    looks.append(features(network, part[:, : CHANNELS["color"]], 2 * factor))
+                    looks.append(features(network, part[:, : CHANNELS["color"]]))
             values.append(torch.cat(encoded))
             seen.append(torch.cat(looks))
     interleaved = (torch.stack(parts, dim=1).flatten(0, 1) for parts in (values, seen))
-    return Latents(*interleaved, images.labels, len(values), generator, texts, images.tiles)
+    return Latents(*interleaved, images.labels, len(values), generator, texts, images.tiles, tokens)

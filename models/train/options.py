@@ -51,6 +51,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="take its encoder, and go on from its decoder and refiner; of the same classes as --data its predictor is "
         "taken too, of others it is trained on for those",
     )
+    add(
+        "--grow",
+        type=Path,
+        metavar="BUNDLE",
+        help="every stage begins with a bundle's network, of colours and fewer latent channels, classes or blocks, or "
+        "of a smaller patch, and trains all of it",
+    )
     add("--stage", default="all", metavar="STAGE,...", help=f"all, or some of {', '.join(STAGES)}")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")
     add(
@@ -65,6 +72,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--text", action="store_true", help="take texts beside classes; captions are --data's, or colours and class")
     add("--factor", type=int, choices=(8, 16), default=FACTOR, help="pixels of a latent's cell, each way")
     add("--latent-channels", type=int, default=8)
+    add("--patch", type=int, default=2, help="latent cells of a token, each way")
     add("--hidden", type=int, default=256, help="width of the predictor")
     add("--depth", type=int, default=6, help="blocks of the predictor")
     add("--heads", type=int, default=4, help="of the predictor; the refiner's are as wide")
@@ -86,6 +94,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--held-out", type=float, default=0.05, metavar="X", help="share of every class that training never sees")
     add("--shifts", type=int, default=4, help="shifts inside a latent cell at which every image is encoded")
     add("--texture", type=float, metavar="X", help="weight of losses for how a texture looks; 1 with maps, else 0")
+    add("--crop", type=float, default=0.75, help="of an image's edge that the autoencoder sees at once")
     add("--turn", default="", metavar="CLASS,...", help="classes that may lie on their side, or all")
     add(
         "--align", type=float, default=0.5, help="what alignment with EfficientNet-lite0 weighs in the predictor's loss"
@@ -185,12 +194,20 @@ def complete(chosen: argparse.Namespace) -> None:
 def find_problem(chosen: argparse.Namespace) -> str | None:
     if chosen.start and (len(chosen.maps) > 1 or chosen.text):
         return f"--start {chosen.start}: goes on from bundles of colours and classes alone, without --maps and --text"
+    if chosen.start and chosen.grow:
+        return "--grow: not together with --start"
     if len(chosen.maps) > 1 and chosen.data and chosen.data.is_dir() and not is_materials(chosen.data):
         return f"--maps: {chosen.data} has no index.csv: it is no folder of materials.py's"
     if not chosen.texture >= 0:
         return f"--texture {chosen.texture}: 0 or more is needed"
     if chosen.size < 32 or chosen.size % 32:
         return f"--size {chosen.size}: a multiple of 32 is needed"
+    if chosen.patch * chosen.factor not in (16, 32):
+        return (
+            f"--patch {chosen.patch}: tokens are 16 or 32 pixels wide, {chosen.patch} cells of {chosen.factor} are not"
+        )
+    if not 16 / chosen.size <= chosen.crop <= 1:
+        return f"--crop {chosen.crop}: between 16 pixels of {chosen.size} and 1 is needed"
     if chosen.hidden % (4 * chosen.heads):
         return f"--hidden {chosen.hidden}: a multiple of 4 times --heads ({chosen.heads}) is needed"
     if chosen.refiner_hidden % (chosen.hidden // chosen.heads):

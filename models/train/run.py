@@ -27,8 +27,10 @@ from torch import nn
 from train import autoencoder, evaluate, options, predictor, refiner
 from train.align import BLOCK
 from train.captions import texts_of
+from train.complete import complete
 from train.conditions import Conditions, of_classes, of_texts
 from train.data import Images, to_unit, write_smoke_images
+from train.grow import grow_autoencoder, grow_transformer
 from train.latents import Latents, Texts, encode
 from train.packed import unpack_texts
 from train.perceptual import Perceptual
@@ -52,9 +54,12 @@ class Run:
             maps = len(chosen.maps) > 1
             chosen.data = chosen.out / ("smoke-materials" if maps else "smoke-images")
             (write_smoke_materials if maps else write_smoke_images)(chosen.data, chosen.size)
-        begun = read_manifest(chosen.start) if chosen.start else None
-        self.work.keep("start", begun and begun["networks"]["predictor"]["sha256"], "a --start of predictor")
+        for name in ("start", "grow"):
+            bundle = getattr(chosen, name)
+            begun = read_manifest(bundle) if bundle else None
+            self.work.keep(name, begun and begun["networks"]["predictor"]["sha256"], f"a --{name} of predictor")
         if "predictor" in chosen.taken:
+            begun = read_manifest(chosen.start)
             self.work.keep("classes", begun["classes"]["labels"], "classes", source=f"--start {chosen.start}")
 
     @cached_property
@@ -93,7 +98,7 @@ class Run:
             raise SystemExit(f"--turn {','.join(sorted(unknown))}: the classes are {', '.join(images.classes)}")
         network = Perceptual((BLOCK,)).to(self.device, memory_format=torch.channels_last)
         return encode(
-            images,
+            complete(images, self.autoencoder, self.device),
             self.autoencoder,
             network,
             chosen.shifts,
@@ -102,6 +107,7 @@ class Run:
             self.device,
             bf16=chosen.bf16,
             texts=self.texts_of(images),
+            tokens=chosen.size // chosen.factor // chosen.patch,
         )
 
     def texts_of(self, images: Images) -> Texts | None:
@@ -130,7 +136,7 @@ class Run:
         chosen = self.chosen
         return SiTConfig(
             input_size=chosen.size // chosen.factor,
-            patch_size=2,
+            patch_size=chosen.patch,
             latent_channels=chosen.latent_channels,
             hidden_size=chosen.hidden,
             depth=chosen.depth,
@@ -225,7 +231,9 @@ class Run:
         if stage in ("autoencoder", "decoder"):
             start = self.autoencoder if stage == "decoder" else None
             config, (seen, unseen) = self.autoencoder_config, images
-            common |= {"start": start, "texture": self.chosen.texture}
+            common |= {"start": start, "texture": self.chosen.texture, "crop": self.chosen.crop}
+            if self.chosen.grow and stage == "autoencoder":
+                common["start"] = grow_autoencoder(self.chosen.grow, Autoencoder(config), seen)
             autoencoder.train(seen, self.zoomed, unseen, config, budget, checkpoint, **common)
             return
         if stage == "predictor":
@@ -259,7 +267,9 @@ class Run:
             )
 
     def predictor_to_start_from(self) -> SiT | None:
-        """The --start bundle's, for the classes of --data."""
+        """The --start bundle's, for the classes of --data, or the --grow bundle's, grown."""
+        if self.chosen.grow:
+            return grow_transformer(self.chosen.grow, "predictor", SiT(self.predictor_config).initialise())
         if not self.chosen.start:
             return None
         return take_for_other_classes(self.chosen.start, "predictor", SiT(self.predictor_config))
@@ -267,6 +277,8 @@ class Run:
     def refiner_to_start_from(self) -> SiT | None:
         """The --start bundle's, if it is of the wanted sizes."""
         try:
+            if self.chosen.grow:
+                return grow_transformer(self.chosen.grow, "refiner", SiT(self.refiner_config).initialise())
             if not self.chosen.start:
                 return None
             taking = take if "predictor" in self.chosen.taken else take_for_other_classes
@@ -300,7 +312,7 @@ class Run:
         chosen, out, device, judge = self.chosen, self.chosen.out, self.device, self.judge
         images, held_out = self.images
         names, halves = images.classes, {"held_out": self.held_out_latents, "training": self.latents}
-        colours, token = images.pixels[:, :3], 2 * chosen.factor
+        colours, token = images.pixels[:, :3], chosen.patch * chosen.factor
         colours = to_unit(colours[:: max(1, colours.numel() >> 27)])  # what 0.5 GB hold
 
         own, few = judge(chosen.guidance, chosen.samples), judge(chosen.guidance, min(4, chosen.samples))

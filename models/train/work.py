@@ -11,8 +11,15 @@ from torch import nn
 from train.stage import Budget
 from train.whole import write_text
 
-GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "maps", "text")
-SINCE = {"start": None, "factor": 8, "maps": ["color"], "text": False}  # what an older folder was begun with
+GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "maps", "text")
+SINCE = {
+    "start": None,
+    "grow": None,
+    "factor": 8,
+    "patch": 2,
+    "maps": ["color"],
+    "text": False,
+}  # what an older folder was begun with
 REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "guidance", "max_guidance")
 SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
