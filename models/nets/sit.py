@@ -4,6 +4,8 @@ The module tree is named so that an official SiT, DiT or FlowTurbo state dict lo
 (`blocks.0.attn.qkv.weight`, ...). A refiner is the same network with twice the input channels:
 the state `x` first, the cached velocity `v` after it, and it returns an offset to add to `v`.
 
+With a `prior` it adds the best linear guess of the velocity to what it answers (`LinearPrior`).
+
 With a `context` both take the embedding of a text beside the class: c = t_embedder(t) + y_embedder(y) +
 context_embedder(context). A context of zeros is that of no prompt.
 
@@ -39,6 +41,7 @@ class SiTConfig:
     time_scale: float = 1.0  # DiT-style checkpoints embed 1000 * t
     null_class: bool = True  # what label dropout trains
     context: int = 0  # width of a text's embedding, a unit vector; 0 without
+    prior: bool = False
 
     @property
     def in_channels(self) -> int:
@@ -91,6 +94,44 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).reshape(-1, self.hidden, self.tokens).transpose(1, 2)
+
+
+class LinearPrior(nn.Module):
+    """The velocity that is likeliest of patches as if they were normally distributed: x [N,C,H,W], t [N] -> tokens.
+
+    Of data with mean m and covariance U diag(s) U^T, x = t data + (1 - t) noise has
+    E[data - noise | x] = m + U diag(a(t)) U^T (x - t m), a(t) = (t s - (1 - t)) / (t^2 s + (1 - t)^2).
+    A patch has nearly as many numbers as a token of a small network: without this, its width goes into passing on
+    noise. `fit` makes its weights; they are not trained.
+    """
+
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        self.count, self.tokens = config.latent_channels * config.patch_size**2, config.grid**2
+        self.into = nn.Conv2d(config.latent_channels, self.count, config.patch_size, config.patch_size, bias=False)
+        self.back = nn.Linear(self.count, self.count)  # in the order of `unpatchify`
+        self.mean, self.spread = (nn.Parameter(torch.ones(self.count)) for _ in range(2))  # U^T m and s
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        t = t[:, None]
+        gain = (t * (self.spread + 1) - 1) / (t * t * (self.spread + 1) - 2 * t + 1)
+        z = self.into(x).reshape(-1, self.count, self.tokens).transpose(1, 2)
+        return self.back((z - (t * self.mean).unsqueeze(1)) * gain.unsqueeze(1))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> None:
+        """To the patches of latents [K,C,H,W]."""
+        channels, patch = self.into.weight.shape[1:3]
+        patches = F.unfold(latents, patch, stride=patch).transpose(1, 2).flatten(0, 1)
+        mean = patches.mean(0)
+        values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        self.spread.copy_(values.clamp(min=1e-4))
+        self.mean.copy_(vectors.T @ mean)
+        self.into.weight.copy_(vectors.T.reshape(self.into.weight.shape))
+        order = torch.arange(self.count).reshape(channels, patch, patch).permute(1, 2, 0).flatten()
+        self.back.weight.copy_(vectors[order])
+        self.back.bias.copy_(mean[order])
 
 
 class Attention(nn.Module):
@@ -178,6 +219,8 @@ class SiT(nn.Module):
         self.pos_embed = nn.Parameter(position_embedding(config.hidden_size, config.grid), requires_grad=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(config)
+        if config.prior:
+            self.prior = LinearPrior(config)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         if self.config.refiner:
@@ -190,7 +233,10 @@ class SiT(nn.Module):
             c = c + self.context_embedder(*context)
         for block in self.blocks:
             tokens = block(tokens, c)
-        return self.unpatchify(self.final_layer(tokens, c))
+        answer = self.final_layer(tokens, c)
+        if self.config.prior:
+            answer = answer + self.prior(x, t)
+        return self.unpatchify(answer)
 
     def unpatchify(self, tokens: Tensor) -> Tensor:
         g, p, c = self.config.grid, self.config.patch_size, self.config.out_channels
@@ -200,7 +246,7 @@ class SiT(nn.Module):
     def initialise(self) -> SiT:
         """Random weights as SiT starts training: adaLN-zero, Xavier linears, zero output."""
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.weight.requires_grad:
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         projection = self.x_embedder.proj

@@ -135,12 +135,13 @@ def smaller(bundle: Path, role: str, config: SiTConfig) -> SiTConfig:
         depth=sum(name.startswith("blocks.") and name.endswith(".attn.qkv.bias") for name in names),
         num_classes=manifest["classes"]["count"],
         context=0,
+        prior=False,
     )
 
 
 def put_patches(mine: SiT, theirs: SiT) -> None:
     """What tokens are made of, and what is made of them. Besides sums of cells tokens see the rest as they begin to,
-    and answer nothing else."""
+    and answer nothing else; with a prior, nothing."""
     channels, patch = theirs.config.latent_channels, theirs.config.patch_size
     times = mine.config.patch_size // patch
     halves = 1 + mine.config.refiner  # x, and a refiner's v behind it
@@ -149,6 +150,8 @@ def put_patches(mine: SiT, theirs: SiT) -> None:
     into -= enlarged(rest, times)
     into[:, :, :channels] += enlarged(given, times) / times
     mine.x_embedder.proj.bias.copy_(theirs.x_embedder.proj.bias)
+    if mine.config.prior:
+        return
     last, answered = mine.final_layer.linear, theirs.final_layer.linear
     for kept, found in ((last.weight, answered.weight), (last.bias, answered.bias)):
         cells = found.reshape(patch, patch, channels, -1).permute(3, 2, 0, 1)

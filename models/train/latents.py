@@ -8,6 +8,7 @@ What doesn't tile is not rolled at all. Images with maps are encoded with all of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -103,30 +104,40 @@ def encode(
     device: torch.device,
     *,
     bf16: bool,
-    texts: Texts | None = None,
-    tokens: int | None = None,
-) -> Latents:
-    """On the device, where the latents stay."""
+) -> tuple[Tensor, Tensor]:
+    """`values` and `features` of `Latents`, 4 * shifts of each image, on the device, where they stay."""
     generator = torch.Generator().manual_seed(seed)
-    maps = model.config.maps
     turns = torch.isin(images.labels, torch.tensor([images.classes.index(name) for name in turned], dtype=torch.int64))
-    everyone, values, seen = torch.arange(len(images.labels)), [], []
+    values, seen = [], []
     images = images.to(device)
+    for i in range(shifts):
+        offset = torch.randint(STEP, (2,), generator=generator).tolist()
+        batches = []
+        for rows in torch.arange(len(images.labels)).split(32):
+            part, wraps = images.take(rows), images.wraps(rows).to(device)
+            part[wraps] = part[wraps].roll(offset, (2, 3))
+            lying = turns[rows].to(device) & bool(i % 2)
+            with autocast(device, bf16):
+                looks = features(network, part[:, : CHANNELS["color"]].contiguous(memory_format=torch.channels_last))
+            batches.append(list(flipped(model, part, images.has(rows), looks, lying)))
+        for flip in zip(*batches, strict=True):
+            encoded, looks = (torch.cat(parts) for parts in zip(*flip))
+            values.append(encoded)
+            seen.append(looks)
+    return torch.stack(values, dim=1).flatten(0, 1), torch.stack(seen, dim=1).flatten(0, 1)
+
+
+def flipped(
+    model: Autoencoder, part: Tensor, present: Tensor, looks: Tensor, lying: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Latents and features of images [N,C,S,S] in four ways, some of them `lying` [N] on their side. What is seen of a
+    flipped texture is taken for what is seen, flipped."""
+    maps = model.config.maps
     for down, across in ((False, False), (True, False), (False, True), (True, True)):
-        for i in range(shifts):
-            offset = torch.randint(STEP, (2,), generator=generator).tolist()
-            encoded, looks = [], []
-            for rows in everyone.split(32):
-                part = mirror(images.take(rows), maps, down, across)
-                lying = turns[rows] if i % 2 else torch.zeros(len(rows), dtype=torch.bool)
-                wraps, lying = images.wraps(rows).to(device), lying.to(device)
-                part[wraps] = part[wraps].roll(offset, (2, 3))
-                part[lying] = mirror(part[lying], maps, False, False, turned=True)
-                part = part.contiguous(memory_format=torch.channels_last)
-                encoded.append(model.encode(with_planes(part, images.has(rows), maps)).half())
-                with autocast(device, bf16):
-                    looks.append(features(network, part[:, : CHANNELS["color"]]))
-            values.append(torch.cat(encoded))
-            seen.append(torch.cat(looks))
-    interleaved = (torch.stack(parts, dim=1).flatten(0, 1) for parts in (values, seen))
-    return Latents(*interleaved, images.labels, len(values), generator, texts, images.tiles, tokens)
+        turned, given = (mirror(both, kinds, down, across) for both, kinds in ((part, maps), (looks, ("color",))))
+        if lying.any():
+            turned, given = turned.clone(), given.clone()
+            turned[lying] = mirror(turned[lying], maps, False, False, turned=True)
+            given[lying] = given[lying].mT
+        turned = turned.contiguous(memory_format=torch.channels_last)
+        yield model.encode(with_planes(turned, present, maps)).half(), given

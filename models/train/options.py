@@ -73,6 +73,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--factor", type=int, choices=(8, 16), default=FACTOR, help="pixels of a latent's cell, each way")
     add("--latent-channels", type=int, default=8)
     add("--patch", type=int, default=2, help="latent cells of a token, each way")
+    add("--prior", action="store_true", help="the predictor learns what the best linear guess of a patch lacks")
     add("--hidden", type=int, default=256, help="width of the predictor")
     add("--depth", type=int, default=6, help="blocks of the predictor")
     add("--heads", type=int, default=4, help="of the predictor; the refiner's are as wide")

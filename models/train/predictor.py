@@ -22,6 +22,7 @@ from train.latents import Latents
 from train.stage import Budget, Ema, Log, autocast, descend, load_checkpoint, matrix_optimisers, save_checkpoint
 
 LABEL_DROPOUT = 0.1
+FITTED = 4096  # latents that the prior is of
 
 
 def draw_times(count: int, generator: torch.Generator) -> Tensor:
@@ -54,6 +55,8 @@ def train(
     model = SiT(config).initialise()
     if start:
         model.load_state_dict(start.state_dict())
+    if config.prior:
+        model.prior.fit(torch.cat([latents.batch(FITTED // 16)[0].cpu() for _ in range(16)]))
     model.to(device)
     ema = Ema(model, 0.9995)
     alignment = Alignment(model).to(device)

@@ -23,7 +23,7 @@ from export.preview import fit_preview
 from export.program import find_program
 from nets.autoencoder import Autoencoder, AutoencoderConfig, make_config
 from nets.sit import SiT, SiTConfig
-from torch import nn
+from torch import Tensor, nn
 from train import autoencoder, evaluate, options, predictor, refiner
 from train.align import BLOCK
 from train.captions import texts_of
@@ -42,7 +42,7 @@ from train.source import is_plain, load
 from train.stage import Budget
 from train.taken import Unfit, read_manifest, take, take_autoencoder, take_for_other_classes
 from train.text import MAX_TOKENS, WIDTH, embed
-from train.work import Work
+from train.work import Work, kept_tensors
 
 
 class Run:
@@ -84,13 +84,32 @@ class Run:
 
     @cached_property
     def latents(self) -> Latents:
-        return self.encode(self.images[0])
+        return self.kept("training", self.images[0])
 
     @cached_property
     def held_out_latents(self) -> Latents:
-        return self.encode(self.images[1])
+        return self.kept("held-out", self.images[1])
 
-    def encode(self, images: Images) -> Latents:
+    def kept(self, name: str, images: Images) -> Latents:
+        """Encoding takes minutes: what is encoded is kept, and is good as long as everything it came of is the same."""
+        chosen = self.chosen
+        made_of = f"{self.work.spent('autoencoder', Budget(1, 1)).step} {chosen.shifts} {chosen.turn} {chosen.seed}"
+        made_of += f" {chosen.start} {len(images.labels)} {images.pixels.sum(dtype=torch.int64)}"
+        values, features = kept_tensors(
+            chosen.out / f"{name}.latents", made_of, lambda: self.encode(images), self.device
+        )
+        return Latents(
+            values,
+            features,
+            images.labels,
+            4 * chosen.shifts,
+            torch.Generator().manual_seed(chosen.seed),
+            self.texts_of(images),
+            images.tiles,
+            chosen.size // chosen.factor // chosen.patch,
+        )
+
+    def encode(self, images: Images) -> tuple[Tensor, Tensor]:
         print(f"encoding {len(images.labels)} images", flush=True)
         chosen = self.chosen
         turned = images.classes if chosen.turn == "all" else [name for name in chosen.turn.split(",") if name]
@@ -106,8 +125,6 @@ class Run:
             chosen.seed,
             self.device,
             bf16=chosen.bf16,
-            texts=self.texts_of(images),
-            tokens=chosen.size // chosen.factor // chosen.patch,
         )
 
     def texts_of(self, images: Images) -> Texts | None:
@@ -145,6 +162,7 @@ class Run:
             mlp_hidden=4 * chosen.hidden,
             out_channels=chosen.latent_channels,
             context=WIDTH if chosen.text else 0,
+            prior=chosen.prior,
         )
 
     @property
@@ -157,6 +175,7 @@ class Run:
             num_heads=chosen.refiner_hidden * chosen.heads // chosen.hidden,
             mlp_hidden=4 * chosen.refiner_hidden,
             refiner=True,
+            prior=False,
         )
 
     @property

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from train.stage import Budget
-from train.whole import write_text
+from train.whole import replacing, write_text
 
-GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "maps", "text")
+GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "prior", "maps", "text")
 SINCE = {
     "start": None,
     "grow": None,
     "factor": 8,
     "patch": 2,
+    "prior": False,
     "maps": ["color"],
     "text": False,
 }  # what an older folder was begun with
@@ -111,3 +113,16 @@ class Work:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         network.load_state_dict(state["ema"])
         return network.eval().requires_grad_(False)
+
+
+def kept_tensors(path: Path, made_of: str, make: Callable[[], tuple[Tensor, ...]], device: torch.device) -> tuple:
+    """What the file holds, on the device, if it was made of the same; else it is made, and kept there."""
+    if path.exists():
+        held = torch.load(path, map_location=device, weights_only=True)
+        if held["made_of"] == made_of:
+            return held["tensors"]
+    tensors = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as aside:
+        torch.save({"made_of": made_of, "tensors": tensors}, aside)
+    return tensors
