@@ -14,12 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,6 +33,7 @@ from eval.features import NETWORKS, Extractor, Features
 from eval.real import draw
 from eval.reference import VIEWS, encode
 from eval.runtime import LIBRARY, Model, use_library
+from eval.timing import Job, measure
 
 CHUNK = 16
 ROUNDS = 15  # of timing
@@ -60,18 +58,18 @@ class Judge:
                 seen = self.features(real, size, network)
                 self.real[size, network] = {view: Frechet(Gaussian.fit(getattr(seen, view))) for view in VIEWS}
 
-    def row(self, name: str, images: np.ndarray) -> str:
-        cells = []
-        for (size, network), views in self.real.items():
-            seen = self.features(images, size, network)
-            cells += [f"{views[view](Gaussian.fit(getattr(seen, view))):.3g}" for view in VIEWS]
-        line = f"| {name} | {' | '.join(cells)} |"
-        print(line, flush=True)
-        return line
-
-    def head(self) -> list[str]:
         names = [f"{view}, {network.split('-')[-1]}, {size}" for size, network in self.real for view in VIEWS]
-        return [f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+        self.lines = [f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+
+    def row(self, name: str, images: np.ndarray) -> Features:
+        """Adds a line to the table. What it returns is seen by the first network at the largest size."""
+        seen = {at: self.features(images, *at) for at in self.real}
+        cells = [
+            f"{self.real[at][view](Gaussian.fit(getattr(seen[at], view))):.3g}" for at in self.real for view in VIEWS
+        ]
+        self.lines.append(f"| {name} | {' | '.join(cells)} |")
+        print(self.lines[-1], flush=True)
+        return seen[max(self.sizes), next(iter(self.extractors))]
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:
@@ -91,8 +89,8 @@ def sampled(model: Model, classes: np.ndarray) -> np.ndarray:
 
 
 def rebuilt(bundle: Path, model: Model, images: np.ndarray) -> np.ndarray:
-    parts = (images[i : i + CHUNK] for i in range(0, len(images), CHUNK))
-    return np.concatenate([model.decode(encode(bundle, resized(part, model.info.width))) for part in parts])
+    latents = encode(bundle, resized(images, model.info.width))
+    return np.concatenate([model.decode(latents[i : i + CHUNK]) for i in range(0, len(latents), CHUNK)])
 
 
 def named(images: Images, names: list[str]) -> Images:
@@ -100,17 +98,6 @@ def named(images: Images, names: list[str]) -> Images:
     own = torch.tensor([names.index(name) if name in names else -1 for name in images.classes])[images.labels]
     kept = images.select(own >= 0)
     return Images(kept.pixels, own[own >= 0], names, tiles=kept.tiles)
-
-
-def seconds(jobs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Medians, taking turns."""
-    took: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(ROUNDS + 1):
-        for name, job in jobs.items():
-            began = perf_counter()
-            job()
-            took[name].append(perf_counter() - began)
-    return {name: median(times[1:]) for name, times in took.items()}
 
 
 def nearness(seen: Features, training: Features) -> str:
@@ -161,11 +148,10 @@ def report(
 ) -> list[str]:
     network, size = next(iter(judge.extractors)), max(chosen.sizes)
     judge.look_at(draw(shared, chosen.real, seed=0)[0])
-    lines = judge.head()
     again = draw(shared, chosen.count, seed=1)[0]
-    lines.append(judge.row("the same real images, drawn again", again))
+    judge.row("the same real images, drawn again", again)
     for bundle, model in models.items():
-        lines.append(judge.row(f"{bundle.name}: through the autoencoder", rebuilt(bundle, model, again)))
+        judge.row(f"{bundle.name}: through the autoencoder", rebuilt(bundle, model, again))
     split = everything.split(0.0, 0)
     training, held_out = (judge.features(part.pixels[:, :3].movedim(1, -1).numpy(), size, network) for part in split)
     known = classifier.fit(training.head, split[0].labels.numpy(), len(everything.classes))
@@ -180,9 +166,7 @@ def report(
     order = np.arange(chosen.count) % len(shared.classes)
     for bundle, model in models.items():
         numbers = np.array([model.labels.index(name) for name in shared.classes])[order]
-        made = sampled(model, numbers)
-        lines.append(judge.row(f"{bundle.name}: samples", made))
-        seen = judge.features(made, size, network)
+        seen = judge.row(f"{bundle.name}: samples", sampled(model, numbers))
         wanted = np.array([everything.classes.index(name) for name in shared.classes])[order]
         right = known(seen.head) == wanted
         told.append(
@@ -193,11 +177,12 @@ def report(
             asked = ask_phrases(model, judge, size, known, chosen.out / "texts.npz", chosen.each)
             told.append(f"{bundle.name}: {asked}")
     jobs = {
-        bundle.name: (lambda model=model: model.only.generate(classes=0, seed=0)) for bundle, model in models.items()
+        bundle.name: Job(model, model.manifest["sampling"]["schedule"], model.manifest["sampling"]["guidance"])
+        for bundle, model in models.items()
     }
-    told += [f"{name}: {1000 * took:.1f} ms an image" for name, took in seconds(jobs).items()]
+    told += [f"{name}: {1000 * took:.1f} ms an image" for name, took in measure(jobs, ROUNDS).seconds.items()]
     print("\n".join(told), flush=True)
-    return lines + told
+    return judge.lines + told
 
 
 if __name__ == "__main__":

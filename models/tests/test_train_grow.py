@@ -95,6 +95,9 @@ def test_what_cannot_grow_is_refused(images: Images) -> None:
     wider = replace(PREDICTOR, hidden_size=320, num_heads=5, mlp_hidden=1280)
     with pytest.raises(Unfit, match="the predictor has 8 x 8 tokens of 256"):
         grow_transformer(TEXTURES, "predictor", SiT(wider))
+    for fewer in ({"depth": 5}, {"latent_channels": 7, "out_channels": 7}, {"num_classes": 10}):
+        with pytest.raises(Unfit, match=f"the predictor has a {next(iter(fewer))} of .*, which is more"):
+            grow_transformer(TEXTURES, "predictor", SiT(replace(PREDICTOR, **fewer)))
     for config in (make_config(16, 12, ALL), make_config(8, 4, ALL)):
         with pytest.raises(Unfit, match="another factor or more latent channels"):
             grow_autoencoder(TEXTURES, Autoencoder(config), images)

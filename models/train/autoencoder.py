@@ -115,7 +115,8 @@ def train(
     texture: float = 0.0,
     crop: float = 0.75,
 ) -> Autoencoder:
-    """Stage 1; with `start`, stage 4: its encoder stays as it is and its decoder is trained on.
+    """Stage 1; with `start`, stage 4, or stage 1 of what was grown: its encoder stays as it is and its decoder is
+    trained on.
 
     `zoomed` are the same images, of twice the size, if there are any. `texture` is what `style`
     and `bands` weigh, `crop` how much of an image's edge is seen at once: the less, the more images for the same work.

@@ -104,12 +104,15 @@ def grow_transformer(bundle: Path, role: str, network: SiT) -> SiT:
     config, had = network.config, smaller(bundle, role, network.config)
     if (had.grid, had.hidden_size) != (config.grid, config.hidden_size) or config.patch_size % had.patch_size:
         raise Unfit(f"--grow {bundle}: the {role} has {had.grid} x {had.grid} tokens of {had.hidden_size}")
+    for name in ("depth", "latent_channels", "num_classes"):
+        if getattr(had, name) > getattr(config, name):
+            raise Unfit(f"--grow {bundle}: the {role} has a {name} of {getattr(had, name)}, which is more")
     begun = take(bundle, role, SiT(had))
     with torch.no_grad():
         put_patches(network, begun)
         for name in ("t_embedder", "final_layer.adaLN_modulation"):
             network.get_submodule(name).load_state_dict(begun.get_submodule(name).state_dict())
-        for mine, theirs in zip(network.blocks, begun.blocks):
+        for mine, theirs in zip(network.blocks, begun.blocks, strict=False):
             mine.load_state_dict(theirs.state_dict())
         table, ours = begun.y_embedder.embedding_table.weight, network.y_embedder.embedding_table.weight
         ours[:] = table[: had.num_classes].mean(0)

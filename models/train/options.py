@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar="BUNDLE",
         help="every stage begins with a bundle's network, of colours and fewer latent channels, classes or blocks, or "
-        "of a smaller patch, and trains all of it",
+        "of a smaller patch; of these the encoder alone stays as it is",
     )
     add("--stage", default="all", metavar="STAGE,...", help=f"all, or some of {', '.join(STAGES)}")
     add("--size", type=int, default=128, help="edge of the images, a multiple of 32")

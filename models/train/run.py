@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import sys
 from dataclasses import replace
 from functools import cached_property
@@ -93,10 +94,18 @@ class Run:
     def kept(self, name: str, images: Images) -> Latents:
         """Encoding takes minutes: what is encoded is kept, and is good as long as everything it came of is the same."""
         chosen = self.chosen
-        made_of = f"{self.work.spent('autoencoder', Budget(1, 1)).step} {chosen.shifts} {chosen.turn} {chosen.seed}"
-        made_of += f" {chosen.start} {len(images.labels)} {images.pixels.sum(dtype=torch.int64)}"
+        made_of = hashlib.sha256(f"{chosen.shifts} {chosen.turn} {chosen.seed} {chosen.bf16}".encode())
+        for part in (
+            *self.autoencoder.state_dict().values(),
+            images.pixels,
+            images.labels,
+            images.present,
+            images.tiles,
+        ):
+            if part is not None:
+                made_of.update(part.cpu().numpy().tobytes())
         values, features = kept_tensors(
-            chosen.out / f"{name}.latents", made_of, lambda: self.encode(images), self.device
+            chosen.out / f"{name}.latents", made_of.hexdigest(), lambda: self.encode(images), self.device
         )
         return Latents(
             values,
@@ -294,7 +303,7 @@ class Run:
         return take_for_other_classes(self.chosen.start, "predictor", SiT(self.predictor_config))
 
     def refiner_to_start_from(self) -> SiT | None:
-        """The --start bundle's, if it is of the wanted sizes."""
+        """The --start bundle's, or the --grow bundle's, grown, if it is of sizes that fit."""
         try:
             if self.chosen.grow:
                 return grow_transformer(self.chosen.grow, "refiner", SiT(self.refiner_config).initialise())

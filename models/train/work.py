@@ -13,6 +13,7 @@ from train.stage import Budget
 from train.whole import replacing, write_text
 
 GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "prior", "maps", "text")
+# What an older folder was begun with.
 SINCE = {
     "start": None,
     "grow": None,
@@ -21,7 +22,7 @@ SINCE = {
     "prior": False,
     "maps": ["color"],
     "text": False,
-}  # what an older folder was begun with
+}
 REFINER = ("refiner_depth", "refiner_hidden", "max_delta", "guidance", "max_guidance")
 SOURCES = {"predictor": "autoencoder", "refiner": "predictor", "decoder": "autoencoder"}  # what each stage learns from
 
