@@ -161,7 +161,8 @@ class Decoder(nn.Module):
     """Latent [N,C,H/f,W/f] -> image and maps [N,channels,H,W], nominally in [-1, 1].
 
     Most of the work is done at low resolutions. The last convolution sees whole pixels, so that
-    the PixelShuffle before it leaves no grid.
+    the PixelShuffle before it leaves no grid. With maps there is also `cells`, a linear guess of all pixels of a cell,
+    to which the layers add what it lacks.
     """
 
     any_size = True
@@ -182,9 +183,14 @@ class Decoder(nn.Module):
             # Else its first answers are so far off that most of what is rectified before them dies.
             with torch.no_grad():
                 self.layers[-1].weight.mul_(0.1)
+            guess = nn.Conv2d(config.latent_channels, config.channels * config.factor**2, 1)
+            nn.init.zeros_(guess.weight)
+            nn.init.zeros_(guess.bias)
+            self.cells = nn.Sequential(guess, nn.PixelShuffle(config.factor))
 
     def forward(self, latent: Tensor) -> Tensor:
-        return self.layers(latent)
+        image = self.layers(latent)
+        return image + self.cells(latent) if hasattr(self, "cells") else image
 
 
 class Autoencoder(nn.Module):

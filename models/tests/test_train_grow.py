@@ -63,6 +63,18 @@ def test_its_latents_are_standard_and_the_added_ones_tell_of_maps(grown: Autoenc
     assert (without[:2, 8:] - latents[:2, 8:]).std() > 0.5 and without[:, 8:].std((2, 3)).max() < 1e-5
 
 
+@torch.no_grad()
+def test_its_maps_are_those_that_the_added_latents_tell_of(grown: Autoencoder, images: Images) -> None:
+    whole = torch.arange(2)
+    shown = with_planes(images.take(whole), images.present[whole], ALL)
+    latents = grown.encode(shown)
+    maps = grown.decoder(latents)[:, 3:]
+    again = grown.encode(torch.cat([shown[:, :3], maps, shown[:, 7:]], 1))
+    torch.testing.assert_close(again[:, 8:], latents[:, 8:], rtol=0, atol=1e-3)
+    nearer = (maps - shown[:, 3:7]).square().mean((0, 2, 3)) / shown[:, 3:7].var((0, 2, 3))
+    assert nearer.max() < 1 and nearer[:2].mean() < nearer[2:].mean(), "normals weigh more"
+
+
 def low(latents: Tensor, times: int) -> Tensor:
     """The sums of cells that a larger patch starts with."""
     return F.avg_pool2d(latents, times) * times

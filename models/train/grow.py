@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from nets.autoencoder import CHANNELS, Autoencoder, Decoder, ResBlock, make_config
 from nets.sit import SiT, SiTConfig
 from torch import Tensor, nn
-from train.data import Images, to_unit, with_planes
+from train.data import Images, spread, to_unit, with_planes
 from train.taken import Unfit, read_manifest, take, take_autoencoder
 
 SETS = 256  # whose maps the first added latent channels are made of
+WEIGHTS = {"normal": 2.0}  # of maps in these: a map that is much the same all over a cell would take them all
 
 
 def grow_autoencoder(bundle: Path, network: Autoencoder, images: Images) -> Autoencoder:
@@ -72,29 +73,40 @@ def grow_decoder(mine: Decoder, theirs: Decoder) -> None:
 
 
 def begin_channels(network: Autoencoder, first: int, images: Tensor) -> None:
-    """Latent channels from `first` on: the principal components of a cell's maps in `images` [K,C,H,W]."""
-    factor, colours, into = network.config.factor, CHANNELS["color"], network.encoder.patches
-    count, channels = network.config.latent_channels - first, network.config.channels
-    patches = F.pixel_unshuffle(images[:, colours:], factor).permute(0, 2, 3, 1).flatten(0, 2)
+    """Latent channels from `first` on: the principal components of a cell's maps in `images` [K,C,H,W]. The decoder
+    begins with their inverse, and its layers add nothing to it."""
+    config, colours, into = network.config, CHANNELS["color"], network.encoder.patches
+    factor, channels, count = config.factor, config.channels, config.latent_channels - first
+    weights = torch.tensor([WEIGHTS.get(name, 1.0) for name in config.maps[1:]])
+    weights = spread(weights[None], config.maps).T.expand(-1, factor**2).flatten()
+    patches = F.pixel_unshuffle(images[:, colours:], factor).permute(0, 2, 3, 1).flatten(0, 2) * weights
     mean = patches.mean(0)
     values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
-    basis = vectors[:, -count:].T / values[-count:].sqrt()[:, None]
-    into.weight[first:, colours:channels] = basis.reshape(count, channels - colours, factor, factor)
+    vectors, deviations = vectors[:, -count:].T, values[-count:].sqrt()[:, None]
+    basis = vectors / deviations
+    into.weight[first:, colours:channels] = (basis * weights).reshape(count, channels - colours, factor, factor)
     into.bias[first:] = -basis @ mean
+    guess, pixels = network.decoder.cells[0], colours * factor**2
+    guess.weight[pixels:, first:] = (vectors * deviations / weights).T[:, :, None, None]
+    guess.bias[pixels:] = mean / weights
+    last = network.decoder.layers[-1]
+    last.weight[colours:] = 0
+    last.bias[colours:] = 0
 
 
 def standardise(network: Autoencoder, images: Images) -> None:
     """Latents of these images get zero mean and unit variance; the decoder takes the difference over."""
     rows = torch.linspace(0, len(images.labels) - 1, min(SETS, len(images.labels))).long()
-    encoder, first = network.encoder.eval(), network.decoder.layers[0]
+    encoder, decoder = network.encoder.eval(), network.decoder
     parts = [encoder(with_planes(images.take(some), images.has(some), network.config.maps)) for some in rows.split(16)]
     variance, mean = torch.var_mean(torch.cat(parts), dim=(0, 2, 3))
     norm, deviation = encoder.norm, variance.sqrt()
     before = (norm.running_var + norm.eps).sqrt()
     norm.running_mean += mean * before
     norm.running_var.copy_(variance * before.square() - norm.eps)
-    first.bias += (first.weight * mean[:, None, None]).sum((1, 2, 3))
-    first.weight *= deviation[:, None, None]
+    for first in (decoder.layers[0], *decoder.cells[:1]) if hasattr(decoder, "cells") else (decoder.layers[0],):
+        first.bias += (first.weight * mean[:, None, None]).sum((1, 2, 3))
+        first.weight *= deviation[:, None, None]
     network.train()
 
 
