@@ -81,24 +81,27 @@ def low(latents: Tensor, times: int) -> Tensor:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(("role", "config"), [("predictor", PREDICTOR), ("refiner", REFINER)])
-def test_a_grown_transformer_answers_as_the_bundles_at_half_the_resolution(role: str, config: SiTConfig) -> None:
+def test_a_grown_transformer_answers_as_the_bundles_for_sums_of_cells(role: str, config: SiTConfig, times: int) -> None:
     torch.manual_seed(0)
     begun = take(TEXTURES, role, SiT(config))
     larger = replace(
-        config, input_size=32, patch_size=4, latent_channels=12, out_channels=12, num_classes=16, context=384,
-        depth=config.depth + 1,
+        config, input_size=16 * times, patch_size=2 * times, latent_channels=12, out_channels=12, num_classes=16,
+        context=384, depth=config.depth + 1,
     )  # fmt: skip
     grown = grow_transformer(TEXTURES, role, SiT(larger).initialise())
     x, v = (torch.randn(3, 8, 16, 16) for _ in range(2))
-    large = [F.pad(enlarged(part, 2) / 2, (0, 0, 0, 0, 0, 4)) for part in (x, v)]
+    large = [F.pad(enlarged(part, times) / times, (0, 0, 0, 0, 0, 4)) for part in (x, v)]
     count, when = 1 + config.refiner, (torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0, 10, 11]))
     wanted = begun(*(x, v)[:count], *when)
     when = (when[0], torch.tensor([0, 10, 16]))  # the null class comes last
     answer = grown(*large[:count], *when, torch.zeros(3, 384))
-    assert (low(answer[:, :8], 2) - wanted).abs().max() < 1e-2 * wanted.abs().max()
+    assert (low(answer[:, :8], times) - wanted).abs().max() < 1e-2 * wanted.abs().max()
     assert answer[:, 8:].abs().max() == 0
-    torch.testing.assert_close(enlarged(low(answer, 2), 2) / 2, answer, rtol=0, atol=1e-5)
+    torch.testing.assert_close(enlarged(low(answer, times), times) / times, answer, rtol=0, atol=1e-5)
+    large[0][:, 8:] = torch.randn(3, 4, *large[0].shape[2:])
+    assert (grown(*large[:count], *when, torch.zeros(3, 384)) - answer).std() > 1e-3, "added channels are seen"
     table = grown.y_embedder.embedding_table.weight
     torch.testing.assert_close(table[11:16], table[:11].mean(0).expand(5, -1))
 

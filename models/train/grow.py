@@ -161,9 +161,9 @@ def put_patches(mine: SiT, theirs: SiT) -> None:
     times = mine.config.patch_size // patch
     halves = 1 + mine.config.refiner  # x, and a refiner's v behind it
     into, given = (part.x_embedder.proj.weight.unflatten(1, (halves, -1)) for part in (mine, theirs))
-    rest = F.avg_pool2d(into.flatten(1, 2), times).unflatten(1, (halves, -1))
-    into -= enlarged(rest, times)
-    into[:, :, :channels] += enlarged(given, times) / times
+    seen = into[:, :, :channels]
+    rest = F.avg_pool2d(seen.flatten(1, 2), times).unflatten(1, (halves, -1))
+    seen += enlarged(given, times) / times - enlarged(rest, times)
     mine.x_embedder.proj.bias.copy_(theirs.x_embedder.proj.bias)
     if mine.config.prior:
         return
