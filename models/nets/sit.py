@@ -42,6 +42,7 @@ class SiTConfig:
     null_class: bool = True  # what label dropout trains
     context: int = 0  # width of a text's embedding, a unit vector; 0 without
     prior: bool = False
+    local: int = 0  # channels of the convolutions behind the transformer; 0 without
 
     @property
     def in_channels(self) -> int:
@@ -201,6 +202,27 @@ class FinalLayer(nn.Module):
         return self.linear(modulate(self.norm_final(x), shift, scale))
 
 
+class LocalHead(nn.Module):
+    """What the latent's own neighbourhoods tell beside the tokens: x and v [N,C,H,W], c [N,hidden] -> an offset to v.
+
+    A token of many cells leaves it to one linear layer how each cell fits the next. Convolutions wrap around.
+    """
+
+    def __init__(self, config: SiTConfig):
+        super().__init__()
+        channels, width = config.latent_channels, config.local
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.hidden_size, 2 * width))
+        self.into, self.inner, self.back = (
+            nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular")
+            for inputs, outputs in ((2 * channels, width), (width, width), (width, channels))
+        )
+
+    def forward(self, x: Tensor, v: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c)[:, :, None, None].chunk(2, dim=1)
+        seen = F.silu(self.into(torch.cat([x, v], dim=1)) * (1 + scale) + shift)
+        return self.back(F.silu(self.inner(seen)))
+
+
 class SiT(nn.Module):
     """`forward(x [N,C,H,W], t [N], y [N])` for a predictor, `forward(x, v, t, y)` for a refiner; with a context, it
     [N,D] comes last.
@@ -221,6 +243,8 @@ class SiT(nn.Module):
         self.final_layer = FinalLayer(config)
         if config.prior:
             self.prior = LinearPrior(config)
+        if config.local:
+            self.local = LocalHead(config)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
         if self.config.refiner:
@@ -236,7 +260,8 @@ class SiT(nn.Module):
         answer = self.final_layer(tokens, c)
         if self.config.prior:
             answer = answer + self.prior(x, t)
-        return self.unpatchify(answer)
+        v = self.unpatchify(answer)
+        return v + self.local(x, v, c) if self.config.local else v
 
     def unpatchify(self, tokens: Tensor) -> Tensor:
         g, p, c = self.config.grid, self.config.patch_size, self.config.out_channels
@@ -268,6 +293,10 @@ class SiT(nn.Module):
         ]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        if self.config.local:
+            for layer in (self.local.adaLN_modulation[-1], self.local.back):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
         return self
 
 

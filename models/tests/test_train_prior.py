@@ -1,4 +1,4 @@
-"""`--prior`: the best linear guess of a velocity, which the predictor adds to."""
+"""`--prior`, the best linear guess of a velocity, which the predictor adds to, and `--local`, convolutions behind it."""
 
 from __future__ import annotations
 
@@ -62,11 +62,32 @@ def test_it_is_not_trained_and_knows_both_ends(data: Tensor) -> None:
     torch.testing.assert_close(network(data[:4], torch.ones(4), labels), data[:4], rtol=0, atol=1e-4)
 
 
-def test_a_refiner_has_none_and_another_choice_is_refused(tmp_path: Path) -> None:
-    command = ["--smoke", "--prior", "--patch", "2", "--out", str(tmp_path)]
+@torch.no_grad()
+def test_convolutions_begin_as_nothing_wrap_around_and_see_three_cells_far() -> None:
+    torch.manual_seed(0)
+    network = SiT(replace(CONFIG, local=8)).initialise()
+    x, t, y = torch.randn(2, 3, 8, 8), torch.tensor([0.2, 0.7]), torch.tensor([0, 1])
+    bare = SiT(CONFIG)
+    bare.load_state_dict({name: part for name, part in network.state_dict().items() if "local" not in name})
+    torch.testing.assert_close(network(x, t, y), bare(x, t, y), rtol=0, atol=0)
+    torch.nn.init.normal_(network.local.back.weight)
+    torch.nn.init.normal_(network.local.adaLN_modulation[-1].weight)
+    v, c = torch.randn_like(x), torch.randn(2, 16)
+    answer = network.local(x, v, c)
+    rolled = network.local(x.roll(3, 2), v.roll(3, 2), c).roll(-3, 2)
+    torch.testing.assert_close(rolled, answer, rtol=0, atol=1e-5)
+    assert (network.local(x, v, c + 1) - answer).std() > 1e-3, "times and classes are seen"
+    x[:, :, 0, 0] += 1
+    seen = (network.local(x, v, c) - answer).abs().amax((0, 1)) > 0
+    assert seen.sum() == 49 and seen[:4, :4].all() and seen[-3:, -3:].all()
+
+
+def test_a_refiner_has_neither_and_another_choice_is_refused(tmp_path: Path) -> None:
+    command = ["--smoke", "--prior", "--local", "8", "--patch", "2", "--out", str(tmp_path)]
     run.main([*command, "--stage", "autoencoder,predictor,refiner,export"])
-    assert run.begin(command).predictor_config == replace(run.begin(command).predictor_config, prior=True)
-    assert not run.begin(command).refiner_config.prior
+    began = run.begin(command)
+    assert began.predictor_config == replace(began.predictor_config, prior=True, local=8)
+    assert began.refiner_config == replace(began.refiner_config, prior=False, local=0)
     bundle = Bundle(tmp_path / "bundle")
     inputs = {
         "x": torch.randn(2, 8, 4, 4).numpy(),
@@ -76,4 +97,6 @@ def test_a_refiner_has_none_and_another_choice_is_refused(tmp_path: Path) -> Non
     ours = run.begin(command).predictor(*(torch.from_numpy(part) for part in inputs.values()))
     torch.testing.assert_close(torch.from_numpy(bundle.run("predictor", **inputs)), ours, rtol=0, atol=5e-3)
     with pytest.raises(SystemExit, match="begun with --prior True, not False"):
-        run.main(["--smoke", "--out", str(tmp_path)])
+        run.main(["--smoke", "--local", "8", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="begun with --local 8, not 0"):
+        run.main(["--smoke", "--prior", "--out", str(tmp_path)])

@@ -151,6 +151,7 @@ def smaller(bundle: Path, role: str, config: SiTConfig) -> SiTConfig:
         num_classes=manifest["classes"]["count"],
         context=0,
         prior=False,
+        local=0,
     )
 
 

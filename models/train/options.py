@@ -74,6 +74,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--latent-channels", type=int, default=8)
     add("--patch", type=int, default=2, help="latent cells of a token, each way")
     add("--prior", action="store_true", help="the predictor learns what the best linear guess of a patch lacks")
+    add("--local", type=int, default=0, metavar="N", help="channels of convolutions behind the predictor; 0 for none")
     add("--hidden", type=int, default=256, help="width of the predictor")
     add("--depth", type=int, default=6, help="blocks of the predictor")
     add("--heads", type=int, default=4, help="of the predictor; the refiner's are as wide")

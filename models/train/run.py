@@ -172,6 +172,7 @@ class Run:
             out_channels=chosen.latent_channels,
             context=WIDTH if chosen.text else 0,
             prior=chosen.prior,
+            local=chosen.local,
         )
 
     @property
@@ -185,6 +186,7 @@ class Run:
             mlp_hidden=4 * chosen.refiner_hidden,
             refiner=True,
             prior=False,
+            local=0,
         )
 
     @property

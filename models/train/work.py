@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from train.stage import Budget
 from train.whole import replacing, write_text
 
-GEOMETRY = ("size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "prior", "maps", "text")
+GEOMETRY = (
+    "size", "latent_channels", "hidden", "depth", "heads", "factor", "patch", "prior", "local", "maps", "text"
+)  # fmt: skip
 # What an older folder was begun with.
 SINCE = {
     "start": None,
@@ -20,6 +22,7 @@ SINCE = {
     "factor": 8,
     "patch": 2,
     "prior": False,
+    "local": 0,
     "maps": ["color"],
     "text": False,
 }
