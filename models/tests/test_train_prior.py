@@ -1,4 +1,4 @@
-"""`--prior`, the best linear guess of a velocity, which the predictor adds to, and `--local`, convolutions behind it."""
+"""`--prior`, the best linear guess of a velocity, which the predictor adds to; `--local`, convolutions behind it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 PyTorch's own computes that in bfloat16 wherever it runs, which a processor without such products takes ten times as
 long for as for all the rest of a step (findings/torch-muon-bfloat16.sh). Here it is float32, and of the small square
-X Xᵀ alone: its polynomials are gathered and meet X once, two thirds of the work for matrices four times as long as wide.
+X Xᵀ alone: its polynomials are gathered and meet X once, two thirds of the work where X is four times as wide as high.
 """
 
 from __future__ import annotations
