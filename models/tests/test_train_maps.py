@@ -407,6 +407,7 @@ def test_another_choice_of_maps_or_text_is_refused_in_the_same_folder(work_folde
         (["--maps"], "has no index.csv"),
         (["--stage", "autoencoder,cooking"], "--stage cooking: the stages are"),
         (["--texture", "-1"], "0 or more is needed"),
+        (["--local", "-1"], "--local -1: 0 or more is needed"),
         (["--text", "--start", "models/textures"], "without --maps and --text"),
     ],
 )

@@ -208,6 +208,8 @@ def find_problem(chosen: argparse.Namespace) -> str | None:
         return (
             f"--patch {chosen.patch}: tokens are 16 or 32 pixels wide, {chosen.patch} cells of {chosen.factor} are not"
         )
+    if chosen.local < 0:
+        return f"--local {chosen.local}: 0 or more is needed"
     if not 16 / chosen.size <= chosen.crop <= 1:
         return f"--crop {chosen.crop}: between 16 pixels of {chosen.size} and 1 is needed"
     if chosen.hidden % (4 * chosen.heads):
