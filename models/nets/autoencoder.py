@@ -179,6 +179,7 @@ class Decoder(nn.Module):
             *layers, conv(before, 4 * last), nn.PixelShuffle(2), nn.ReLU(), conv(last, config.channels)
         )
 
+        self.cells = None
         if len(config.maps) > 1:
             # Else its first answers are so far off that most of what is rectified before them dies.
             with torch.no_grad():
@@ -190,7 +191,7 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         image = self.layers(latent)
-        return image + self.cells(latent) if hasattr(self, "cells") else image
+        return image if self.cells is None else image + self.cells(latent)
 
 
 class Autoencoder(nn.Module):

@@ -116,7 +116,8 @@ class LinearPrior(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         t = t[:, None]
-        gain = (t * (self.spread + 1) - 1) / (t * t * (self.spread + 1) - 2 * t + 1)
+        rest = 1 - t
+        gain = (t * self.spread - rest) / (t * t * self.spread + rest * rest)
         z = self.into(x).reshape(-1, self.count, self.tokens).transpose(1, 2)
         return self.back((z - (t * self.mean).unsqueeze(1)) * gain.unsqueeze(1))
 
@@ -205,7 +206,8 @@ class FinalLayer(nn.Module):
 class LocalHead(nn.Module):
     """What the latent's own neighbourhoods tell beside the tokens: x and v [N,C,H,W], c [N,hidden] -> an offset to v.
 
-    A token of many cells leaves it to one linear layer how each cell fits the next. Convolutions wrap around.
+    Without it one linear layer must say how the cells of a token fit each other, and nothing does across its border.
+    Convolutions wrap around.
     """
 
     def __init__(self, config: SiTConfig):
@@ -287,16 +289,12 @@ class SiT(nn.Module):
             # Its input has unit length, not unit deviation.
             nn.init.normal_(self.context_embedder.mlp[0].weight, std=1.0)
             nn.init.normal_(self.context_embedder.mlp[2].weight, std=0.02)
-        for layer in [block.adaLN_modulation[-1] for block in self.blocks] + [
-            self.final_layer.adaLN_modulation[-1],
-            self.final_layer.linear,
-        ]:
+        modulated, last = [*self.blocks, self.final_layer], [self.final_layer.linear]
+        if self.config.local:
+            modulated, last = [*modulated, self.local], [*last, self.local.back]
+        for layer in [part.adaLN_modulation[-1] for part in modulated] + last:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        if self.config.local:
-            for layer in (self.local.adaLN_modulation[-1], self.local.back):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
         return self
 
 

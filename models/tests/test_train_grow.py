@@ -71,8 +71,8 @@ def test_its_maps_are_those_that_the_added_latents_tell_of(grown: Autoencoder, i
     maps = grown.decoder(latents)[:, 3:]
     again = grown.encode(torch.cat([shown[:, :3], maps, shown[:, 7:]], 1))
     torch.testing.assert_close(again[:, 8:], latents[:, 8:], rtol=0, atol=1e-3)
-    nearer = (maps - shown[:, 3:7]).square().mean((0, 2, 3)) / shown[:, 3:7].var((0, 2, 3))
-    assert nearer.max() < 1 and nearer[:2].mean() < nearer[2:].mean(), "normals weigh more"
+    missed = (maps - shown[:, 3:7]).square().mean((0, 2, 3)) / shown[:, 3:7].var((0, 2, 3))
+    assert missed.max() < 1 and missed[:2].mean() < missed[2:].mean(), "normals weigh more"
 
 
 def low(latents: Tensor, times: int) -> Tensor:

@@ -12,6 +12,7 @@ from conftest import Bundle
 from nets.sit import LinearPrior, SiT, SiTConfig
 from torch import Tensor
 from train import run
+from train.taken import Unfit, take
 
 CONFIG = SiTConfig(
     input_size=8, patch_size=4, latent_channels=3, hidden_size=16, depth=1, num_heads=2, num_classes=2, mlp_hidden=64,
@@ -96,6 +97,10 @@ def test_a_refiner_has_neither_and_another_choice_is_refused(tmp_path: Path) -> 
     }
     ours = run.begin(command).predictor(*(torch.from_numpy(part) for part in inputs.values()))
     torch.testing.assert_close(torch.from_numpy(bundle.run("predictor", **inputs)), ours, rtol=0, atol=5e-3)
+    again = take(tmp_path / "bundle", "predictor", SiT(began.predictor_config))
+    assert again.local.back.weight.abs().max() > 0
+    with pytest.raises(Unfit, match="the predictor has local.* too"):
+        take(tmp_path / "bundle", "predictor", SiT(replace(began.predictor_config, local=0)))
     with pytest.raises(SystemExit, match="begun with --prior True, not False"):
         run.main(["--smoke", "--local", "8", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="begun with --local 8, not 0"):

@@ -104,7 +104,7 @@ def standardise(network: Autoencoder, images: Images) -> None:
     before = (norm.running_var + norm.eps).sqrt()
     norm.running_mean += mean * before
     norm.running_var.copy_(variance * before.square() - norm.eps)
-    for first in (decoder.layers[0], *decoder.cells[:1]) if hasattr(decoder, "cells") else (decoder.layers[0],):
+    for first in [decoder.layers[0], *(decoder.cells or [])[:1]]:
         first.bias += (first.weight * mean[:, None, None]).sum((1, 2, 3))
         first.weight *= deviation[:, None, None]
     network.train()

@@ -1,8 +1,7 @@
 """Muon (Jordan and others, 2024): momentum whose matrix is made orthogonal, or nearly so, before it is a step.
 
 PyTorch's own computes that in bfloat16 wherever it runs, which a processor without such products takes ten times as
-long for as for all the rest of a step (findings/torch-muon-bfloat16.sh). Here it is float32, and of the small square
-X Xᵀ alone: its polynomials are gathered and meet X once, two thirds of the work where X is four times as wide as high.
+long for as for all the rest of a step (findings/torch-muon-bfloat16.sh). Here it is float32 there.
 """
 
 from __future__ import annotations
@@ -17,29 +16,25 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # a, b, c of a X + b (X Xᵀ) X + c (X Xᵀ
 ITERATIONS = 5
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """Near to U Vᵀ of the matrix's U S Vᵀ: singular values come out between about 0.7 and 1.2."""
     a, b, c = QUINTIC
     wide = matrix.size(0) <= matrix.size(1)
-    x = matrix if wide else matrix.T
+    x = (matrix if wide else matrix.T).to(dtype)
     x = x / x.norm().clamp(min=1e-7)
-    gram, gathered = x @ x.T, None
-    for step in range(ITERATIONS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        gathered = factor if gathered is None else factor @ gathered
-        if step + 1 < ITERATIONS:
-            gram = factor @ gram @ factor
-    x = gathered @ x
-    return x if wide else x.T
+    for _ in range(ITERATIONS):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.T).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum of 0.95 and decoupled weight decay; steps are as long as AdamW's (arXiv 2502.16982), so that
-    both take one rate."""
+    both take one rate. `dtype` is what matrices are made orthogonal in."""
 
-    def __init__(self, params: Iterable, lr: float, weight_decay: float):
+    def __init__(self, params: Iterable, lr: float, weight_decay: float, dtype: torch.dtype):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self) -> None:
@@ -51,6 +46,6 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p)
                 momentum = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonal(p.grad.lerp(momentum, group["momentum"]))
+                update = orthogonal(p.grad.lerp(momentum, group["momentum"]), self.dtype)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(p.shape)))

@@ -172,7 +172,9 @@ def matrix_optimisers(model: nn.Module, rate: float, *helpers: nn.Module) -> lis
     chosen = {id(p) for p in matrices}
     trained = (p for module in (model, *helpers) for p in module.parameters() if p.requires_grad)
     others = [p for p in trained if id(p) not in chosen]
-    muon = Muon([{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01)
+    device = next(model.parameters()).device
+    dtype = torch.bfloat16 if device.type != "cpu" or native_bf16() else torch.float32
+    muon = Muon([{"params": matrices, "peak": rate}], lr=rate, weight_decay=0.01, dtype=dtype)
     adamw = torch.optim.AdamW([{"params": others, "peak": rate}], lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
     return [muon, adamw]
 
